@@ -1,0 +1,66 @@
+"""Everything torch-sr raises on purpose.
+
+::
+
+    TorchSRError              a person can mend this: the message names what, its value, the remedy
+    ├── ConfigError           hyper-parameters: unknown key, wrong type, impossible value
+    ├── DataError             data sets: missing folder, unpaired or too small images
+    ├── ImageError            one image file that cannot be read or written
+    ├── ModelError            a weights file that cannot be read, or does not fit
+    ├── CheckpointError       a training checkpoint that cannot be read, written or resumed from
+    ├── DeviceError           a device or precision that this machine does not have
+    └── MissingExtraError     an optional package that is not installed
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "ImageError",
+    "MissingExtraError",
+    "ModelError",
+    "TorchSRError",
+]
+
+
+class TorchSRError(Exception):
+    """Base class: its text is one line a user can act on."""
+
+
+class ConfigError(TorchSRError):
+    """A hyper-parameter is unknown, of the wrong type, or impossible."""
+
+
+class DataError(TorchSRError):
+    """A data set is missing, empty, unpaired or unfit."""
+
+
+class ImageError(TorchSRError):
+    """An image file cannot be read or written."""
+
+
+class ModelError(TorchSRError):
+    """A weights file cannot be read, is unsafe, or does not describe a known network."""
+
+
+class CheckpointError(TorchSRError):
+    """A training checkpoint cannot be read, written, or continued."""
+
+
+class DeviceError(TorchSRError):
+    """The device or precision asked for is not available here."""
+
+
+class MissingExtraError(TorchSRError):
+    """An optional package is missing.
+
+    Args:
+        package: what could not be imported.
+        extra: the extra of torch-sr that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'torch-sr[{extra}]'")
