@@ -1,0 +1,99 @@
+"""What all commands share: errors in one line, progress on a terminal, options used everywhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from torch_sr.errors import TorchSRError
+
+DataRoot = Annotated[
+    Path,
+    typer.Option(
+        "--data-root",
+        envvar="TORCH_SR_DATA",
+        help="Folder under which data sets are found by their usual names.",
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto (cuda, mps, cpu: the first there is), cpu, cuda, mps.")
+]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def run_command(command: Callable[..., Any], *args: Any) -> None:
+    """Run a command to its exit: our own errors become one line and stop code 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        command(*args)
+    except TorchSRError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def fail(message: str) -> None:
+    """Print one line on stderr and stop with code 1."""
+    print(f"torch-sr: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def show_version(wanted: bool) -> None:
+    """Callback of ``--version``."""
+    if wanted:
+        from torch_sr._version import __version__
+
+        print(f"torch-sr {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Progress]:
+    """A progress bar on stderr, invisible where that is not a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        yield progress
+
+
+@contextmanager
+def cache_progress() -> Iterator[Callable[[int, int], None]]:
+    """Progress of decoding images into the cache; shown once there is something to decode."""
+    with progress_bar("images") as progress:
+        task = progress.add_task("decoding", total=None, visible=False)
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=done < total)
+
+        yield tell

@@ -1,0 +1,46 @@
+"""The ``torch-sr`` command: one table of sub-commands, each a thin module.
+
+Heavy packages are imported by the commands when they run, so that ``--help`` is quick.
+Stop codes: 0 done, 1 something failed (one line on stderr), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from torch_sr.cli import interpolate, models, test, train, upscale
+from torch_sr.cli.console import run_command, show_version
+
+app = typer.Typer(
+    name="torch-sr",
+    help="Train, test and use ESRGAN super-resolution networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("upscale")(upscale.upscale)
+app.command("train")(train.train)
+app.command("test")(test.test)
+app.command("interpolate")(interpolate.interpolate)
+app.add_typer(models.app, name="models")
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Train, test and use ESRGAN super-resolution networks."""
+
+
+def main() -> None:
+    """Entry point of ``torch-sr`` and ``python -m torch_sr``."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""``torch-sr train``: train the networks that a configuration describes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from torch_sr.cli.console import DataRoot, Device, cache_progress, fail
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from torch_sr.config import Hyperparameters
+    from torch_sr.training.loggers import Logger
+    from torch_sr.training.run import RunSettings
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="JSON file of hyper-parameters.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a hyper-parameter: generator.num_basic_blocks=8."),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the complete configuration and stop.")
+    ] = False,
+    data_root: DataRoot = Path("data"),
+    out_dir: Annotated[
+        Path, typer.Option("--out-dir", help="Parent of saved_models/ and logs/.")
+    ] = Path(),
+    load_checkpoint: Annotated[
+        Path | None,
+        typer.Option("--load-checkpoint", "-l", help="Checkpoint to go on from, or a model."),
+    ] = None,
+    checkpoint_interval: Annotated[
+        int, typer.Option("--checkpoint-interval", "-i", min=1, help="Epochs between checkpoints.")
+    ] = 1,
+    best_checkpoint_warmup: Annotated[
+        int,
+        typer.Option(
+            "--best-checkpoint-warmup", "-w", min=0, help="Epochs before a best one is stored."
+        ),
+    ] = 0,
+    store_model_interval: Annotated[
+        int | None,
+        typer.Option("--store-model-interval", "-s", min=1, help="Epochs between stored models."),
+    ] = None,
+    validation_interval: Annotated[
+        int, typer.Option("--validation-interval", min=1, help="Epochs between validations.")
+    ] = 1,
+    num_workers: Annotated[
+        int, typer.Option("--num-workers", min=0, help="Processes that cut training crops.")
+    ] = 0,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", help="fp32, bf16 or fp16; weights stay fp32.")
+    ] = "fp32",
+    tensorboard: Annotated[
+        bool, typer.Option(help="Log scalars and validation images for TensorBoard.")
+    ] = True,
+) -> None:
+    """Train a generator; models and checkpoints go to saved_models/, logs to logs/."""
+    from torch_sr.config import load_config
+
+    hyperparameters = load_config(config, overrides or [])
+    if print_config:
+        print(hyperparameters.to_json(), end="")
+        return
+    from torch_sr.training.run import RunSettings
+    from torch_sr.training.trainer import Intervals
+
+    settings = RunSettings(
+        data_root=data_root,
+        out_dir=out_dir,
+        resume=load_checkpoint,
+        device=device,
+        precision=precision,
+        num_workers=num_workers,
+        intervals=Intervals(
+            checkpoint=checkpoint_interval,
+            validate=validation_interval,
+            store_model=store_model_interval,
+            best_warmup=best_checkpoint_warmup,
+        ),
+    )
+    run_training(hyperparameters, settings, tensorboard=tensorboard)
+
+
+def run_training(config: Hyperparameters, settings: RunSettings, *, tensorboard: bool) -> None:
+    """Train, showing progress; print where the model lies, or how to go on after a stop."""
+    from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger
+    from torch_sr.training.run import pretrain, run_name
+
+    if config.pretraining.num_epoch == 0:
+        fail("pretraining.num_epoch is 0 and this version trains no other stage; raise it")
+    run = run_name(settings)
+    logs = settings.logs_dir(run)
+    loggers: list[Logger] = [make_console_logger(), JSONLinesLogger(logs)]
+    if tensorboard:
+        loggers.append(TensorBoardLogger(logs))
+    try:
+        with cache_progress() as progress:
+            result = pretrain(
+                config, settings, run=run, loggers=loggers, cache_progress=progress
+            )
+    finally:
+        for logger in loggers:
+            logger.close()
+    if not result.finished:
+        print(f"stopped; go on with --load-checkpoint {result.checkpoint}", file=sys.stderr)
+        raise typer.Exit(130)
+    if config.training.num_epoch:
+        print("note: the GAN stage is not part of this version; pre-training is done", file=sys.stderr)
+    print(result.model)
+
+
+def make_console_logger() -> Logger:
+    """A logger for people: live progress on a terminal, elsewhere one line an epoch."""
+    from torch_sr.training.loggers import Logger
+
+    class ConsoleLogger(Logger):
+        def __init__(self) -> None:
+            self.console = Console(stderr=True)
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=self.console,
+                disable=not self.console.is_terminal,
+            )
+            self.started = 0.0
+            self.first_step = 0
+            self.run: dict[str, Any] = {}
+
+        def on_start(self, run: Mapping[str, Any]) -> None:
+            self.run = dict(run)
+            self.started, self.first_step = time.monotonic(), run["step"]
+            total = run["num_epochs"] * run["steps_per_epoch"]
+            total = min(total, run["num_steps"] or total)
+            self.console.print(
+                f"{run['stage']}: {total} steps of {run['batch_size']} crops, "
+                f"{run['steps_per_epoch']} steps an epoch, on {run['device']}",
+                highlight=False,
+            )
+            self.task = self.bar.add_task("", total=total, completed=run["step"], rate="")
+            self.bar.start()
+
+        def on_step(self, epoch: int, step: int, losses: Mapping[str, Tensor]) -> None:
+            self.bar.update(
+                self.task,
+                completed=step,
+                description=f"epoch {epoch + 1}/{self.run['num_epochs']}",
+                rate=self.rate(step),
+            )
+
+        def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+            shown = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+            line = f"epoch {epoch}  step {step}  {self.rate(step)}  {shown}"
+            # With a bar, a line for every epoch would scroll what matters away.
+            if not self.console.is_terminal or "val/PSNR" in metrics:
+                self.console.print(line, highlight=False, soft_wrap=True)
+
+        def on_message(self, text: str) -> None:
+            self.console.print(text, highlight=False)
+
+        def rate(self, step: int) -> str:
+            seconds = time.monotonic() - self.started
+            images = (step - self.first_step) * self.run["batch_size"]
+            return f"{images / seconds:.1f} images/s" if seconds > 0 else ""
+
+        def close(self) -> None:
+            self.bar.stop()
+
+    return ConsoleLogger()

@@ -1,0 +1,198 @@
+"""Mini-batches of aligned random crops, each a pure function of (seed, epoch, index).
+
+No random state lives in the data set or in a worker: the sampler names epoch and index of every
+sample, and the sample's own generator is seeded from them. So the same step sees the same pixels
+whatever the number of workers, and a run can go on from the middle of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from torch_sr.data.cache import ImageCache
+from torch_sr.data.resize import crop_to_multiple
+from torch_sr.errors import DataError
+
+Array = npt.NDArray[Any]
+SampleKey = tuple[int, int]
+"""Epoch and index of a sample."""
+
+
+class CachedPairs:
+    """Low and high resolution images side by side, HR cropped to a multiple of the scale.
+
+    Args:
+        lr: low-resolution caches, one for each in ``hr``.
+        hr: high-resolution caches.
+        scale_factor: whole factor between the two.
+        names: one for each image, for messages and reports.
+
+    Raises:
+        DataError: when an LR image has not ``1 / scale_factor`` of its HR image's size.
+    """
+
+    def __init__(
+        self,
+        lr: Sequence[ImageCache],
+        hr: Sequence[ImageCache],
+        scale_factor: int,
+        names: Sequence[str],
+    ) -> None:
+        self.scale_factor = scale_factor
+        self.names = list(names)
+        self._lr, self._hr = list(lr), list(hr)
+        self._where = [(part, i) for part, cache in enumerate(self._hr) for i in range(len(cache))]
+        for index, (part, i) in enumerate(self._where):
+            lr_size = self._lr[part].shape(i)[:2]
+            hr_size = self._hr[part].shape(i)[:2]
+            if lr_size != (hr_size[0] // scale_factor, hr_size[1] // scale_factor):
+                raise DataError(
+                    f"{self.names[index]}: LR is {lr_size[1]}x{lr_size[0]} and HR "
+                    f"{hr_size[1]}x{hr_size[0]} pixels, which is not a factor of {scale_factor}"
+                )
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        """Views ``(H, W, C)`` and ``(H * s, W * s, C)``, uint8."""
+        part, i = self._where[index]
+        return self._lr[part][i], crop_to_multiple(self._hr[part][i], self.scale_factor)
+
+    def lr_size(self, index: int) -> tuple[int, int]:
+        """Height and width of a low-resolution image, without touching its pixels."""
+        part, i = self._where[index]
+        height, width, _ = self._lr[part].shape(i)
+        return height, width
+
+
+class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
+    """Aligned random crops, flipped and transposed at random.
+
+    Args:
+        pairs: the images.
+        crop_size: height and width of the HR crop; None takes whole images and leaves them as
+            they lie.
+        seed: of the whole run.
+
+    Raises:
+        DataError: when an image is smaller than the crop.
+    """
+
+    def __init__(
+        self, pairs: CachedPairs, crop_size: tuple[int, int] | None, seed: int = 0
+    ) -> None:
+        self.pairs = pairs
+        self.crop_size = crop_size
+        self.seed = seed
+        if crop_size is None:
+            return
+        height, width = (size // pairs.scale_factor for size in crop_size)
+        for index, name in enumerate(pairs.names):
+            h, w = pairs.lr_size(index)
+            if min(h, w) < max(height, width):  # either side, for a crop may be transposed
+                scale = pairs.scale_factor
+                raise DataError(
+                    f"{name}: {w * scale}x{h * scale} pixels are fewer than the crop "
+                    f"{crop_size[1]}x{crop_size[0]}; lower cr_patch_size or leave the image out"
+                )
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor]:
+        """LR ``(C, h, w)`` and HR ``(C, h * s, w * s)``, uint8."""
+        epoch, index = key
+        lr, hr = self.pairs[index]
+        if self.crop_size is not None:
+            rng = np.random.default_rng((self.seed, epoch, index))
+            lr, hr = self._crop(lr, hr, rng)
+        return _to_tensor(lr), _to_tensor(hr)
+
+    def _crop(self, lr: Array, hr: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        assert self.crop_size is not None
+        scale = self.pairs.scale_factor
+        flip_rows, flip_columns, transpose = rng.random(3) < 0.5
+        height, width = (size // scale for size in self.crop_size)
+        if transpose:
+            height, width = width, height
+        top = int(rng.integers(lr.shape[0] - height + 1))
+        left = int(rng.integers(lr.shape[1] - width + 1))
+        lr = lr[top : top + height, left : left + width]
+        hr = hr[scale * top : scale * (top + height), scale * left : scale * (left + width)]
+        return tuple(  # type: ignore[return-value]
+            _flip(image, flip_rows, flip_columns, transpose) for image in (lr, hr)
+        )
+
+
+class EpochSampler(Sampler[SampleKey]):
+    """The order of one epoch's samples, a function of (seed, epoch) alone.
+
+    Args:
+        length: images in the data set.
+        seed: of the whole run.
+        batch_size: a last, incomplete batch is dropped, unless it is the only one.
+    """
+
+    def __init__(self, length: int, seed: int, batch_size: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+        self.skip_batches = 0
+        self.batch_size = min(batch_size, length)
+
+    @property
+    def batches(self) -> int:
+        """Mini-batches in a whole epoch."""
+        return self.length // self.batch_size
+
+    def __len__(self) -> int:
+        return (self.batches - self.skip_batches) * self.batch_size
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        first, last = self.skip_batches * self.batch_size, self.batches * self.batch_size
+        return ((self.epoch, int(index)) for index in order[first:last])
+
+
+def training_loader(
+    crops: RandomCrops, batch_size: int, num_workers: int = 0
+) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochSampler]:
+    """Mini-batches ``(N, C, h, w)`` and ``(N, C, h * s, w * s)``, uint8.
+
+    Returns:
+        the loader, and the sampler on which to set ``epoch`` (and ``skip_batches``) before each
+        pass.
+    """
+    sampler = EpochSampler(len(crops), crops.seed, batch_size)
+    loader = DataLoader(
+        crops,
+        batch_size=sampler.batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="spawn" if num_workers else None,
+    )
+    return loader, sampler
+
+
+def to_float(image: Tensor) -> Tensor:
+    """uint8 in [0, 255] to float in [0, 1], after the transfer to a device: a quarter to carry."""
+    return image.float() / 255
+
+
+def _flip(image: Array, rows: bool, columns: bool, transpose: bool) -> Array:
+    image = image[::-1] if rows else image
+    image = image[:, ::-1] if columns else image
+    return image.transpose(1, 0, 2) if transpose else image
+
+
+def _to_tensor(image: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -1,0 +1,116 @@
+"""Measure generators on image pairs, beside bicubic interpolation.
+
+The protocol is part of every result; see :mod:`torch_sr.metrics`. Whole images are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from torch_sr.data.loaders import CachedPairs
+from torch_sr.data.resize import imresize
+from torch_sr.metrics import PROTOCOLS, Protocol, measure
+
+Array = npt.NDArray[Any]
+SuperResolve = Callable[[Array], Array]
+"""``(H, W, C)`` uint8 to ``(H * s, W * s, C)`` uint8."""
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """One image: the tensors ``(1, C, H, W)`` in [0, 1], and what was measured."""
+
+    lr: Tensor
+    sr: Tensor
+    hr: Tensor
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The metrics of one image of one data set under one method."""
+
+    dataset: str
+    image: str
+    method: str
+    metrics: dict[str, float]
+
+
+def evaluate_pair(
+    network: nn.Module,
+    lr: Array,
+    hr: Array,
+    scale_factor: int,
+    protocol: Protocol = PROTOCOLS["paper"],
+) -> PairResult:
+    """Super-resolve one image whole with a network, on the network's device, and measure it.
+
+    Args:
+        network: put into evaluation mode, and back where it was in training.
+        lr, hr: ``(H, W, C)`` and ``(H * s, W * s, C)``, uint8.
+        scale_factor: ``s``.
+        protocol: how to compare.
+    """
+    device = next(network.parameters()).device
+    lr_image, hr_image = (_to_unit_tensor(image, device) for image in (lr, hr))
+    training = network.training
+    network.eval()
+    with torch.inference_mode():
+        sr = network(lr_image).float()
+    network.train(training)
+    return PairResult(lr_image, sr, hr_image, measure(sr, hr_image, scale_factor, protocol))
+
+
+def evaluate(
+    methods: dict[str, SuperResolve],
+    dataset: str,
+    pairs: CachedPairs,
+    protocol: Protocol = PROTOCOLS["paper"],
+) -> Iterator[ImageScore]:
+    """Measure every method on every image of a data set, one after another.
+
+    Args:
+        methods: by the name under which a method is reported; see :func:`bicubic`.
+        dataset: as it is reported.
+        pairs: the images.
+        protocol: how to compare.
+    """
+    for index, image in enumerate(pairs.names):
+        lr, hr = pairs[index]
+        for method, super_resolve in methods.items():
+            sr = _to_unit_tensor(super_resolve(lr))
+            metrics = measure(sr, _to_unit_tensor(hr), pairs.scale_factor, protocol)
+            yield ImageScore(dataset, image, method, metrics)
+
+
+def bicubic(scale_factor: int) -> SuperResolve:
+    """The baseline of every table: MATLAB's bicubic interpolation."""
+    return lambda lr: imresize(lr, float(scale_factor))
+
+
+def mean_scores(scores: Sequence[ImageScore]) -> dict[str, dict[str, dict[str, float]]]:
+    """Means over images: ``[dataset][method][metric]``, in order of first appearance."""
+    grouped: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for score in scores:
+        metrics = grouped.setdefault(score.dataset, {}).setdefault(score.method, {})
+        for name, value in score.metrics.items():
+            metrics.setdefault(name, []).append(value)
+    return {
+        dataset: {
+            method: {name: float(np.mean(values)) for name, values in metrics.items()}
+            for method, metrics in methods.items()
+        }
+        for dataset, methods in grouped.items()
+    }
+
+
+def _to_unit_tensor(image: Array, device: torch.device | str = "cpu") -> Tensor:
+    chw = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return chw[None].to(device).float() / 255

@@ -1,0 +1,58 @@
+"""Write a file whole or not at all.
+
+A file is written under a temporary name in its own folder, flushed to the disk, and renamed, so
+that neither a crash nor Ctrl-C leaves half a file behind, nor loses the one that was there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; on success it becomes ``path``, otherwise it is removed.
+
+    The temporary name ends like ``path``, because some writers choose their format by it. A link
+    is followed: the file it points to is replaced, not the link.
+
+    Args:
+        path: the file to write; its folder must exist.
+
+    Raises:
+        OSError: the folder cannot be written to, or ``path`` is a folder or a device.
+    """
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    if target.exists() and not target.is_file():  # replacing /dev/null would break the machine
+        raise OSError(f"{path} is not a regular file")
+    temporary = target.with_name(f".torch-sr-{secrets.token_hex(6)}{target.suffix}")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(target)
+    except BaseException:  # KeyboardInterrupt too must not leave the temporary file
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(target.parent)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the renaming itself survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):  # Windows cannot open a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,127 @@
+"""PSNR and SSIM under a named protocol.
+
+Two programs that both say "PSNR" easily differ by a decibel: in the colours they compare, in the
+border they leave out, in whether the image was rounded to 8 bits first. So a number here always
+belongs to a :class:`Protocol`. ``paper`` is what the super-resolution literature reports.
+
+SSIM follows Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility
+to Structural Similarity" (2004): an 11x11 Gaussian window of sigma 1.5, where it fits whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torch_sr.errors import DataError
+
+_WINDOW = 11
+_SIGMA = 1.5
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How two images are prepared before they are compared.
+
+    Args:
+        name: printed with every result.
+        colour: ``"y"``, the luma of ITU-R BT.601 as MATLAB's ``rgb2ycbcr`` scales it, or
+            ``"rgb"``, all channels together.
+        crop_border: leave out ``scale_factor`` pixels at each border.
+        round_to_8_bit: clamp and round to 8 bits first, as a stored image is.
+    """
+
+    name: str
+    colour: Literal["y", "rgb"]
+    crop_border: bool = True
+    round_to_8_bit: bool = True
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "paper": Protocol("paper", "y"),
+    "rgb": Protocol("rgb", "rgb"),
+}
+
+
+def measure(
+    sr: Tensor, hr: Tensor, scale_factor: int, protocol: Protocol = PROTOCOLS["paper"]
+) -> dict[str, float]:
+    """PSNR in dB and SSIM of one image under a protocol.
+
+    Args:
+        sr, hr: ``(1, C, H, W)`` in [0, 1], C 1 or 3; gray counts as luma of a gray RGB image.
+        scale_factor: the border that ``crop_border`` leaves out, in pixels.
+        protocol: one of ``PROTOCOLS``.
+
+    Returns:
+        ``{"psnr": …, "ssim": …}``.
+
+    Raises:
+        DataError: when the shapes differ, or the image is smaller than the SSIM window.
+    """
+    if sr.shape != hr.shape:
+        raise DataError(f"cannot compare images of shape {tuple(sr.shape)} and {tuple(hr.shape)}")
+    sr, hr = (_prepare(image, scale_factor, protocol) for image in (sr, hr))
+    return {"psnr": float(psnr(sr, hr)), "ssim": float(ssim(sr, hr))}
+
+
+def psnr(sr: Tensor, hr: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, of images in [0, 1]; infinite for equal ones."""
+    return -10 * torch.log10(F.mse_loss(sr, hr))
+
+
+def ssim(sr: Tensor, hr: Tensor) -> Tensor:
+    """Structural similarity in [-1, 1], averaged over window positions and channels.
+
+    Args:
+        sr, hr: ``(N, C, H, W)`` in [0, 1], at least 11 pixels high and wide.
+
+    Raises:
+        DataError: when the image is smaller than the window.
+    """
+    if min(sr.shape[-2:]) < _WINDOW:
+        raise DataError(
+            f"SSIM needs {_WINDOW}x{_WINDOW} pixels or more after the border is cropped; "
+            f"got {sr.shape[-1]}x{sr.shape[-2]}"
+        )
+    c1, c2 = 0.01**2, 0.03**2
+    mean_sr, mean_hr = _blur(sr), _blur(hr)
+    variance_sr = _blur(sr * sr) - mean_sr**2
+    variance_hr = _blur(hr * hr) - mean_hr**2
+    covariance = _blur(sr * hr) - mean_sr * mean_hr
+    luminance = (2 * mean_sr * mean_hr + c1) / (mean_sr**2 + mean_hr**2 + c1)
+    structure = (2 * covariance + c2) / (variance_sr + variance_hr + c2)
+    return (luminance * structure).mean()
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """``(N, 3 or 1, H, W)`` in [0, 1] to luma ``(N, 1, H, W)`` in [16/255, 235/255]."""
+    if rgb.shape[1] == 1:
+        rgb = rgb.expand(-1, 3, -1, -1)
+    weights = rgb.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
+    return ((rgb * weights).sum(dim=1, keepdim=True) + 16) / 255
+
+
+def _prepare(image: Tensor, scale_factor: int, protocol: Protocol) -> Tensor:
+    image = image.double()
+    if protocol.round_to_8_bit:
+        image = (image.clamp(0, 1) * 255).round() / 255
+    if protocol.crop_border:
+        border = scale_factor
+        image = image[..., border : image.shape[-2] - border, border : image.shape[-1] - border]
+    return luma(image) if protocol.colour == "y" else image
+
+
+def _blur(image: Tensor) -> Tensor:
+    """Gaussian-weighted local mean, ``(N, C, H - 10, W - 10)``."""
+    offsets = torch.arange(_WINDOW, dtype=image.dtype, device=image.device) - _WINDOW // 2
+    window = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
+    window = window / window.sum()
+    channels = image.shape[1]
+    rows = window.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    columns = window.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    return F.conv2d(F.conv2d(image, rows, groups=channels), columns, groups=channels)

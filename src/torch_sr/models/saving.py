@@ -1,0 +1,110 @@
+"""Write a generator to a file that carries all that is needed to rebuild it.
+
+``.safetensors`` is our form: RRDBNet's parameter names, everything else as text in the metadata.
+``.pth`` is the form of enhanced-srgan: ``model_state_dict``, ``hparams`` nested like the JSON
+configuration, ``stage``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save
+from torch import Tensor
+
+from torch_sr._version import __version__
+from torch_sr.errors import ModelError
+from torch_sr.files import atomic_write
+from torch_sr.models.hparams import nest_hparams
+from torch_sr.models.layouts import from_canonical
+from torch_sr.models.rrdb import RRDBNet
+
+
+def save_generator(
+    path: str | Path,
+    network: RRDBNet,
+    *,
+    stage: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a generator, whole or not at all; missing folders are made.
+
+    Args:
+        path: ends in ``.safetensors``, ``.pth`` or ``.pt``, which chooses the form.
+        network: the generator, on any device.
+        stage: the stage of training it comes from.
+        metadata: whatever else to record, such as ``dataset`` or ``metrics``; what is not text is
+            written as JSON.
+        dtype: type to store the parameters in, such as ``torch.float16``; None keeps theirs.
+
+    Raises:
+        ModelError: unknown suffix, parameters not finite, or a file that cannot be written.
+    """
+    path = Path(path)
+    write = _WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise ModelError(f"{path}: the suffix must be one of {', '.join(_WRITERS)}")
+    state = {
+        key: value.detach().to("cpu", dtype).contiguous()
+        for key, value in network.state_dict().items()
+    }
+    for key, value in state.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(f"{path} is not written: {key} has NaN or infinite numbers")
+    notes = {"format": "torch-sr", "architecture": "RRDBNet", "version": __version__}
+    notes |= {key: _as_text(value) for key, value in (metadata or {}).items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            write(temporary, state, network.hparams, stage, notes)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path} cannot be written: {reason}") from error
+
+
+def _write_safetensors(
+    path: Path,
+    state: dict[str, Tensor],
+    hparams: Mapping[str, int | float | bool],
+    stage: str | None,
+    notes: dict[str, str],
+) -> None:
+    metadata = notes | {
+        "hparams": json.dumps(hparams),
+        "scale_factor": str(hparams["scale_factor"]),
+    }
+    if stage is not None:
+        metadata["stage"] = stage
+    path.write_bytes(save(state, metadata))  # its save_file would let nobody else read the file
+
+
+def _write_pickle(
+    path: Path,
+    state: dict[str, Tensor],
+    hparams: Mapping[str, int | float | bool],
+    stage: str | None,
+    notes: dict[str, str],
+) -> None:
+    content = {
+        "model_state_dict": from_canonical(
+            state, "enhanced-srgan", float(hparams["residual_scaling"])
+        ),
+        "hparams": nest_hparams(hparams),
+        "stage": stage,
+        "metadata": notes,
+    }
+    with path.open("wb") as file:  # given a name, torch would write the temporary one inside
+        torch.save(content, file)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+_WRITERS = {".safetensors": _write_safetensors, ".pth": _write_pickle, ".pt": _write_pickle}

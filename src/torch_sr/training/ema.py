@@ -1,0 +1,44 @@
+"""An exponential moving average of weights: smoother than the weights, and better to ship."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class WeightAverage:
+    """Keep ``average += (1 - decay) * (weights - average)`` of a network.
+
+    Args:
+        network: followed from now on.
+        decay: in [0, 1); 0 keeps no average, and :attr:`module` is the network itself. Early on
+            a smaller decay, ``(1 + t) / (10 + t)``, lets the average forget the initialisation.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self._network = network
+        self._decay = decay
+        self._updates = 0
+        self.module = network if decay == 0 else copy.deepcopy(network).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the network's weights as they are now."""
+        if self.module is self._network:
+            return
+        self._updates += 1
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        averages, weights = list(self.module.parameters()), list(self._network.parameters())
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged weights, and how many updates they have seen."""
+        return {"weights": self.module.state_dict(), "updates": self._updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self.module.load_state_dict(state["weights"])
+        self._updates = int(state["updates"])

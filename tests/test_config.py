@@ -1,0 +1,503 @@
+import json
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from torch_sr.config import (
+    GeneratorConfig,
+    Hyperparameters,
+    PretrainingConfig,
+    json_schema,
+    load_config,
+    parse_config,
+    vgg_layers,
+)
+from torch_sr.errors import ConfigError
+from torch_sr.models.rrdb import RRDBNet
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+# Typed anew from section 7.3 of the description.
+TABLE = {
+    "scale_factor": 4,
+    "batch_size": 16,
+    "img_channels": 3,
+    "pretraining/num_epoch": 10000,
+    "pretraining/cr_patch_size": [128, 128],
+    "pretraining/lr": 2e-4,
+    "pretraining/sched_step": 200000,
+    "pretraining/sched_gamma": 0.5,
+    "pretraining/train_datasets": ["div2k"],
+    "pretraining/val_datasets": ["div2k"],
+    "training/num_epoch": 8000,
+    "training/cr_patch_size": [128, 128],
+    "training/g_lr": 1e-4,
+    "training/d_lr": 1e-4,
+    "training/g_sched_steps": [50000, 100000, 200000, 300000],
+    "training/g_sched_gamma": 0.5,
+    "training/d_sched_steps": [50000, 100000, 200000, 300000],
+    "training/d_sched_gamma": 0.5,
+    "training/g_adversarial_loss_scaling": 0.005,
+    "training/g_content_loss_scaling": 0.01,
+    "training/train_datasets": ["div2k"],
+    "training/val_datasets": ["div2k"],
+    "generator/rrdb_channels": 64,
+    "generator/growth_channels": 32,
+    "generator/num_basic_blocks": 16,
+    "generator/num_dense_blocks": 3,
+    "generator/num_residual_blocks": 5,
+    "generator/residual_scaling": 0.2,
+    "generator/use_subpixel_conv": False,
+    "discriminator/vgg_blk_ch": [64, 64, 128, 128, 256, 256, 512, 512],
+    "discriminator/fc_features": [100],
+    "content_loss/loss_f": "l1",
+    "perceptual_loss/layer_weights": {"conv5_4": 1.0},
+    "perceptual_loss/vgg_type": "vgg19",
+    "perceptual_loss/criterion": "l1",
+    "perceptual_loss/normalize_input": True,
+    "perceptual_loss/normalize_loss": False,
+}
+BEYOND_THE_TABLE = {
+    "seed": 0,
+    "pretraining/betas": [0.9, 0.99],
+    "pretraining/num_steps": None,
+    "pretraining/scheduler": "step",
+    "pretraining/warmup_steps": 0,
+    "pretraining/ema_decay": 0.999,
+    "training/betas": [0.9, 0.99],
+}
+SECTIONS = {
+    "pretraining",
+    "training",
+    "generator",
+    "discriminator",
+    "content_loss",
+    "perceptual_loss",
+}
+
+
+def flat(config: Hyperparameters) -> dict[str, object]:
+    found = {}
+    for key, value in config.to_dict().items():
+        if key in SECTIONS:
+            found.update({f"{key}/{inner}": each for inner, each in value.items()})
+        else:
+            found[key] = value
+    return found
+
+
+def refusal(data: dict, overrides: tuple[str, ...] = ()) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(data, "run.json", overrides)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def file_refusal(path: Path, content: bytes | None = None) -> str:
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+# --- defaults and round trips
+
+
+def test_defaults_are_the_tables():
+    assert flat(parse_config({})) == TABLE | BEYOND_THE_TABLE
+    assert [key for key in flat(parse_config({})) if key in TABLE] == list(TABLE)
+
+
+def test_every_key_is_described_and_says_when_it_is_beyond_the_table():
+    beyond = set()
+    sections: list[tuple[str, type[BaseModel]]] = [("", Hyperparameters)]
+    for name, field in Hyperparameters.model_fields.items():
+        if name in SECTIONS:
+            sections.append((f"{name}/", field.annotation))
+    for prefix, section in sections:
+        for name, field in section.model_fields.items():
+            assert field.description, prefix + name
+            if "Beyond the description's table" in " ".join(field.description.split()):
+                beyond.add(prefix + name)
+    assert beyond == set(BEYOND_THE_TABLE)
+
+
+def test_to_dict_and_to_json_are_read_back(tmp_path):
+    config = parse_config(
+        {
+            "batch_size": 1,
+            "pretraining": {"cr_patch_size": None, "num_steps": 7},
+            "perceptual_loss": {"layer_weights": {"conv1_1": 2, "conv5_4": 0.5}},
+        }
+    )
+    assert parse_config(config.to_dict()) == config
+    path = tmp_path / "config.json"
+    path.write_text(config.to_json())
+    assert load_config(path) == config
+    assert config.to_json().endswith("}\n")
+    assert config.to_json().splitlines()[1] == '  "scale_factor": 4,'
+
+
+def test_lists_become_tuples_and_whole_numbers_floats():
+    config = parse_config(
+        {"pretraining": {"cr_patch_size": (64, 96), "lr": 1}, "discriminator": {"vgg_blk_ch": [8]}}
+    )
+    assert config.pretraining.cr_patch_size == (64, 96)
+    assert isinstance(config.pretraining.lr, float)
+    assert config.discriminator.vgg_blk_ch == (8,)
+
+
+def test_generator_kwargs_build_the_generator():
+    config = parse_config(
+        {
+            "scale_factor": 2,
+            "img_channels": 1,
+            "generator": {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 1},
+        }
+    )
+    network = RRDBNet(**config.generator_kwargs)
+    assert {**network.hparams, **config.generator_kwargs} == network.hparams
+    assert network.hparams["rrdb_channels"] == 8
+
+
+def test_models_are_frozen_and_checked_when_built_in_python():
+    with pytest.raises(ValidationError):
+        GeneratorConfig(num_dense_blocks=0)
+    with pytest.raises(ValidationError):
+        PretrainingConfig().lr = 1.0
+
+
+def test_defaults_are_not_shared():
+    Hyperparameters().perceptual_loss.layer_weights["conv1_1"] = 1.0
+    assert Hyperparameters().perceptual_loss.layer_weights == {"conv5_4": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("vgg_type", "convs", "last"),
+    [
+        ("vgg11", 8, "conv5_2"),
+        ("vgg13", 10, "conv5_2"),
+        ("vgg16", 13, "conv5_3"),
+        ("vgg19", 16, "conv5_4"),
+    ],
+)
+def test_vgg_layers(vgg_type, convs, last):
+    assert (len(vgg_layers(vgg_type)), vgg_layers(vgg_type)[-1]) == (convs, last)
+    config = parse_config({"perceptual_loss": {"vgg_type": vgg_type, "layer_weights": {last: 1}}})
+    assert config.perceptual_loss.layer_weights == {last: 1.0}
+
+
+@pytest.mark.parametrize(
+    "spec", ["set5", "bsds500:train+test", "SunHays80", "/data/my photos", "a/b:val", r"C:\x:train"]
+)
+def test_data_set_specs(spec):
+    assert parse_config({"training": {"val_datasets": [spec]}}).training.val_datasets == (spec,)
+
+
+# --- the committed files
+
+
+def test_default_file_holds_every_default_in_full():
+    written = json.loads((CONFIGS / "esrgan_default.json").read_text())
+    assert written.pop("$schema") == "./schema.json"
+    assert written == Hyperparameters().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "pretraining_crop", "training_crop", "blocks", "datasets"),
+    [
+        ("esrgan_128_cr_23_rrdb_div2k", 128, 128, 23, ("div2k",)),
+        ("esrgan_192_cr_23_rrdb_div2k", 192, 192, 23, ("div2k",)),
+        ("esrgan_p192_t128_cr_23_rrdb_div2k", 192, 128, 23, ("div2k",)),
+        ("esrgan_p192_t128_cr_23_rrdb_div2k+bsds500", 192, 128, 23, ("div2k", "bsds500")),
+        ("esrgan_p192_t128_cr_16_rrdb_div2k+bsds500", 192, 128, 16, ("div2k", "bsds500")),
+    ],
+)
+def test_trainings_of_the_description(name, pretraining_crop, training_crop, blocks, datasets):
+    config = load_config(CONFIGS / f"{name}.json")
+    expected = TABLE | BEYOND_THE_TABLE
+    expected["pretraining/cr_patch_size"] = [pretraining_crop] * 2
+    expected["training/cr_patch_size"] = [training_crop] * 2
+    expected["generator/num_basic_blocks"] = blocks
+    expected["pretraining/train_datasets"] = list(datasets)
+    expected["training/train_datasets"] = list(datasets)
+    assert flat(config) == expected
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.name)
+def test_every_committed_file_loads_and_names_the_schema(path):
+    if path.name != "schema.json":
+        load_config(path)
+        assert json.loads(path.read_text())["$schema"] == "./schema.json"
+
+
+def test_committed_schema_is_the_generated_one():
+    committed = json.loads((CONFIGS / "schema.json").read_text())
+    assert committed == json_schema(), "run: python -m torch_sr.config > configs/schema.json"
+
+
+def test_schema_names_its_draft_and_refuses_unknown_keys():
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"]
+    assert schema["description"]
+    assert set(schema["properties"]) == {"$schema", *Hyperparameters.model_fields}
+    assert schema["additionalProperties"] is False
+    scaling = schema["$defs"]["GeneratorConfig"]["properties"]["residual_scaling"]
+    assert (scaling["exclusiveMinimum"], scaling["maximum"], scaling["default"]) == (0, 1, 0.2)
+
+
+# --- refusals
+
+WHOLE = "it must be a whole number, 1 or more"
+FACTOR = "it must be a number above 0 and at most 1"
+CROP = "it must be [height, width] in whole pixels, or null for whole images"
+BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "remedy"),
+    [
+        ("scale_factor", 5, "it must be 1, 2, 3, 4 or 8"),
+        ("scale_factor", True, "it must be 1, 2, 3, 4 or 8"),
+        ("scale_factor", 4.0, "it must be 1, 2, 3, 4 or 8"),
+        ("scale_factor", "4", "it must be 1, 2, 3, 4 or 8"),
+        ("img_channels", 2, "it must be 1, 3 or 4"),
+        ("img_channels", True, "it must be 1, 3 or 4"),
+        ("batch_size", 0, WHOLE),
+        ("batch_size", 1.5, WHOLE),
+        ("batch_size", "16", WHOLE),
+        ("batch_size", True, WHOLE),
+        ("batch_size", None, WHOLE),
+        ("seed", -1, "it must be a whole number from 0 to 4294967295"),
+        ("bach_size", 8, "there is no such key, did you mean batch_size?"),
+        ("generator.num_basic_block", 23, "no such key, did you mean num_basic_blocks?"),
+        ("training.lr", 1e-4, "no such key, did you mean g_lr?"),
+        ("content_loss.zzz", 1, "there is no such key, there are loss_f"),
+        ("generator", 3, "it must be an object in braces"),
+        ("generator", None, "it must be an object in braces"),
+        ("pretraining.num_epoch", -1, "it must be a whole number, 0 or more"),
+        ("pretraining.num_steps", 0, "it must be a whole number, 1 or more, or null"),
+        ("pretraining.warmup_steps", -5, "it must be a whole number, 0 or more"),
+        ("pretraining.cr_patch_size", [128], CROP),
+        ("pretraining.cr_patch_size", [128, 128, 3], CROP),
+        ("pretraining.cr_patch_size", [0, 128], CROP),
+        ("pretraining.cr_patch_size", ["128", 128], CROP),
+        ("pretraining.cr_patch_size", 128, CROP),
+        ("pretraining.cr_patch_size", [126, 130], "scale_factor 4, the nearest is [128, 132]"),
+        ("training.cr_patch_size", [1, 128], "scale_factor 4, the nearest is [4, 128]"),
+        ("pretraining.lr", 0, "it must be a number above 0"),
+        ("pretraining.lr", -1e-4, "it must be a number above 0"),
+        ("pretraining.lr", "2e-4", "it must be a number above 0"),
+        ("pretraining.lr", True, "it must be a number above 0"),
+        ("pretraining.lr", float("nan"), "it must be a number above 0"),
+        ("pretraining.lr", float("inf"), "it must be a number above 0"),
+        ("pretraining.sched_step", 0, WHOLE),
+        ("pretraining.sched_gamma", 0, FACTOR),
+        ("pretraining.sched_gamma", 1.1, FACTOR),
+        ("pretraining.betas", [0.9, 1.0], BETAS),
+        ("pretraining.betas", [0.9], BETAS),
+        ("pretraining.scheduler", "cosin", "it must be 'step' or 'cosine'"),
+        ("pretraining.ema_decay", 1, "it must be a number from 0 to below 1"),
+        ("pretraining.train_datasets", [], "it must not be empty"),
+        ("pretraining.train_datasets", "div2k", "it must be a list in brackets"),
+        ("training.g_sched_steps", [], "it must not be empty"),
+        ("training.g_sched_steps", [10, 10], "each number must be above the one before it"),
+        ("training.d_sched_steps", [20, 10], "each number must be above the one before it"),
+        ("training.d_sched_gamma", 2, FACTOR),
+        ("training.g_adversarial_loss_scaling", -0.1, "it must be a number, 0 or more"),
+        ("training.betas", [-0.1, 0.9], BETAS),
+        ("generator.num_dense_blocks", 0, WHOLE),
+        ("generator.residual_scaling", 0, FACTOR),
+        ("generator.residual_scaling", 1.5, FACTOR),
+        ("generator.use_subpixel_conv", 1, "it must be true or false"),
+        ("generator.use_subpixel_conv", "false", "it must be true or false"),
+        ("discriminator.vgg_blk_ch", [], "it must not be empty"),
+        ("discriminator.fc_features", 100, "it must be a list in brackets"),
+        ("content_loss.loss_f", "l3", "it must be 'l1', 'l2' or 'mse'"),
+        ("perceptual_loss.vgg_type", "vgg18", "it must be 'vgg11', 'vgg13', 'vgg16' or 'vgg19'"),
+        ("perceptual_loss.criterion", "mse", "it must be 'l1' or 'l2'"),
+        ("perceptual_loss.layer_weights", {}, "it must not be empty"),
+        ("perceptual_loss.layer_weights", ["conv5_4"], "it must be an object in braces"),
+        ("perceptual_loss.layer_weights.conv5_4", 0, "it must be a number above 0"),
+        ("perceptual_loss.layer_weights.conv5_9", 1, "no such layer, did you mean conv5_4?"),
+        ("perceptual_loss.layer_weights.relu", 1, "vgg19 has no such layer, there are conv1_1, "),
+    ],
+)
+def test_refusal_names_path_value_and_remedy(path, value, remedy):
+    data = value
+    for key in reversed(path.split(".")):
+        data = {key: data}
+    message = refusal(data)
+    assert message.startswith(f"run.json: {path} is ")
+    shown = message.removeprefix(f"run.json: {path} is ").partition("; ")[0]
+    assert json.dumps(json.loads(shown)) in (json.dumps(value), json.dumps(value) + ".0")
+    assert remedy in message
+
+
+@pytest.mark.parametrize(
+    ("data", "start"),
+    [
+        (
+            {"training": {"g_sched_steps": [0]}},
+            "training.g_sched_steps[0] is 0; it must be a whole",
+        ),
+        (
+            {"discriminator": {"vgg_blk_ch": [64, 0]}},
+            "discriminator.vgg_blk_ch[1] is 0; it must be",
+        ),
+        ({"training": {"val_datasets": ["set5", ""]}}, 'training.val_datasets[1] is ""; it must'),
+    ],
+)
+def test_refusal_names_the_place_in_a_list(data, start):
+    assert refusal(data).startswith(f"run.json: {start}")
+
+
+@pytest.mark.parametrize("spec", ["", " ", ":train", "div2k:", "div2k:train+", "a:+b", "a: b", 5])
+def test_bad_data_set_specs(spec):
+    message = refusal({"pretraining": {"val_datasets": [spec]}})
+    assert f"pretraining.val_datasets[0] is {json.dumps(spec)}; it must be a data set's" in message
+
+
+def test_layer_must_be_one_of_the_chosen_network():
+    message = refusal({"perceptual_loss": {"vgg_type": "vgg16"}})
+    assert "perceptual_loss.layer_weights.conv5_4 is 1.0; vgg16 has no such layer" in message
+    assert "did you mean conv5_3?" in message
+
+
+def test_whole_images_need_batches_of_one():
+    message = refusal({"training": {"cr_patch_size": None}})
+    assert "batch_size is 16; it must be 1 where training.cr_patch_size is null" in message
+    assert parse_config({"batch_size": 1, "training": {"cr_patch_size": None}})
+
+
+def test_crops_of_a_stage_left_out_do_not_matter():
+    assert "training.cr_patch_size" in refusal(
+        {"scale_factor": 3, "pretraining": {"cr_patch_size": [96, 96]}}
+    )
+    assert parse_config(
+        {
+            "scale_factor": 3,
+            "pretraining": {"cr_patch_size": [96, 96]},
+            "training": {"num_epoch": 0},
+        }
+    )
+
+
+def test_several_faults_are_counted():
+    message = refusal({"batch_size": 0, "seed": -1, "generator": {"x": 1}})
+    assert message.startswith("run.json: batch_size is 0; ")
+    assert message.endswith(" (and 2 more)")
+
+
+def test_strange_names_and_long_values_stay_on_one_short_line():
+    assert r"x\u2028" in refusal({"x\u2028\ny": 1})
+    message = refusal({"content_loss": {"loss_f": "a\nb\x1b\ud800" + "ü" * 5000}})
+    assert "ü…" in message
+    assert len(message) < 200
+
+
+# --- files
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    assert "No such file" in file_refusal(tmp_path / "none.json")
+    assert "directory" in file_refusal(tmp_path)
+    path = tmp_path / "a.json"
+    assert "is not UTF-8 text" in file_refusal(path, b'{"seed": "\xff\xfe"}')
+    assert "is not JSON: line 1, column 1" in file_refusal(path, b"\x00\x01\x02")
+    assert "is not JSON: line 1, column 1" in file_refusal(path, b"")
+    assert "is not JSON: line 3, column 3" in file_refusal(path, b'{\n  "seed": 1\n  "x": 2\n}')
+    assert "is not JSON" in file_refusal(path, b"[" * 200000)
+    assert "holds [1]; it must hold an object" in file_refusal(path, b"[1]")
+    assert "seed is Infinity" in file_refusal(path, b'{"seed": 1e999}')
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"seed": 1, "seed": 2}', "seed is 1 and 2; a key may be there only once"),
+        ('{"generator": {}, "generator": {}}', "generator is {} and {}; a key may be"),
+        (
+            '{"perceptual_loss": {"layer_weights": {"conv1_1": 1, "conv1_1": 2}}}',
+            "perceptual_loss.layer_weights.conv1_1 is 1 and 2; a key may be there only once",
+        ),
+        ('{"training": {"betas": [0, 0], "betas": [0, 0]}}', "training.betas is [0, 0] and [0"),
+        ('{"zzz": 1, "zzz": 1}', "zzz is 1 and 1; a key may be there only once"),
+        ('{"seed": 1, "seed": 1, "seed": 1}', "seed is 1 and 1 and 1; "),
+    ],
+)
+def test_repeated_keys_are_refused(tmp_path, text, expected):
+    assert expected in file_refusal(tmp_path / "a.json", text.encode())
+
+
+def test_schema_key_and_byte_order_mark_are_accepted(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"$schema": "./schema.json", "seed": 3}', encoding="utf-8-sig")
+    assert load_config(path).seed == 3
+    assert load_config(str(path)).seed == 3
+    assert '"$schema"' in file_refusal(path, b'{"generator": {"$schema": ""}}')
+
+
+# --- overrides
+
+
+def test_overrides_win_over_the_file_and_the_last_over_the_others(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"generator": {"num_basic_blocks": 23, "rrdb_channels": 8}}')
+    overrides = [
+        "generator.num_basic_blocks=4",
+        "generator.num_basic_blocks=8",
+        "pretraining.scheduler=cosine",
+        'training.train_datasets=["a", "b:c=d"]',
+        "pretraining.cr_patch_size=[64,96]",
+        "pretraining.num_steps=null",
+        'perceptual_loss.layer_weights={"conv3_4":1}',
+        "seed=5",
+    ]
+    config = load_config(path, overrides)
+    assert (config.generator.num_basic_blocks, config.generator.rrdb_channels) == (8, 8)
+    assert config.pretraining.scheduler == "cosine"
+    assert config.training.train_datasets == ("a", "b:c=d")
+    assert config.pretraining.cr_patch_size == (64, 96)
+    assert config.pretraining.num_steps is None
+    assert config.perceptual_loss.layer_weights == {"conv3_4": 1.0}
+    assert config.seed == 5
+
+
+def test_override_of_one_layer_keeps_the_others_and_changes_no_input():
+    data = MappingProxyType({"perceptual_loss": {"vgg_type": "vgg19"}})
+    config = parse_config(data, overrides=["perceptual_loss.layer_weights.conv3_4=0.5"])
+    assert config.perceptual_loss.layer_weights == {"conv5_4": 1.0, "conv3_4": 0.5}
+    assert data == {"perceptual_loss": {"vgg_type": "vgg19"}}
+    assert parse_config({}).perceptual_loss.layer_weights == {"conv5_4": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("x", 'override "x": it must be written as key.key=value'),
+        ("", 'override "": it must be written'),
+        ("=3", '"" is 3; there is no such key'),
+        (
+            "generator.num_basic_block=8",
+            "generator.num_basic_block is 8; there is no such key, did ",
+        ),
+        ("generatr.num_basic_blocks=8", "generatr is {"),
+        ("generatr.num_basic_blocks=8", "did you mean generator?"),
+        ("generator.num_basic_blocks.x=8", "there is nothing below generator.num_basic_blocks"),
+        ("generator.num_basic_blocks=eight", 'generator.num_basic_blocks is "eight"; it must'),
+        ("generator.num_basic_blocks=", 'generator.num_basic_blocks is ""; it must'),
+        ("pretraining.lr=NaN", "pretraining.lr is NaN; it must be a number above 0"),
+        ('perceptual_loss.layer_weights={"conv1_1":1,"conv1_1":2}', "conv1_1 is 1 and 2; a key"),
+    ],
+)
+def test_bad_overrides(override, expected):
+    message = refusal({}, (override,))
+    assert expected in message
+    assert message.startswith(("override ", "run.json with overrides: "))
