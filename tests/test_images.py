@@ -504,6 +504,22 @@ def test_to_unit_leaves_its_argument_alone():
     assert np.isnan(values[1])
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_arrays_split_and_join(channels):
+    pixels = noise(5, 7, channels)
+    image = Image.from_array(pixels)
+    assert image.channels == (1 if channels < 3 else 3)
+    assert (image.alpha is not None) == (channels in (2, 4))
+    same(image.to_array(), pixels)
+
+
+def test_arrays_of_other_shapes():
+    assert Image.from_array(noise(5, 7)).color.shape == (5, 7, 1)
+    for shape in [(5,), (5, 7, 5), (5, 7, 0), (1, 5, 7, 3)]:
+        with pytest.raises(ImageError):
+            Image.from_array(noise(*shape))
+
+
 def test_nchw():
     pixels = noise(5, 7, 3)
     batch = to_nchw(pixels)

@@ -17,10 +17,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,10 +27,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from torch_sr.errors import ImageError
+from torch_sr.files import atomic_write
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "WRITABLE_SUFFIXES",
     "Image",
     "check_writable",
     "from_nchw",
@@ -62,7 +63,7 @@ _LOADERS = {  # the first bytes of a file -> the libvips operation that reads it
     rb"GIF8[79]a": "gifload",
     rb"BM....\0\0\0\0|P[1-6]\s": "pillow",
 }
-_FORMATS = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
+_DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 _BAND_ROWS = 256
 _UNREADABLE = "cannot be decoded ({}); it is damaged, cut short or of a rare kind: fetch it again"
 _UNWRITABLE = "cannot be written ({}); is there room on the disk?"
@@ -92,12 +93,26 @@ class Image:
     def __post_init__(self) -> None:
         if self.color.ndim != 3 or self.channels not in (1, 3) or self.color.size == 0:
             raise ImageError(f"colour must be (H, W, 1) or (H, W, 3), not {self.color.shape}")
-        if self.color.dtype not in _FORMATS.values():
+        if self.color.dtype not in _DTYPES.values():
             raise ImageError(f"pixels must be uint8, uint16 or float32, not {self.color.dtype}")
         if self.alpha is not None and (
             self.alpha.shape != self.color.shape[:2] or self.alpha.dtype != self.color.dtype
         ):
             raise ImageError("alpha must be (H, W) of the colour's size and type")
+
+    @classmethod
+    def from_array(cls, array: Pixels) -> Image:
+        """Split gray ``(H, W)`` or ``(H, W, 1..4)`` into colour and, where even, a last alpha."""
+        layers = array[..., None] if array.ndim == 2 else array
+        if layers.ndim != 3 or not 1 <= layers.shape[2] <= 4:
+            raise ImageError(f"an image is (H, W) or (H, W, 1 to 4), not {array.shape}")
+        colors = 1 if layers.shape[2] < 3 else 3
+        alpha = layers[..., colors].copy() if layers.shape[2] > colors else None
+        return cls(np.ascontiguousarray(layers[..., :colors]), alpha)
+
+    def to_array(self) -> Pixels:
+        """Join colour and alpha, if any: ``(H, W, 1..4)``."""
+        return self.color if self.alpha is None else np.dstack([self.color, self.alpha])
 
     @property
     def height(self) -> int:
@@ -140,13 +155,11 @@ def read_image(path: PathLike, max_pixels: int | None = MAX_PIXELS) -> Image:
     """
     with _naming(path):
         opened = _open(path, max_pixels)
-        pixels = _pixels(opened)  # (H, W, 1..4)
-        colors = 1 if opened.bands < 3 else 3
+        image = Image.from_array(_pixels(opened))
         icc = _field(opened, "icc-profile-data")
-        return Image(
-            color=np.ascontiguousarray(pixels[..., :colors]),
-            alpha=np.ascontiguousarray(pixels[..., colors]) if opened.bands > colors else None,
-            icc=icc if icc and _profile_fits(icc, colors) else None,
+        return replace(
+            image,
+            icc=icc if icc and _profile_fits(icc, image.channels) else None,
             exif=_field(opened, "exif-data"),
             dpi=opened.xres * 25.4 if opened.xres != 1.0 else None,  # 1.0: libvips' "unknown"
         )
@@ -196,7 +209,7 @@ def is_image_name(path: PathLike) -> bool:
 
 
 def _open(path: PathLike, max_pixels: int | None) -> Any:
-    """Open lazily: upright, gray or RGB with or without alpha, of a type in `_FORMATS`."""
+    """Open lazily: upright, gray or RGB with or without alpha, of a type in `_DTYPES`."""
     image = _load(path)
     if max_pixels is not None and image.width * image.height > max_pixels:
         raise ImageError(
@@ -204,10 +217,11 @@ def _open(path: PathLike, max_pixels: int | None) -> Any:
             "raise max_pixels if you trust this file"
         )
     if image.interpretation == "cmyk":
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
+        depth = 16 if image.format == "ushort" else 8
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
     elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy", "hsv"):
         image = image.colourspace("srgb")
-    if image.format not in _FORMATS or image.bands > 4:
+    if image.format not in _DTYPES or image.bands > 4:
         raise ImageError(
             f"{image.bands} channels of type {image.format} are no picture; "
             "convert it to gray or RGB of 8 bits, 16 bits or float"
@@ -233,7 +247,7 @@ def _upright(image: Any) -> Any:
 
 def _pixels(image: Any) -> Pixels:
     """Decode into an array ``(H, W, bands)``, in this thread."""
-    pixels = np.empty((image.height, image.width, image.bands), dtype=_FORMATS[image.format])
+    pixels = np.empty((image.height, image.width, image.bands), dtype=_DTYPES[image.format])
     region = _vips().Region.new(image)
     for top in range(0, image.height, _BAND_ROWS):
         band = pixels[top : top + _BAND_ROWS]
@@ -315,6 +329,7 @@ _WRITERS = {
     ".tiff": _TIFF,
     ".avif": _Format("AVIF", 16_384, deepest=16, quality=85, gray=False),  # of 16 bits, 12 are kept
 }
+WRITABLE_SUFFIXES = tuple(_WRITERS)
 
 
 def write_image(
@@ -342,20 +357,14 @@ def write_image(
     """
     path = Path(path)
     check_writable(path, image.height, image.width, format=format)
-    suffix = _suffix(path, format)
-    writer = _WRITERS[suffix]
-    temporary = path.with_name(f".{uuid.uuid4().hex}{suffix}")
+    writer = _WRITERS[_suffix(path, format)]
     with _naming(path, _UNWRITABLE):
         if quality is not None and not 1 <= quality <= 100:
             raise ImageError(f"quality must be 1 to 100, not {quality}")
         if lossless and not writer.lossless:
             raise ImageError(f"{writer.name} is never lossless; write .png, .webp, .tif or .avif")
-        try:
+        with atomic_write(path) as temporary:
             _save(temporary, _fit(image, writer), writer, quality or writer.quality, lossless)
-            _flush(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -371,7 +380,7 @@ def check_writable(
     with _naming(path):
         writer = _WRITERS.get(suffix := _suffix(path, format))
         if writer is None:
-            known = ", ".join(_WRITERS)
+            known = ", ".join(WRITABLE_SUFFIXES)
             raise ImageError(f"'{suffix}' is no format to write; use one of {known}")
         if max(height, width) > writer.max_side:
             raise ImageError(
@@ -437,8 +446,7 @@ def _save(path: Path, image: Image, writer: _Format, quality: int | None, lossle
 
 
 def _to_vips(image: Image, *, twelve_bits: bool) -> Any:
-    layers = [image.color] if image.alpha is None else [image.color, image.alpha[..., None]]
-    pixels = np.ascontiguousarray(np.concatenate(layers, axis=2))
+    pixels = np.ascontiguousarray(image.to_array())
     if twelve_bits and image.depth == 16:  # round here: libvips would cut
         pixels = np.rint(pixels * np.float64(4095 / 65535)).astype(np.uint16) << 4
     gray, rgb = {8: ("b-w", "srgb"), 16: ("grey16", "rgb16"), 32: ("b-w", "scrgb")}[image.depth]
@@ -452,11 +460,6 @@ def _to_vips(image: Image, *, twelve_bits: bool) -> Any:
             source.set_type(vips.GValue.blob_type, field, blob)
     source.set_type(vips.GValue.gint_type, "orientation", 1)  # after EXIF, which sets it too
     return source
-
-
-def _flush(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
 
 
 # --- Pixels as numbers --------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """The geometry of tiles: where they lie, how they overlap, how they are blended.
 
 A network sees a tile without what lies around it, so its result is wrong near the tile's edge, as
-far as the receptive field reaches. Neighbouring tiles therefore share ``2 * overlap`` pixels. Of
-these the outer quarter at each tile's edge, the worst, is left out, and over the rest the tiles
-are cross-faded; the weights of all tiles sum to one at every pixel.
+far as the receptive field reaches. Neighbouring tiles therefore share at least ``2 * overlap``
+pixels. They are cross-faded over ``overlap`` pixels in the middle of these; what lies nearer to a
+tile's own edge, the worst, is left out. The weights of all tiles sum to one at every pixel.
 
 Everything is per axis and in whole pixels; no images, no torch.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,24 +20,26 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis: pixels ``[start, stop)``, faded at the sides it shares."""
+    """One tile along one axis: pixels ``[start, stop)``, and where it meets its neighbours."""
 
     start: int
     stop: int
-    shared_before: int = 0
-    """Pixels shared with the tile before."""
-    shared_after: int = 0
-    """Pixels shared with the tile after."""
+    seam_before: float = -math.inf
+    """Middle of what is shared with the tile before."""
+    seam_after: float = math.inf
+    """Middle of what is shared with the tile after."""
+    fade: int = 0
+    """Pixels over which two tiles are cross-faded, half of them on each side of a seam."""
 
     def weights(self, scale_factor: int) -> npt.NDArray[np.float32]:
         """Blending weights in [0, 1] of the super-resolved span, ``(size * scale_factor,)``."""
-        weights = np.ones((self.stop - self.start) * scale_factor, dtype=np.float32)
-        before, after = self.shared_before * scale_factor, self.shared_after * scale_factor
-        if before:
-            weights[:before] = _fade_in(before)
-        if after:
-            weights[-after:] = 1 - _fade_in(after)
-        return weights
+        centres = np.arange(self.start * scale_factor, self.stop * scale_factor) + 0.5
+        width = max(self.fade * scale_factor, 1)
+        rise, fall = (
+            np.clip((centres - seam * scale_factor) / width + 0.5, 0, 1)
+            for seam in (self.seam_before, self.seam_after)
+        )
+        return (rise - fall).astype(np.float32)
 
 
 def spans(length: int, tile_size: int, overlap: int) -> list[Span]:
@@ -57,12 +59,11 @@ def spans(length: int, tile_size: int, overlap: int) -> list[Span]:
     shared = 2 * overlap
     count = math.ceil((length - shared) / (tile_size - shared))
     size = math.ceil((length + (count - 1) * shared) / count)
-    starts = [round(i * (length - size) / (count - 1)) for i in range(count)]
-    gaps = [0, *(starts[i - 1] + size - starts[i] for i in range(1, count)), 0]
-    return [Span(start, start + size, gaps[i], gaps[i + 1]) for i, start in enumerate(starts)]
-
-
-def _fade_in(size: int) -> npt.NDArray[Any]:
-    """Rise from 0 to 1 over the middle half, antisymmetric, so that two neighbours sum to 1."""
-    position = (np.arange(size, dtype=np.float32) + 0.5) / size
-    return np.clip(2 * position - 0.5, 0, 1).astype(np.float32)
+    starts = [i * (length - size) // (count - 1) for i in range(count)]
+    seams = [(after + before + size) / 2 for before, after in pairwise(starts)]
+    return [
+        Span(start, start + size, before, after, overlap)
+        for start, before, after in zip(
+            starts, [-math.inf, *seams], [*seams, math.inf], strict=True
+        )
+    ]

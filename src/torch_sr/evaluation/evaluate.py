@@ -21,6 +21,8 @@ from torch_sr.metrics import PROTOCOLS, Protocol, measure
 Array = npt.NDArray[Any]
 SuperResolve = Callable[[Array], Array]
 """``(H, W, C)`` uint8 to ``(H * s, W * s, C)`` uint8."""
+OnResult = Callable[[str, str, str, Array], None]
+"""Given data set, image, method and the method's result, ``(H, W, C)`` uint8."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def evaluate(
     dataset: str,
     pairs: CachedPairs,
     protocol: Protocol = PROTOCOLS["paper"],
+    on_result: OnResult | None = None,
 ) -> Iterator[ImageScore]:
     """Measure every method on every image of a data set, one after another.
 
@@ -81,12 +84,17 @@ def evaluate(
         dataset: as it is reported.
         pairs: the images.
         protocol: how to compare.
+        on_result: called with every result, as whoever stores or shows it needs.
     """
     for index, image in enumerate(pairs.names):
         lr, hr = pairs[index]
         for method, super_resolve in methods.items():
-            sr = _to_unit_tensor(super_resolve(lr))
-            metrics = measure(sr, _to_unit_tensor(hr), pairs.scale_factor, protocol)
+            sr = super_resolve(lr)
+            metrics = measure(
+                _to_unit_tensor(sr), _to_unit_tensor(hr), pairs.scale_factor, protocol
+            )
+            if on_result is not None:
+                on_result(dataset, image, method, sr)
             yield ImageScore(dataset, image, method, metrics)
 
 
@@ -109,6 +117,11 @@ def mean_scores(scores: Sequence[ImageScore]) -> dict[str, dict[str, dict[str, f
         }
         for dataset, methods in grouped.items()
     }
+
+
+def best_scores(scores: Sequence[ImageScore], count: int) -> list[ImageScore]:
+    """The scores of highest PSNR, the best first; among equals the earlier."""
+    return sorted(scores, key=lambda score: score.metrics["psnr"], reverse=True)[:count]
 
 
 def _to_unit_tensor(image: Array, device: torch.device | str = "cpu") -> Tensor:

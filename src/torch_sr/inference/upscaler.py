@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.images import Image, from_nchw, read_image, to_nchw, write_image
+from torch_sr.errors import ConfigError
+from torch_sr.images import Image, from_unit, read_image, to_nchw, write_image
 from torch_sr.inference.backends import Backend
 from torch_sr.inference.backends.pytorch import PyTorchBackend
-from torch_sr.models.loading import load_generator
+from torch_sr.models.loading import GeneratorInfo, load_generator
 from torch_sr.models.weights import model_path
 from torch_sr.tiling import Span, spans
 
@@ -29,14 +30,14 @@ Progress = Callable[[int, int], None]
 
 DEFAULT_MODEL = "compact-x4"
 DEFAULT_OVERLAP = 16
-_TILE_SIZES = {"cpu": 192, "mps": 256, "cuda": 512}
 
 
 class Upscaler:
     """Super-resolve images with one model.
 
     Args:
-        model: the name of a shipped model or the path of a weights file.
+        model: the name of a shipped model, the path of a weights file, or an engine of your own,
+            to which ``device`` and ``precision`` then do not apply.
         device: ``auto`` (cuda, mps, cpu: the first there is), or one of them.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
@@ -47,28 +48,38 @@ class Upscaler:
     Raises:
         ModelError: when the model is unknown or unreadable.
         DeviceError: when device or precision is not available.
+        ConfigError: for a tile size below 1 or an overlap below 0.
     """
 
     def __init__(
         self,
-        model: str | Path = DEFAULT_MODEL,
+        model: str | Path | Backend = DEFAULT_MODEL,
         *,
         device: str = "auto",
         precision: str = "auto",
         tile_size: int | None = None,
         overlap: int = DEFAULT_OVERLAP,
     ) -> None:
-        loaded = load_generator(model_path(model))
-        self.info = loaded.info
-        backend = PyTorchBackend(
-            loaded.network, loaded.info.scale_factor, loaded.info.img_channels, device, precision
-        )
-        self.device = str(backend.device)
-        self.precision = backend.precision
-        self.scale_factor = backend.scale_factor
-        self.tile_size = tile_size or _TILE_SIZES[backend.device.type]
+        if (tile_size is not None and tile_size < 1) or overlap < 0:
+            raise ConfigError(
+                f"tile_size is {tile_size} and overlap {overlap}; tiles have at least 1 pixel and "
+                "overlap at least 0"
+            )
+        self.info: GeneratorInfo | None = None
+        if isinstance(model, (str, Path)):
+            loaded = load_generator(model_path(model))
+            self.info = loaded.info
+            model = PyTorchBackend(
+                loaded.network,
+                loaded.info.scale_factor,
+                loaded.info.img_channels,
+                device,
+                precision,
+            )
+        self._backend = model
+        self.scale_factor = model.scale_factor
         self.overlap = overlap
-        self._backend: Backend = backend
+        self.tile_size = tile_size or model.tile_size
 
     def upscale(self, image: Array | str | Path, progress: Progress | None = None) -> Array:
         """Super-resolve pixels, or the file of that name.
@@ -113,7 +124,14 @@ class Upscaler:
         return replace(image, color=color, alpha=alpha)
 
     def _upscale_pixels(self, pixels: Array, progress: Progress) -> Array:
-        return np.concatenate(list(self.bands(pixels, progress)), axis=0)
+        height, width, channels = pixels.shape
+        scale = self.scale_factor
+        out = np.empty((height * scale, width * scale, channels), dtype=pixels.dtype)
+        top = 0
+        for band in self.bands(pixels, progress):
+            out[top : top + len(band)] = band
+            top += len(band)
+        return out
 
     def bands(self, pixels: Array, progress: Progress | None = None) -> Iterator[Array]:
         """Super-resolve ``(H, W, 1 or 3)`` and yield the result from top to bottom, in bands.
@@ -131,6 +149,7 @@ class Upscaler:
         tell = progress or (lambda done, total: None)
         carried: npt.NDArray[np.float32] | None = None
         for number, row in enumerate(rows):
+            below = rows[number + 1].start if row is not rows[-1] else row.stop
             band = self._row_of_tiles(
                 pixels[row.start : row.stop],
                 columns,
@@ -141,9 +160,9 @@ class Upscaler:
             band *= row.weights(scale)[:, None, None]
             if carried is not None:
                 band[: len(carried)] += carried
-            final = (row.stop - row.start - row.shared_after) * scale
+            final = (below - row.start) * scale
             carried = band[final:].copy()
-            yield from_nchw(band[:final].transpose(2, 0, 1)[None], pixels.dtype)
+            yield from_unit(band[:final], pixels.dtype)
 
     def _row_of_tiles(
         self, strip: Array, columns: list[Span], tell: Callable[[int], None]
@@ -155,40 +174,41 @@ class Upscaler:
         )
         for done, column in enumerate(columns, start=1):
             tile = self._super_resolve(strip[:, column.start : column.stop])
-            band[:, column.start * scale : column.stop * scale] += (
-                tile * column.weights(scale)[None, :, None]
-            )
+            tile *= column.weights(scale)[:, None]
+            band[:, column.start * scale : column.stop * scale] += tile
             tell(done)
         return band
 
     def _super_resolve(self, tile: Array) -> npt.NDArray[np.float32]:
-        """One tile ``(h, w, C)`` of any dtype to ``(h * s, w * s, C)`` float32."""
-        lr = to_nchw(tile)
-        wanted, channels = lr.shape[1], self._backend.img_channels
-        if wanted == 1 and channels > 1:
-            lr = np.repeat(lr, channels, axis=1)
-        elif wanted == 3 and channels == 1:
-            # A gray network knows no colour: each channel is an image of its own.
-            return np.concatenate(
-                [self._super_resolve(tile[..., c : c + 1]) for c in range(3)], axis=-1
-            )
-        elif wanted == 3 and channels == 4:
-            lr = np.concatenate([lr, np.ones_like(lr[:, :1])], axis=1)
-        sr = self._backend(np.ascontiguousarray(lr))[0, : max(wanted, min(channels, 3))]
-        if wanted == 1:
+        """One tile ``(h, w, 1 or 3)`` of any depth to ``(h * s, w * s, 1 or 3)`` float32."""
+        sr = self._backend(_fit_channels(to_nchw(tile), self._backend.img_channels))
+        if self._backend.img_channels == 1:
+            sr = sr.transpose(1, 0, 2, 3)  # the channels went as images of a batch
+        sr = sr[0, :3]
+        if tile.shape[2] == 1:
             sr = sr.mean(axis=0, keepdims=True)
         return np.ascontiguousarray(sr.transpose(1, 2, 0))
 
 
+def _fit_channels(lr: Array, img_channels: int) -> npt.NDArray[np.float32]:
+    """Make ``(1, 1 or 3, H, W)`` what a network of 1, 3 or 4 channels takes."""
+    if img_channels == 1:  # it knows no colour: each channel is an image of its own
+        return np.ascontiguousarray(lr.transpose(1, 0, 2, 3))
+    if lr.shape[1] == 1:
+        lr = np.repeat(lr, 3, axis=1)
+    if img_channels == 4:
+        lr = np.concatenate([lr, np.ones_like(lr[:, :1])], axis=1)
+    return lr
+
+
 def _count_on(progress: Progress | None, passes: int) -> Progress:
     """One count over several passes of equal length."""
-    if progress is None:
-        return lambda done, total: None
     finished = 0
 
     def tell(done: int, total: int) -> None:
         nonlocal finished
-        progress(finished * total + done, passes * total)
+        if progress is not None:
+            progress(finished * total + done, passes * total)
         finished += done == total
 
     return tell

@@ -15,6 +15,7 @@ from torch_sr.errors import ModelError
 from torch_sr.models.layouts import (
     DEFAULT_RESIDUAL_SCALING,
     State,
+    is_subpixel,
     parameter,
     read_numbers,
 )
@@ -46,8 +47,8 @@ def infer_hparams(state: State, stored: Mapping[str, Any] | None = None) -> dict
             f"conv_first.weight reads {in_channels} channels and conv_last.weight makes "
             f"{img_channels}; the first must be 1, 4, 9, 16 … times the second"
         )
-    enlargement = _enlargement(state, len(numbers.ups), width)
-    if enlargement == 2 and stored.get("scale_factor") == 3 and not _is_subpixel(state):
+    enlargement, subpixel = _enlargement(state, len(numbers.ups), width), is_subpixel(state)
+    if enlargement == 2 and stored.get("scale_factor") == 3 and not subpixel:
         enlargement = 3
     if enlargement % unshuffle:
         raise ModelError(f"enlarges by {enlargement} what conv_first.weight shrinks by {unshuffle}")
@@ -60,14 +61,12 @@ def infer_hparams(state: State, stored: Mapping[str, Any] | None = None) -> dict
         "num_dense_blocks": len(numbers.denses),
         "num_residual_blocks": len(numbers.convs),
         "residual_scaling": stored.get("residual_scaling", DEFAULT_RESIDUAL_SCALING),
-        "use_subpixel_conv": _is_subpixel(state),
+        "use_subpixel_conv": subpixel if numbers.ups else stored.get("use_subpixel_conv", False),
         "pixel_unshuffle": unshuffle,
     }
-    if not numbers.ups:
-        inferred["use_subpixel_conv"] = bool(stored.get("use_subpixel_conv", False))
     for name, value in inferred.items():
         if stored.get(name, value) != value:
-            raise ModelError(f"is said to have {name} {stored[name]}, but its weights have {value}")
+            raise ModelError(f"records {name} as {stored[name]}, but its weights make it {value}")
     return inferred
 
 
@@ -92,13 +91,6 @@ def _conv_shape(state: State, key: str) -> tuple[int, int]:
     if len(shape) != 4 or 0 in shape:
         raise ModelError(f"{key} has the shape {shape}; a convolution has four sizes above 0")
     return shape[0], shape[1]
-
-
-def _is_subpixel(state: State) -> bool:
-    if "conv_up1.weight" not in state:
-        return False
-    made, read = _conv_shape(state, "conv_up1.weight")
-    return made != read
 
 
 def _enlargement(state: State, steps: int, width: int) -> int:

@@ -117,7 +117,7 @@ def detect_layout(state: State) -> str | None:
     if any(".conv1x1." in key for key in state):  # ESRGAN+ has a path that RRDBNet lacks
         return None
     for name, layout in LAYOUTS.items():
-        if _find_numbers(state, layout.conv + ".weight"):
+        if _find_numbers(state, layout.conv):
             return name
     return None
 
@@ -157,7 +157,7 @@ def from_canonical(
     if layout not in LAYOUTS:
         raise ModelError(f"layout {layout!r} is unknown; known are {', '.join(LAYOUTS)}")
     found = read_numbers(state, "new")
-    numbers = _written_numbers(found, layout, subpixel=_is_subpixel(state))
+    numbers = _written_numbers(found, layout, subpixel=is_subpixel(state))
     renamed = {}
     for (ours, _), (_, theirs) in zip(
         _pairs(LAYOUTS["new"], found), _pairs(LAYOUTS[layout], numbers), strict=True
@@ -197,11 +197,11 @@ def _pairs(layout: Layout, numbers: Numbers) -> Iterator[tuple[str, str]]:
 def read_numbers(state: State, name: str) -> Numbers:
     """Find the numbers in use; that they leave no gap shows when their names are looked up."""
     layout = LAYOUTS[name]
-    found = _find_numbers(state, layout.conv + ".weight")
+    found = _find_numbers(state, layout.conv)
     if not found:
         raise ModelError(f"lacks {layout.conv.format(block=0, dense=1, conv=1)}.weight")
     blocks, denses, convs = (_without_gaps(found[what]) for what in ("block", "dense", "conv"))
-    ups = sorted(_find_numbers(state, layout.conv_up + ".weight").get("up", set()))
+    ups = sorted(_find_numbers(state, layout.conv_up).get("up", set()))
     if name != "old":
         return Numbers(blocks, denses, convs, _without_gaps(ups))
     tail = [number for number in ups if number > 0]  # model.0 is the first convolution
@@ -226,8 +226,9 @@ def _written_numbers(found: Numbers, name: str, *, subpixel: bool) -> Numbers:
 
 
 def _find_numbers(state: State, template: str) -> dict[str, set[int]]:
-    """Collect the numbers that stand at each ``{field}`` of the template among the names."""
-    pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]{1,6})", re.escape(template)))
+    """Collect the numbers that stand at each ``{field}`` of a module's template."""
+    module = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]{1,6})", re.escape(template))
+    pattern = re.compile(module + r"\.(?:weight|bias)")
     numbers: dict[str, set[int]] = {}
     for match in filter(None, map(pattern.fullmatch, state)):
         for field, digits in match.groupdict().items():
@@ -243,11 +244,6 @@ def _without_gaps(numbers: Iterable[int]) -> range:
     if found[0] > 1:
         raise ModelError(f"numbers its blocks from {found[0]}; the ones before are missing")
     return range(found[0], found[-1] + 1)
-
-
-def _is_subpixel(state: State) -> bool:
-    up = state.get("conv_up1.weight")
-    return up is not None and up.shape[0] != up.shape[1]
 
 
 def _with_block(state: State) -> dict[str, Tensor]:
@@ -269,6 +265,12 @@ def _split_residual_scaling(state: State) -> tuple[float | None, dict[str, Tenso
         elif scaling is None:
             scaling = round(float(value.item()), 6)  # 0.2 is 0.20000000298 as float32
     return scaling, rest
+
+
+def is_subpixel(state: State) -> bool:
+    """Whether canonical parameters up-scale by sub-pixel convolution, which widens."""
+    up = state.get("conv_up1.weight")
+    return up is not None and up.shape[:1] != up.shape[1:2]
 
 
 def parameter(state: State, key: str) -> Tensor:

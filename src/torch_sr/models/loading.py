@@ -2,7 +2,8 @@
 
 The file is read (:mod:`~torch_sr.models.reading`), its parameters get RRDBNet's names
 (:mod:`~torch_sr.models.layouts`), the hyper-parameters follow from their shapes
-(:mod:`~torch_sr.models.hparams`), and an RRDBNet is filled with them. What is no RRDB generator goes through spandrel (:mod:`~torch_sr.models.foreign`).
+(:mod:`~torch_sr.models.hparams`), and an RRDBNet is filled with them. What is no RRDB generator
+goes through spandrel (:mod:`~torch_sr.models.foreign`).
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def _inform(
         wrapper=raw.wrapper,
         scale_factor=network.scale_factor,
         img_channels=network.img_channels,
-        hparams=network.hparams if isinstance(network, RRDBNet) else {},
+        hparams=dict(network.hparams) if isinstance(network, RRDBNet) else {},
         num_parameters=sum(parameter.numel() for parameter in network.parameters()),
         dtype=_dtype_name(next(iter(state.values()))),
         stage=raw.stage,

@@ -110,6 +110,8 @@ def _tell_kind(head: bytes) -> str:
     """Name a reader, or say what the file is instead of weights."""
     if not head:
         return "is empty"
+    if head[8:9] == b"{" and head[5:8] == bytes(3):  # before the rest: a length can look like any
+        return "safetensors"
     for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
             return kind
@@ -117,7 +119,7 @@ def _tell_kind(head: bytes) -> str:
         return "is a web page, not weights; download the file itself"
     if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
         return "is a text, not weights"
-    if head[8:9] == b"{":
+    if head[8:9] == b"{":  # announcing a header of terabytes
         return "safetensors"
     return "is no weights file that is known here; .safetensors and PyTorch's .pth are"
 
@@ -160,9 +162,11 @@ def _read_zip(path: Path) -> RawWeights:
 
 def _read_pickle(path: Path) -> RawWeights:
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        # Given a name in place of a file, torch would be guided by its suffix.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols, which tell a user nothing
+            with torch.serialization.safe_globals(_numpy_scalars()):
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} {_explain_refusal(str(error))}") from error
     except OSError:

@@ -82,7 +82,9 @@ class RRDBNet(nn.Module):
         self.conv_first = _conv(img_channels * pixel_unshuffle**2, width)
         self.body = nn.Sequential(
             *(
-                RRDB(width, growth_channels, num_dense_blocks, num_residual_blocks, residual_scaling)
+                RRDB(
+                    width, growth_channels, num_dense_blocks, num_residual_blocks, residual_scaling
+                )
                 for _ in range(num_basic_blocks)
             )
         )
@@ -99,7 +101,9 @@ class RRDBNet(nn.Module):
         if self.pixel_unshuffle == 1:
             return self._super_resolve(lr)
         height, width = lr.shape[-2:]
-        sr = self._super_resolve(F.pixel_unshuffle(_pad_to(lr, self.pixel_unshuffle), self.pixel_unshuffle))
+        sr = self._super_resolve(
+            F.pixel_unshuffle(_pad_to(lr, self.pixel_unshuffle), self.pixel_unshuffle)
+        )
         return sr[..., : height * self.scale_factor, : width * self.scale_factor]
 
     def _super_resolve(self, x: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class TensorBoardLogger(Logger):
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder))
 
     def on_start(self, run: Mapping[str, Any]) -> None:
         text = json.dumps(run["hparams"], indent=2)

@@ -118,7 +118,7 @@ def pretrain(
 
     torch.manual_seed(config.seed)
     # Convolutions run a quarter faster on channels-last weights, on CPUs and tensor cores alike.
-    generator = RRDBNet(**config.generator_kwargs).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator = RRDBNet(**config.generator_kwargs).to(memory_format=torch.channels_last)
     stage = PSNRStage(fabric, generator, stage_config, config.content_loss.loss_f, total_steps)
     trainer = Trainer(
         fabric=fabric,
@@ -166,7 +166,9 @@ def _fabric(settings: RunSettings) -> Fabric:
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
     return Fabric(
-        accelerator=device.type, devices=1, precision=FABRIC_PRECISIONS[precision]  # type: ignore[arg-type]
+        accelerator=device.type,
+        devices=1,
+        precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
     )
 
 

@@ -28,8 +28,11 @@ class Stage(Protocol):
     """The stage's part in file names: PSNR or ESRGAN."""
     generator: nn.Module
     """The network in training, without wrappers."""
-    evaluated: nn.Module
-    """The network that is validated and stored: the average where one is kept."""
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated and stored: the average where one is kept."""
+        ...
 
     def train_step(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """Learn from a mini-batch of images in [0, 1]; return the detached losses by name."""
@@ -102,18 +105,18 @@ class PSNRStage:
         return {"content_loss": content_loss(sr, hr, self._loss_f)}
 
     def learning_rates(self) -> dict[str, float]:
-        return {"lr": self._schedule.get_last_lr()[0]}
+        return {"lr": float(self._schedule.get_last_lr()[0])}
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "model_state_dict": self.generator.state_dict(),
             "params_ema": self._average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "schedule": {"step": self._schedule.last_epoch},
+            "schedule": self._schedule.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.generator.load_state_dict(state["model_state_dict"])
         self._average.load_state_dict(state["params_ema"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.step(state["schedule"]["step"])
+        self._schedule.load_state_dict(state["schedule"])

@@ -269,9 +269,7 @@ class Trainer:
             "metrics": {k: round(v, 5) for k, v in self._last_metrics.items() if "val/" in k},
             "configuration": self.hparams,
         }
-        save_generator(
-            self.files.path(what), network, stage=self.stage.name, metadata=metadata
-        )
+        save_generator(self.files.path(what), network, stage=self.stage.name, metadata=metadata)
 
     def _tell_start(self) -> None:
         run = {
@@ -303,7 +301,9 @@ def _stop_on_signal() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stop
     finally:

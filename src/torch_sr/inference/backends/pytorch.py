@@ -11,6 +11,8 @@ from torch import nn
 
 from torch_sr.devices import DTYPES, choose_device, choose_precision
 
+_TILE_SIZES = {"cpu": 192, "mps": 256, "cuda": 512}
+
 
 class PyTorchBackend:
     """Run a network.
@@ -39,9 +41,11 @@ class PyTorchBackend:
         self.img_channels = img_channels
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
+        self.tile_size = _TILE_SIZES[self.device.type]
         self._dtype = DTYPES[self.precision]
         self._network = network.eval().to(
-            self.device, memory_format=torch.channels_last  # type: ignore[call-overload]
+            self.device,
+            memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
         self._once = threading.Lock()  # one tile at a time: the device is busy anyway
 

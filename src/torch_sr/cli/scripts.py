@@ -1,0 +1,333 @@
+"""The scripts of the project's root: ``train.py``, ``test.py``, ``inference.py`` and the last.
+
+They have the options that the project's description gives them and do what the commands of the
+same purpose do, by calling these. What is new here (``--data-root``, ``--device`` …) stands in the
+help, not in the usage line. The description's examples use some names that its usage lines lack;
+they are understood and not shown: ``train.py --config-json``, ``train.py --load-model-path``, and
+the ESRGAN model as the first positional argument of ``net_interpolation.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from torch_sr.cli.console import run_command
+
+
+def train_main() -> None:
+    """Run ``train.py``."""
+    _run(train, sys.argv[1:])
+
+
+def test_main() -> None:
+    """Run ``test.py``."""
+    _run(test, sys.argv[1:])
+
+
+def inference_main() -> None:
+    """Run ``inference.py``."""
+    _run(inference, sys.argv[1:])
+
+
+def net_interpolation_main() -> None:
+    """Run ``net_interpolation.py``."""
+    _run(net_interpolation, sys.argv[1:])
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Do what ``torch-sr train`` does."""
+    options = parse_train(arguments)
+    from torch_sr.cli.train import train as command
+
+    command(
+        options.config_file,
+        data_root=options.data_root,
+        out_dir=options.out_dir,
+        load_checkpoint=options.load_checkpoint,
+        checkpoint_interval=options.checkpoint_interval,
+        best_checkpoint_warmup=options.best_checkpoint_warmup,
+        store_model_interval=options.store_model_interval,
+        device=options.device,
+        precision=_autocast_precision(options.device) if options.autocast else "fp32",
+    )
+
+
+def test(arguments: Sequence[str]) -> None:
+    """Do what ``torch-sr test`` does."""
+    options = parse_test(arguments)
+    from torch_sr.cli.test import test as command
+
+    command(
+        options.model_path,
+        datasets=options.datasets,
+        data_root=options.data_root,
+        show_results=options.show_results,
+        out_dir=options.out_dir,
+        device=options.device,
+    )
+
+
+def inference(arguments: Sequence[str]) -> None:
+    """Do what ``torch-sr upscale`` does."""
+    options = parse_inference(arguments)
+    from torch_sr.cli.upscale import upscale as command
+
+    command(options.images, model=options.model_path, out=options.out_dir, device=options.device)
+
+
+def net_interpolation(arguments: Sequence[str]) -> None:
+    """Do what ``torch-sr interpolate`` does."""
+    options = parse_net_interpolation(arguments)
+    from torch_sr.cli.interpolate import interpolate as command
+
+    command(
+        out=options.out_model_path,
+        psnr_model_path=options.psnr_model_path,
+        esrgan_model_path=options.esrgan_model_path,
+        alpha=options.alpha,
+    )
+
+
+def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of ``train.py``; wrong usage exits with 2."""
+    parser = _parser(
+        "train.py",
+        "[-h] [-l LOAD_CHECKPOINT] [-a] [--no-data-parallel] [-i CHECKPOINT_INTERVAL] "
+        "[-w BEST_CHECKPOINT_WARMUP] [-s STORE_MODEL_INTERVAL] config_file",
+        "Train a generator. Models and checkpoints go to saved_models/, logs to logs/.",
+    )
+    add = parser.add_argument
+    add(
+        "config_file",
+        type=Path,
+        nargs="?",
+        help="JSON training configuration hyper-parameters",
+    )
+    add("--config-json", type=Path, help=argparse.SUPPRESS)
+    add(
+        "-l",
+        "--load-checkpoint",
+        type=Path,
+        help="Path to the training checkpoint used as the start point; or a model",
+    )
+    add("--load-model-path", type=Path, dest="load_checkpoint", help=argparse.SUPPRESS)
+    add(
+        "-a",
+        "--autocast",
+        action="store_true",
+        help="Compute in half precision (PyTorch autocast) on a GPU with CUDA; ignored elsewhere",
+    )
+    add(
+        "--no-data-parallel",
+        action="store_true",
+        help="Use one GPU even if there are more. This version always uses one",
+    )
+    add(
+        "-i",
+        "--checkpoint-interval",
+        type=_positive,
+        default=1,
+        help="Epochs from one stored checkpoint to the next. Default: 1",
+    )
+    add(
+        "-w",
+        "--best-checkpoint-warmup",
+        type=_not_negative,
+        default=0,
+        help="Epochs until a best checkpoint is stored for the first time. Default: 0",
+    )
+    add(
+        "-s",
+        "--store-model-interval",
+        type=_positive,
+        help="Epochs from one stored model to the next. "
+        "If not specified, only the best and the last are stored",
+    )
+    added = _add_run_options(parser, data_root=True)
+    added.add_argument(
+        "--out-dir",
+        type=Path,
+        default=Path(),
+        help="Parent of saved_models/ and logs/. Default: the working directory",
+    )
+    options = parser.parse_args(arguments)
+    if options.config_json is not None:
+        if options.config_file is not None:
+            parser.error("config_file and --config-json are the same thing; give one of them")
+        options.config_file = options.config_json
+    if options.config_file is None:
+        parser.error("the following arguments are required: config_file")
+    return options
+
+
+def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of ``test.py``; wrong usage exits with 2."""
+    parser = _parser(
+        "test.py",
+        "[-h] [-d DATASETS] [-s SHOW_RESULTS] [-o OUT_DIR] model_path",
+        "Measure PSNR and SSIM of a model on data sets, beside bicubic interpolation.",
+    )
+    add = parser.add_argument
+    add("model_path", help="ESRGAN model path to test")
+    add(
+        "-d",
+        "--datasets",
+        default="set5,set14",
+        help="Datasets to test the model with, separated by commas. Example: "
+        "--datasets=set5,set14. Known are 'div2k', 'bsds500', 'set5' and 'set14'; "
+        "a folder of images does as well. Default: set5,set14",
+    )
+    add(
+        "-s",
+        "--show-results",
+        type=_not_negative,
+        default=0,
+        help="List the N images of best PSNR, with --out-dir the files of their results. "
+        "If not specified, only metrics are printed",
+    )
+    add(
+        "-o",
+        "--out-dir",
+        type=Path,
+        help="Directory for the results: OUT_DIR/<dataset>/<image>_sr.png. "
+        "If not specified, results are not stored",
+    )
+    _add_run_options(parser, data_root=True)
+    options = parser.parse_args(arguments)
+    if not options.datasets.strip(" ,"):
+        parser.error("argument -d/--datasets: names none")
+    return options
+
+
+def parse_inference(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of ``inference.py``; wrong usage exits with 2."""
+    parser = _parser(
+        "inference.py",
+        "[-h] -m MODEL_PATH [-o OUT_DIR] images [images ...]",
+        "Super-resolve images: photo.png becomes photo_sr.png.",
+    )
+    add = parser.add_argument
+    add("images", nargs="+", help="Image files, folders of images, or patterns such as '*.png'")
+    add(
+        "-m",
+        "--model-path",
+        required=True,
+        help="Input generator model path. Can be a checkpoint or a final model",
+    )
+    add(
+        "-o",
+        "--out-dir",
+        type=Path,
+        help="Output directory where inferred images are stored. "
+        "If not specified, each is stored beside its source",
+    )
+    _add_run_options(parser)
+    return parser.parse_args(arguments)
+
+
+def parse_net_interpolation(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of ``net_interpolation.py``; wrong usage exits with 2."""
+    parser = _parser(
+        "net_interpolation.py",
+        "[-h] --psnr-model-path PSNR_MODEL_PATH --esrgan-model-path ESRGAN_MODEL_PATH "
+        "--alpha ALPHA out_model_path",
+        "Interpolate the weights of two networks: (1 - alpha) * PSNR + alpha * ESRGAN.",
+    )
+    add = parser.add_argument
+    add(
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="out_model_path",
+        help="Output interpolated model (.safetensors or .pth)",
+    )
+    add(
+        "--psnr-model-path",
+        type=Path,
+        required=True,
+        help="PSNR-based (pre-training) input model path",
+    )
+    add("--esrgan-model-path", type=Path, help="ESRGAN-based (training) input model path")
+    add(
+        "--alpha",
+        type=float,
+        required=True,
+        help="Network interpolation alpha: 0 is the PSNR model, 1 the ESRGAN model",
+    )
+    options = parser.parse_intermixed_args(arguments)  # one path may precede --alpha, one follow
+    *before, options.out_model_path = options.paths
+    if options.esrgan_model_path is None and len(before) == 1:
+        options.esrgan_model_path = before.pop()
+    if options.esrgan_model_path is None and not before:
+        parser.error("the following arguments are required: --esrgan-model-path")
+    if before:
+        parser.error(f"unrecognized arguments: {' '.join(map(str, options.paths[1:]))}")
+    return options
+
+
+def _parser(prog: str, usage: str, description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=prog, usage=f"{prog} {usage}", description=description)
+
+
+def _add_run_options(
+    parser: argparse.ArgumentParser, *, data_root: bool = False
+) -> argparse._ArgumentGroup:
+    """Add what the description does not have and this machine may need."""
+    group = parser.add_argument_group("on this machine")
+    if data_root:
+        group.add_argument(
+            "--data-root",
+            type=Path,
+            default=Path(os.environ.get("TORCH_SR_DATA") or "data"),
+            help="Folder under which data sets are found by their usual names. "
+            "Default: $TORCH_SR_DATA, else data",
+        )
+    group.add_argument(
+        "--device",
+        default="auto",
+        help="auto (cuda, mps, cpu: the first there is), cpu, cuda or mps. Default: auto",
+    )
+    return group
+
+
+def _autocast_precision(device: str) -> str:
+    """The precision that ``--autocast`` stands for: half on CUDA, and a note elsewhere."""
+    from torch_sr.devices import choose_device
+
+    if choose_device(device).type == "cuda":
+        return "fp16"
+    print("note: --autocast needs a GPU with CUDA; training in full precision", file=sys.stderr)
+    return "fp32"
+
+
+def _positive(text: str) -> int:
+    return _at_least(1, text)
+
+
+def _not_negative(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.lstrip("+-").isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+    return int(text)
+
+
+def _run(script: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> None:
+    """Run a script to its exit, with the stop codes of the commands."""
+
+    def until_exit() -> None:
+        try:
+            script(arguments)
+        except typer.Exit as stop:  # how the commands end early; only Typer itself heeds it
+            sys.exit(stop.exit_code)
+
+    run_command(until_exit)

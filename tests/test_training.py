@@ -1,0 +1,289 @@
+"""Pre-training: one step, schedules, averages, exact resume, files, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from skimage.data import chelsea
+
+from torch_sr.config import PretrainingConfig, parse_config
+from torch_sr.errors import CheckpointError, DataError, TorchSRError
+from torch_sr.images import Image, write_image
+from torch_sr.models.loading import load_generator
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.training.checkpoints import load_checkpoint, save_checkpoint
+from torch_sr.training.ema import WeightAverage
+from torch_sr.training.loggers import JSONLinesLogger, Logger, TensorBoardLogger
+from torch_sr.training.run import RunSettings, pretrain, run_name
+from torch_sr.training.schedules import learning_rate_factor
+from torch_sr.training.stages import PSNRStage
+from torch_sr.training.trainer import Intervals
+
+TINY = {
+    "scale_factor": 2,
+    "batch_size": 2,
+    "seed": 3,
+    "pretraining": {
+        "num_epoch": 3,
+        "cr_patch_size": [16, 16],
+        "lr": 1e-3,
+        "train_datasets": ["photos"],
+        "val_datasets": ["photos"],
+        "ema_decay": 0.9,
+    },
+    "training": {"num_epoch": 0},
+    "generator": {"rrdb_channels": 4, "growth_channels": 2, "num_basic_blocks": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    """Five photographs of 64x48 pixels, in a folder named photos."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "photos").mkdir()
+    cat = chelsea()
+    for number in range(5):
+        pixels = np.ascontiguousarray(cat[40 * number : 40 * number + 48, 100:164])
+        write_image(root / "photos" / f"{number}.png", Image.from_array(pixels))
+    return root
+
+
+@pytest.fixture
+def settings(data_root, tmp_path):
+    return RunSettings(
+        data_root=data_root, out_dir=tmp_path, device="cpu", cache_dir=data_root / "cache"
+    )
+
+
+class Recorder(Logger):
+    """Remember everything; optionally do something after a given step."""
+
+    def __init__(self, at_step=None, action=None):
+        self.epochs, self.losses, self.images = [], [], {}
+        self._at_step, self._action = at_step, action
+
+    def on_step(self, epoch, step, losses):
+        self.losses.append((step, float(losses["content_loss"])))
+        if step == self._at_step:
+            self._action()
+
+    def on_epoch(self, epoch, step, metrics):
+        self.epochs.append((epoch, step, dict(metrics)))
+
+    def on_images(self, step, images):
+        self.images |= images
+
+
+def weights_of(path):
+    return load_generator(path).network.state_dict()
+
+
+def test_one_step_is_adam_on_the_content_loss():
+    torch.manual_seed(0)
+    lr, hr = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
+    generator = RRDBNet(2, 3, 4, 2, 1)
+    reference = RRDBNet(2, 3, 4, 2, 1)
+    reference.load_state_dict(generator.state_dict())
+    stage = PSNRStage(Fabric(accelerator="cpu", devices=1), generator, PretrainingConfig(), "l1", 9)
+    losses = [stage.train_step(lr, hr)["content_loss"] for _ in range(3)]
+
+    optimizer = torch.optim.Adam(reference.parameters(), lr=2e-4, betas=(0.9, 0.99))
+    for loss in losses:
+        expected = (reference(lr) - hr).abs().mean()
+        assert loss == pytest.approx(expected.item(), abs=1e-7)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+    for ours, theirs in zip(generator.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)
+
+
+def _torch_rates(scheduler, optimizer, steps):
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_schedules_are_those_of_torch():
+    def optimizer():
+        return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+
+    step = PretrainingConfig(sched_step=7, sched_gamma=0.5)
+    sgd = optimizer()
+    expected = _torch_rates(torch.optim.lr_scheduler.StepLR(sgd, 7, 0.5), sgd, 30)
+    assert [learning_rate_factor(i, step, 30) for i in range(30)] == pytest.approx(expected)
+
+    cosine = PretrainingConfig(scheduler="cosine")
+    sgd = optimizer()
+    expected = _torch_rates(torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 30), sgd, 30)
+    assert [learning_rate_factor(i, cosine, 30) for i in range(30)] == pytest.approx(expected)
+    assert learning_rate_factor(30, cosine, 30) == pytest.approx(0)
+
+
+def test_warm_up_rises_in_a_straight_line():
+    config = PretrainingConfig(warmup_steps=4, sched_step=1000)
+    rates = [learning_rate_factor(i, config, 100) for i in range(6)]
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+
+
+def test_average_follows_its_formula():
+    network = torch.nn.Linear(2, 1)
+    average = WeightAverage(network, 0.5)
+    expected = network.weight.detach().numpy().copy()
+    for update in range(1, 6):
+        with torch.no_grad():
+            network.weight.add_(1.0)
+        average.update()
+        decay = min(0.5, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * network.weight.detach().numpy()
+    np.testing.assert_allclose(average.module.weight.numpy(), expected, rtol=1e-6)
+    assert WeightAverage(network, 0).module is network
+
+
+def test_training_learns_logs_and_stores(settings, tmp_path):
+    settings = RunSettings(**{**vars(settings), "intervals": Intervals(store_model=2)})
+    config = parse_config(TINY, overrides=["pretraining.num_epoch=30"])
+    logs = tmp_path / "logs" / "1"
+    recorder = Recorder()
+    loggers = [recorder, JSONLinesLogger(logs), TensorBoardLogger(logs)]
+    result = pretrain(config, settings, run="1", loggers=loggers)
+    for logger in loggers:
+        logger.close()
+
+    assert result.finished
+    assert len(recorder.losses) == 60  # five images, two a batch, the odd one dropped
+    first, *_, last = recorder.epochs
+    assert last[2]["train/content_loss"] < first[2]["train/content_loss"] / 2
+    assert last[2].keys() == {
+        "train/content_loss", "train/lr", "val/content_loss", "val/PSNR", "val/SSIM"
+    }  # fmt: skip
+    assert recorder.images["val/photos/0/sr"].shape == (3, 48, 64)
+    lines = [json.loads(line) for line in (logs / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 31))
+    assert list(logs.glob("events.out.tfevents.*"))
+    stored = {path.name for path in settings.models_dir.iterdir()}
+    assert {f"1_RRDB_PSNR_x2_epoch_{n}_model.safetensors" for n in range(2, 31, 2)} <= stored
+    assert {
+        "1_RRDB_PSNR_x2_best_model.safetensors", "1_RRDB_PSNR_x2_best_checkpoint.pth",
+        "1_RRDB_PSNR_x2_model.safetensors", "1_RRDB_PSNR_x2_checkpoint.pth",
+    } <= stored  # fmt: skip
+    info = load_generator(result.model).info
+    assert (info.scale_factor, info.stage) == (2, "pretraining")
+    assert info.metadata["dataset"] == "photos"
+    assert json.loads(info.metadata["configuration"])["seed"] == 3
+
+
+def test_same_seed_same_weights_and_another_seed_others(settings):
+    config = parse_config(TINY)
+    paths = [pretrain(config, settings, run=name).model for name in "ab"]
+    other = parse_config(TINY, overrides=["seed=4"])
+    paths.append(pretrain(other, settings, run="c").model)
+    first, same, different = (weights_of(path) for path in paths)
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert not torch.equal(first["conv_first.weight"], different["conv_first.weight"])
+
+
+@pytest.mark.parametrize("at_step", [1, 2, 3, 5])
+def test_interrupted_run_ends_at_the_very_same_weights(settings, at_step):
+    import os
+    import signal
+
+    config = parse_config(TINY, overrides=["pretraining.scheduler=cosine"])
+    whole = Recorder()
+    expected = weights_of(pretrain(config, settings, run="whole", loggers=[whole]).model)
+
+    interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = pretrain(config, settings, run="stopped", loggers=[interrupt])
+    assert not stopped.finished
+    assert interrupt.losses[-1][0] == at_step
+    resumed = RunSettings(**{**vars(settings), "resume": stopped.checkpoint})
+    assert run_name(resumed) == "stopped"
+    rest = Recorder()
+    model = pretrain(config, resumed, run="stopped", loggers=[rest]).model
+
+    assert interrupt.losses + rest.losses == whole.losses
+    assert interrupt.epochs + rest.epochs == whole.epochs
+    found = weights_of(model)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_steps_end_the_stage_inside_an_epoch(settings):
+    config = parse_config(TINY, overrides=["pretraining.num_steps=3"])
+    recorder = Recorder()
+    pretrain(config, settings, run="1", loggers=[recorder])
+    assert [step for step, _ in recorder.losses] == [1, 2, 3]
+    assert recorder.epochs[-1][:2] == (2, 3)
+
+
+def test_best_model_waits_for_the_warm_up(settings):
+    late = RunSettings(**{**vars(settings), "intervals": Intervals(best_warmup=3)})
+    pretrain(parse_config(TINY), late, run="1")
+    assert not list(settings.models_dir.glob("*best*"))
+
+
+def test_a_model_is_a_starting_point(settings):
+    config = parse_config(TINY)
+    model = pretrain(config, settings, run="1").model
+    again = RunSettings(**{**vars(settings), "resume": model})
+    recorder = Recorder()
+    pretrain(config, again, run="2", loggers=[recorder])
+    assert recorder.losses[0][0] == 1
+    fresh = Recorder()
+    pretrain(config, settings, run="3", loggers=[fresh])
+    assert recorder.losses[0][1] < fresh.losses[0][1]
+
+
+def test_checkpoint_serves_as_model_by_its_average(settings):
+    result = pretrain(parse_config(TINY), settings, run="1")
+    from_checkpoint, from_model = weights_of(result.checkpoint), weights_of(result.model)
+    assert all(torch.equal(from_checkpoint[key], from_model[key]) for key in from_model)
+
+
+def test_checkpoints_that_do_not_fit_are_refused(settings, tmp_path):
+    result = pretrain(parse_config(TINY), settings, run="1")
+    again = RunSettings(**{**vars(settings), "resume": result.checkpoint})
+    wider = parse_config(TINY, overrides=["generator.rrdb_channels=8"])
+    with pytest.raises(CheckpointError, match="rrdb_channels"):
+        pretrain(wider, again, run="1")
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(result.checkpoint.read_bytes()[:5000])
+    for path, words in (
+        (cut, "truncated"),
+        (tmp_path / "none.pth", "no such"),
+        (result.model, "checkpoint"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            load_checkpoint(path)
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    save_checkpoint(path, {"value": 1})
+
+    def broken(state, file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(CheckpointError, match="No space left"):
+        save_checkpoint(path, {"value": 2})
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
+    assert load_checkpoint(path)["value"] == 1
+
+
+def test_unfit_data_stop_before_the_first_step(settings):
+    for overrides, words in (
+        (["pretraining.cr_patch_size=[64, 64]"], "fewer than the crop"),
+        (['pretraining.train_datasets=["div2k"]'], "DIV2K not found"),
+        (['pretraining.val_datasets=["nothing"]'], "nothing"),
+    ):
+        with pytest.raises(DataError, match=words) as refusal:
+            pretrain(parse_config(TINY, overrides=overrides), settings, run="1")
+        assert isinstance(refusal.value, TorchSRError)
+        assert "\n" not in str(refusal.value)
