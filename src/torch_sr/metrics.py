@@ -29,8 +29,9 @@ class Protocol:
 
     Args:
         name: printed with every result.
-        colour: ``"y"``, the luma of ITU-R BT.601 as MATLAB's ``rgb2ycbcr`` scales it, or
-            ``"rgb"``, all channels together.
+        colour: ``"y"``, the luma of ITU-R BT.601 as MATLAB's ``rgb2ycbcr`` scales it (gray
+            images as they are: Set14 has one, worth 0.1 dB of its mean), or ``"rgb"``, all
+            channels together.
         crop_border: leave out ``scale_factor`` pixels at each border.
         round_to_8_bit: clamp and round to 8 bits first, as a stored image is.
     """
@@ -53,7 +54,7 @@ def measure(
     """PSNR in dB and SSIM of one image under a protocol.
 
     Args:
-        sr, hr: ``(1, C, H, W)`` in [0, 1], C 1 or 3; gray counts as luma of a gray RGB image.
+        sr, hr: ``(1, C, H, W)`` in [0, 1], C 1 (gray) or 3 (RGB).
         scale_factor: the border that ``crop_border`` leaves out, in pixels.
         protocol: one of ``PROTOCOLS``.
 
@@ -99,21 +100,20 @@ def ssim(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """``(N, 3 or 1, H, W)`` in [0, 1] to luma ``(N, 1, H, W)`` in [16/255, 235/255]."""
-    if rgb.shape[1] == 1:
-        rgb = rgb.expand(-1, 3, -1, -1)
+    """``(N, 3, H, W)`` in [0, 1] to luma ``(N, 1, H, W)`` in [16/255, 235/255]."""
     weights = rgb.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
     return ((rgb * weights).sum(dim=1, keepdim=True) + 16) / 255
 
 
 def _prepare(image: Tensor, scale_factor: int, protocol: Protocol) -> Tensor:
-    image = image.double()
+    # Apple's GPUs have no double precision.
+    image = (image.cpu() if image.device.type == "mps" else image).double()
     if protocol.round_to_8_bit:
         image = (image.clamp(0, 1) * 255).round() / 255
     if protocol.crop_border:
         border = scale_factor
         image = image[..., border : image.shape[-2] - border, border : image.shape[-1] - border]
-    return luma(image) if protocol.colour == "y" else image
+    return luma(image) if protocol.colour == "y" and image.shape[1] == 3 else image
 
 
 def _blur(image: Tensor) -> Tensor:

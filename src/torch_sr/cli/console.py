@@ -41,6 +41,8 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 def run_command(command: Callable[..., Any], *args: Any) -> None:
     """Run a command to its exit: our own errors become one line and stop code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # Lightning announces each precision it is set to, which the person chose.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         command(*args)
     except TorchSRError as error:

@@ -9,16 +9,14 @@ import typer
 
 
 def interpolate(
-    out: Annotated[Path, typer.Argument(help="Interpolated model to write (.safetensors or .pth).")],
+    out: Annotated[Path, typer.Argument(help="Model to write (.safetensors or .pth).")],
     psnr_model_path: Annotated[
         Path, typer.Option("--psnr-model-path", help="PSNR-driven model (pre-training).")
     ],
     esrgan_model_path: Annotated[
         Path, typer.Option("--esrgan-model-path", help="GAN-driven model (training).")
     ],
-    alpha: Annotated[
-        float, typer.Option("--alpha", help="0 is the PSNR model, 1 the GAN model.")
-    ],
+    alpha: Annotated[float, typer.Option("--alpha", help="0 is the PSNR model, 1 the GAN model.")],
 ) -> None:
     """Interpolate the weights of two networks: (1 - alpha) * PSNR + alpha * GAN."""
     from torch_sr.models.interpolation import interpolate_files

@@ -39,7 +39,7 @@ def _root(
 
 def main() -> None:
     """Entry point of ``torch-sr`` and ``python -m torch_sr``."""
-    run_command(app)
+    run_command(lambda: app(prog_name="torch-sr"))
 
 
 if __name__ == "__main__":

@@ -150,13 +150,7 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
         help="Epochs from one stored model to the next. "
         "If not specified, only the best and the last are stored",
     )
-    added = _add_run_options(parser, data_root=True)
-    added.add_argument(
-        "--out-dir",
-        type=Path,
-        default=Path(),
-        help="Parent of saved_models/ and logs/. Default: the working directory",
-    )
+    _add_run_options(parser, data_root=True, out_dir=True)
     options = parser.parse_args(arguments)
     if options.config_json is not None:
         if options.config_file is not None:
@@ -277,24 +271,30 @@ def _parser(prog: str, usage: str, description: str) -> argparse.ArgumentParser:
 
 
 def _add_run_options(
-    parser: argparse.ArgumentParser, *, data_root: bool = False
-) -> argparse._ArgumentGroup:
-    """Add what the description does not have and this machine may need."""
-    group = parser.add_argument_group("on this machine")
+    parser: argparse.ArgumentParser, *, data_root: bool = False, out_dir: bool = False
+) -> None:
+    """Add what the description does not have and the machine at hand may need."""
+    add = parser.add_argument_group("on this machine").add_argument
     if data_root:
-        group.add_argument(
+        add(
             "--data-root",
             type=Path,
             default=Path(os.environ.get("TORCH_SR_DATA") or "data"),
             help="Folder under which data sets are found by their usual names. "
             "Default: $TORCH_SR_DATA, else data",
         )
-    group.add_argument(
+    if out_dir:
+        add(
+            "--out-dir",
+            type=Path,
+            default=Path(),
+            help="Parent of saved_models/ and logs/. Default: the working directory",
+        )
+    add(
         "--device",
         default="auto",
         help="auto (cuda, mps, cpu: the first there is), cpu, cuda or mps. Default: auto",
     )
-    return group
 
 
 def _autocast_precision(device: str) -> str:
@@ -316,7 +316,7 @@ def _not_negative(text: str) -> int:
 
 
 def _at_least(least: int, text: str) -> int:
-    if not text.lstrip("+-").isdecimal() or int(text) < least:
+    if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
     return int(text)
 

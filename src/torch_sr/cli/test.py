@@ -105,6 +105,7 @@ def measure_model(
     from torch_sr.metrics import PROTOCOLS
 
     upscaler = Upscaler(model, device=device, precision=precision)
+    assert upscaler.info is not None  # it has been given a model and no engine
     methods = {BASELINE: bicubic(upscaler.scale_factor), upscaler.info.name: upscaler.upscale}
 
     def store(dataset: str, image: str, method: str, sr: Array) -> None:

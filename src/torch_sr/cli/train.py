@@ -107,9 +107,7 @@ def run_training(config: Hyperparameters, settings: RunSettings, *, tensorboard:
         loggers.append(TensorBoardLogger(logs))
     try:
         with cache_progress() as progress:
-            result = pretrain(
-                config, settings, run=run, loggers=loggers, cache_progress=progress
-            )
+            result = pretrain(config, settings, run=run, loggers=loggers, cache_progress=progress)
     finally:
         for logger in loggers:
             logger.close()
@@ -117,7 +115,7 @@ def run_training(config: Hyperparameters, settings: RunSettings, *, tensorboard:
         print(f"stopped; go on with --load-checkpoint {result.checkpoint}", file=sys.stderr)
         raise typer.Exit(130)
     if config.training.num_epoch:
-        print("note: the GAN stage is not part of this version; pre-training is done", file=sys.stderr)
+        print("note: this version has no GAN stage; pre-training is done", file=sys.stderr)
     print(result.model)
 
 

@@ -14,7 +14,7 @@ from torch_sr.errors import ImageError
 
 
 def upscale(
-    images: Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)],
+    images: Annotated[list[str], typer.Argument(help="Files, folders and globs.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A shipped model or a weights file.")
     ] = "compact-x4",
@@ -74,7 +74,6 @@ def find_sources(arguments: list[str]) -> list[Path]:
 
 def upscale_all(upscaler: object, sources: list[Path], out: Path | None, suffix: str) -> list[str]:
     """Super-resolve files one by one, going on after a bad one; return what failed and why."""
-    from torch_sr.images import check_writable
     from torch_sr.inference.upscaler import Upscaler
 
     assert isinstance(upscaler, Upscaler)

@@ -1,0 +1,1 @@
+"""Image pairs: where they lie, how they are made, cached and cropped."""

@@ -8,30 +8,33 @@ meets a half-written or outdated pair. A changed source means a new build.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
+import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from torch_sr.data.resize import downscale
-from torch_sr.errors import DataError
+from torch_sr.errors import DataError, ImageError
 from torch_sr.files import atomic_write
-from torch_sr.images import read_rgb8, read_size
+from torch_sr.images import read_image, read_rgb8, read_size
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,15 @@ class _Entry:
     def is_current(self) -> bool:
         """Whether the source is unchanged: same size and time, or else same content."""
         try:
-            status = os.stat(self.path)
+            status = Path(self.path).stat()
+            if status.st_size != self.size:
+                return False
+            return status.st_mtime_ns == self.mtime_ns or _sha256(Path(self.path)) == self.sha256
         except OSError:
             return False
-        if status.st_size != self.size:
-            return False
-        return status.st_mtime_ns == self.mtime_ns or _sha256(Path(self.path)) == self.sha256
 
 
-class ImageCache(Sequence[Array]):
+class ImageCache:
     """Read-only decoded images: ``cache[i]`` is an ``(H, W, C)`` uint8 view of a mapped file.
 
     Opened by :func:`open_cache`. It pickles as its path, so worker processes map the same pages.
@@ -70,7 +73,7 @@ class ImageCache(Sequence[Array]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Array:
         entry = self._entries[index]
         end = entry.offset + math.prod(entry.shape)
         return self._pixels[entry.offset : end].reshape(entry.shape)
@@ -88,7 +91,7 @@ def open_cache(
     paths: Sequence[Path],
     cache_dir: Path,
     *,
-    channels: int = 3,
+    channels: int | None = 3,
     shrink: int = 1,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -99,118 +102,147 @@ def open_cache(
         name: what the files are called; different recipes get different files all the same.
         paths: the images, in the order they will have in the cache.
         cache_dir: where caches live; made if need be.
-        channels: 1, 3 or 4, of every cached image.
+        channels: 1, 3 or 4, of every cached image; None keeps gray files gray and makes all
+            others RGB.
         shrink: store the images downscaled by this factor (MATLAB's bicubic) in place of the
             originals.
         workers: threads; all cores by default.
         progress: called after each image of a build.
 
     Raises:
-        DataError: when the cache cannot be written.
+        DataError: when there are no images, one is too small to shrink, or the cache cannot be
+            written.
         ImageError: when a source cannot be read.
     """
+    if not paths:
+        raise DataError(f"{name}: no images to cache; check the data set")
     recipe = {"version": _VERSION, "channels": channels, "shrink": shrink}
     sources = [str(path.resolve()) for path in paths]
     key = _digest({"recipe": recipe, "sources": sources})[:12]
     index_file = cache_dir / f"{name}-x{shrink}-{key}.json"
-    cached = _open_current(index_file)
+    workers = workers or os.cpu_count() or 1
+    cached = _open_current(index_file, sources, workers)
     if cached is not None:
         return cached
-    builder = _Builder(recipe, index_file, workers or os.cpu_count() or 1, progress)
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        builder.build(sources)
+        return _Builder(channels, shrink, index_file, workers, progress).build(sources)
     except OSError as error:
-        raise DataError(f"{cache_dir}: cannot write the image cache: {error.strerror}") from error
-    built = _open_current(index_file)
-    assert built is not None
-    return built
+        reason = error.strerror or error
+        raise DataError(
+            f"{cache_dir}: cannot write the image cache ({reason}); make room or name "
+            "another folder with TORCH_SR_HOME"
+        ) from error
 
 
-def _open_current(index_file: Path) -> ImageCache | None:
+def _open_current(index_file: Path, sources: Sequence[str], workers: int) -> ImageCache | None:
+    """Open a cache that is there, whole, and of just these sources, unchanged."""
     try:
         index = json.loads(index_file.read_text(encoding="utf-8"))
         entries = [_Entry(**{**e, "shape": tuple(e["shape"])}) for e in index["images"]]
         data_file = index_file.with_name(index["data"])
-        complete = data_file.stat().st_size == index["bytes"]
+        whole = data_file.stat().st_size == index["bytes"]
+        if not whole or [entry.path for entry in entries] != list(sources):
+            return None
+        cache = ImageCache(data_file, entries)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # missing or damaged: built anew
-    if not complete:
-        return None
-    with ThreadPoolExecutor() as pool:
-        current = all(pool.map(_Entry.is_current, entries))
-    return ImageCache(data_file, entries) if current else None
+    with _threads(workers) as pool:
+        return cache if all(pool.map(_Entry.is_current, entries)) else None
 
 
 class _Builder:
     """Decode sources into one file, in parallel."""
 
     def __init__(
-        self, recipe: dict[str, int], index_file: Path, workers: int, progress: Progress | None
+        self,
+        channels: int | None,
+        shrink: int,
+        index_file: Path,
+        workers: int,
+        progress: Progress | None,
     ) -> None:
-        self.recipe = recipe
+        self.channels = channels
+        self.shrink = shrink
         self.index_file = index_file
         self.workers = workers
         self.progress = progress or (lambda done, total: None)
 
-    def build(self, sources: Sequence[str]) -> None:
-        with ThreadPoolExecutor(self.workers) as pool, _cancelling(pool):
-            entries = self._lay_out(list(pool.map(self._describe, sources)))
-            total = entries[-1].offset + math.prod(entries[-1].shape)
-            digest = _digest({"recipe": self.recipe, "images": [e.sha256 for e in entries]})
-            data_file = self.index_file.with_name(f"{self.index_file.stem}-{digest[:12]}.bin")
-            with atomic_write(data_file) as temporary:
-                with temporary.open("wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, total)  # a full disk says so now
-                pixels = np.memmap(temporary, dtype=np.uint8, mode="r+")
-                jobs = pool.map(lambda entry: self._decode(entry, pixels), entries)
-                for done, _ in enumerate(jobs, start=1):
-                    self.progress(done, len(entries))
-                pixels.flush()
+    def build(self, sources: Sequence[str]) -> ImageCache:
+        with _threads(self.workers) as pool:
+            entries, total = _lay_out(list(pool.map(self._describe, sources)))
+        digest = _digest([(entry.sha256, entry.shape) for entry in entries])
+        data_file = self.index_file.with_name(f"{self.index_file.stem}-{digest[:12]}.bin")
+        with atomic_write(data_file) as temporary:
+            self._write_pixels(temporary, entries, total)
         self._write_index(data_file, entries, total)
+        return ImageCache(data_file, entries)
 
     def _describe(self, source: str) -> _Entry:
         path = Path(source)
-        status = path.stat()
         height, width = read_size(path)
-        shrink = self.recipe["shrink"]
-        shape = (height // shrink, width // shrink, self.recipe["channels"])
-        return _Entry(source, status.st_size, status.st_mtime_ns, _sha256(path), shape, 0)
+        if min(height, width) < self.shrink:
+            raise DataError(
+                f"{path}: {width}x{height} pixels are too few to shrink by {self.shrink}; "
+                "leave the image out of the data set"
+            )
+        channels = self.channels or read_image(path).channels
+        shape = (height // self.shrink, width // self.shrink, channels)
+        try:
+            status = path.stat()
+            return _Entry(source, status.st_size, status.st_mtime_ns, _sha256(path), shape, 0)
+        except OSError as error:
+            raise ImageError(f"{path}: {error.strerror}; check the file") from error
 
-    @staticmethod
-    def _lay_out(entries: list[_Entry]) -> list[_Entry]:
-        offset, placed = 0, []
-        for entry in entries:
-            placed.append(_Entry(**{**asdict(entry), "offset": offset}))
-            offset += math.prod(entry.shape)
-        return placed
+    def _write_pixels(self, path: Path, entries: Sequence[_Entry], total: int) -> None:
+        free = shutil.disk_usage(path.parent).free
+        if free < total:  # now, not after an hour of decoding
+            need = f"{total / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
+            raise OSError(errno.ENOSPC, need)
+        lock = threading.Lock()
+        with path.open("wb") as file, _threads(self.workers) as pool:
+            jobs = pool.map(lambda entry: self._decode(entry, file, lock), entries)
+            for done, _ in enumerate(jobs, start=1):
+                self.progress(done, len(entries))
 
-    def _decode(self, entry: _Entry, pixels: Array) -> None:
-        image = read_rgb8(entry.path, channels=self.recipe["channels"])
-        if self.recipe["shrink"] > 1:
-            image = downscale(image, self.recipe["shrink"])
+    def _decode(self, entry: _Entry, file: BinaryIO, lock: threading.Lock) -> None:
+        image: Array = read_rgb8(entry.path, channels=entry.shape[2])
+        if self.shrink > 1:
+            image = downscale(image, self.shrink)
         if image.shape != entry.shape:
             raise DataError(f"{entry.path}: changed while the cache was built; start again")
-        pixels[entry.offset : entry.offset + image.size] = image.reshape(-1)
+        with lock:
+            file.seek(entry.offset)
+            file.write(image.tobytes())
 
-    def _write_index(self, data_file: Path, entries: list[_Entry], total: int) -> None:
-        index = {"data": data_file.name, "bytes": total, "recipe": self.recipe}
-        text = json.dumps({**index, "images": [asdict(entry) for entry in entries]}, indent=1)
+    def _write_index(self, data_file: Path, entries: Sequence[_Entry], total: int) -> None:
+        images = [asdict(entry) for entry in entries]
+        index = {"data": data_file.name, "bytes": total, "images": images}
         with atomic_write(self.index_file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(json.dumps(index, indent=1), encoding="utf-8")
         for outdated in self.index_file.parent.glob(f"{self.index_file.stem}-*.bin"):
             if outdated != data_file:
-                outdated.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # Windows keeps what is still mapped
+                    outdated.unlink()
 
 
-@contextmanager
-def _cancelling(pool: ThreadPoolExecutor) -> Iterator[None]:
-    """On an error or Ctrl-C, drop what has not started instead of finishing it first."""
+def _lay_out(entries: Sequence[_Entry]) -> tuple[list[_Entry], int]:
+    """Give each image its offset in the data file, and tell the file's size."""
+    offset, placed = 0, []
+    for entry in entries:
+        placed.append(replace(entry, offset=offset))
+        offset += math.prod(entry.shape)
+    return placed, offset
+
+
+@contextlib.contextmanager
+def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that, on an error or Ctrl-C, drop what has not started and finish the rest."""
+    pool = ThreadPoolExecutor(workers)
     try:
-        yield
-    except BaseException:
+        yield pool
+    finally:
         pool.shutdown(cancel_futures=True)
-        raise
 
 
 def _sha256(path: Path) -> str:

@@ -13,43 +13,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from torch_sr.data.pairs import ImagePair, find_pairs, pair_folders
+from torch_sr.data.pairs import ImagePair, find_pairs
 from torch_sr.errors import DataError
 
 Purpose = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
-class Split:
-    """Where a split lies below its data set's folder; ``{s}`` is the scale factor."""
-
-    hr: str
-    lr: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class DatasetRow:
-    """A data set: its usual folders below the data root, its splits, and which serve for what."""
+    """A data set: its usual folders below the data root, its splits, and which serve for what.
+
+    Args:
+        title: what people call it.
+        folders: below the data root; the first that is there is taken.
+        splits: from their names to their high-resolution folders; none for a single set.
+        train, val, test: the splits for each purpose where a specification names none.
+    """
 
     title: str
     folders: tuple[str, ...]
-    splits: Mapping[str, Split] = field(default_factory=dict)
+    splits: Mapping[str, str] = field(default_factory=dict)
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
-
-
-def _div2k(split: str) -> Split:
-    # The x8 track was published a year later with another folder name.
-    lr = f"DIV2K_{split}_LR"
-    return Split(f"DIV2K_{split}_HR", (f"{lr}_bicubic/X{{s}}", f"{lr}_x{{s}}"))
 
 
 DATASETS: dict[str, DatasetRow] = {
     "div2k": DatasetRow(
         "DIV2K",
         ("DIV2K", "div2k", "."),
-        {"train": _div2k("train"), "val": _div2k("valid")},
+        {"train": "DIV2K_train_HR", "val": "DIV2K_valid_HR"},
         train=("train",),
         val=("val",),
         test=("val",),  # the ground truth of DIV2K's own test split was never published
@@ -57,7 +50,7 @@ DATASETS: dict[str, DatasetRow] = {
     "bsds500": DatasetRow(
         "BSDS500",
         ("BSR/BSDS500/data/images", "BSDS500/data/images", "BSDS500", "bsds500"),
-        {name: Split(name) for name in ("train", "val", "test")},
+        {name: name for name in ("train", "val", "test")},
         train=("train", "test"),
         val=("val",),  # the 100 images known as B100: never trained on
         test=("val",),
@@ -73,39 +66,37 @@ def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> 
     Raises:
         DataError: for an unknown name or split, or a data set that does not lie below the root.
     """
-    name, _, splits = spec.partition(":")
+    drive = Path(spec).drive  # the colon of C:/images parts nothing
+    name, _, splits = spec.removeprefix(drive).partition(":")
+    name = drive + name
     row = DATASETS.get(name.lower())
     if row is None:
         return _resolve_folder(name, splits, data_root, scale_factor)
     if not row.splits:
         _refuse_splits(spec, splits)
-        return find_pairs(_locate(row, data_root, ""), scale_factor)
+        return find_pairs(_locate(row, data_root), scale_factor)
     pairs: list[ImagePair] = []
     for split_name in splits.split("+") if splits else getattr(row, purpose):
         split = row.splits.get(split_name)
         if split is None:
             raise DataError(f"{spec}: no split {split_name!r}; there are {', '.join(row.splits)}")
-        folder = _locate(row, data_root, split.hr)
-        candidates = (folder / lr.format(s=scale_factor) for lr in split.lr)
-        lr_folder = next((path for path in candidates if path.is_dir()), None)
-        pairs += pair_folders(folder / split.hr, lr_folder, scale_factor)
+        pairs += find_pairs(_locate(row, data_root, split), scale_factor)
     return pairs
 
 
-def _locate(row: DatasetRow, data_root: Path, inside: str) -> Path:
-    for folder in row.folders:
-        if (data_root / folder / inside).is_dir():
-            return data_root / folder
-    usual = Path(row.folders[0], inside)
+def _locate(row: DatasetRow, data_root: Path, split: str = "") -> Path:
+    candidates = [data_root / folder / split for folder in row.folders]
+    found = next((path for path in candidates if path.is_dir()), None)
+    if found is not None:
+        return found
+    usual = Path(row.folders[0], split)
     raise DataError(
         f"data set {row.title} not found: no folder {usual} in {data_root}; "
         "name its parent with --data-root or TORCH_SR_DATA"
     )
 
 
-def _resolve_folder(
-    name: str, splits: str, data_root: Path, scale_factor: int
-) -> list[ImagePair]:
+def _resolve_folder(name: str, splits: str, data_root: Path, scale_factor: int) -> list[ImagePair]:
     folder = data_root / Path(name).expanduser()
     if not folder.is_dir():
         near = difflib.get_close_matches(name.lower(), DATASETS, n=1)

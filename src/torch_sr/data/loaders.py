@@ -64,7 +64,10 @@ class CachedPairs:
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         """Views ``(H, W, C)`` and ``(H * s, W * s, C)``, uint8."""
         part, i = self._where[index]
-        return self._lr[part][i], crop_to_multiple(self._hr[part][i], self.scale_factor)
+        lr, hr = self._lr[part][i], crop_to_multiple(self._hr[part][i], self.scale_factor)
+        channels = max(lr.shape[2], hr.shape[2])  # a gray image may have a partner stored as RGB
+        lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
+        return lr, hr
 
     def lr_size(self, index: int) -> tuple[int, int]:
         """Height and width of a low-resolution image, without touching its pixels."""
@@ -179,6 +182,8 @@ def training_loader(
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="spawn" if num_workers else None,
+        persistent_workers=num_workers > 0,  # starting them takes seconds, and they hold no state
+        generator=torch.Generator(),  # or else every pass would advance the global one
     )
     return loader, sampler
 
@@ -195,4 +200,4 @@ def _flip(image: Array, rows: bool, columns: bool, transpose: bool) -> Array:
 
 
 def _to_tensor(image: Array) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())  # the cache is read-only

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from torch_sr.data.cache import Progress, open_cache
@@ -28,7 +29,7 @@ def open_pairs(
     data_root: Path,
     scale_factor: int,
     purpose: Purpose,
-    channels: int = 3,
+    channels: int | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> CachedPairs:
@@ -41,7 +42,8 @@ def open_pairs(
         data_root: where the data sets lie.
         scale_factor: between the two resolutions.
         purpose: chooses the splits where a specification names none.
-        channels: 1 or 3.
+        channels: 1 or 3; by default 3, except that for testing gray files stay gray, since the
+            papers measure these without a conversion to luma.
         cache_dir: :func:`default_cache_dir` by default.
         progress: called while images are decoded.
 
@@ -50,31 +52,26 @@ def open_pairs(
         ImageError: for an image that cannot be read.
     """
     cache_dir = cache_dir or default_cache_dir()
+    if channels is None and purpose != "test":
+        channels = 3
+    opened = partial(open_cache, cache_dir=cache_dir, channels=channels, progress=progress)
     lr_caches, hr_caches, names = [], [], []
     for spec in specs:
-        label = re.sub(r"[^A-Za-z0-9]+", "-", spec).strip("-").lower()
-        for made in (False, True):
-            pairs = [
-                pair
-                for pair in resolve(spec, data_root, scale_factor, purpose)
-                if (pair.lr is None) == made
-            ]
-            if not pairs:
-                continue
-            hr_paths = [pair.hr for pair in pairs]
-            lr_paths = [pair.lr or pair.hr for pair in pairs]
-            hr_caches.append(
-                open_cache(label, hr_paths, cache_dir, channels=channels, progress=progress)
-            )
-            lr_caches.append(
-                open_cache(
-                    label if made else f"{label}-lr",
-                    lr_paths,
-                    cache_dir,
-                    channels=channels,
-                    shrink=scale_factor if made else 1,
-                    progress=progress,
-                )
-            )
-            names += [f"{label}/{pair.name}" for pair in pairs]
+        label = _label(spec)
+        # Most data sets bring low resolution for all their images or for none; some for a split.
+        pairs = resolve(spec, data_root, scale_factor, purpose)
+        given = [(pair.hr, pair.lr) for pair in pairs if pair.lr is not None]
+        made = [pair.hr for pair in pairs if pair.lr is None]
+        if given:
+            hr_caches.append(opened(label, [hr for hr, _ in given]))
+            lr_caches.append(opened(f"{label}-lr", [lr for _, lr in given]))
+        if made:
+            hr_caches.append(opened(label, made))
+            lr_caches.append(opened(label, made, shrink=scale_factor))
+        names += [f"{label}/{pair.name}" for pair in sorted(pairs, key=lambda p: p.lr is None)]
     return CachedPairs(lr_caches, hr_caches, scale_factor, names)
+
+
+def _label(spec: str) -> str:
+    """A specification as part of a file name, for people to recognize."""
+    return re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")[-60:] or "images"

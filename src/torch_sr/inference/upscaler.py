@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -146,17 +147,16 @@ class Upscaler:
         scale = self.scale_factor
         rows = spans(pixels.shape[0], self.tile_size, self.overlap)
         columns = spans(pixels.shape[1], self.tile_size, self.overlap)
-        tell = progress or (lambda done, total: None)
+        counter = count(1)
+
+        def tile_done() -> None:
+            if progress is not None:
+                progress(next(counter), len(rows) * len(columns))
+
         carried: npt.NDArray[np.float32] | None = None
         for number, row in enumerate(rows):
             below = rows[number + 1].start if row is not rows[-1] else row.stop
-            band = self._row_of_tiles(
-                pixels[row.start : row.stop],
-                columns,
-                lambda done, base=number * len(columns): tell(  # type: ignore[misc]
-                    base + done, len(rows) * len(columns)
-                ),
-            )
+            band = self._row_of_tiles(pixels[row.start : row.stop], columns, tile_done)
             band *= row.weights(scale)[:, None, None]
             if carried is not None:
                 band[: len(carried)] += carried
@@ -165,18 +165,18 @@ class Upscaler:
             yield from_unit(band[:final], pixels.dtype)
 
     def _row_of_tiles(
-        self, strip: Array, columns: list[Span], tell: Callable[[int], None]
+        self, strip: Array, columns: list[Span], tile_done: Callable[[], None]
     ) -> npt.NDArray[np.float32]:
         """Super-resolve a strip as high as a tile: ``(h * s, W * s, C)`` float32, unclamped."""
         scale = self.scale_factor
         band = np.zeros(
             (strip.shape[0] * scale, strip.shape[1] * scale, strip.shape[2]), dtype=np.float32
         )
-        for done, column in enumerate(columns, start=1):
+        for column in columns:
             tile = self._super_resolve(strip[:, column.start : column.stop])
             tile *= column.weights(scale)[:, None]
             band[:, column.start * scale : column.stop * scale] += tile
-            tell(done)
+            tile_done()
         return band
 
     def _super_resolve(self, tile: Array) -> npt.NDArray[np.float32]:

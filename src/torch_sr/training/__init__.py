@@ -1,0 +1,1 @@
+"""Training: stages do the steps, the trainer the rest."""

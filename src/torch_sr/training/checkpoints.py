@@ -28,6 +28,15 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         raise CheckpointError(f"{path}: cannot write the checkpoint: {reason}") from error
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a whole training checkpoint of torch-sr; a model, for one, is not."""
+    try:
+        load_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
-from torch_sr.config import Hyperparameters, parse_config
+from torch_sr.config import Hyperparameters
 from torch_sr.data.cache import Progress as CacheProgress
 from torch_sr.data.loaders import RandomCrops, training_loader
 from torch_sr.data.open import open_pairs
@@ -19,7 +20,7 @@ from torch_sr.devices import FABRIC_PRECISIONS, choose_device, choose_precision
 from torch_sr.errors import CheckpointError
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.checkpoints import load_checkpoint
+from torch_sr.training.checkpoints import is_checkpoint, load_checkpoint
 from torch_sr.training.loggers import Logger
 from torch_sr.training.stages import PSNRStage
 from torch_sr.training.trainer import Intervals, RunFiles, StageLimits, Trainer
@@ -142,24 +143,10 @@ def pretrain(
 
 
 def run_name(settings: RunSettings) -> str:
-    """The name of the run that is gone on with, or a new one.
-
-    Raises:
-        CheckpointError: when the checkpoint cannot be read.
-    """
-    if settings.resume is None or settings.resume.suffix == ".safetensors":
+    """The name of the run whose checkpoint is gone on with, or a new one."""
+    if settings.resume is None or not is_checkpoint(settings.resume):
         return new_run_name()
-    state = load_checkpoint(settings.resume)
-    return str(state["run"])
-
-
-def resumed_config(checkpoint: Path) -> Hyperparameters:
-    """The configuration that a checkpoint was trained with.
-
-    Raises:
-        CheckpointError: when the checkpoint cannot be read.
-    """
-    return parse_config(load_checkpoint(checkpoint)["hparams"], source=str(checkpoint))
+    return str(load_checkpoint(settings.resume)["run"])
 
 
 def _fabric(settings: RunSettings) -> Fabric:
@@ -173,8 +160,8 @@ def _fabric(settings: RunSettings) -> Fabric:
 
 
 def _continue_from(trainer: Trainer, path: Path) -> None:
-    if path.suffix == ".safetensors":
-        trainer.stage.generator.load_state_dict(load_generator(path).network.state_dict())
+    if not is_checkpoint(path):
+        _start_from(trainer.stage.generator, path)
         return
     state = load_checkpoint(path)
     if state["stage"] != trainer.stage.name:
@@ -185,3 +172,15 @@ def _continue_from(trainer: Trainer, path: Path) -> None:
             f"{trainer.hparams['generator']}; use the configuration it was trained with"
         )
     trainer.load_state_dict(state)
+
+
+def _start_from(generator: nn.Module, path: Path) -> None:
+    """Take over the weights of a finished model, of whatever file format and layout."""
+    found = load_generator(path)
+    try:
+        generator.load_state_dict(found.network.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: holds a {found.info.architecture} with {found.info.hparams}, which is not "
+            "the generator of the configuration"
+        ) from error

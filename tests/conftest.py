@@ -1,0 +1,50 @@
+"""Fixtures for all tests: small photo-like images, and the real data where they lie at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+
+def make_photo(height, width, channels=3, dtype=np.uint8, seed=0):
+    """Gradients, an edge and texture, ``(H, W, C)``: something that interpolation can spoil."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    layers = [
+        0.4 + 0.3 * np.sin(x / (3 + c) + c) * np.cos(y / (4 + c)) + 0.2 * (x > y + c)
+        for c in range(channels)
+    ]
+    unit = np.clip(np.stack(layers, axis=2) + rng.normal(0, 0.05, (height, width, channels)), 0, 1)
+    top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    return (unit * top).astype(dtype)
+
+
+@pytest.fixture
+def photo():
+    """Make photo-like images: ``photo(height, width, channels, dtype, seed)``."""
+    return make_photo
+
+
+@pytest.fixture
+def save_photo():
+    """Write a photo-like image as a file, by Pillow, and return its pixels."""
+
+    def save(path, height=24, width=32, seed=0):
+        pixels = make_photo(height, width, seed=seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PillowImage.fromarray(pixels).save(path)
+        return pixels
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real data: $TORCH_SR_DATA, or ../shared/data beside the repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("TORCH_SR_DATA") or beside)
+    if not (folder / "benchmark").is_dir():
+        pytest.skip(f"no real data in {folder}; set TORCH_SR_DATA")
+    return folder

@@ -1,0 +1,111 @@
+"""The layout holds: imports point downwards, light things stay light, bad habits stay out."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import torch_sr
+
+PACKAGE = Path(torch_sr.__file__).parent
+LAYERS = [
+    {"errors", "_version", "files"},
+    {"config", "images", "tiling", "download", "devices"},
+    {"models", "data", "losses", "metrics"},
+    {"inference"},
+    {"evaluation"},
+    {"training"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = {"torchvision", "spandrel", "lightning_fabric", "tensorboard", "albumentations"}
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def imported(tree):
+    """Every module of torch_sr that a file imports, wherever in the file, without "torch_sr."."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            names = [node.module]
+            if node.module == "torch_sr":
+                names = [f"torch_sr.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.partition(".")[0] == "torch_sr":
+                yield node.lineno, name.removeprefix("torch_sr").lstrip(".")
+
+
+def modules():
+    return pytest.mark.parametrize("path", MODULES, ids=name_of)
+
+
+@modules()
+def test_imports_point_downwards(path):
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    if own == "__init__":
+        return  # the public names are gathered from all layers
+    assert own in LEVEL, f"give {own} a layer here and in CONTRIBUTING.md"
+    for line, name in imported(ast.parse(path.read_text(encoding="utf-8"))):
+        target = name.partition(".")[0]
+        assert target in LEVEL, f"{path}:{line} imports torch_sr.{name}, which has no layer"
+        assert target == own or LEVEL[target] < LEVEL[own], (
+            f"{path}:{line}: {own} imports {name}, which lies no lower"
+        )
+
+
+def test_the_check_sees_imports_inside_functions():
+    code = "def f():\n    from torch_sr.cli import main\n    from torch_sr import data\n"
+    assert list(imported(ast.parse(code))) == [(2, "cli"), (3, "data")]
+
+
+@modules()
+def test_bad_habits(path):
+    assert path.stem not in VAGUE_NAMES
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), f"{path} does not say what it is for"
+    prints = "cli" in path.relative_to(PACKAGE).parts or path.stem == "config"  # its JSON schema
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        where = f"{path}:{node.lineno}: {called}"
+        assert called not in {"eval", "exec", "__import__", "pickle.load", "pickle.loads"}, where
+        assert called != "print" or prints, f"{where}: only commands print"
+        assert "import_module" not in called or path.name == "__init__.py", where
+        if called == "torch.load":
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert options.get("weights_only") == "True", where
+
+
+def loaded_by(code):
+    """The top-level packages that a fresh interpreter has loaded after running the code."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_torch_sr_is_light():
+    loaded = loaded_by(
+        "import torch_sr; torch_sr.__version__; torch_sr.TorchSRError; dir(torch_sr)"
+    )
+    assert "torch_sr" in loaded
+    assert not loaded & (HEAVY | {"torch", "numpy", "pydantic", "typer", "rich"})
+
+
+def test_the_upscaler_needs_no_training_packages():
+    loaded = loaded_by("import torch_sr.inference.upscaler")
+    assert "torch" in loaded
+    assert not loaded & (HEAVY | {"pydantic", "typer", "rich", "torchmetrics"})

@@ -1,0 +1,323 @@
+"""The command ``torch-sr``: what it prints where, and with which code it stops."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from torch_sr._version import __version__
+from torch_sr.cli.main import main
+from torch_sr.images import Image, read_image, write_image
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.saving import save_generator
+
+CONFIG = Path(__file__).parents[1] / "configs" / "esrgan_default.json"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run ``torch-sr`` in this process: its stop code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["torch-sr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(1)
+    network = RRDBNet(scale_factor=2, rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
+    path = tmp_path / "models" / "tiny.safetensors"
+    save_generator(path, network)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with two pictures and a text."""
+    folder = tmp_path / "pictures"
+    for name in ("a.png", "b.png"):
+        write_noise(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def write_noise(path, height=30, width=42):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(path.name))
+    pixels = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    write_image(path, Image.from_array(pixels))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- The command as a whole ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(option):
+    code = (
+        "import sys, atexit\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'pyvips', 'torch_sr.config'}\n"
+        "atexit.register(lambda: print('loaded', *heavy & sys.modules.keys()))\n"
+        f"sys.argv = ['torch-sr', '{option}']\n"
+        "from torch_sr.cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *output, loaded = done.stdout.splitlines()
+    assert output
+    assert loaded.strip() == "loaded"
+
+
+def test_help_names_the_commands(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("upscale", "train", "test", "interpolate", "models"):
+        assert f" {command} " in out
+
+
+def test_version(run):
+    assert run("--version") == (0, f"torch-sr {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonsense"],
+        ["nonsense"],
+        ["upscale"],
+        ["upscale", "a.png", "--nonsense"],
+        ["upscale", "a.png", "--tile-size", "0"],
+        ["train", "config.json", "--checkpoint-interval", "0"],
+        ["test", "model.pth", "--protocol", "vibes"],
+        ["test", "model.pth", "--datasets", ","],
+        ["interpolate", "out.pth"],
+    ],
+)
+def test_wrong_usage_exits_with_2(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert "Usage: " in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["upscale", "-m", "nowhere.pth", "a.png"],
+        ["upscale", "nowhere*.png"],
+        ["train", "nowhere.json"],
+        ["test", "nowhere.pth"],
+        ["models", "info", "nowhere"],
+        ["upscale", "a.png", "--device", "nowhere"],
+    ],
+)
+def test_our_errors_are_one_line(run, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("torch-sr: error: ")
+    assert "nowhere" in err
+    assert err.count("\n") == 1
+
+
+def test_bugs_keep_their_traceback(run, monkeypatch):
+    def broken(_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("torch_sr.models.weights.model_path", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run("models", "info", "any")
+
+
+def test_interruption(run, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch_sr.models.weights.model_path", interrupted)
+    assert run("models", "info", "any")[0] == 130
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(run, shell, monkeypatch):
+    monkeypatch.setattr("shellingham.detect_shell", lambda: (shell, f"/bin/{shell}"))
+    code, out, _ = run("--show-completion")
+    assert code == 0
+    assert f"complete_{shell}" in out
+
+
+# --- upscale ------------------------------------------------------------------------------------
+
+
+def test_upscale_beside_the_source(run, model, pictures):
+    code, out, err = run("upscale", pictures / "a.png", "-m", model, "--device", "cpu")
+    assert (code, out, err) == (0, f"{pictures / 'a_sr.png'}\n", "")
+    assert read_image(pictures / "a_sr.png").color.shape == (60, 84, 3)
+
+
+@pytest.mark.parametrize("pattern", ["", "*.png", "[ab].*"])
+def test_upscale_folders_and_globs_into_a_new_folder(run, model, pictures, tmp_path, pattern):
+    out = tmp_path / "new" / "folder"
+    source = pictures / pattern
+    code, printed, _ = run("upscale", source, "-m", model, "-o", out, "--device", "cpu")
+    assert code == 0
+    assert names(out) == ["a_sr.png", "b_sr.png"]
+    assert printed.split() == [str(out / "a_sr.png"), str(out / "b_sr.png")]
+    assert names(pictures) == ["a.png", "b.png", "notes.txt"]
+
+
+def test_upscale_takes_each_source_once(run, model, pictures):
+    code, out, _ = run("upscale", pictures / "a.png", pictures, "-m", model, "--device", "cpu")
+    assert code == 0
+    assert len(out.split()) == 2
+
+
+def test_upscale_goes_on_after_a_broken_file(run, model, pictures):
+    (pictures / "aa.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    missing = pictures / "missing.png"
+    code, out, err = run("upscale", missing, pictures, "-m", model, "--device", "cpu")
+    assert code == 1
+    assert out.split() == [str(pictures / "a_sr.png"), str(pictures / "b_sr.png")]
+    *failures, summary = err.splitlines()
+    assert [line.startswith("failed: ") for line in failures] == [True, True]
+    assert "missing.png" in failures[0]
+    assert "aa.png" in failures[1]
+    assert "2 failed" in summary
+    assert not (pictures / "aa_sr.png").exists()
+
+
+def test_upscale_never_overwrites_its_source(run, model, pictures):
+    before = (pictures / "a.png").read_bytes()
+    arguments = ["upscale", pictures / "a.png", "-m", model, "--suffix", "", "--device", "cpu"]
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert "overwrite" in err
+    assert (pictures / "a.png").read_bytes() == before
+    assert run(*arguments, "-o", pictures.parent / "out")[0] == 0
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def test_print_config_is_a_complete_configuration(run, tmp_path):
+    code, out, _ = run("train", CONFIG, "--print-config")
+    assert code == 0
+    (tmp_path / "again.json").write_text(out)
+    assert run("train", tmp_path / "again.json", "--print-config")[1] == out
+    assert json.loads(out)["generator"]["num_basic_blocks"] > 0
+
+
+def test_set_overrides(run):
+    code, out, _ = run(
+        "train",
+        CONFIG,
+        "--print-config",
+        *("--set", "generator.num_basic_blocks=7"),
+        *("--set", "pretraining.cr_patch_size=[64, 64]"),
+    )
+    assert code == 0
+    printed = json.loads(out)
+    assert printed["generator"]["num_basic_blocks"] == 7
+    assert printed["pretraining"]["cr_patch_size"] == [64, 64]
+
+
+def test_set_of_an_unknown_name_is_refused(run):
+    code, _, err = run("train", CONFIG, "--print-config", "--set", "generator.num_blocks=7")
+    assert code == 1
+    assert "generator.num_blocks" in err
+
+
+# --- models -------------------------------------------------------------------------------------
+
+
+def test_models_info(run, model):
+    code, out, _ = run("models", "info", model, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["architecture"] == "RRDBNet"
+    assert found["scale_factor"] == 2
+    assert found["hparams"]["num_basic_blocks"] == 1
+    code, out, _ = run("models", "info", model)
+    assert code == 0
+    assert "scale_factor: 2" in out.splitlines()
+
+
+# --- test ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    for name in ("baby.png", "butterfly.png"):
+        write_noise(tmp_path / "data" / "Set5" / name)
+    flat = np.full((32, 32, 3), 90, dtype=np.uint8)  # which bicubic restores exactly
+    (tmp_path / "data" / "flat").mkdir()
+    write_image(tmp_path / "data" / "flat" / "gray.png", Image.from_array(flat))
+    monkeypatch.setenv("TORCH_SR_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_test_prints_a_table(run, model, data_root):
+    code, out, _ = run("test", model, "-d", "set5", "--per-image", "--device", "cpu")
+    assert code == 0
+    for word in ("set5", "bicubic", "tiny", "PSNR", "SSIM", "paper", "set5/baby", "set5/butterfly"):
+        assert word in out
+
+
+def test_test_json(run, model, data_root):
+    code, out, _ = run("test", model, "-d", "set5", "-s", "1", "--json", "--device", "cpu")
+    assert code == 0
+    found = json.loads(out)
+    assert found["protocol"] == "paper"
+    ours = [score for score in found["images"] if score["method"] == "tiny"]
+    psnrs = [score["metrics"]["psnr"] for score in ours]
+    assert found["mean"]["set5"]["tiny"]["psnr"] == pytest.approx(np.mean(psnrs))
+    assert found["best"] == [max(ours, key=lambda score: score["metrics"]["psnr"])]
+
+
+def test_test_json_of_infinite_psnr_is_null(run, model, data_root):
+    code, out, _ = run("test", model, "-d", "flat", "--json", "--device", "cpu")
+    assert code == 0
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert found["mean"]["flat"]["bicubic"] == {"psnr": None, "ssim": pytest.approx(1.0)}
+
+
+def test_test_stores_what_it_measured(run, model, data_root, tmp_path):
+    out_dir = tmp_path / "results"
+    code, out, _ = run("test", model, "-d", "set5", "-o", out_dir, "-s", "9", "--device", "cpu")
+    assert code == 0
+    assert names(out_dir / "set5") == ["baby_sr.png", "butterfly_sr.png"]
+    assert read_image(out_dir / "set5" / "baby_sr.png").color.shape == (30, 42, 3)
+    assert sum(str(out_dir) in line for line in out.splitlines()) == 2
+
+
+def test_test_lists_names_where_nothing_is_stored(run, model, data_root):
+    code, out, _ = run("test", model, "-d", "set5", "--show-results", "1", "--device", "cpu")
+    assert code == 0
+    assert out.splitlines()[-1].split("dB")[1].strip() in {"set5/baby", "set5/butterfly"}
+
+
+def test_test_of_a_missing_data_set(run, model, data_root):
+    code, _, err = run("test", model, "-d", "set14", "--device", "cpu")
+    assert code == 1
+    assert "Set14" in err
+    assert "--data-root" in err
+
+
+def test_results_that_cannot_be_stored(run, model, data_root, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = run("test", model, "-d", "set5", "-o", tmp_path / "file", "--device", "cpu")
+    assert code == 1
+    assert "cannot make this folder" in err

@@ -1,0 +1,242 @@
+"""datasets.py and open.py: from specifications to pairs, and the real data as they lie."""
+
+import numpy as np
+import pytest
+from skimage.io import imread, imsave
+
+from torch_sr.data.datasets import DATASETS, resolve
+from torch_sr.data.open import default_cache_dir, open_pairs
+from torch_sr.data.resize import downscale
+from torch_sr.errors import DataError
+
+
+def make(root, *files):
+    for file in files:
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def hr_names(spec, root, purpose="train", scale_factor=4):
+    return [
+        pair.hr.relative_to(root).as_posix() for pair in resolve(spec, root, scale_factor, purpose)
+    ]
+
+
+@pytest.fixture
+def bsds(tmp_path):
+    for split, number in (("train", 1), ("val", 2), ("test", 3)):
+        base = f"BSR/BSDS500/data/images/{split}"
+        make(tmp_path, f"{base}/{number}.jpg", f"{base}/Thumbs.db")
+    return tmp_path
+
+
+def splits_of(names):
+    return [name.split("/")[-2] for name in names]
+
+
+def test_bsds500_never_trains_on_b100(bsds):
+    assert splits_of(hr_names("bsds500", bsds, "train")) == ["train", "test"]
+    assert splits_of(hr_names("bsds500", bsds, "val")) == ["val"]
+    assert splits_of(hr_names("bsds500", bsds, "test")) == ["val"]
+
+
+def test_splits_are_named_and_added(bsds):
+    assert splits_of(hr_names("bsds500:val", bsds)) == ["val"]
+    assert splits_of(hr_names("BSDS500:test+val", bsds)) == ["test", "val"]
+    assert splits_of(hr_names("bsds500:", bsds)) == ["train", "test"]
+
+
+@pytest.mark.parametrize("inside", ["DIV2K", "div2k", "."])
+def test_div2k(tmp_path, inside):
+    root = tmp_path / inside
+    make(
+        root,
+        "DIV2K_train_HR/0001.png",
+        "DIV2K_valid_HR/0801.png",
+        "DIV2K_train_LR_bicubic/X4/0001x4.png",
+        "DIV2K_train_LR_x8/0001x8.png",
+        "DIV2K_valid_LR_bicubic/X2/0801x2.png",
+    )
+    (train,) = resolve("div2k", tmp_path, 4, "train")
+    assert (train.name, train.hr) == ("0001", root / "DIV2K_train_HR/0001.png")
+    assert train.lr == root / "DIV2K_train_LR_bicubic/X4/0001x4.png"
+    assert resolve("div2k", tmp_path, 8, "train")[0].lr == root / "DIV2K_train_LR_x8/0001x8.png"
+    (val,) = resolve("div2k", tmp_path, 4, "val")
+    assert (val.name, val.lr) == ("0801", None)
+    assert resolve("div2k:val", tmp_path, 2, "train")[0].lr is not None
+    assert resolve("div2k", tmp_path, 2, "test")[0].name == "0801"
+
+
+def test_folders_are_specifications_too(tmp_path):
+    make(tmp_path, "mine/HR/a.png", "mine/LR_bicubic/X4/ax4.png", "deep/er/b.jpg")
+    assert hr_names("mine", tmp_path) == ["mine/HR/a.png"]
+    assert hr_names("deep/er", tmp_path) == ["deep/er/b.jpg"]
+    assert hr_names(str(tmp_path / "mine"), tmp_path) == ["mine/HR/a.png"]
+    with pytest.raises(DataError, match="mine: this data set has no splits; leave out ':train'"):
+        resolve("mine:train", tmp_path, 4, "train")
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    make(tmp_path, "mine/a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert hr_names("~/mine", tmp_path) == ["mine/a.png"]
+
+
+@pytest.mark.parametrize("folder", ["benchmark/Set5", "Set5", "set5"])
+def test_benchmarks(tmp_path, folder):
+    make(tmp_path, f"{folder}/HR/baby.png", f"{folder}/LR_bicubic/X4/babyx4.png")
+    (pair,) = resolve("Set5", tmp_path, 4, "test")
+    assert pair.lr == tmp_path / folder / "LR_bicubic/X4/babyx4.png"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("bsds500:dev", "no split 'dev'; there are train, val, test"),
+        ("bsds500:train+", "no split ''; there are"),
+        ("set5:train", "no splits; leave out ':train'"),
+        ("bsd500", "did you mean bsds500?"),
+        ("Dvi2K", "did you mean div2k?"),
+        ("nothing", "known are div2k, bsds500, set5, set14"),
+        ("div2k", "DIV2K not found: no folder DIV2K/DIV2K_train_HR in .*--data-root"),
+        ("set14", "Set14 not found: no folder benchmark/Set14 in"),
+    ],
+)
+def test_what_is_wrong_is_told(bsds, spec, words):
+    make(bsds, "Set5/a.png")
+    with pytest.raises(DataError, match=words) as caught:
+        resolve(spec, bsds, 4, "train")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_row_is_sound():
+    for name, row in DATASETS.items():
+        assert name == name.lower()
+        assert {*row.train, *row.val, *row.test} <= set(row.splits)
+        assert bool(row.splits) == bool(row.train)
+        assert not set(row.train) & {*row.val, *row.test}
+
+
+@pytest.mark.parametrize(
+    ("spec", "purpose", "count"),
+    [
+        ("bsds500", "train", 400),
+        ("bsds500", "test", 100),
+        ("SunHays80", "train", 80),
+        ("set5", "test", 5),
+        ("set14", "test", 14),
+    ],
+)
+def test_real_data_as_they_lie(shared_data, spec, purpose, count):
+    for scale_factor in (2, 3, 4):
+        pairs = resolve(spec, shared_data, scale_factor, purpose)
+        assert len({pair.hr for pair in pairs}) == count
+        assert all((pair.lr is not None) == spec.startswith("set") for pair in pairs)
+
+
+# --- open.py ------------------------------------------------------------------------------------
+
+
+def test_pairs_are_opened_with_low_resolution_given_or_made(tmp_path, save_photo):
+    hr = save_photo(tmp_path / "given/HR/a.png", 24, 32)
+    lr = save_photo(tmp_path / "given/LR/X4/ax4.png", 6, 8, seed=1)
+    odd = save_photo(tmp_path / "made/b.png", 27, 30, seed=2)
+    pairs = open_pairs(
+        ["given", "made"],
+        data_root=tmp_path,
+        scale_factor=4,
+        purpose="train",
+        cache_dir=tmp_path / "cache",
+    )
+    assert pairs.names == ["given/a", "made/b"]
+    np.testing.assert_array_equal(pairs[0][0], lr)
+    np.testing.assert_array_equal(pairs[0][1], hr)
+    np.testing.assert_array_equal(pairs[1][0], downscale(odd, 4))
+    np.testing.assert_array_equal(pairs[1][1], odd[:24, :28])
+    assert pairs.lr_size(1) == (6, 7)
+
+
+def test_one_data_set_may_have_both(tmp_path, save_photo):
+    train = save_photo(tmp_path / "DIV2K_train_HR/0001.png", 8, 8)
+    save_photo(tmp_path / "DIV2K_train_LR_bicubic/X4/0001x4.png", 2, 2)
+    valid = save_photo(tmp_path / "DIV2K_valid_HR/0801.png", 12, 8)
+    for spec in ("div2k:val+train", "div2k:train+val"):
+        pairs = open_pairs(
+            [spec], data_root=tmp_path, scale_factor=4, purpose="train", cache_dir=tmp_path / "c"
+        )
+        assert [name[-4:] for name in pairs.names] == ["0001", "0801"]
+        np.testing.assert_array_equal(pairs[0][1], train)
+        np.testing.assert_array_equal(pairs[1][1], valid)
+
+
+@pytest.mark.parametrize(("purpose", "channels"), [("train", 3), ("val", 3), ("test", 1)])
+def test_gray_files_stay_gray_for_tests_alone(tmp_path, photo, purpose, channels):
+    gray = photo(8, 12, 1)
+    (tmp_path / "set").mkdir()
+    imsave(tmp_path / "set/a.png", gray[..., 0])
+    pairs = open_pairs(
+        ["set"], data_root=tmp_path, scale_factor=2, purpose=purpose, cache_dir=tmp_path / "c"
+    )
+    np.testing.assert_array_equal(pairs[0][1], np.repeat(gray, channels, axis=2))
+
+
+def test_gray_partner_of_an_rgb_file(tmp_path, photo):
+    gray = photo(8, 12, 1)
+    for folder in ("set/HR", "set/LR"):
+        (tmp_path / folder).mkdir(parents=True)
+    imsave(tmp_path / "set/HR/a.png", gray[..., 0])
+    imsave(tmp_path / "set/LR/a.png", np.repeat(gray[::2, ::2], 3, axis=2))
+    lr, hr = open_pairs(
+        ["set"], data_root=tmp_path, scale_factor=2, purpose="test", cache_dir=tmp_path / "c"
+    )[0]
+    assert lr.shape == (4, 6, 3)
+    np.testing.assert_array_equal(hr, np.repeat(gray, 3, axis=2))
+
+
+def test_gray_pairs(tmp_path, save_photo):
+    save_photo(tmp_path / "set/a.png", 8, 12)
+    pairs = open_pairs(
+        ["set"],
+        data_root=tmp_path,
+        scale_factor=2,
+        purpose="test",
+        channels=1,
+        cache_dir=tmp_path / "c",
+    )
+    lr, hr = pairs[0]
+    assert (lr.shape, hr.shape) == ((4, 6, 1), (8, 12, 1))
+
+
+@pytest.mark.parametrize("name", ["фото", "a" * 200, "with spaces & more"])
+def test_any_folder_name_makes_a_cache_file(tmp_path, save_photo, name):
+    save_photo(tmp_path / name / "a.png")
+    pairs = open_pairs(
+        [str(tmp_path / name)],
+        data_root=tmp_path,
+        scale_factor=2,
+        purpose="test",
+        cache_dir=tmp_path / "c",
+    )
+    np.testing.assert_array_equal(pairs[0][1], imread(tmp_path / name / "a.png"))
+
+
+def test_partner_of_another_size_is_named(tmp_path, save_photo):
+    save_photo(tmp_path / "set/HR/a.png", 24, 32)
+    save_photo(tmp_path / "set/LR/a.png", 12, 16)
+    with pytest.raises(DataError, match=r"set/a: LR is 16x12 and HR 32x24 .* factor of 4"):
+        open_pairs(
+            ["set"],
+            data_root=tmp_path,
+            scale_factor=4,
+            purpose="test",
+            cache_dir=tmp_path / "c",
+        )
+
+
+def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / "datasets"
+    monkeypatch.delenv("TORCH_SR_HOME")
+    assert default_cache_dir().parts[-2:] == ("torch-sr", "datasets")

@@ -1,0 +1,226 @@
+"""loaders.py: aligned, complete, repeatable, and the same whatever the number of workers."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from skimage.io import imsave
+
+from torch_sr.data.cache import open_cache
+from torch_sr.data.loaders import (
+    CachedPairs,
+    EpochSampler,
+    RandomCrops,
+    to_float,
+    training_loader,
+)
+from torch_sr.data.open import open_pairs
+from torch_sr.errors import DataError
+
+SCALE = 4
+SIZES = ((10, 14), (13, 9), (12, 12))  # of the low-resolution images
+
+
+def coordinates(height, width, number):
+    """An image whose pixels tell their row, their column and the image's number."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([y, x, np.full_like(y, number)], axis=2).astype(np.uint8)
+
+
+def write(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imsave(path, pixels, check_contrast=False)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Pairs in which LR pixel (y, x) lies over the HR block of the rows 4y.. and columns 4x.."""
+    for number, (height, width) in enumerate(SIZES):
+        hr = coordinates(height * SCALE, width * SCALE, number)
+        write(tmp_path / f"set/HR/{number}.png", hr)
+        write(tmp_path / f"set/LR/{number}.png", hr[::SCALE, ::SCALE])
+    return open_pairs(
+        ["set"],
+        data_root=tmp_path,
+        scale_factor=SCALE,
+        purpose="train",
+        cache_dir=tmp_path / "cache",
+    )
+
+
+def check_aligned(lr, hr):
+    """Every LR pixel, repeated, names the block that the HR pixels under it belong to."""
+    repeated = lr.repeat_interleave(SCALE, 1).repeat_interleave(SCALE, 2)
+    np.testing.assert_array_equal(hr[:2] // SCALE * SCALE, repeated[:2])
+    np.testing.assert_array_equal(hr[2], repeated[2])
+
+
+def orientation(hr):
+    """How row and column numbers change along the crop's columns and rows: 8 possibilities."""
+    hr = hr.int()
+    steps = (*(hr[:2, 0, 1] - hr[:2, 0, 0]), *(hr[:2, 1, 0] - hr[:2, 0, 0]))
+    return tuple(int(step) for step in steps)
+
+
+@pytest.mark.parametrize("crop_size", [(24, 24), (16, 32), (36, 20)])
+def test_crops_are_aligned_of_one_shape_and_in_all_orientations(pairs, crop_size):
+    crops = RandomCrops(pairs, crop_size, seed=1)
+    seen = set()
+    for epoch in range(40):
+        for index in range(len(crops)):
+            lr, hr = crops[epoch, index]
+            assert hr.dtype == lr.dtype == torch.uint8
+            assert hr.shape == (3, *crop_size)
+            assert lr.shape == (3, crop_size[0] // SCALE, crop_size[1] // SCALE)
+            assert int(hr[2].max()) == int(hr[2].min()) == index
+            check_aligned(lr, hr)
+            seen.add(orientation(hr))
+    turns = {(0, a, b, 0) for a in (-1, 1) for b in (-1, 1)}
+    turns |= {(a, 0, 0, b) for a in (-1, 1) for b in (-1, 1)}
+    assert seen == turns
+
+
+def test_every_place_is_cropped(pairs):
+    crops = RandomCrops(pairs, (36, 36))
+    corners = {int(crops[epoch, 0][0][0].min()) for epoch in range(60)}
+    columns = {int(crops[epoch, 0][0][1].min()) for epoch in range(60)}
+    assert corners == {0, 4}
+    assert columns == {4 * x for x in range(6)}
+
+
+def test_a_sample_is_a_function_of_seed_epoch_and_index(pairs):
+    def sample(seed, epoch, index):
+        return RandomCrops(pairs, (16, 16), seed)[epoch, index][1]
+
+    torch.manual_seed(1)
+    first = sample(5, 2, 1)
+    torch.manual_seed(2)
+    np.random.seed(3)  # noqa: NPY002 -- to show that it does not matter
+    assert torch.equal(first, sample(5, 2, 1))
+    assert not torch.equal(first, sample(5, 3, 1))
+    assert not torch.equal(first, sample(6, 2, 1))
+
+
+def test_whole_images_lie_as_they_are(pairs):
+    crops = RandomCrops(pairs, None)
+    for index, (height, width) in enumerate(SIZES):
+        for epoch in range(3):
+            lr, hr = crops[epoch, index]
+            expected = coordinates(height * SCALE, width * SCALE, index).transpose(2, 0, 1)
+            np.testing.assert_array_equal(hr, expected)
+            check_aligned(lr, hr)
+
+
+def test_too_small_images_are_named(pairs):
+    RandomCrops(pairs, (36, 36))
+    for crop_size in ((40, 40), (40, 16), (16, 40)):  # a crop may be transposed
+        with pytest.raises(DataError, match=r"set/1: 36x52 pixels are fewer than the crop"):
+            RandomCrops(pairs, crop_size)
+
+
+def test_gray_tensors_are_writable_copies(tmp_path, save_photo):
+    save_photo(tmp_path / "a.png", 16, 16)
+    cache = open_cache("gray", [tmp_path / "a.png"], tmp_path / "cache", channels=1)
+    small = open_cache("gray", [tmp_path / "a.png"], tmp_path / "cache", channels=1, shrink=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns of read-only memory
+        lr, hr = RandomCrops(CachedPairs([small], [cache], 4, ["a"]), None)[0, 0]
+    assert (lr.shape, hr.shape) == ((1, 4, 4), (1, 16, 16))
+    hr += 1
+
+
+# --- Order --------------------------------------------------------------------------------------
+
+
+def test_an_epoch_is_a_permutation_without_its_incomplete_batch():
+    sampler = EpochSampler(length=10, seed=3, batch_size=4)
+    assert (sampler.batches, len(sampler)) == (2, 8)
+    keys = list(sampler)
+    assert len(keys) == 8
+    assert {epoch for epoch, _ in keys} == {0}
+    assert len({index for _, index in keys}) == 8
+    assert keys == list(sampler)
+    sampler.epoch = 1
+    assert [index for _, index in sampler] != [index for _, index in keys]
+    assert {epoch for epoch, _ in sampler} == {1}
+
+
+def test_all_images_are_seen_over_epochs():
+    sampler = EpochSampler(length=5, seed=0, batch_size=4)
+    seen = set()
+    for sampler.epoch in range(20):
+        seen |= {index for _, index in sampler}
+    assert seen == set(range(5))
+
+
+def test_fewer_images_than_a_batch_make_one_batch():
+    sampler = EpochSampler(length=3, seed=0, batch_size=16)
+    assert (sampler.batch_size, sampler.batches, len(sampler)) == (3, 1, 3)
+    assert sorted(index for _, index in sampler) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 3])
+def test_an_epoch_goes_on_where_it_was(done):
+    sampler = EpochSampler(length=13, seed=7, batch_size=4)
+    sampler.epoch = 5
+    whole = list(sampler)
+    sampler.skip_batches = done
+    assert list(sampler) == whole[4 * done :]
+    assert len(sampler) == 12 - 4 * done
+
+
+# --- Batches ------------------------------------------------------------------------------------
+
+
+def batches(pairs, num_workers, epochs=(0,), skip=0):
+    loader, sampler = training_loader(RandomCrops(pairs, (16, 24), seed=2), 2, num_workers)
+    result = []
+    for sampler.epoch in epochs:
+        sampler.skip_batches = skip
+        result += [torch.cat([lr.flatten(), hr.flatten()]) for lr, hr in loader]
+    return result
+
+
+@pytest.fixture
+def many(pairs):
+    """The pairs thrice over: four mini-batches of two, and one image left."""
+    return CachedPairs(pairs._lr * 3, pairs._hr * 3, SCALE, pairs.names * 3)
+
+
+def test_number_of_workers_changes_nothing(many):
+    alone = batches(many, num_workers=0, epochs=(0, 1))
+    assert len(alone) == 8
+    shared = batches(many, num_workers=2, epochs=(0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
+    assert not torch.equal(alone[0], alone[4])
+
+
+def test_resumed_batches_are_those_that_were_left(many):
+    whole = batches(many, num_workers=0, epochs=(3,))
+    rest = batches(many, num_workers=0, epochs=(3,), skip=1)
+    assert len(rest) == 3
+    assert all(torch.equal(a, b) for a, b in zip(whole[1:], rest, strict=True))
+
+
+def test_loading_leaves_the_global_generator_alone(many):
+    before = torch.get_rng_state()
+    batches(many, num_workers=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_batch_shapes(many):
+    loader, sampler = training_loader(RandomCrops(many, (16, 24)), batch_size=4)
+    assert len(loader) == sampler.batches == 2
+    for lr, hr in loader:
+        assert lr.shape == (4, 3, 4, 6)
+        assert hr.shape == (4, 3, 16, 24)
+        for pair in zip(lr, hr, strict=True):
+            check_aligned(*pair)
+
+
+def test_to_float():
+    image = torch.arange(256, dtype=torch.uint8)
+    assert to_float(image).dtype == torch.float32
+    assert torch.equal((to_float(image) * 255).round().to(torch.uint8), image)
+    assert to_float(image)[[0, 255]].tolist() == [0, 1]

@@ -1,0 +1,108 @@
+"""tiling.py: every property on many lengths, tile sizes and overlaps."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from torch_sr.tiling import spans
+
+
+def cases():
+    """Every length up to 600, each with a few tile sizes and overlaps; small ones in all."""
+    rng = np.random.default_rng(11)
+    for length in range(1, 601):
+        for _ in range(3):
+            yield length, int(rng.integers(1, 300)), int(rng.integers(0, 33))
+    for length in range(1, 41):
+        for tile_size in (1, 5, 9, 13, 20):
+            for overlap in (0, 1, 2, 3):
+                yield length, tile_size, overlap
+
+
+CASES = list(cases())
+
+
+def total_weights(tiles, length, scale_factor):
+    total = np.zeros(length * scale_factor)
+    used = np.zeros(length * scale_factor, int)
+    for tile in tiles:
+        weights = tile.weights(scale_factor)
+        inside = slice(tile.start * scale_factor, tile.stop * scale_factor)
+        total[inside] += weights
+        used[inside] += weights > 0
+    return total, used
+
+
+def test_equal_tiles_cover_the_axis():
+    for length, tile_size, overlap in CASES:
+        tiles = spans(length, tile_size, overlap)
+        case = (length, tile_size, overlap, tiles)
+        assert tiles[0].start == 0, case
+        assert tiles[-1].stop == length, case
+        assert len({tile.stop - tile.start for tile in tiles}) == 1, case
+        assert 1 <= tiles[0].stop <= max(tile_size, 4 * overlap + 1), case
+        for before, after in pairwise(tiles):
+            # In order, so the rows above the next tile's start are final: bands are yielded there.
+            assert before.start < after.start <= before.stop - 2 * overlap, case
+
+
+def test_no_more_tiles_than_needed():
+    for length, tile_size, overlap in CASES:
+        size = max(tile_size, 4 * overlap + 1)
+        count = len(spans(length, tile_size, overlap))
+        fewer = count - 1
+        assert fewer == 0 or fewer * size - (fewer - 1) * 2 * overlap < length
+
+
+@pytest.mark.parametrize("scale_factor", [1, 2, 3, 4, 8])
+def test_weights_sum_to_one_and_two_tiles_at_most_mix(scale_factor):
+    for length, tile_size, overlap in CASES[:: 1 if scale_factor < 3 else 3]:
+        tiles = spans(length, tile_size, overlap)
+        total, used = total_weights(tiles, length, scale_factor)
+        case = (length, tile_size, overlap, tiles)
+        assert np.abs(total - 1).max() <= 1e-6, case
+        assert used.max() <= 2, case
+
+
+def test_weights_lie_between_zero_and_one():
+    for length, tile_size, overlap in CASES[::5]:
+        for tile in spans(length, tile_size, overlap):
+            weights = tile.weights(2)
+            assert weights.dtype == np.float32
+            assert weights.shape == (2 * (tile.stop - tile.start),)
+            assert weights.min() >= 0
+            assert weights.max() <= 1
+
+
+def test_the_pixels_next_to_an_inner_edge_are_left_out():
+    for length, tile_size, overlap in CASES[::5]:
+        left_out = overlap // 2
+        tiles = spans(length, tile_size, overlap)
+        for tile in tiles:
+            weights = tile.weights(1)
+            if tile is not tiles[0]:
+                assert not weights[:left_out].any()
+            if tile is not tiles[-1]:
+                assert not weights[len(weights) - left_out :].any()
+
+
+def test_a_ramp_fades_across_the_seam_without_a_step():
+    tiles = spans(300, 128, 16)
+    assert len(tiles) == 3
+    steps = np.diff(tiles[1].weights(4))
+    assert np.abs(steps).max() <= 1 / (16 * 4) + 1e-6
+
+
+def test_blending_gives_back_the_signal():
+    signal = np.random.default_rng(0).random(500)
+    result = np.zeros(500)
+    for tile in spans(500, 96, 12):
+        result[tile.start : tile.stop] += signal[tile.start : tile.stop] * tile.weights(1)
+    np.testing.assert_allclose(result, signal, atol=1e-6)
+
+
+def test_one_tile_where_it_fits():
+    (tile,) = spans(64, 64, 16)
+    assert (tile.start, tile.stop) == (0, 64)
+    assert (tile.weights(4) == 1).all()
