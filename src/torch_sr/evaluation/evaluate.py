@@ -125,5 +125,5 @@ def best_scores(scores: Sequence[ImageScore], count: int) -> list[ImageScore]:
 
 
 def _to_unit_tensor(image: Array, device: torch.device | str = "cpu") -> Tensor:
-    chw = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    chw = torch.from_numpy(image.transpose(2, 0, 1).copy())  # the cache is read-only
     return chw[None].to(device).float() / 255
