@@ -67,6 +67,11 @@ BEYOND_THE_TABLE = {
     "pretraining/warmup_steps": 0,
     "pretraining/ema_decay": 0.999,
     "training/betas": [0.9, 0.99],
+    "training/num_steps": None,
+    "training/ema_decay": 0.999,
+    "discriminator/kind": "vgg",
+    "discriminator/unet_channels": 64,
+    "perceptual_loss/weights": None,
 }
 SECTIONS = {
     "pretraining",

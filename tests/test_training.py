@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,17 +13,19 @@ import torch
 from lightning_fabric import Fabric
 from skimage.data import chelsea
 
-from torch_sr.config import PretrainingConfig, parse_config
-from torch_sr.errors import CheckpointError, DataError, TorchSRError
+from torch_sr.config import PretrainingConfig, TrainingConfig, parse_config
+from torch_sr.errors import CheckpointError, ConfigError, DataError, ModelError, TorchSRError
 from torch_sr.images import Image, write_image
+from torch_sr.losses import PerceptualLoss
+from torch_sr.models.discriminators import VGGDiscriminator
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.training.checkpoints import load_checkpoint, save_checkpoint
 from torch_sr.training.ema import WeightAverage
 from torch_sr.training.loggers import JSONLinesLogger, Logger, TensorBoardLogger
-from torch_sr.training.run import RunSettings, pretrain, run_name
-from torch_sr.training.schedules import learning_rate_factor
-from torch_sr.training.stages import PSNRStage
+from torch_sr.training.run import RunSettings, run_name, train
+from torch_sr.training.schedules import pretraining_factor
+from torch_sr.training.stages import GANStage, PSNRStage
 from torch_sr.training.trainer import Intervals
 
 TINY = {
@@ -59,6 +64,43 @@ def settings(data_root, tmp_path):
     )
 
 
+@pytest.fixture(scope="module")
+def vgg_file(tmp_path_factory):
+    """Random weights for the first convolution of a VGG11: the trained ones are 500 MB."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("vgg") / "vgg11.pth"
+    state = {
+        "features.0.weight": 0.1 * torch.randn(64, 3, 3, 3),
+        "features.0.bias": torch.zeros(64),
+    }
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture
+def both_stages(vgg_file):
+    """A configuration with two epochs of each stage."""
+    return parse_config(
+        {
+            **TINY,
+            "pretraining": {**TINY["pretraining"], "num_epoch": 2},
+            "training": {
+                "num_epoch": 2,
+                "cr_patch_size": [16, 16],
+                "g_sched_steps": [2],
+                "train_datasets": ["photos"],
+                "val_datasets": ["photos"],
+            },
+            "discriminator": {"vgg_blk_ch": [4, 4, 8, 8], "fc_features": [5]},
+            "perceptual_loss": {
+                "vgg_type": "vgg11",
+                "layer_weights": {"conv1_1": 1.0},
+                "weights": str(vgg_file),
+            },
+        }
+    )
+
+
 class Recorder(Logger):
     """Remember everything; optionally do something after a given step."""
 
@@ -68,7 +110,7 @@ class Recorder(Logger):
 
     def on_step(self, epoch, step, losses):
         self.losses.append((step, float(losses["content_loss"])))
-        if step == self._at_step:
+        if len(self.losses) == self._at_step:
             self._action()
 
     def on_epoch(self, epoch, step, metrics):
@@ -118,18 +160,18 @@ def test_schedules_are_those_of_torch():
     step = PretrainingConfig(sched_step=7, sched_gamma=0.5)
     sgd = optimizer()
     expected = _torch_rates(torch.optim.lr_scheduler.StepLR(sgd, 7, 0.5), sgd, 30)
-    assert [learning_rate_factor(i, step, 30) for i in range(30)] == pytest.approx(expected)
+    assert [pretraining_factor(i, step, 30) for i in range(30)] == pytest.approx(expected)
 
     cosine = PretrainingConfig(scheduler="cosine")
     sgd = optimizer()
     expected = _torch_rates(torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 30), sgd, 30)
-    assert [learning_rate_factor(i, cosine, 30) for i in range(30)] == pytest.approx(expected)
-    assert learning_rate_factor(30, cosine, 30) == pytest.approx(0)
+    assert [pretraining_factor(i, cosine, 30) for i in range(30)] == pytest.approx(expected)
+    assert pretraining_factor(30, cosine, 30) == pytest.approx(0)
 
 
 def test_warm_up_rises_in_a_straight_line():
     config = PretrainingConfig(warmup_steps=4, sched_step=1000)
-    rates = [learning_rate_factor(i, config, 100) for i in range(6)]
+    rates = [pretraining_factor(i, config, 100) for i in range(6)]
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
 
 
@@ -153,7 +195,7 @@ def test_training_learns_logs_and_stores(settings, tmp_path):
     logs = tmp_path / "logs" / "1"
     recorder = Recorder()
     loggers = [recorder, JSONLinesLogger(logs), TensorBoardLogger(logs)]
-    result = pretrain(config, settings, run="1", loggers=loggers)
+    result = train(config, settings, run="1", loggers=loggers)
     for logger in loggers:
         logger.close()
 
@@ -182,9 +224,9 @@ def test_training_learns_logs_and_stores(settings, tmp_path):
 
 def test_same_seed_same_weights_and_another_seed_others(settings):
     config = parse_config(TINY)
-    paths = [pretrain(config, settings, run=name).model for name in "ab"]
+    paths = [train(config, settings, run=name).model for name in "ab"]
     other = parse_config(TINY, overrides=["seed=4"])
-    paths.append(pretrain(other, settings, run="c").model)
+    paths.append(train(other, settings, run="c").model)
     first, same, different = (weights_of(path) for path in paths)
     assert all(torch.equal(first[key], same[key]) for key in first)
     assert not torch.equal(first["conv_first.weight"], different["conv_first.weight"])
@@ -192,21 +234,18 @@ def test_same_seed_same_weights_and_another_seed_others(settings):
 
 @pytest.mark.parametrize("at_step", [1, 2, 3, 5])
 def test_interrupted_run_ends_at_the_very_same_weights(settings, at_step):
-    import os
-    import signal
-
     config = parse_config(TINY, overrides=["pretraining.scheduler=cosine"])
     whole = Recorder()
-    expected = weights_of(pretrain(config, settings, run="whole", loggers=[whole]).model)
+    expected = weights_of(train(config, settings, run="whole", loggers=[whole]).model)
 
     interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stopped = pretrain(config, settings, run="stopped", loggers=[interrupt])
+    stopped = train(config, settings, run="stopped", loggers=[interrupt])
     assert not stopped.finished
     assert interrupt.losses[-1][0] == at_step
     resumed = RunSettings(**{**vars(settings), "resume": stopped.checkpoint})
     assert run_name(resumed) == "stopped"
     rest = Recorder()
-    model = pretrain(config, resumed, run="stopped", loggers=[rest]).model
+    model = train(config, resumed, run="stopped", loggers=[rest]).model
 
     assert interrupt.losses + rest.losses == whole.losses
     assert interrupt.epochs + rest.epochs == whole.epochs
@@ -217,41 +256,41 @@ def test_interrupted_run_ends_at_the_very_same_weights(settings, at_step):
 def test_steps_end_the_stage_inside_an_epoch(settings):
     config = parse_config(TINY, overrides=["pretraining.num_steps=3"])
     recorder = Recorder()
-    pretrain(config, settings, run="1", loggers=[recorder])
+    train(config, settings, run="1", loggers=[recorder])
     assert [step for step, _ in recorder.losses] == [1, 2, 3]
     assert recorder.epochs[-1][:2] == (2, 3)
 
 
 def test_best_model_waits_for_the_warm_up(settings):
     late = RunSettings(**{**vars(settings), "intervals": Intervals(best_warmup=3)})
-    pretrain(parse_config(TINY), late, run="1")
+    train(parse_config(TINY), late, run="1")
     assert not list(settings.models_dir.glob("*best*"))
 
 
 def test_a_model_is_a_starting_point(settings):
     config = parse_config(TINY)
-    model = pretrain(config, settings, run="1").model
+    model = train(config, settings, run="1").model
     again = RunSettings(**{**vars(settings), "resume": model})
     recorder = Recorder()
-    pretrain(config, again, run="2", loggers=[recorder])
+    train(config, again, run="2", loggers=[recorder])
     assert recorder.losses[0][0] == 1
     fresh = Recorder()
-    pretrain(config, settings, run="3", loggers=[fresh])
+    train(config, settings, run="3", loggers=[fresh])
     assert recorder.losses[0][1] < fresh.losses[0][1]
 
 
 def test_checkpoint_serves_as_model_by_its_average(settings):
-    result = pretrain(parse_config(TINY), settings, run="1")
+    result = train(parse_config(TINY), settings, run="1")
     from_checkpoint, from_model = weights_of(result.checkpoint), weights_of(result.model)
     assert all(torch.equal(from_checkpoint[key], from_model[key]) for key in from_model)
 
 
 def test_checkpoints_that_do_not_fit_are_refused(settings, tmp_path):
-    result = pretrain(parse_config(TINY), settings, run="1")
+    result = train(parse_config(TINY), settings, run="1")
     again = RunSettings(**{**vars(settings), "resume": result.checkpoint})
     wider = parse_config(TINY, overrides=["generator.rrdb_channels=8"])
     with pytest.raises(CheckpointError, match="rrdb_channels"):
-        pretrain(wider, again, run="1")
+        train(wider, again, run="1")
     cut = tmp_path / "cut.pth"
     cut.write_bytes(result.checkpoint.read_bytes()[:5000])
     for path, words in (
@@ -284,6 +323,118 @@ def test_unfit_data_stop_before_the_first_step(settings):
         (['pretraining.val_datasets=["nothing"]'], "nothing"),
     ):
         with pytest.raises(DataError, match=words) as refusal:
-            pretrain(parse_config(TINY, overrides=overrides), settings, run="1")
+            train(parse_config(TINY, overrides=overrides), settings, run="1")
         assert isinstance(refusal.value, TorchSRError)
         assert "\n" not in str(refusal.value)
+
+
+def test_one_gan_step_is_that_of_the_paper(vgg_file):
+    torch.manual_seed(0)
+    lr, hr = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 16, 16)
+    generator = RRDBNet(2, 3, 4, 2, 1)
+    discriminator = VGGDiscriminator((16, 16), 3, (4, 4), (5,))
+    perceptual = PerceptualLoss({"conv1_1": 1.0}, "vgg11", weights=vgg_file)
+    g, d = copy.deepcopy(generator), copy.deepcopy(discriminator)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    stage = GANStage(fabric, generator, discriminator, perceptual, TrainingConfig(), "l1")
+    losses = stage.train_step(lr, hr)
+
+    def realness(a, b):
+        return torch.sigmoid(a - b.mean())
+
+    g_adam = torch.optim.Adam(g.parameters(), lr=1e-4, betas=(0.9, 0.99))
+    d_adam = torch.optim.Adam(d.parameters(), lr=1e-4, betas=(0.9, 0.99))
+    sr = g(lr)
+    real, fake = d(hr), d(sr)
+    adversarial = -(1 - realness(real, fake)).log().mean() - realness(fake, real).log().mean()
+    total = perceptual(sr, hr) + 0.005 * adversarial + 0.01 * (sr - hr).abs().mean()
+    g_adam.zero_grad()
+    total.backward()
+    g_adam.step()
+    real, fake = d(hr), d(sr.detach())
+    d_loss = -realness(real, fake).log().mean() - (1 - realness(fake, real)).log().mean()
+    d_adam.zero_grad()
+    d_loss.backward()
+    d_adam.step()
+
+    assert list(losses) == [
+        "content_loss", "perceptual_loss", "g_adversarial_loss", "g_total_loss",
+        "d_adversarial_loss",
+    ]  # fmt: skip
+    assert losses["g_adversarial_loss"].item() == pytest.approx(adversarial.item(), rel=1e-5)
+    assert losses["g_total_loss"].item() == pytest.approx(total.item(), rel=1e-5)
+    assert losses["d_adversarial_loss"].item() == pytest.approx(d_loss.item(), rel=1e-5)
+    # Adam's first step has the size 1e-4 and the gradient's sign, whatever the gradient's size, so
+    # rounding shows where a gradient vanishes; there only, hence the mean.
+    for ours, theirs in ((generator, g), (discriminator, d)):
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+        apart = torch.cat(
+            [(a - b).flatten() for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)]
+        )
+        assert apart.abs().mean() < 1e-7
+    assert all(parameter.requires_grad for parameter in discriminator.parameters())
+
+
+def test_both_stages_run_one_after_the_other(settings, both_stages):
+    recorder = Recorder()
+    result = train(both_stages, settings, run="1", loggers=[recorder])
+    assert result.model.name == "1_RRDB_ESRGAN_x2_model.safetensors"
+    assert load_generator(result.model).info.stage == "training"
+    assert [step for step, _ in recorder.losses] == [1, 2, 3, 4, 1, 2, 3, 4]
+    first, *_, last = recorder.epochs
+    assert {"val/content_loss", "val/perceptual_loss", "val/PSNR", "val/SSIM"} <= first[2].keys()
+    assert {f"train/{name}" for name in (
+        "content_loss", "perceptual_loss", "g_adversarial_loss", "g_total_loss",
+        "d_adversarial_loss", "g_lr", "d_lr",
+    )} <= last[2].keys()  # fmt: skip
+    assert (last[2]["train/g_lr"], last[2]["train/d_lr"]) == (5e-5, 1e-4)
+
+
+@pytest.mark.parametrize("at_step", [1, 4, 5, 6, 7])
+def test_interrupted_anywhere_both_stages_end_at_the_same_weights(settings, both_stages, at_step):
+    whole = Recorder()
+    expected = weights_of(train(both_stages, settings, run="whole", loggers=[whole]).model)
+    interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = train(both_stages, settings, run="stopped", loggers=[interrupt])
+    assert not stopped.finished
+    resumed = RunSettings(**{**vars(settings), "resume": stopped.checkpoint})
+    rest = Recorder()
+    found = weights_of(train(both_stages, resumed, run="stopped", loggers=[rest]).model)
+    assert interrupt.losses + rest.losses == whole.losses
+    assert interrupt.epochs + rest.epochs == whole.epochs
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_finished_pretraining_starts_the_gan_stage(settings, both_stages):
+    whole = Recorder()
+    expected = weights_of(train(both_stages, settings, run="1", loggers=[whole]).model)
+    model = settings.models_dir / "1_RRDB_PSNR_x2_model.safetensors"
+    again = RunSettings(**{**vars(settings), "resume": model})
+    alone = Recorder()
+    found = weights_of(train(both_stages, again, run="2", loggers=[alone]).model)
+    assert alone.losses == whole.losses[4:]
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_unet_discriminator_is_chosen_by_the_configuration(settings, both_stages):
+    config = parse_config(
+        both_stages.to_dict(),
+        overrides=["discriminator.kind=unet", "discriminator.unet_channels=2"],
+    )
+    assert train(config, settings, run="1").finished
+
+
+def test_missing_vgg_weights_stop_before_the_first_step(settings, both_stages):
+    config = parse_config(
+        both_stages.to_dict(), overrides=["perceptual_loss.weights=nowhere/vgg.pth"]
+    )
+    recorder = Recorder()
+    with pytest.raises(ModelError, match=r"vgg\.pth"):
+        train(config, settings, run="1", loggers=[recorder])
+    assert not recorder.losses
+
+
+def test_no_stage_at_all_is_refused(settings):
+    with pytest.raises(ConfigError, match="both 0"):
+        train(parse_config(TINY, overrides=["pretraining.num_epoch=0"]), settings, run="1")

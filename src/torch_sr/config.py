@@ -208,6 +208,12 @@ class TrainingConfig(_Section):
     """Data sets to validate on, written likewise."""
     betas: Betas = (0.9, 0.99)
     """Decay rates of both Adams' two running averages. Beyond the description's table."""
+    num_steps: CountOrNone = None
+    """Mini-batches after which the stage ends, unless num_epoch ended it before; null sets no such
+    end. Beyond the description's table."""
+    ema_decay: Decay = 0.999
+    """Decay, per mini-batch, of the running average of the generator's weights; 0 switches the
+    average off. Beyond the description's table."""
 
 
 class GeneratorConfig(_Section):
@@ -230,13 +236,18 @@ class GeneratorConfig(_Section):
 
 
 class DiscriminatorConfig(_Section):
-    """The size of the VGG-style discriminator."""
+    """Kind and size of the discriminator."""
 
     vgg_blk_ch: Counts = (64, 64, 128, 128, 256, 256, 512, 512)
     """Output channels of each convolution; one that repeats the channels of the convolution before
     it halves the height and width."""
     fc_features: Counts = (100,)
     """Outputs of each hidden fully connected layer."""
+    kind: Literal["vgg", "unet"] = "vgg"
+    """'vgg' judges whole images and has the two sizes above; 'unet' judges every pixel, under
+    spectral normalisation, and has unet_channels. Beyond the description's table."""
+    unet_channels: Count = 64
+    """Channels of the finest level of the 'unet' kind. Beyond the description's table."""
 
 
 class ContentLossConfig(_Section):
@@ -260,6 +271,9 @@ class PerceptualLossConfig(_Section):
     network was trained with."""
     normalize_loss: Switch = False
     """Divide the loss by the sum of the layers' weights."""
+    weights: Annotated[str | None, _must_be("the path of a weights file, or null")] = None
+    """File of the VGG network's weights; null takes those of torchvision, trained on ImageNet,
+    fetching them at first use. Beyond the description's table."""
 
     @model_validator(mode="after")
     def _check_layers(self) -> PerceptualLossConfig:

@@ -1,17 +1,28 @@
-"""The losses of ESRGAN (Wang et al. 2018, section 3)."""
+"""The losses of ESRGAN (Wang et al. 2018, section 3).
+
+Images are ``(N, C, H, W)``, RGB in [0, 1]; every loss is a scalar, averaged over what it compares.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from torch_sr.config import VGG_CONVS, vgg_layers
+from torch_sr.errors import ModelError
+from torch_sr.models.reading import load_state
 
 CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": F.l1_loss,
     "l2": F.mse_loss,
     "mse": F.mse_loss,
 }
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def content_loss(sr: Tensor, hr: Tensor, loss_f: str = "l1") -> Tensor:
@@ -20,8 +31,159 @@ def content_loss(sr: Tensor, hr: Tensor, loss_f: str = "l1") -> Tensor:
     Args:
         sr, hr: ``(N, C, H, W)``, RGB in [0, 1].
         loss_f: ``"l1"`` (mean absolute error), ``"l2"`` or ``"mse"`` (mean square error).
-
-    Returns:
-        A scalar.
     """
     return CONTENT_LOSSES[loss_f](sr, hr)
+
+
+def relativistic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic average loss of the discriminator (ESRGAN, section 3.2, equation 1).
+
+    ``-E[log D(x_r, x_f)] - E[log(1 - D(x_f, x_r))]`` with ``D(a, b) = sigmoid(C(a) - E[C(b)])``.
+
+    Args:
+        real, fake: logits ``C(x_r)`` and ``C(x_f)`` of real and of super-resolved images, of any
+            shape; an average is over all of them.
+    """
+    return _realer(real, fake) + _faker(fake, real)
+
+
+def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic average loss of the generator (ESRGAN, section 3.2, equation 2).
+
+    ``-E[log(1 - D(x_r, x_f))] - E[log D(x_f, x_r)]``.
+
+    Args:
+        real, fake: as in :func:`relativistic_discriminator_loss`.
+    """
+    return _faker(real, fake) + _realer(fake, real)
+
+
+class PerceptualLoss(nn.Module):
+    """Distance between VGG features before activation (ESRGAN, section 3.3).
+
+    Args:
+        layer_weights: by layer name, ``conv{block}_{convolution in the block}``, both from 1.
+        vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
+        criterion: ``"l1"`` or ``"l2"`` between features.
+        normalize_input: normalise images by ImageNet's mean and standard deviation.
+        normalize_loss: divide by the sum of the layers' weights.
+        weights: file of the VGG network, whole or its features; None takes torchvision's, trained
+            on ImageNet, from the cache of ``torch.hub``, where it is fetched at need.
+
+    Raises:
+        ModelError: when the weights cannot be fetched, read, or do not fit.
+    """
+
+    def __init__(
+        self,
+        layer_weights: Mapping[str, float],
+        vgg_type: str = "vgg19",
+        criterion: str = "l1",
+        normalize_input: bool = True,
+        normalize_loss: bool = False,
+        weights: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.layer_weights = dict(layer_weights)
+        self._distance = CONTENT_LOSSES[criterion]
+        self._normalize_input = normalize_input
+        self._total_weight = sum(layer_weights.values()) if normalize_loss else 1.0
+        self.features = _vgg_features(vgg_type, self.layer_weights, weights)
+        self.mean = nn.Buffer(torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.std = nn.Buffer(torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1))
+        self.requires_grad_(False).eval()
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        with torch.no_grad():
+            targets = self._extract(hr)
+        found = self._extract(sr)
+        losses = [
+            weight * self._distance(found[name], targets[name])
+            for name, weight in self.layer_weights.items()
+        ]
+        return torch.stack(losses).sum() / self._total_weight
+
+    def _extract(self, image: Tensor) -> dict[str, Tensor]:
+        x = image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image[:, :3]
+        if self._normalize_input:
+            x = (x - self.mean) / self.std
+        taken = {}
+        for name, layer in self.features.named_children():
+            x = layer(x)
+            if name in self.layer_weights:
+                taken[name] = x
+        return taken
+
+
+def vgg_weights_file(vgg_type: str) -> tuple[Path, str]:
+    """Where torchvision's weights of a VGG network are cached, and the address they come from."""
+    from torchvision.models import get_model_weights
+
+    url = str(get_model_weights(vgg_type).DEFAULT.url)
+    return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
+
+
+def _vgg_features(
+    vgg_type: str, layer_weights: Mapping[str, float], weights: str | Path | None
+) -> nn.Sequential:
+    """The convolutions up to the last one needed, as named layers."""
+    unknown = layer_weights.keys() - set(vgg_layers(vgg_type))
+    if unknown:
+        raise ModelError(f"{vgg_type} has no layer {min(unknown)}; see perceptual_loss in --help")
+    path = Path(weights) if weights is not None else _fetch_vgg(vgg_type)
+    state = load_state(path).tensors
+    features = nn.Sequential()
+    channels, index = 3, 0  # index: of torchvision's Sequential, which numbers every module
+    needed = set(layer_weights)
+    for block, convs in enumerate(VGG_CONVS[vgg_type], start=1):
+        for number in range(1, convs + 1):
+            conv = nn.Conv2d(channels, 64 * min(2 ** (block - 1), 8), 3, padding=1)
+            _fill(conv, state, index, path, vgg_type)
+            features.add_module(f"conv{block}_{number}", conv)
+            needed.discard(f"conv{block}_{number}")
+            if not needed:
+                return features
+            features.add_module(f"relu{block}_{number}", nn.ReLU())  # in place would alter features
+            channels, index = conv.out_channels, index + 2
+        features.add_module(f"pool{block}", nn.MaxPool2d(2))
+        index += 1
+    raise AssertionError("every layer name was checked")
+
+
+def _fill(
+    conv: nn.Conv2d, state: Mapping[str, Tensor], index: int, path: Path, vgg_type: str
+) -> None:
+    for part, parameter in conv.named_parameters():
+        key = f"features.{index}.{part}"
+        found = state.get(key, state.get(key.removeprefix("features.")))
+        if found is None or found.shape != parameter.shape:
+            raise ModelError(
+                f"{path}: no weights of {vgg_type}: {key} is missing or of other shape"
+            )
+        parameter.data.copy_(found)
+
+
+def _fetch_vgg(vgg_type: str) -> Path:
+    path, url = vgg_weights_file(vgg_type)
+    if path.is_file():
+        return path
+    digest = path.stem.rpartition("-")[2]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"cannot fetch the weights of {vgg_type} ({error}); fetch {url} (its SHA-256 begins "
+            f"with {digest}) yourself and put it at {path}, or name it in perceptual_loss.weights"
+        ) from error
+    return path
+
+
+def _realer(a: Tensor, b: Tensor) -> Tensor:
+    """``-E[log D(a, b)]``; softplus stays finite where the sigmoid rounds to 0 or 1."""
+    return F.softplus(b.mean() - a).mean()
+
+
+def _faker(a: Tensor, b: Tensor) -> Tensor:
+    """``-E[log(1 - D(a, b))]``."""
+    return F.softplus(a - b.mean()).mean()

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from torch_sr.cli.console import DataRoot, Device, cache_progress, fail
+from torch_sr.cli.console import DataRoot, Device, cache_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,10 +96,9 @@ def train(
 def run_training(config: Hyperparameters, settings: RunSettings, *, tensorboard: bool) -> None:
     """Train, showing progress; print where the model lies, or how to go on after a stop."""
     from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger
-    from torch_sr.training.run import pretrain, run_name
+    from torch_sr.training.run import run_name
+    from torch_sr.training.run import train as run_stages
 
-    if config.pretraining.num_epoch == 0:
-        fail("pretraining.num_epoch is 0 and this version trains no other stage; raise it")
     run = run_name(settings)
     logs = settings.logs_dir(run)
     loggers: list[Logger] = [make_console_logger(), JSONLinesLogger(logs)]
@@ -107,15 +106,13 @@ def run_training(config: Hyperparameters, settings: RunSettings, *, tensorboard:
         loggers.append(TensorBoardLogger(logs))
     try:
         with cache_progress() as progress:
-            result = pretrain(config, settings, run=run, loggers=loggers, cache_progress=progress)
+            result = run_stages(config, settings, run=run, loggers=loggers, cache_progress=progress)
     finally:
         for logger in loggers:
             logger.close()
     if not result.finished:
         print(f"stopped; go on with --load-checkpoint {result.checkpoint}", file=sys.stderr)
         raise typer.Exit(130)
-    if config.training.num_epoch:
-        print("note: this version has no GAN stage; pre-training is done", file=sys.stderr)
     print(result.model)
 
 

@@ -10,20 +10,26 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from torch_sr.config import Hyperparameters
+from torch_sr.config import Hyperparameters, PretrainingConfig, TrainingConfig
 from torch_sr.data.cache import Progress as CacheProgress
-from torch_sr.data.loaders import RandomCrops, training_loader
+from torch_sr.data.datasets import Purpose
+from torch_sr.data.loaders import CachedPairs, EpochSampler, RandomCrops, training_loader
 from torch_sr.data.open import open_pairs
 from torch_sr.devices import FABRIC_PRECISIONS, choose_device, choose_precision
-from torch_sr.errors import CheckpointError
-from torch_sr.models.loading import load_generator
+from torch_sr.errors import CheckpointError, ConfigError
+from torch_sr.losses import PerceptualLoss
+from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
+from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.training.checkpoints import is_checkpoint, load_checkpoint
 from torch_sr.training.loggers import Logger
-from torch_sr.training.stages import PSNRStage
+from torch_sr.training.stages import GANStage, PSNRStage, Stage
 from torch_sr.training.trainer import Intervals, RunFiles, StageLimits, Trainer
+
+StageConfig = PretrainingConfig | TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,14 @@ def new_run_name() -> str:
     return str(int(time.time()))
 
 
-def pretrain(
+def run_name(settings: RunSettings) -> str:
+    """The name of the run whose checkpoint is gone on with, or a new one."""
+    if settings.resume is None or not is_checkpoint(settings.resume):
+        return new_run_name()
+    return str(load_checkpoint(settings.resume)["run"])
+
+
+def train(
     config: Hyperparameters,
     settings: RunSettings,
     *,
@@ -82,71 +95,205 @@ def pretrain(
     loggers: Sequence[Logger] = (),
     cache_progress: CacheProgress | None = None,
 ) -> TrainingResult:
-    """Run the PSNR-driven stage of a configuration (description, section 8.1).
+    """Run the stages of a configuration: PSNR-driven, then GAN-driven (description, section 8).
+
+    All that can fail is tried before the first step: data, the VGG weights, what to go on from.
 
     Args:
-        config: the hyper-parameters.
-        settings: everything else.
+        config: the hyper-parameters; a stage with ``num_epoch`` 0 is left out.
+        settings: everything else. A checkpoint in ``resume`` is gone on with. A model starts the
+            GAN stage, or the pre-training where there is no GAN stage.
         run: a name, the first part of all files of the run; see :func:`run_name`.
         loggers: told of all that happens; closed by the caller.
         cache_progress: called while images are decoded for the first time.
 
     Raises:
+        ConfigError: when both stages are left out.
         CheckpointError: when the checkpoint to go on from does not fit, or none can be written.
         DataError, ImageError: when the data are missing or unfit.
         DeviceError: when device or precision is not to be had.
+        ModelError: when the VGG weights are not to be had, or a model does not fit.
     """
-    stage_config = config.pretraining
-    fabric = _fabric(settings)
-    shared: dict[str, Any] = {
-        "data_root": settings.data_root,
-        "scale_factor": config.scale_factor,
-        "channels": config.img_channels,
-        "cache_dir": settings.cache_dir,
-        "progress": cache_progress,
-    }
-    images = open_pairs(stage_config.train_datasets, purpose="train", **shared)
-    validation = (
-        open_pairs(stage_config.val_datasets, purpose="val", **shared)
-        if stage_config.val_datasets
-        else None
-    )
-    crops = RandomCrops(images, stage_config.cr_patch_size, config.seed)
-    loader, sampler = training_loader(crops, config.batch_size, settings.num_workers)
-    total_steps = stage_config.num_epoch * sampler.batches
-    if stage_config.num_steps is not None:
-        total_steps = min(total_steps, stage_config.num_steps)
-
-    torch.manual_seed(config.seed)
-    # Convolutions run a quarter faster on channels-last weights, on CPUs and tensor cores alike.
-    generator = RRDBNet(**config.generator_kwargs).to(memory_format=torch.channels_last)
-    stage = PSNRStage(fabric, generator, stage_config, config.content_loss.loss_f, total_steps)
-    trainer = Trainer(
-        fabric=fabric,
-        stage=stage,
-        loader=loader,
-        sampler=sampler,
-        validation=validation,
-        limits=StageLimits(stage_config.num_epoch, stage_config.num_steps),
-        intervals=settings.intervals,
-        files=RunFiles(settings.models_dir, run, stage.label, config.scale_factor),
-        loggers=loggers,
-        hparams=config.to_dict(),
-        datasets=stage_config.train_datasets,
-    )
-    if settings.resume is not None:
-        _continue_from(trainer, settings.resume)
-    finished = trainer.fit()
-    return TrainingResult(
-        finished, trainer.checkpoint_file, trainer.model_file if finished else None
-    )
+    return _Run(config, settings, run, loggers, cache_progress).train()
 
 
-def run_name(settings: RunSettings) -> str:
-    """The name of the run whose checkpoint is gone on with, or a new one."""
-    if settings.resume is None or not is_checkpoint(settings.resume):
-        return new_run_name()
-    return str(load_checkpoint(settings.resume)["run"])
+@dataclass(frozen=True)
+class _StageData:
+    """What a stage trains and is validated on, and for how long."""
+
+    loader: DataLoader[tuple[Tensor, Tensor]]
+    sampler: EpochSampler
+    validation: CachedPairs
+    limits: StageLimits
+
+    @property
+    def total_steps(self) -> int:
+        steps = self.limits.num_epochs * self.sampler.batches
+        return steps if self.limits.num_steps is None else min(steps, self.limits.num_steps)
+
+
+class _Run:
+    """The parts of one run, opened in the constructor, used by :meth:`train`."""
+
+    def __init__(
+        self,
+        config: Hyperparameters,
+        settings: RunSettings,
+        run: str,
+        loggers: Sequence[Logger],
+        cache_progress: CacheProgress | None,
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.run = run
+        self.loggers = loggers
+        self.fabric = _fabric(settings)
+        self.checkpoint, self.model = _read_start(settings.resume, config)
+        stages = [stage for stage in (config.pretraining, config.training) if stage.num_epoch]
+        if not stages:
+            raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
+        self.data = {type(stage): self._open_data(stage, cache_progress) for stage in stages}
+        self.perceptual = self._build_perceptual() if config.training.num_epoch else None
+
+    def train(self) -> TrainingResult:
+        torch.manual_seed(self.config.seed)
+        # Convolutions run a quarter faster on channels-last weights, on CPUs and tensor cores.
+        generator = RRDBNet(**self.config.generator_kwargs).to(memory_format=torch.channels_last)
+        if self.model is not None:
+            _take_over(generator, self.model)
+        result = None
+        if self._pretrains():
+            trainer = self._pretraining(generator)
+            result = self._fit(trainer)
+            if not result.finished:
+                return result
+            generator.load_state_dict(trainer.stage.evaluated.state_dict())
+        if self.config.training.num_epoch:
+            result = self._fit(self._gan_training(generator))
+        assert result is not None
+        return result
+
+    def _pretrains(self) -> bool:
+        if not self.config.pretraining.num_epoch:
+            return False
+        if self.checkpoint is not None:
+            return bool(self.checkpoint["stage"] == PSNRStage.name)
+        return self.model is None or not self.config.training.num_epoch
+
+    def _pretraining(self, generator: RRDBNet) -> Trainer:
+        section = self.config.pretraining
+        data = self.data[type(section)]
+        stage = PSNRStage(
+            self.fabric,
+            generator,
+            section,
+            self.config.content_loss.loss_f,
+            data.total_steps,
+            self.perceptual,
+        )
+        return self._trainer(stage, section, data)
+
+    def _gan_training(self, generator: RRDBNet) -> Trainer:
+        section = self.config.training
+        assert self.perceptual is not None
+        torch.manual_seed(self.config.seed + 1)  # the same networks, with or without stage one
+        discriminator = self._build_discriminator().to(memory_format=torch.channels_last)
+        stage = GANStage(
+            self.fabric,
+            generator,
+            discriminator,
+            self.perceptual,
+            section,
+            self.config.content_loss.loss_f,
+        )
+        return self._trainer(stage, section, self.data[type(section)])
+
+    def _trainer(self, stage: Stage, section: StageConfig, data: _StageData) -> Trainer:
+        return Trainer(
+            fabric=self.fabric,
+            stage=stage,
+            loader=data.loader,
+            sampler=data.sampler,
+            validation=data.validation,
+            limits=data.limits,
+            intervals=self.settings.intervals,
+            files=RunFiles(
+                self.settings.models_dir, self.run, stage.label, self.config.scale_factor
+            ),
+            loggers=self.loggers,
+            hparams=self.config.to_dict(),
+            datasets=section.train_datasets,
+        )
+
+    def _fit(self, trainer: Trainer) -> TrainingResult:
+        if self.checkpoint is not None and self.checkpoint["stage"] == trainer.stage.name:
+            trainer.load_state_dict(self.checkpoint)
+        finished = trainer.fit()
+        model = trainer.model_file if finished else None
+        return TrainingResult(finished, trainer.checkpoint_file, model)
+
+    def _open_data(self, section: StageConfig, progress: CacheProgress | None) -> _StageData:
+        def opened(specs: Sequence[str], purpose: Purpose) -> CachedPairs:
+            return open_pairs(
+                specs,
+                purpose=purpose,
+                data_root=self.settings.data_root,
+                scale_factor=self.config.scale_factor,
+                channels=self.config.img_channels,
+                cache_dir=self.settings.cache_dir,
+                progress=progress,
+            )
+
+        crops = RandomCrops(
+            opened(section.train_datasets, "train"), section.cr_patch_size, self.config.seed
+        )
+        loader, sampler = training_loader(crops, self.config.batch_size, self.settings.num_workers)
+        limits = StageLimits(section.num_epoch, section.num_steps)
+        return _StageData(loader, sampler, opened(section.val_datasets, "val"), limits)
+
+    def _build_perceptual(self) -> PerceptualLoss:
+        loss = PerceptualLoss(**self.config.perceptual_loss.model_dump())
+        return loss.to(self.fabric.device)
+
+    def _build_discriminator(self) -> nn.Module:
+        sizes = self.config.discriminator
+        if sizes.kind == "unet":
+            return UNetDiscriminator(self.config.img_channels, sizes.unet_channels)
+        crop = self.config.training.cr_patch_size
+        if crop is None:
+            raise ConfigError(
+                "training.cr_patch_size is null, but discriminator.kind 'vgg' needs images of one "
+                "size; give a crop, or use 'unet'"
+            )
+        return VGGDiscriminator(crop, self.config.img_channels, sizes.vgg_blk_ch, sizes.fc_features)
+
+
+def _read_start(
+    path: Path | None, config: Hyperparameters
+) -> tuple[dict[str, Any] | None, LoadedGenerator | None]:
+    """Read what to go on from: a checkpoint of ours, or else a model of any kind."""
+    if path is None:
+        return None, None
+    if not is_checkpoint(path):
+        return None, load_generator(path)
+    state = load_checkpoint(path)
+    wanted, found = config.to_dict()["generator"], state["hparams"]["generator"]
+    if found != wanted:
+        raise CheckpointError(
+            f"{path}: its generator is {found}, the configuration's is {wanted}; use the "
+            "configuration it was trained with"
+        )
+    return state, None
+
+
+def _take_over(generator: nn.Module, model: LoadedGenerator) -> None:
+    try:
+        generator.load_state_dict(model.network.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{model.info.path}: holds a {model.info.architecture} with {model.info.hparams}, "
+            "which is not the generator of the configuration"
+        ) from error
 
 
 def _fabric(settings: RunSettings) -> Fabric:
@@ -157,30 +304,3 @@ def _fabric(settings: RunSettings) -> Fabric:
         devices=1,
         precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
     )
-
-
-def _continue_from(trainer: Trainer, path: Path) -> None:
-    if not is_checkpoint(path):
-        _start_from(trainer.stage.generator, path)
-        return
-    state = load_checkpoint(path)
-    if state["stage"] != trainer.stage.name:
-        raise CheckpointError(f"{path}: a checkpoint of {state['stage']}, not of pre-training")
-    if state["hparams"]["generator"] != trainer.hparams["generator"]:
-        raise CheckpointError(
-            f"{path}: its generator is {state['hparams']['generator']}, the configuration's is "
-            f"{trainer.hparams['generator']}; use the configuration it was trained with"
-        )
-    trainer.load_state_dict(state)
-
-
-def _start_from(generator: nn.Module, path: Path) -> None:
-    """Take over the weights of a finished model, of whatever file format and layout."""
-    found = load_generator(path)
-    try:
-        generator.load_state_dict(found.network.state_dict())
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: holds a {found.info.architecture} with {found.info.hparams}, which is not "
-            "the generator of the configuration"
-        ) from error

@@ -1,13 +1,15 @@
-"""Learning rates as pure functions of the mini-batch count: nothing to store, exact to resume."""
+"""Learning rates as pure functions of the mini-batch count: exact to resume."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 
 from torch_sr.config import PretrainingConfig
 
 
-def learning_rate_factor(step: int, config: PretrainingConfig, total_steps: int) -> float:
+def pretraining_factor(step: int, config: PretrainingConfig, total_steps: int) -> float:
     """What the learning rate of the pre-training is multiplied by, in [0, 1].
 
     Args:
@@ -20,3 +22,14 @@ def learning_rate_factor(step: int, config: PretrainingConfig, total_steps: int)
         done = min(1.0, step / max(1, total_steps))
         return warmup * (1 + math.cos(math.pi * done)) / 2
     return float(warmup * config.sched_gamma ** (step // config.sched_step))
+
+
+def milestone_factor(step: int, milestones: Sequence[int], gamma: float) -> float:
+    """``gamma`` to the power of the milestones reached: torch's ``MultiStepLR``.
+
+    Args:
+        step: mini-batches done.
+        milestones: in rising order.
+        gamma: what each of them multiplies by.
+    """
+    return float(gamma ** bisect_right(milestones, step))

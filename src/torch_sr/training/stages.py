@@ -11,12 +11,17 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
-from torch_sr.config import PretrainingConfig
-from torch_sr.losses import content_loss
+from torch_sr.config import PretrainingConfig, TrainingConfig
+from torch_sr.losses import (
+    PerceptualLoss,
+    content_loss,
+    relativistic_discriminator_loss,
+    relativistic_generator_loss,
+)
 from torch_sr.training.ema import WeightAverage
-from torch_sr.training.schedules import learning_rate_factor
+from torch_sr.training.learner import Learner
+from torch_sr.training.schedules import milestone_factor, pretraining_factor
 
 
 class Stage(Protocol):
@@ -64,6 +69,7 @@ class PSNRStage:
         config: the stage's hyper-parameters.
         loss_f: content loss: ``l1``, ``l2`` or ``mse``.
         total_steps: mini-batches of the whole stage, which the cosine schedule spans.
+        perceptual: also measured in validation, where it is given.
     """
 
     name = "pretraining"
@@ -76,47 +82,142 @@ class PSNRStage:
         config: PretrainingConfig,
         loss_f: str,
         total_steps: int,
+        perceptual: PerceptualLoss | None = None,
     ) -> None:
-        self._fabric = fabric
         self._loss_f = loss_f
+        self._perceptual = perceptual
         self.generator = generator
-        optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr, betas=config.betas)
-        self._network, self._optimizer = fabric.setup(generator, optimizer)
-        self._average = WeightAverage(generator, config.ema_decay)
-        self._schedule = LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, config, total_steps)
+        self._learner = Learner(
+            fabric,
+            generator,
+            config.lr,
+            config.betas,
+            lambda step: pretraining_factor(step, config, total_steps),
         )
+        self._average = WeightAverage(generator, config.ema_decay)
 
     @property
     def evaluated(self) -> nn.Module:
         return self._average.module
 
     def train_step(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        sr = self._network(lr)
-        loss = content_loss(sr, hr, self._loss_f)
-        self._optimizer.zero_grad()
-        self._fabric.backward(loss)
-        self._optimizer.step()
-        self._schedule.step()
+        loss = content_loss(self._learner(lr), hr, self._loss_f)
+        self._learner.descend(loss)
         self._average.update()
         return {"content_loss": loss.detach()}
 
     def validation_losses(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        return {"content_loss": content_loss(sr, hr, self._loss_f)}
+        return _validation_losses(sr, hr, self._loss_f, self._perceptual)
 
     def learning_rates(self) -> dict[str, float]:
-        return {"lr": float(self._schedule.get_last_lr()[0])}
+        return {"lr": self._learner.learning_rate}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self._learner.state_dict(), "average": self._average.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._learner.load_state_dict(state["generator"])
+        self._average.load_state_dict(state["average"])
+
+
+class GANStage:
+    """Training: generator against discriminator (description, sections 7.4.4 and 8.2).
+
+    Args:
+        fabric: device, precision and gradient synchronisation.
+        generator: as the pre-training left it.
+        discriminator: gives logits for images of the crop's size.
+        perceptual: on the device already.
+        config: the stage's hyper-parameters.
+        loss_f: content loss: ``l1``, ``l2`` or ``mse``.
+    """
+
+    name = "training"
+    label = "ESRGAN"
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        perceptual: PerceptualLoss,
+        config: TrainingConfig,
+        loss_f: str,
+    ) -> None:
+        self._config = config
+        self._loss_f = loss_f
+        self._perceptual = perceptual
+        self.generator = generator
+        self.discriminator = discriminator
+        self._generating = Learner(
+            fabric,
+            generator,
+            config.g_lr,
+            config.betas,
+            lambda step: milestone_factor(step, config.g_sched_steps, config.g_sched_gamma),
+        )
+        self._judging = Learner(
+            fabric,
+            discriminator,
+            config.d_lr,
+            config.betas,
+            lambda step: milestone_factor(step, config.d_sched_steps, config.d_sched_gamma),
+        )
+        self._average = WeightAverage(generator, config.ema_decay)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        return self._average.module
+
+    def train_step(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        # The generator learns; the discriminator is frozen and only passes gradients on.
+        self.discriminator.requires_grad_(False)
+        sr = self._generating(lr)
+        losses = {
+            "content_loss": content_loss(sr, hr, self._loss_f),
+            "perceptual_loss": self._perceptual(sr, hr),
+            "g_adversarial_loss": relativistic_generator_loss(self._judging(hr), self._judging(sr)),
+        }
+        losses["g_total_loss"] = (
+            losses["perceptual_loss"]
+            + self._config.g_adversarial_loss_scaling * losses["g_adversarial_loss"]
+            + self._config.g_content_loss_scaling * losses["content_loss"]
+        )
+        self._generating.descend(losses["g_total_loss"])
+        self._average.update()
+
+        # The discriminator learns; what the generator made is now a mere image.
+        self.discriminator.requires_grad_(True)
+        losses["d_adversarial_loss"] = relativistic_discriminator_loss(
+            self._judging(hr), self._judging(sr.detach())
+        )
+        self._judging.descend(losses["d_adversarial_loss"])
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def validation_losses(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        return _validation_losses(sr, hr, self._loss_f, self._perceptual)
+
+    def learning_rates(self) -> dict[str, float]:
+        return {"g_lr": self._generating.learning_rate, "d_lr": self._judging.learning_rate}
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "model_state_dict": self.generator.state_dict(),
-            "params_ema": self._average.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "generator": self._generating.state_dict(),
+            "discriminator": self._judging.state_dict(),
+            "average": self._average.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.generator.load_state_dict(state["model_state_dict"])
-        self._average.load_state_dict(state["params_ema"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
+        self._generating.load_state_dict(state["generator"])
+        self._judging.load_state_dict(state["discriminator"])
+        self._average.load_state_dict(state["average"])
+
+
+def _validation_losses(
+    sr: Tensor, hr: Tensor, loss_f: str, perceptual: PerceptualLoss | None
+) -> dict[str, Tensor]:
+    losses = {"content_loss": content_loss(sr, hr, loss_f)}
+    if perceptual is not None:
+        with torch.no_grad():
+            losses["perceptual_loss"] = perceptual(sr, hr)
+    return losses
