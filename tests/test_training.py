@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from torch_sr.losses import PerceptualLoss
 from torch_sr.models.discriminators import VGGDiscriminator
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.checkpoints import load_checkpoint, save_checkpoint
+from torch_sr.training.checkpoints import load_checkpoint, load_newest, save_checkpoint
 from torch_sr.training.ema import WeightAverage
 from torch_sr.training.loggers import JSONLinesLogger, Logger, TensorBoardLogger
 from torch_sr.training.run import RunSettings, run_name, train
@@ -294,7 +296,7 @@ def test_checkpoints_that_do_not_fit_are_refused(settings, tmp_path):
     cut = tmp_path / "cut.pth"
     cut.write_bytes(result.checkpoint.read_bytes()[:5000])
     for path, words in (
-        (cut, "truncated"),
+        (cut, "cut short"),
         (tmp_path / "none.pth", "no such"),
         (result.model, "checkpoint"),
     ):
@@ -438,3 +440,69 @@ def test_missing_vgg_weights_stop_before_the_first_step(settings, both_stages):
 def test_no_stage_at_all_is_refused(settings):
     with pytest.raises(ConfigError, match="both 0"):
         train(parse_config(TINY, overrides=["pretraining.num_epoch=0"]), settings, run="1")
+
+
+def test_a_flipped_bit_is_noticed_and_the_one_before_serves(tmp_path, caplog):
+    path = tmp_path / "checkpoint.pth"
+    for value in range(4):
+        save_checkpoint(path, {"value": value, "tensor": torch.full((1000,), value)}, keep=2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "checkpoint.pth", "checkpoint_1.pth", "checkpoint_2.pth"
+    ]  # fmt: skip
+    assert load_newest(path)["value"] == 3
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="hash is wrong"):
+        load_checkpoint(path)
+    assert load_newest(path)["value"] == 2
+    assert "checkpoint_1.pth" in caplog.text
+    path.unlink()  # as when the power fails between two renames
+    (tmp_path / "checkpoint_1.pth").write_bytes(b"")
+    assert load_newest(path)["value"] == 1
+
+
+KILLED = """
+import os, signal, sys
+from torch_sr.config import load_config
+from torch_sr.training.loggers import Logger
+from torch_sr.training.run import RunSettings, train
+from pathlib import Path
+config, root, out, moment = sys.argv[1:]
+
+class Killer(Logger):
+    steps = 0
+    def on_step(self, epoch, step, losses):
+        Killer.steps += 1
+        if moment == str(Killer.steps):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if moment == "saving":
+    import torch
+    save, calls = torch.save, []
+    def half(state, file):
+        calls.append(1)
+        save(state, file)
+        if len(calls) == 3:
+            Path(file).write_bytes(Path(file).read_bytes()[:1000])
+            os.kill(os.getpid(), signal.SIGKILL)
+    torch.save = half
+settings = RunSettings(Path(root), Path(out), device="cpu", cache_dir=Path(root, "cache"))
+train(load_config(config), settings, run="killed", loggers=[Killer()])
+"""
+
+
+@pytest.mark.parametrize("moment", ["3", "7", "saving"])
+def test_killed_at_any_moment_it_ends_at_the_very_same_weights(
+    settings, both_stages, tmp_path, moment
+):
+    expected = weights_of(train(both_stages, settings, run="whole").model)
+    (tmp_path / "config.json").write_text(both_stages.to_json())
+    arguments = [tmp_path / "config.json", settings.data_root, settings.out_dir, moment]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    stage = "ESRGAN" if moment == "7" else "PSNR"
+    checkpoint = settings.models_dir / f"killed_RRDB_{stage}_x2_checkpoint.pth"
+    resumed = RunSettings(**{**vars(settings), "resume": checkpoint})
+    found = weights_of(train(both_stages, resumed, run=run_name(resumed)).model)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)

@@ -24,7 +24,7 @@ from torch_sr.losses import PerceptualLoss
 from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
 from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.checkpoints import is_checkpoint, load_checkpoint
+from torch_sr.training.checkpoints import load_newest
 from torch_sr.training.loggers import Logger
 from torch_sr.training.stages import GANStage, PSNRStage, Stage
 from torch_sr.training.trainer import Intervals, RunFiles, StageLimits, Trainer
@@ -75,16 +75,18 @@ class TrainingResult:
     model: Path | None
 
 
-def new_run_name() -> str:
-    """A name for a run: the time it started, in seconds, so that names sort."""
-    return str(int(time.time()))
+def new_run_name(models_dir: Path) -> str:
+    """A name for a run: the time it started, in seconds; no other run there has it."""
+    name = int(time.time())
+    while any(models_dir.glob(f"{name}_*")):
+        name += 1
+    return str(name)
 
 
 def run_name(settings: RunSettings) -> str:
     """The name of the run whose checkpoint is gone on with, or a new one."""
-    if settings.resume is None or not is_checkpoint(settings.resume):
-        return new_run_name()
-    return str(load_checkpoint(settings.resume)["run"])
+    state = load_newest(settings.resume) if settings.resume is not None else None
+    return new_run_name(settings.models_dir) if state is None else str(state["run"])
 
 
 def train(
@@ -274,9 +276,9 @@ def _read_start(
     """Read what to go on from: a checkpoint of ours, or else a model of any kind."""
     if path is None:
         return None, None
-    if not is_checkpoint(path):
+    state = load_newest(path)
+    if state is None:
         return None, load_generator(path)
-    state = load_checkpoint(path)
     wanted, found = config.to_dict()["generator"], state["hparams"]["generator"]
     if found != wanted:
         raise CheckpointError(

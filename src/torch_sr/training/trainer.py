@@ -5,6 +5,7 @@ The trainer knows no losses; :mod:`torch_sr.training.stages` shows what one step
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,12 +48,14 @@ class Intervals:
         validate: measure on the validation images.
         store_model: store the model of that epoch under its own name; None never does.
         best_warmup: epochs before a best model is stored.
+        keep_checkpoints: how many older checkpoints are kept beside the newest.
     """
 
     checkpoint: int = 1
     validate: int = 1
     store_model: int | None = None
     best_warmup: int = 0
+    keep_checkpoints: int = 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Progress:
     step: int = 0
     """Mini-batches done in all."""
     best_psnr: float = float("-inf")
+    best_ssim: float = float("-inf")
 
 
 class Trainer:
@@ -156,7 +160,7 @@ class Trainer:
         with _stop_on_signal() as stop:
             while not self._finished():
                 if not self._run_epoch(stop):
-                    self._store_checkpoint("checkpoint.pth")
+                    self._store_checkpoint("checkpoint.pth", self.intervals.keep_checkpoints)
                     return False
         self._store_model("model.safetensors")
         return True
@@ -204,7 +208,7 @@ class Trainer:
         self._last_metrics = metrics
         for logger in self.loggers:
             logger.on_epoch(self.progress.epoch, self.progress.step, metrics)
-        self._store(metrics.get("val/PSNR"))
+        self._store(metrics)
 
     def _due(self, interval: int | None) -> bool:
         return interval is not None and (self.progress.epoch % interval == 0 or self._finished())
@@ -230,18 +234,25 @@ class Trainer:
             logger.on_images(self.progress.step, shown)
         return {f"val/{key}": total / len(self.validation) for key, total in totals.items()}
 
-    def _store(self, psnr: float | None) -> None:
-        best = psnr is not None and psnr > self.progress.best_psnr
-        if best and psnr is not None and self.progress.epoch > self.intervals.best_warmup:
-            self.progress.best_psnr = psnr
+    def _store(self, metrics: Mapping[str, float]) -> None:
+        if self.progress.epoch > self.intervals.best_warmup and self._is_best(metrics):
+            self.progress.best_psnr = metrics["val/PSNR"]
+            self.progress.best_ssim = metrics["val/SSIM"]
             self._store_model("best_model.safetensors")
             self._store_checkpoint("best_checkpoint.pth")
         if self._due(self.intervals.checkpoint):
-            self._store_checkpoint("checkpoint.pth")
+            self._store_checkpoint("checkpoint.pth", keep=self.intervals.keep_checkpoints)
         if self._due(self.intervals.store_model):
             self._store_model(f"epoch_{self.progress.epoch}_model.safetensors")
 
-    def _store_checkpoint(self, what: str) -> None:
+    def _is_best(self, metrics: Mapping[str, float]) -> bool:
+        """Better in both measures, as the description has it."""
+        return (
+            metrics.get("val/PSNR", -math.inf) > self.progress.best_psnr
+            and metrics["val/SSIM"] > self.progress.best_ssim
+        )
+
+    def _store_checkpoint(self, what: str, keep: int = 0) -> None:
         state = {
             "run": self.files.run,
             "stage": self.stage.name,
@@ -254,7 +265,7 @@ class Trainer:
             "totals": self._totals,
         }
         if self.fabric.is_global_zero:
-            save_checkpoint(self.files.path(what), state)
+            save_checkpoint(self.files.path(what), state, keep)
 
     def _store_model(self, what: str) -> None:
         network = self.stage.evaluated
