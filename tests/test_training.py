@@ -16,7 +16,14 @@ from lightning_fabric import Fabric
 from skimage.data import chelsea
 
 from torch_sr.config import PretrainingConfig, TrainingConfig, parse_config
-from torch_sr.errors import CheckpointError, ConfigError, DataError, ModelError, TorchSRError
+from torch_sr.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    ModelError,
+    TorchSRError,
+)
 from torch_sr.images import Image, write_image
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.discriminators import VGGDiscriminator
@@ -24,7 +31,7 @@ from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.training.checkpoints import load_checkpoint, load_newest, save_checkpoint
 from torch_sr.training.ema import WeightAverage
-from torch_sr.training.loggers import JSONLinesLogger, Logger, TensorBoardLogger
+from torch_sr.training.loggers import JSONLinesLogger, Logger, TensorBoardLogger, WandbLogger
 from torch_sr.training.run import RunSettings, run_name, train
 from torch_sr.training.schedules import pretraining_factor
 from torch_sr.training.stages import GANStage, PSNRStage
@@ -211,7 +218,7 @@ def test_training_learns_logs_and_stores(settings, tmp_path):
     assert recorder.images["val/photos/0/sr"].shape == (3, 48, 64)
     lines = [json.loads(line) for line in (logs / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 31))
-    assert list(logs.glob("events.out.tfevents.*"))
+    assert list(logs.glob("pretraining/events.out.tfevents.*"))
     stored = {path.name for path in settings.models_dir.iterdir()}
     assert {f"1_RRDB_PSNR_x2_epoch_{n}_model.safetensors" for n in range(2, 31, 2)} <= stored
     assert {
@@ -506,3 +513,25 @@ def test_killed_at_any_moment_it_ends_at_the_very_same_weights(
     resumed = RunSettings(**{**vars(settings), "resume": checkpoint})
     found = weights_of(train(both_stages, resumed, run=run_name(resumed)).model)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_weights_and_biases_offline(settings, both_stages, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    logger = WandbLogger(tmp_path / "logs", "7")
+    logged = []
+    log = logger._run.log
+    monkeypatch.setattr(logger._run, "log", lambda values: (logged.append(values), log(values)))
+    train(both_stages, settings, run="7", loggers=[logger])
+    logger.close()
+    assert list((tmp_path / "logs").glob("wandb/offline-run-*-7/run-7.wandb"))
+    scalars = [values for values in logged if "training/epoch" in values]
+    assert [values["training/step"] for values in scalars] == [2, 4]
+    assert "training/train/d_adversarial_loss" in scalars[-1]
+    assert any("pretraining/val/photos/0/sr" in values for values in logged)
+
+
+def test_missing_wandb_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'torch-sr\[wandb\]'"):
+        WandbLogger(tmp_path, "1")

@@ -43,6 +43,8 @@ def run_command(command: Callable[..., Any], *args: Any) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Lightning announces each precision it is set to, which the person chose.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    # libvips warns of what it then fails at, and the error says it better.
+    logging.getLogger("pyvips").setLevel(logging.ERROR)
     try:
         command(*args)
     except TorchSRError as error:

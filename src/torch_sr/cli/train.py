@@ -65,6 +65,9 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option(help="Log scalars and validation images for TensorBoard.")
     ] = True,
+    wandb: Annotated[
+        bool, typer.Option(help="Log the same to Weights & Biases; needs the extra wandb.")
+    ] = False,
 ) -> None:
     """Train a generator; models and checkpoints go to saved_models/, logs to logs/."""
     from torch_sr.config import load_config
@@ -90,12 +93,14 @@ def train(
             best_warmup=best_checkpoint_warmup,
         ),
     )
-    run_training(hyperparameters, settings, tensorboard=tensorboard)
+    run_training(hyperparameters, settings, tensorboard=tensorboard, wandb=wandb)
 
 
-def run_training(config: Hyperparameters, settings: RunSettings, *, tensorboard: bool) -> None:
+def run_training(
+    config: Hyperparameters, settings: RunSettings, *, tensorboard: bool, wandb: bool
+) -> None:
     """Train, showing progress; print where the model lies, or how to go on after a stop."""
-    from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger
+    from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
     from torch_sr.training.run import run_name
     from torch_sr.training.run import train as run_stages
 
@@ -104,6 +109,8 @@ def run_training(config: Hyperparameters, settings: RunSettings, *, tensorboard:
     loggers: list[Logger] = [make_console_logger(), JSONLinesLogger(logs)]
     if tensorboard:
         loggers.append(TensorBoardLogger(logs))
+    if wandb:
+        loggers.append(WandbLogger(logs, run))
     try:
         with cache_progress() as progress:
             result = run_stages(config, settings, run=run, loggers=loggers, cache_progress=progress)

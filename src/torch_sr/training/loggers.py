@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torch_sr.errors import CheckpointError
+from torch_sr.errors import CheckpointError, MissingExtraError
 
 
 class Logger:
@@ -39,28 +39,36 @@ class JSONLinesLogger(Logger):
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "metrics.jsonl"
+        self._stage = ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a", encoding="utf-8", buffering=1)
         except OSError as error:
             raise CheckpointError(f"{self._path}: cannot write logs: {error.strerror}") from error
 
+    def on_start(self, run: Mapping[str, Any]) -> None:
+        self._stage = run["stage"]
+
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"epoch": epoch, "step": step, **metrics}) + "\n")
+        place = {"stage": self._stage, "epoch": epoch, "step": step}
+        self._file.write(json.dumps({**place, **metrics}) + "\n")
 
     def close(self) -> None:
         self._file.close()
 
 
 class TensorBoardLogger(Logger):
-    """Scalars, validation images and hyper-parameters for TensorBoard."""
+    """Scalars, validation images and hyper-parameters for TensorBoard, a sub-folder a stage."""
 
     def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        self._writer: Any = SummaryWriter(str(folder))
+        self._folder = folder
+        self._writer: Any = None
 
     def on_start(self, run: Mapping[str, Any]) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.close()
+        self._writer = SummaryWriter(str(self._folder / run["stage"]))
         text = json.dumps(run["hparams"], indent=2)
         self._writer.add_text("hyper-parameters", f"```json\n{text}\n```")
 
@@ -74,4 +82,53 @@ class TensorBoardLogger(Logger):
             self._writer.add_image(name, image.clamp(0, 1), step)
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+class WandbLogger(Logger):
+    """The same for Weights & Biases; ``WANDB_MODE=offline`` needs no account.
+
+    Both stages are one run, told apart by the beginning of the metrics' names.
+
+    Args:
+        folder: where wandb keeps its files.
+        run: the run's name; going on with a run goes on with its curves.
+        project: under which wandb lists it.
+
+    Raises:
+        MissingExtraError: when wandb is not installed.
+    """
+
+    def __init__(self, folder: Path, run: str, project: str = "torch-sr") -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise MissingExtraError("wandb", "wandb") from None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._wandb = wandb
+        self._stage = ""
+        self._run: Any = wandb.init(project=project, id=run, name=run, dir=folder, resume="allow")
+
+    def on_start(self, run: Mapping[str, Any]) -> None:
+        self._stage = run["stage"]
+        self._run.config.update(run["hparams"], allow_val_change=True)
+        # Each stage counts its steps from 0, which wandb's own counter could not follow.
+        self._run.define_metric(f"{self._stage}/step")
+        self._run.define_metric(f"{self._stage}/*", step_metric=f"{self._stage}/step")
+
+    def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+        self._log({"epoch": epoch, "step": step, **metrics})
+
+    def on_images(self, step: int, images: Mapping[str, Tensor]) -> None:
+        pictures = {
+            name: self._wandb.Image(image.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
+            for name, image in images.items()
+        }
+        self._log({"step": step, **pictures})
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        self._run.log({f"{self._stage}/{name}": value for name, value in values.items()})
+
+    def close(self) -> None:
+        self._run.finish()
