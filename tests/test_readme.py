@@ -1,0 +1,49 @@
+"""What the README tells people to type is understood by the commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from torch_sr.cli.main import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "src/torch_sr/models/weights/compact_x4.md")
+
+
+def shell_commands():
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield from (part.strip() for part in line.partition(" #")[0].split("&&"))
+
+
+COMMANDS = [command for command in shell_commands() if command.startswith("torch-sr ")]
+
+
+def test_there_are_commands_to_try():
+    assert len(COMMANDS) > 8
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_understood(command):
+    name, *arguments = shlex.split(command)[1:]
+    group = typer.main.get_command(app)
+    group.commands[name].make_context(name, arguments)
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_map_of_the_code_names_what_is_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = text[text.index("configs/ ") :].partition("```")[0]
+    for name in re.findall(r"\b(\w+\.py)\b", block):
+        assert list((ROOT / "src").rglob(name)), name
