@@ -15,8 +15,8 @@ PACKAGE = Path(torch_sr.__file__).parent
 LAYERS = [
     {"errors", "_version", "files"},
     {"config", "images", "tiling", "download", "devices"},
-    {"models", "data", "losses", "metrics"},
-    {"inference"},
+    {"models", "data", "metrics"},
+    {"losses", "inference"},
     {"evaluation"},
     {"training"},
     {"cli"},

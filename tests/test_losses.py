@@ -13,8 +13,8 @@ from torch_sr.losses import (
     content_loss,
     relativistic_discriminator_loss,
     relativistic_generator_loss,
-    vgg_weights_file,
 )
+from torch_sr.models.vgg import vgg_weights_file
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)

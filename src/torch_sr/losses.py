@@ -12,9 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_sr.config import VGG_CONVS, vgg_layers
-from torch_sr.errors import ModelError
-from torch_sr.models.reading import load_state
+from torch_sr.models.vgg import vgg_features
 
 CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": F.l1_loss,
@@ -88,7 +86,7 @@ class PerceptualLoss(nn.Module):
         self._distance = CONTENT_LOSSES[criterion]
         self._normalize_input = normalize_input
         self._total_weight = sum(layer_weights.values()) if normalize_loss else 1.0
-        self.features = _vgg_features(vgg_type, self.layer_weights, weights)
+        self.features = vgg_features(vgg_type, self.layer_weights, weights)
         self.mean = nn.Buffer(torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1))
         self.std = nn.Buffer(torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()
@@ -113,70 +111,6 @@ class PerceptualLoss(nn.Module):
             if name in self.layer_weights:
                 taken[name] = x
         return taken
-
-
-def vgg_weights_file(vgg_type: str) -> tuple[Path, str]:
-    """Where torchvision's weights of a VGG network are cached, and the address they come from."""
-    from torchvision.models import get_model_weights
-
-    url = str(get_model_weights(vgg_type).DEFAULT.url)
-    return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
-
-
-def _vgg_features(
-    vgg_type: str, layer_weights: Mapping[str, float], weights: str | Path | None
-) -> nn.Sequential:
-    """The convolutions up to the last one needed, as named layers."""
-    unknown = layer_weights.keys() - set(vgg_layers(vgg_type))
-    if unknown:
-        raise ModelError(f"{vgg_type} has no layer {min(unknown)}; see perceptual_loss in --help")
-    path = Path(weights) if weights is not None else _fetch_vgg(vgg_type)
-    state = load_state(path).tensors
-    features = nn.Sequential()
-    channels, index = 3, 0  # index: of torchvision's Sequential, which numbers every module
-    needed = set(layer_weights)
-    for block, convs in enumerate(VGG_CONVS[vgg_type], start=1):
-        for number in range(1, convs + 1):
-            conv = nn.Conv2d(channels, 64 * min(2 ** (block - 1), 8), 3, padding=1)
-            _fill(conv, state, index, path, vgg_type)
-            features.add_module(f"conv{block}_{number}", conv)
-            needed.discard(f"conv{block}_{number}")
-            if not needed:
-                return features
-            features.add_module(f"relu{block}_{number}", nn.ReLU())  # in place would alter features
-            channels, index = conv.out_channels, index + 2
-        features.add_module(f"pool{block}", nn.MaxPool2d(2))
-        index += 1
-    raise AssertionError("every layer name was checked")
-
-
-def _fill(
-    conv: nn.Conv2d, state: Mapping[str, Tensor], index: int, path: Path, vgg_type: str
-) -> None:
-    for part, parameter in conv.named_parameters():
-        key = f"features.{index}.{part}"
-        found = state.get(key, state.get(key.removeprefix("features.")))
-        if found is None or found.shape != parameter.shape:
-            raise ModelError(
-                f"{path}: no weights of {vgg_type}: {key} is missing or of other shape"
-            )
-        parameter.data.copy_(found)
-
-
-def _fetch_vgg(vgg_type: str) -> Path:
-    path, url = vgg_weights_file(vgg_type)
-    if path.is_file():
-        return path
-    digest = path.stem.rpartition("-")[2]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise ModelError(
-            f"cannot fetch the weights of {vgg_type} ({error}); fetch {url} (its SHA-256 begins "
-            f"with {digest}) yourself and put it at {path}, or name it in perceptual_loss.weights"
-        ) from error
-    return path
 
 
 def _realer(a: Tensor, b: Tensor) -> Tensor:

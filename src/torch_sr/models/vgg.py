@@ -1,0 +1,93 @@
+"""VGG networks as extractors of features (Simonyan and Zisserman 2015), with torchvision's weights.
+
+Layers bear the names of the paper's figures: ``conv5_4`` is the fourth convolution of the fifth
+block, before its activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from torch_sr.config import VGG_CONVS, vgg_layers
+from torch_sr.errors import ModelError
+from torch_sr.models.reading import load_state
+
+
+def vgg_features(
+    vgg_type: str, layers: Collection[str], weights: str | Path | None = None
+) -> nn.Sequential:
+    """Build a VGG network up to the last layer needed: ``(N, 3, H, W)``, named layers.
+
+    Args:
+        vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
+        layers: names of the layers needed.
+        weights: file of the network, whole or its features; None takes torchvision's, trained on
+            ImageNet, from the cache of ``torch.hub``, where it is fetched at need.
+
+    Raises:
+        ModelError: unknown layers, or weights that cannot be fetched, read, or do not fit.
+    """
+    unknown = set(layers) - set(vgg_layers(vgg_type))
+    if unknown:
+        raise ModelError(
+            f"{vgg_type} has no layer {min(unknown)}; it has {', '.join(vgg_layers(vgg_type))}"
+        )
+    path = Path(weights) if weights is not None else _fetch_vgg(vgg_type)
+    state = load_state(path).tensors
+    features = nn.Sequential()
+    channels, index = 3, 0  # index: of torchvision's Sequential, which numbers every module
+    needed = set(layers)
+    for block, convs in enumerate(VGG_CONVS[vgg_type], start=1):
+        for number in range(1, convs + 1):
+            conv = nn.Conv2d(channels, 64 * min(2 ** (block - 1), 8), 3, padding=1)
+            _fill(conv, state, index, path, vgg_type)
+            features.add_module(f"conv{block}_{number}", conv)
+            needed.discard(f"conv{block}_{number}")
+            if not needed:
+                return features
+            features.add_module(f"relu{block}_{number}", nn.ReLU())  # in place would alter features
+            channels, index = conv.out_channels, index + 2
+        features.add_module(f"pool{block}", nn.MaxPool2d(2))
+        index += 1
+    raise AssertionError("every layer name was checked")
+
+
+def vgg_weights_file(vgg_type: str) -> tuple[Path, str]:
+    """Where torchvision's weights of a VGG network are cached, and the address they come from."""
+    from torchvision.models import get_model_weights
+
+    url = str(get_model_weights(vgg_type).DEFAULT.url)
+    return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
+
+
+def _fill(
+    conv: nn.Conv2d, state: Mapping[str, Tensor], index: int, path: Path, vgg_type: str
+) -> None:
+    for part, parameter in conv.named_parameters():
+        key = f"features.{index}.{part}"
+        found = state.get(key, state.get(key.removeprefix("features.")))
+        if found is None or found.shape != parameter.shape:
+            raise ModelError(
+                f"{path}: no weights of {vgg_type}: {key} is missing or of other shape"
+            )
+        parameter.data.copy_(found)
+
+
+def _fetch_vgg(vgg_type: str) -> Path:
+    path, url = vgg_weights_file(vgg_type)
+    if path.is_file():
+        return path
+    digest = path.stem.rpartition("-")[2]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"cannot fetch the weights of {vgg_type} ({error}); fetch {url} (its SHA-256 begins "
+            f"with {digest}) yourself and put it at {path}, or name it in perceptual_loss.weights"
+        ) from error
+    return path
