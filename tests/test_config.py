@@ -6,9 +6,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from torch_sr.config import (
+    AugmentationConfig,
     GeneratorConfig,
     Hyperparameters,
     PretrainingConfig,
+    TrainingConfig,
     json_schema,
     load_config,
     parse_config,
@@ -59,6 +61,7 @@ TABLE = {
     "perceptual_loss/normalize_input": True,
     "perceptual_loss/normalize_loss": False,
 }
+# Section 8 of the description: spatial transforms in both stages, hard ones in the first.
 BEYOND_THE_TABLE = {
     "seed": 0,
     "pretraining/betas": [0.9, 0.99],
@@ -66,9 +69,21 @@ BEYOND_THE_TABLE = {
     "pretraining/scheduler": "step",
     "pretraining/warmup_steps": 0,
     "pretraining/ema_decay": 0.999,
+    "pretraining/augmentation": {
+        "spatial": "described",
+        "compression": 0.25,
+        "coarse_dropout": 0.25,
+        "pipeline": None,
+    },
     "training/betas": [0.9, 0.99],
     "training/num_steps": None,
     "training/ema_decay": 0.999,
+    "training/augmentation": {
+        "spatial": "described",
+        "compression": 0.0,
+        "coarse_dropout": 0.0,
+        "pipeline": None,
+    },
     "discriminator/kind": "vgg",
     "discriminator/unet_channels": 64,
     "perceptual_loss/weights": None,
@@ -130,6 +145,34 @@ def test_every_key_is_described_and_says_when_it_is_beyond_the_table():
             if "Beyond the description's table" in " ".join(field.description.split()):
                 beyond.add(prefix + name)
     assert beyond == set(BEYOND_THE_TABLE)
+
+
+def test_every_key_of_the_augmentation_is_described():
+    for stage in (PretrainingConfig, TrainingConfig):
+        section = stage.model_fields["augmentation"].annotation
+        assert "Beyond the description's table" in section.__doc__
+        assert all(field.description for field in section.model_fields.values())
+
+
+def test_a_part_of_an_augmentation_keeps_the_defaults_of_its_stage():
+    part = {"augmentation": {"spatial": "dihedral"}}
+    config = parse_config({"pretraining": part, "training": part})
+    assert config.pretraining.augmentation.spatial == "dihedral"
+    assert config.training.augmentation.spatial == "dihedral"
+    assert config.pretraining.augmentation.compression == 0.25
+    assert config.training.augmentation.compression == 0
+    assert config.training.augmentation.coarse_dropout == 0
+    config = parse_config({}, overrides=["training.augmentation.compression=0.5"])
+    assert config.training.augmentation.compression == 0.5
+    assert config.training.augmentation.coarse_dropout == 0
+    assert parse_config(config.to_dict()) == config
+
+
+def test_the_shipped_models_training_is_not_augmented_otherwise_than_it_was():
+    augmentation = load_config(CONFIGS / "compact_x4.json").pretraining.augmentation
+    assert augmentation == AugmentationConfig(
+        spatial="dihedral", compression=0, coarse_dropout=0, pipeline=None
+    )
 
 
 def test_to_dict_and_to_json_are_read_back(tmp_path):
@@ -261,6 +304,7 @@ def test_schema_names_its_draft_and_refuses_unknown_keys():
 
 WHOLE = "it must be a whole number, 1 or more"
 FACTOR = "it must be a number above 0 and at most 1"
+PROBABILITY = "it must be a number from 0 to 1"
 CROP = "it must be [height, width] in whole pixels, or null for whole images"
 BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
 
@@ -311,6 +355,16 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("pretraining.ema_decay", 1, "it must be a number from 0 to below 1"),
         ("pretraining.train_datasets", [], "it must not be empty"),
         ("pretraining.train_datasets", "div2k", "it must be a list in brackets"),
+        ("pretraining.augmentation.compression", 1.5, PROBABILITY),
+        ("training.augmentation.coarse_dropout", -0.1, PROBABILITY),
+        ("training.augmentation.compression", "0.5", PROBABILITY),
+        (
+            "training.augmentation.spatial",
+            "flips",
+            "it must be 'described', 'dihedral' or 'none'",
+        ),
+        ("pretraining.augmentation.pipeline", 3, "the path of a JSON or YAML file, or null"),
+        ("training.augmentation.compresion", 0.5, "no such key, did you mean compression?"),
         ("training.g_sched_steps", [], "it must not be empty"),
         ("training.g_sched_steps", [10, 10], "each number must be above the one before it"),
         ("training.d_sched_steps", [20, 10], "each number must be above the one before it"),

@@ -224,3 +224,16 @@ def test_to_float():
     assert to_float(image).dtype == torch.float32
     assert torch.equal((to_float(image) * 255).round().to(torch.uint8), image)
     assert to_float(image)[[0, 255]].tolist() == [0, 1]
+
+
+def test_processes_share_what_one_would_see():
+    whole = EpochSampler(length=23, seed=5, batch_size=6)
+    shares = [EpochSampler(23, 5, 3, processes=2, rank=rank) for rank in range(2)]
+    assert [share.batches for share in shares] == [whole.batches] * 2
+    for sampler in (whole, *shares):
+        sampler.epoch, sampler.skip_batches = 4, 1
+    parts = [np.array(list(sampler)).reshape(-1, 3, 2) for sampler in shares]
+    together = np.concatenate(parts, axis=1).reshape(-1, 2)
+    assert together.tolist() == [list(key) for key in whole]
+    with pytest.raises(DataError, match="too few for 8 processes"):
+        EpochSampler(7, 0, 1, processes=8)

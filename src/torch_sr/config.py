@@ -37,8 +37,10 @@ from pydantic import (
 from torch_sr.errors import ConfigError
 
 __all__ = [
+    "AugmentationConfig",
     "ContentLossConfig",
     "DiscriminatorConfig",
+    "GANAugmentationConfig",
     "GeneratorConfig",
     "Hyperparameters",
     "PerceptualLossConfig",
@@ -113,6 +115,7 @@ Positive = Annotated[float, Field(gt=0), _must_be("a number above 0")]
 NotNegative = Annotated[float, Field(ge=0), _must_be("a number, 0 or more")]
 Factor = Annotated[float, Field(gt=0, le=1), _must_be("a number above 0 and at most 1")]
 Decay = Annotated[float, Field(ge=0, lt=1), _must_be("a number from 0 to below 1")]
+Probability = Annotated[float, Field(ge=0, le=1), _must_be("a number from 0 to 1")]
 Switch = Annotated[bool, _must_be("true or false")]
 Scale = Annotated[Literal[1, 2, 3, 4, 8], BeforeValidator(_whole), _must_be("1, 2, 3, 4 or 8")]
 Channels = Annotated[Literal[1, 3, 4], BeforeValidator(_whole), _must_be("1, 3 or 4")]
@@ -141,6 +144,32 @@ class _Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+class AugmentationConfig(_Section):
+    """What is done at random to the crops of the first stage. Beyond the description's table."""
+
+    spatial: Literal["described", "dihedral", "none"] = "described"
+    """How both crops are turned. 'described': half of them are not, and one of two things is done
+    to the others, a flip of rows, of columns or of both with 0.25 probability, or a transpose with
+    0.75. 'dihedral': each of the eight flips and rotations is equally likely. Whole images are
+    never turned."""
+    compression: Probability = 0.25
+    """Probability of a JPEG compression of the low-resolution crop."""
+    coarse_dropout: Probability = 0.25
+    """Probability that small squares of the low-resolution crop are blanked."""
+    pipeline: Annotated[str | None, _must_be("the path of a JSON or YAML file, or null")] = None
+    """File written by albumentations.save, JSON or, by its name, YAML: transforms of your own that
+    spoil the low-resolution crop after the above and leave its shape and its pixels' places."""
+
+
+class GANAugmentationConfig(AugmentationConfig):
+    """What is done at random to the crops of the second stage. Beyond the description's table."""
+
+    compression: Probability = 0.0
+    """Probability of a JPEG compression of the low-resolution crop."""
+    coarse_dropout: Probability = 0.0
+    """Probability that small squares of the low-resolution crop are blanked."""
 
 
 class PretrainingConfig(_Section):
@@ -176,6 +205,8 @@ class PretrainingConfig(_Section):
     ema_decay: Decay = 0.999
     """Decay, per mini-batch, of the running average of the generator's weights; 0 switches the
     average off. Beyond the description's table."""
+    augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
+    """What is done at random to the crops of this stage. Beyond the description's table."""
 
 
 class TrainingConfig(_Section):
@@ -214,6 +245,8 @@ class TrainingConfig(_Section):
     ema_decay: Decay = 0.999
     """Decay, per mini-batch, of the running average of the generator's weights; 0 switches the
     average off. Beyond the description's table."""
+    augmentation: GANAugmentationConfig = Field(default_factory=GANAugmentationConfig)
+    """What is done at random to the crops of this stage. Beyond the description's table."""
 
 
 class GeneratorConfig(_Section):

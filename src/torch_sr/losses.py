@@ -19,6 +19,7 @@ CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l2": F.mse_loss,
     "mse": F.mse_loss,
 }
+Average = Callable[[Tensor], Tensor]
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -33,27 +34,32 @@ def content_loss(sr: Tensor, hr: Tensor, loss_f: str = "l1") -> Tensor:
     return CONTENT_LOSSES[loss_f](sr, hr)
 
 
-def relativistic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+def relativistic_discriminator_loss(
+    real: Tensor, fake: Tensor, average: Average = torch.mean
+) -> Tensor:
     """Relativistic average loss of the discriminator (ESRGAN, section 3.2, equation 1).
 
     ``-E[log D(x_r, x_f)] - E[log(1 - D(x_f, x_r))]`` with ``D(a, b) = sigmoid(C(a) - E[C(b)])``.
 
     Args:
         real, fake: logits ``C(x_r)`` and ``C(x_f)`` of real and of super-resolved images, of any
-            shape; an average is over all of them.
+            shape.
+        average: the inner average ``E[C(b)]``, which spans the mini-batches of all processes.
     """
-    return _realer(real, fake) + _faker(fake, real)
+    return _realer(real, average(fake)) + _faker(fake, average(real))
 
 
-def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+def relativistic_generator_loss(
+    real: Tensor, fake: Tensor, average: Average = torch.mean
+) -> Tensor:
     """Relativistic average loss of the generator (ESRGAN, section 3.2, equation 2).
 
     ``-E[log(1 - D(x_r, x_f))] - E[log D(x_f, x_r)]``.
 
     Args:
-        real, fake: as in :func:`relativistic_discriminator_loss`.
+        real, fake, average: as in :func:`relativistic_discriminator_loss`.
     """
-    return _faker(real, fake) + _realer(fake, real)
+    return _faker(real, average(fake)) + _realer(fake, average(real))
 
 
 class PerceptualLoss(nn.Module):
@@ -113,11 +119,11 @@ class PerceptualLoss(nn.Module):
         return taken
 
 
-def _realer(a: Tensor, b: Tensor) -> Tensor:
+def _realer(a: Tensor, average_b: Tensor) -> Tensor:
     """``-E[log D(a, b)]``; softplus stays finite where the sigmoid rounds to 0 or 1."""
-    return F.softplus(b.mean() - a).mean()
+    return F.softplus(average_b - a).mean()
 
 
-def _faker(a: Tensor, b: Tensor) -> Tensor:
+def _faker(a: Tensor, average_b: Tensor) -> Tensor:
     """``-E[log(1 - D(a, b))]``."""
-    return F.softplus(a - b.mean()).mean()
+    return F.softplus(a - average_b).mean()

@@ -127,7 +127,7 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--no-data-parallel",
         action="store_true",
-        help="Use one GPU even if there are more. This version always uses one",
+        help="Use one GPU even if there are more; several are only used under torchrun",
     )
     add(
         "-i",

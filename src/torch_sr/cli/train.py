@@ -100,17 +100,12 @@ def run_training(
     config: Hyperparameters, settings: RunSettings, *, tensorboard: bool, wandb: bool
 ) -> None:
     """Train, showing progress; print where the model lies, or how to go on after a stop."""
-    from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
-    from torch_sr.training.run import run_name
+    from torch_sr.training.run import is_first_process, run_name
     from torch_sr.training.run import train as run_stages
 
+    first = is_first_process()
     run = run_name(settings)
-    logs = settings.logs_dir(run)
-    loggers: list[Logger] = [make_console_logger(), JSONLinesLogger(logs)]
-    if tensorboard:
-        loggers.append(TensorBoardLogger(logs))
-    if wandb:
-        loggers.append(WandbLogger(logs, run))
+    loggers = make_loggers(settings, run, tensorboard=tensorboard, wandb=wandb) if first else []
     try:
         with cache_progress() as progress:
             result = run_stages(config, settings, run=run, loggers=loggers, cache_progress=progress)
@@ -118,9 +113,26 @@ def run_training(
         for logger in loggers:
             logger.close()
     if not result.finished:
-        print(f"stopped; go on with --load-checkpoint {result.checkpoint}", file=sys.stderr)
+        if first:
+            print(f"stopped; go on with --load-checkpoint {result.checkpoint}", file=sys.stderr)
         raise typer.Exit(130)
-    print(result.model)
+    if first:
+        print(result.model)
+
+
+def make_loggers(
+    settings: RunSettings, run: str, *, tensorboard: bool, wandb: bool
+) -> list[Logger]:
+    """The terminal and JSON lines always, the others where they are wanted."""
+    from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
+
+    logs = settings.logs_dir(run)
+    loggers: list[Logger] = [make_console_logger(), JSONLinesLogger(logs)]
+    if tensorboard:
+        loggers.append(TensorBoardLogger(logs))
+    if wandb:
+        loggers.append(WandbLogger(logs, run))
+    return loggers
 
 
 def make_console_logger() -> Logger:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from torch_sr.data.cache import ImageCache
 from torch_sr.data.resize import crop_to_multiple
+from torch_sr.data.transforms import HardTransforms, Spatial, draw_orientation, orient
 from torch_sr.errors import DataError
 
 Array = npt.NDArray[Any]
@@ -77,30 +78,52 @@ class CachedPairs:
 
 
 class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
-    """Aligned random crops, flipped and transposed at random.
+    """Aligned random crops, flipped and transposed at random, and their LR spoilt at random.
 
     Args:
         pairs: the images.
         crop_size: height and width of the HR crop; None takes whole images and leaves them as
             they lie.
         seed: of the whole run.
+        spatial: how crops are turned, see :func:`~torch_sr.data.transforms.draw_orientation`.
+        compression: of the LR crops, like the next two, see
+            :class:`~torch_sr.data.transforms.HardTransforms`.
 
     Raises:
         DataError: when an image is smaller than the crop.
+        ConfigError: when the pipeline cannot be read, or does not fit the crops.
     """
 
     def __init__(
-        self, pairs: CachedPairs, crop_size: tuple[int, int] | None, seed: int = 0
+        self,
+        pairs: CachedPairs,
+        crop_size: tuple[int, int] | None,
+        seed: int = 0,
+        *,
+        spatial: Spatial = "dihedral",
+        compression: float = 0.0,
+        coarse_dropout: float = 0.0,
+        pipeline: str | None = None,
     ) -> None:
         self.pairs = pairs
         self.crop_size = crop_size
         self.seed = seed
-        if crop_size is None:
-            return
+        self.spatial = spatial
+        if crop_size is not None:
+            self._check_sizes(crop_size)
+        self._hard = HardTransforms(compression, coarse_dropout, pipeline)
+        if pipeline is not None:
+            lr, _ = self._cut(0, np.random.default_rng(0))
+            self._hard.try_on(lr)
+
+    def _check_sizes(self, crop_size: tuple[int, int]) -> None:
+        pairs = self.pairs
         height, width = (size // pairs.scale_factor for size in crop_size)
+        if self.spatial != "none":  # either side, for a crop may be transposed
+            height = width = max(height, width)
         for index, name in enumerate(pairs.names):
             h, w = pairs.lr_size(index)
-            if min(h, w) < max(height, width):  # either side, for a crop may be transposed
+            if h < height or w < width:
                 scale = pairs.scale_factor
                 raise DataError(
                     f"{name}: {w * scale}x{h * scale} pixels are fewer than the crop "
@@ -113,60 +136,77 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor]:
         """LR ``(C, h, w)`` and HR ``(C, h * s, w * s)``, uint8."""
         epoch, index = key
-        lr, hr = self.pairs[index]
-        if self.crop_size is not None:
-            rng = np.random.default_rng((self.seed, epoch, index))
-            lr, hr = self._crop(lr, hr, rng)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        lr, hr = self._cut(index, rng)
+        if self._hard:
+            lr = self._hard(lr, rng)
         return _to_tensor(lr), _to_tensor(hr)
 
-    def _crop(self, lr: Array, hr: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-        assert self.crop_size is not None
+    def _cut(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        lr, hr = self.pairs[index]
+        if self.crop_size is None:
+            return lr, hr
         scale = self.pairs.scale_factor
-        flip_rows, flip_columns, transpose = rng.random(3) < 0.5
+        orientation = draw_orientation(self.spatial, rng)
         height, width = (size // scale for size in self.crop_size)
-        if transpose:
+        if orientation[2]:  # transposed, it will have the right shape
             height, width = width, height
         top = int(rng.integers(lr.shape[0] - height + 1))
         left = int(rng.integers(lr.shape[1] - width + 1))
         lr = lr[top : top + height, left : left + width]
         hr = hr[scale * top : scale * (top + height), scale * left : scale * (left + width)]
-        return tuple(  # type: ignore[return-value]
-            _flip(image, flip_rows, flip_columns, transpose) for image in (lr, hr)
-        )
+        return orient(lr, orientation), orient(hr, orientation)
 
 
 class EpochSampler(Sampler[SampleKey]):
     """The order of one epoch's samples, a function of (seed, epoch) alone.
 
+    Several processes share each mini-batch: together they see what one process with as many times
+    the batch size would.
+
     Args:
         length: images in the data set.
         seed: of the whole run.
-        batch_size: a last, incomplete batch is dropped, unless it is the only one.
+        batch_size: of one process; a last, incomplete batch is dropped, unless it is the only one.
+        processes: how many share the data.
+        rank: which of them this is.
+
+    Raises:
+        DataError: when there are fewer images than processes.
     """
 
-    def __init__(self, length: int, seed: int, batch_size: int) -> None:
+    def __init__(
+        self, length: int, seed: int, batch_size: int, processes: int = 1, rank: int = 0
+    ) -> None:
+        if length < processes:
+            raise DataError(
+                f"{length} training images are too few for {processes} processes; start fewer"
+            )
         self.length = length
         self.seed = seed
         self.epoch = 0
         self.skip_batches = 0
-        self.batch_size = min(batch_size, length)
+        self.batch_size = min(batch_size, length // processes)
+        self._processes = processes
+        self._rank = rank
 
     @property
     def batches(self) -> int:
         """Mini-batches in a whole epoch."""
-        return self.length // self.batch_size
+        return self.length // (self.batch_size * self._processes)
 
     def __len__(self) -> int:
         return (self.batches - self.skip_batches) * self.batch_size
 
     def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        first, last = self.skip_batches * self.batch_size, self.batches * self.batch_size
-        return ((self.epoch, int(index)) for index in order[first:last])
+        used = order[: self.batches * self._processes * self.batch_size]
+        mine = used.reshape(self.batches, self._processes, self.batch_size)[:, self._rank]
+        return ((self.epoch, int(index)) for index in mine[self.skip_batches :].flat)
 
 
 def training_loader(
-    crops: RandomCrops, batch_size: int, num_workers: int = 0
+    crops: RandomCrops, batch_size: int, num_workers: int = 0, processes: int = 1, rank: int = 0
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochSampler]:
     """Mini-batches ``(N, C, h, w)`` and ``(N, C, h * s, w * s)``, uint8.
 
@@ -174,7 +214,7 @@ def training_loader(
         the loader, and the sampler on which to set ``epoch`` (and ``skip_batches``) before each
         pass.
     """
-    sampler = EpochSampler(len(crops), crops.seed, batch_size)
+    sampler = EpochSampler(len(crops), crops.seed, batch_size, processes, rank)
     loader = DataLoader(
         crops,
         batch_size=sampler.batch_size,
@@ -191,12 +231,6 @@ def training_loader(
 def to_float(image: Tensor) -> Tensor:
     """uint8 in [0, 255] to float in [0, 1], after the transfer to a device: a quarter to carry."""
     return image.float() / 255
-
-
-def _flip(image: Array, rows: bool, columns: bool, transpose: bool) -> Array:
-    image = image[::-1] if rows else image
-    image = image[:, ::-1] if columns else image
-    return image.transpose(1, 0, 2) if transpose else image
 
 
 def _to_tensor(image: Array) -> Tensor:

@@ -41,6 +41,15 @@ class Learner:
         out: Tensor = self._wrapped(x)
         return out
 
+    def apply_frozen(self, x: Tensor) -> Tensor:
+        """Run the network for its gradient in ``x`` alone, without the synchronisation of its own.
+
+        Its parameters must not require gradients meanwhile, or else they would get some here.
+        """
+        with self._fabric.autocast():
+            out: Tensor = self._network(x)
+        return out.float()
+
     def descend(self, loss: Tensor) -> None:
         """Take one step of the optimizer, and one of the schedule."""
         self._optimizer.zero_grad()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from torch_sr.config import Hyperparameters, PretrainingConfig, TrainingConfig
@@ -30,6 +34,12 @@ from torch_sr.training.stages import GANStage, PSNRStage, Stage
 from torch_sr.training.trainer import Intervals, RunFiles, StageLimits, Trainer
 
 StageConfig = PretrainingConfig | TrainingConfig
+# PyTorch has renamed the option and warns of the old name.
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(DistributedDataParallel).parameters
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,11 @@ def new_run_name(models_dir: Path) -> str:
     return str(name)
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that logs and prints: the only one, or torchrun's rank 0."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def run_name(settings: RunSettings) -> str:
     """The name of the run whose checkpoint is gone on with, or a new one."""
     state = load_newest(settings.resume) if settings.resume is not None else None
@@ -116,7 +131,13 @@ def train(
         DeviceError: when device or precision is not to be had.
         ModelError: when the VGG weights are not to be had, or a model does not fit.
     """
-    return _Run(config, settings, run, loggers, cache_progress).train()
+    joined_before = torch.distributed.is_initialized()
+    try:
+        return _Run(config, settings, run, loggers, cache_progress).train()
+    finally:
+        # Processes that end without taking leave of each other now and then abort.
+        if torch.distributed.is_initialized() and not joined_before:
+            torch.distributed.destroy_process_group()
 
 
 @dataclass(frozen=True)
@@ -147,15 +168,16 @@ class _Run:
     ) -> None:
         self.config = config
         self.settings = settings
-        self.run = run
-        self.loggers = loggers
         self.fabric = _fabric(settings)
+        self.run = self.fabric.broadcast(run)  # a name made of the time differs by process
+        self.loggers = loggers if self.fabric.is_global_zero else ()
         self.checkpoint, self.model = _read_start(settings.resume, config)
         stages = [stage for stage in (config.pretraining, config.training) if stage.num_epoch]
         if not stages:
             raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
-        self.data = {type(stage): self._open_data(stage, cache_progress) for stage in stages}
-        self.perceptual = self._build_perceptual() if config.training.num_epoch else None
+        with self.fabric.rank_zero_first():  # one decodes or fetches, the others find it done
+            self.data = {type(stage): self._open_data(stage, cache_progress) for stage in stages}
+            self.perceptual = self._build_perceptual() if config.training.num_epoch else None
 
     def train(self) -> TrainingResult:
         torch.manual_seed(self.config.seed)
@@ -247,9 +269,18 @@ class _Run:
             )
 
         crops = RandomCrops(
-            opened(section.train_datasets, "train"), section.cr_patch_size, self.config.seed
+            opened(section.train_datasets, "train"),
+            section.cr_patch_size,
+            self.config.seed,
+            **section.augmentation.model_dump(),
         )
-        loader, sampler = training_loader(crops, self.config.batch_size, self.settings.num_workers)
+        loader, sampler = training_loader(
+            crops,
+            self.config.batch_size,
+            self.settings.num_workers,
+            self.fabric.world_size,
+            self.fabric.global_rank,
+        )
         limits = StageLimits(section.num_epoch, section.num_steps)
         return _StageData(loader, sampler, opened(section.val_datasets, "val"), limits)
 
@@ -299,10 +330,20 @@ def _take_over(generator: nn.Module, model: LoadedGenerator) -> None:
 
 
 def _fabric(settings: RunSettings) -> Fabric:
+    """One process, or one of those that torchrun has started, which it tells by its variables."""
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
-    return Fabric(
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # Buffers are statistics of batch normalisation, which need not be alike everywhere, and may
+    # not change between the two passes of a discriminator's step.
+    alike: dict[str, Any] = {_SYNC_BUFFERS: False}
+    fabric = Fabric(
         accelerator=device.type,
-        devices=1,
+        devices=here,
+        num_nodes=processes // here,
+        strategy=DDPStrategy(**alike) if processes > 1 else "auto",
         precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
     )
+    fabric.launch()
+    return fabric

@@ -144,6 +144,7 @@ class GANStage:
         config: TrainingConfig,
         loss_f: str,
     ) -> None:
+        self._fabric = fabric
         self._config = config
         self._loss_f = loss_f
         self._perceptual = perceptual
@@ -176,7 +177,9 @@ class GANStage:
         losses = {
             "content_loss": content_loss(sr, hr, self._loss_f),
             "perceptual_loss": self._perceptual(sr, hr),
-            "g_adversarial_loss": relativistic_generator_loss(self._judging(hr), self._judging(sr)),
+            "g_adversarial_loss": relativistic_generator_loss(
+                self._judging.apply_frozen(hr), self._judging.apply_frozen(sr), self._average_logits
+            ),
         }
         losses["g_total_loss"] = (
             losses["perceptual_loss"]
@@ -189,10 +192,17 @@ class GANStage:
         # The discriminator learns; what the generator made is now a mere image.
         self.discriminator.requires_grad_(True)
         losses["d_adversarial_loss"] = relativistic_discriminator_loss(
-            self._judging(hr), self._judging(sr.detach())
+            self._judging(hr), self._judging(sr.detach()), self._average_logits
         )
         self._judging.descend(losses["d_adversarial_loss"])
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def _average_logits(self, logits: Tensor) -> Tensor:
+        """Average over the mini-batches of all processes, as one large mini-batch would."""
+        if self._fabric.world_size == 1:
+            return logits.mean()
+        everywhere: Any = self._fabric.all_gather(logits, sync_grads=True)
+        return torch.mean(everywhere)
 
     def validation_losses(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         return _validation_losses(sr, hr, self._loss_f, self._perceptual)

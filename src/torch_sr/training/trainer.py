@@ -29,6 +29,7 @@ from torch_sr.training.loggers import Logger
 from torch_sr.training.stages import Stage
 
 _SHOWN_IMAGES = 4
+_STEPS_BETWEEN_AGREEMENTS = 20
 
 
 @dataclass(frozen=True)
@@ -177,10 +178,20 @@ class Trainer:
             self._train_batch(lr, hr)
             if self._finished():
                 break
-            if stop.is_set() and self.progress.batch < self.sampler.batches:
+            if self.progress.batch < self.sampler.batches and self._agree_to_stop(stop):
                 return False
         self._end_epoch()
-        return not stop.is_set()
+        return not self._agree_to_stop(stop, always=True)
+
+    def _agree_to_stop(self, stop: threading.Event, *, always: bool = False) -> bool:
+        """Whether any process was asked to stop; several ask each other now and then only."""
+        if self.fabric.world_size == 1:
+            return stop.is_set()
+        if not always and self.progress.step % _STEPS_BETWEEN_AGREEMENTS:
+            return False
+        asked = torch.tensor(float(stop.is_set()), device=self.fabric.device)
+        answer: Any = self.fabric.all_reduce(asked, reduce_op="sum")
+        return float(answer) > 0
 
     def _train_batch(self, lr: Tensor, hr: Tensor) -> None:
         device = self.fabric.device
@@ -195,16 +206,20 @@ class Trainer:
             logger.on_step(self.progress.epoch, self.progress.step, losses)
 
     def _end_epoch(self) -> None:
+        totals: Any = self._totals
+        if self.fabric.world_size > 1:
+            totals = self.fabric.all_reduce(totals, reduce_op="mean")
         metrics = {
-            f"train/{name}": float(total) / self.progress.batch
-            for name, total in self._totals.items()
+            f"train/{name}": float(total) / self.progress.batch for name, total in totals.items()
         }
         metrics |= {f"train/{name}": rate for name, rate in self.stage.learning_rates().items()}
         self._totals = {}
         self.progress.epoch += 1
         self.progress.batch = 0
         if self._due(self.intervals.validate):
-            metrics |= self._validate()
+            # One process validates, the others wait: a best model must be best for all of them.
+            found = self._validate() if self.fabric.is_global_zero else {}
+            metrics |= self.fabric.broadcast(found)
         self._last_metrics = metrics
         for logger in self.loggers:
             logger.on_epoch(self.progress.epoch, self.progress.step, metrics)
@@ -289,7 +304,7 @@ class Trainer:
             "num_epochs": self.limits.num_epochs,
             "num_steps": self.limits.num_steps,
             "steps_per_epoch": self.sampler.batches,
-            "batch_size": self.sampler.batch_size,
+            "batch_size": self.sampler.batch_size * self.fabric.world_size,
             "epoch": self.progress.epoch,
             "step": self.progress.step,
             "device": str(self.fabric.device),
