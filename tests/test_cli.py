@@ -208,6 +208,23 @@ def test_upscale_never_overwrites_its_source(run, model, pictures):
     assert run(*arguments, "-o", pictures.parent / "out")[0] == 0
 
 
+def test_upscale_overwrites_no_other_source_and_no_result_of_the_same_call(run, model, pictures):
+    write_noise(pictures / "a_sr.png")
+    before = (pictures / "a_sr.png").read_bytes()
+    code, _, err = run("upscale", pictures, "-m", model, "--device", "cpu")
+    assert code == 1
+    assert "a.png: would overwrite" in err
+    assert (pictures / "a_sr.png").read_bytes() == before
+    assert (pictures / "b_sr.png").exists()
+
+    write_noise(pictures / "more" / "b.png")
+    sources = pictures / "b.png", pictures / "more" / "b.png"
+    code, out, err = run("upscale", *sources, "-m", model, "-o", pictures / "out")
+    assert code == 1
+    assert len(out.splitlines()) == 1
+    assert "more/b.png: would overwrite" in err
+
+
 # --- train --------------------------------------------------------------------------------------
 
 

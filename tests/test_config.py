@@ -432,7 +432,11 @@ def test_layer_must_be_one_of_the_chosen_network():
 def test_whole_images_need_batches_of_one():
     message = refusal({"training": {"cr_patch_size": None}})
     assert "batch_size is 16; it must be 1 where training.cr_patch_size is null" in message
-    assert parse_config({"batch_size": 1, "training": {"cr_patch_size": None}})
+    whole = {"batch_size": 1, "training": {"cr_patch_size": None}}
+    assert parse_config({**whole, "discriminator": {"kind": "unet"}})
+    message = refusal(whole)  # the dense layers of the VGG one need a size
+    assert "training.cr_patch_size is null" in message
+    assert "'unet'" in message
 
 
 def test_crops_of_a_stage_left_out_do_not_matter():

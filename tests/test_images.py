@@ -19,7 +19,6 @@ from torch_sr.errors import ImageError
 from torch_sr.images import (
     Image,
     check_writable,
-    from_nchw,
     from_unit,
     is_image_name,
     read_image,
@@ -527,6 +526,4 @@ def test_nchw():
     assert batch.dtype == np.float32
     assert batch.flags.c_contiguous
     assert batch[0, 2, 4, 6] == np.float32(pixels[4, 6, 2] / np.float32(255))
-    same(from_nchw(batch, np.uint8), pixels)
-    with pytest.raises(ImageError, match="one image"):
-        from_nchw(np.zeros((2, 3, 4, 4), np.float32), np.uint8)
+    same(from_unit(batch[0].transpose(1, 2, 0), np.uint8), pixels)

@@ -465,6 +465,11 @@ def test_a_flipped_bit_is_noticed_and_the_one_before_serves(tmp_path, caplog):
         load_checkpoint(path)
     assert load_newest(path)["value"] == 2
     assert "checkpoint_1.pth" in caplog.text
+    alone = tmp_path / "alone" / "checkpoint.pth"
+    alone.parent.mkdir()
+    alone.write_bytes(content)
+    with pytest.raises(CheckpointError, match="hash is wrong"):  # it is not taken for a model
+        load_newest(alone)
     path.unlink()  # as when the power fails between two renames
     (tmp_path / "checkpoint_1.pth").write_bytes(b"")
     assert load_newest(path)["value"] == 1

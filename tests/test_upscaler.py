@@ -158,3 +158,20 @@ def test_arrays_that_are_no_images_are_refused():
     for array in (np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros(3)):
         with pytest.raises(ImageError):
             upscaler.upscale(array)
+
+
+def test_an_impossible_target_is_refused_before_the_work(tmp_path, noise):
+    source = write_image(tmp_path / "a.png", Image(noise(4, 5000, 3)))
+    engine = Enlarge(4)
+    with pytest.raises(ImageError, match="WebP ends at 16383"):
+        Upscaler(engine).upscale_file(source, tmp_path / "b.webp")
+    assert engine.largest == 0
+
+
+def test_a_device_out_of_memory_says_what_to_lower():
+    class Large(torch.nn.Module):
+        def forward(self, x):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
+
+    with pytest.raises(DeviceError, match="--tile-size"):
+        PyTorchBackend(Large(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))

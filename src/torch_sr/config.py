@@ -351,6 +351,9 @@ class Hyperparameters(_Section):
             self._check_crop("pretraining", self.pretraining.cr_patch_size)
         if self.training.num_epoch:
             self._check_crop("training", self.training.cr_patch_size)
+            if self.training.cr_patch_size is None and self.discriminator.kind == "vgg":
+                remedy = "it must be [height, width], or discriminator.kind 'unet'"
+                raise _Fault(remedy, ("training", "cr_patch_size"), None)
         return self
 
     def _check_crop(self, stage: str, crop: tuple[int, int] | None) -> None:

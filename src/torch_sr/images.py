@@ -35,7 +35,6 @@ __all__ = [
     "WRITABLE_SUFFIXES",
     "Image",
     "check_writable",
-    "from_nchw",
     "from_unit",
     "is_image_name",
     "read_image",
@@ -488,13 +487,6 @@ def from_unit(array: Pixels, dtype: DTypeLike) -> Pixels:
 def to_nchw(array: Pixels) -> NDArray[np.float32]:
     """Turn pixels ``(H, W, C)`` of any depth into a network's ``(1, C, H, W)`` in [0, 1]."""
     return np.ascontiguousarray(to_unit(array).transpose(2, 0, 1)[None])
-
-
-def from_nchw(array: Pixels, dtype: DTypeLike) -> Pixels:
-    """Turn a network's ``(1, C, H, W)`` into pixels ``(H, W, C)``; see :func:`from_unit`."""
-    if array.ndim != 4 or array.shape[0] != 1:
-        raise ImageError(f"expected one image as (1, C, H, W), not {array.shape}")
-    return np.ascontiguousarray(from_unit(array[0].transpose(1, 2, 0), dtype))
 
 
 def _convert(array: Pixels, dtype: DTypeLike) -> Pixels:

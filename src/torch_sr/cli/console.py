@@ -38,7 +38,7 @@ Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or
 AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def run_command(command: Callable[..., Any], *args: Any) -> None:
+def run_command(command: Callable[[], Any]) -> None:
     """Run a command to its exit: our own errors become one line and stop code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Lightning announces each precision it is set to, which the person chose.
@@ -46,7 +46,7 @@ def run_command(command: Callable[..., Any], *args: Any) -> None:
     # libvips warns of what it then fails at, and the error says it better.
     logging.getLogger("pyvips").setLevel(logging.ERROR)
     try:
-        command(*args)
+        command()
     except TorchSRError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import glob
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torch_sr.cli.console import Device, Precision, progress_bar
-from torch_sr.errors import ImageError
+from torch_sr.errors import ImageError, TorchSRError
+
+if TYPE_CHECKING:
+    from torch_sr.inference.upscaler import Upscaler
 
 
 def upscale(
@@ -60,7 +63,10 @@ def find_sources(arguments: list[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument).expanduser()
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if is_image_name(file))
+            try:
+                found = sorted(file for file in path.iterdir() if is_image_name(file))
+            except OSError as error:
+                raise ImageError(f"{path}: cannot list this folder: {error.strerror}") from error
         elif not path.exists() and glob.has_magic(argument):
             matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 - absolute patterns too
             found = sorted(Path(match) for match in matches if is_image_name(Path(match)))
@@ -72,12 +78,15 @@ def find_sources(arguments: list[str]) -> list[Path]:
     return list(sources)
 
 
-def upscale_all(upscaler: object, sources: list[Path], out: Path | None, suffix: str) -> list[str]:
-    """Super-resolve files one by one, going on after a bad one; return what failed and why."""
-    from torch_sr.inference.upscaler import Upscaler
+def upscale_all(
+    upscaler: Upscaler, sources: list[Path], out: Path | None, suffix: str
+) -> list[str]:
+    """Super-resolve files one by one, going on after a bad one; return what failed and why.
 
-    assert isinstance(upscaler, Upscaler)
+    No source and no result of the same call is ever overwritten.
+    """
     failures: list[str] = []
+    taken = {source.resolve() for source in sources}
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -88,8 +97,11 @@ def upscale_all(upscaler: object, sources: list[Path], out: Path | None, suffix:
             task = progress.add_task(f"{number}/{len(sources)} {source.name}", total=None)
             target = target_of(source, out, suffix)
             try:
-                if target == source:
-                    raise ImageError(f"{source}: would overwrite itself; give a --suffix or --out")
+                if target.resolve() in taken:
+                    raise ImageError(
+                        f"{source}: would overwrite {target}, which is a source or a result of "
+                        "this call; give another --suffix or --out"
+                    )
                 upscaler.upscale_file(
                     source,
                     target,
@@ -97,9 +109,12 @@ def upscale_all(upscaler: object, sources: list[Path], out: Path | None, suffix:
                         task, completed=done, total=total
                     ),
                 )
+                taken.add(target.resolve())
                 print(target)
-            except ImageError as error:
+            except TorchSRError as error:
                 failures.append(str(error))
+            except MemoryError:
+                failures.append(f"{source}: not enough memory; lower --tile-size or cut the image")
             progress.remove_task(task)
     return failures
 

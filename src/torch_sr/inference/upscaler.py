@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.errors import ConfigError
-from torch_sr.images import Image, from_unit, read_image, to_nchw, write_image
+from torch_sr.images import Image, check_writable, from_unit, read_image, to_nchw, write_image
 from torch_sr.inference.backends import Backend
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.models.loading import GeneratorInfo, load_generator
@@ -109,7 +109,10 @@ class Upscaler:
         Raises:
             ImageError: when the source cannot be read or the target cannot be written.
         """
-        return write_image(target, self.upscale_image(read_image(source), progress))
+        image = read_image(source)
+        # What cannot be written is better known before the work than after it.
+        check_writable(target, image.height * self.scale_factor, image.width * self.scale_factor)
+        return write_image(target, self.upscale_image(image, progress))
 
     def upscale_image(self, image: Image, progress: Progress | None = None) -> Image:
         """Super-resolve colour and alpha; depth, gray and colour profile stay what they are."""

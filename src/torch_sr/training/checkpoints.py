@@ -72,16 +72,23 @@ def load_newest(path: Path) -> dict[str, Any] | None:
 
     A warning is logged where it is not the one asked for. None is returned where there is no
     checkpoint at all: the file may be a model.
+
+    Raises:
+        CheckpointError: when there are checkpoints and all of them are broken.
     """
-    for candidate in (path, *_older(path)):
+    candidates = (path, *_older(path))
+    failures = []
+    for candidate in candidates:
         try:
             state = load_checkpoint(candidate)
         except CheckpointError as error:
-            reason = error
+            failures.append(error)
             continue
-        if candidate != path:
-            _log.warning("%s; going on from the one before: %s", reason, candidate)
+        if failures:
+            _log.warning("%s; going on from the one before: %s", failures[0], candidate)
         return state
+    if len(candidates) > 1 or _is_sealed(path):
+        raise failures[0]
     return None
 
 
@@ -112,6 +119,16 @@ def _seal(path: Path) -> None:
         seal = _SEAL + _digest(file, end).encode()
         file.seek(end)
         file.write(len(seal).to_bytes(2, "little") + seal)
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a file ends as checkpoints do, be the hash right or wrong."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _SEAL_LENGTH, 0))
+            return file.read(len(_SEAL)) == _SEAL
+    except OSError:
+        return False
 
 
 def _verify(path: Path) -> None:

@@ -293,11 +293,7 @@ class _Run:
         if sizes.kind == "unet":
             return UNetDiscriminator(self.config.img_channels, sizes.unet_channels)
         crop = self.config.training.cr_patch_size
-        if crop is None:
-            raise ConfigError(
-                "training.cr_patch_size is null, but discriminator.kind 'vgg' needs images of one "
-                "size; give a crop, or use 'unet'"
-            )
+        assert crop is not None  # the configuration has seen to it
         return VGGDiscriminator(crop, self.config.img_channels, sizes.vgg_blk_ch, sizes.fc_features)
 
 
@@ -340,7 +336,7 @@ def _fabric(settings: RunSettings) -> Fabric:
     alike: dict[str, Any] = {_SYNC_BUFFERS: False}
     fabric = Fabric(
         accelerator=device.type,
-        devices=here,
+        devices=here if device.index is None else [device.index],  # cuda:1 is one, and that one
         num_nodes=processes // here,
         strategy=DDPStrategy(**alike) if processes > 1 else "auto",
         precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from torch_sr.devices import DTYPES, choose_device, choose_precision
+from torch_sr.errors import DeviceError
 
 _TILE_SIZES = {"cpu": 192, "mps": 256, "cuda": 512}
 
@@ -50,6 +51,15 @@ class PyTorchBackend:
         self._once = threading.Lock()  # one tile at a time: the device is busy anyway
 
     def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        try:
+            return self._run(lr)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{self.device} has not enough memory for {lr.shape[3]}x{lr.shape[2]} pixels at "
+                "once; lower --tile-size"
+            ) from error
+
+    def _run(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         autocast = torch.autocast(self.device.type, self._dtype, enabled=self.precision != "fp32")
         with self._once, torch.inference_mode(), autocast:
             x = torch.from_numpy(lr).to(self.device, memory_format=torch.channels_last)
