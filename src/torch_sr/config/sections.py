@@ -1,56 +1,39 @@
-"""Hyper-parameters of a training, as typed and validated models: the sections of its JSON.
+"""The sections of a configuration: names, defaults, limits, and what each key means.
 
-The models below are the only schema. Names and defaults are those of the description's table of
-hyper-parameters; keys beyond that table say so. What is left out of a file has its default; what
-is unknown, of the wrong type or impossible is refused by :class:`~torch_sr.errors.ConfigError` in
-one line with the key's full path. Settings of a run (devices, folders, intervals) are not here:
-they are options of the commands.
-
-    >>> parse_config({"batch_size": 8}, overrides=["generator.num_basic_blocks=23"]).batch_size
-    8
-
-``python -m torch_sr.config > configs/schema.json`` writes the JSON Schema, by which an editor
-completes and checks a file that names it in a ``"$schema"`` key.
+Names and defaults are those of the description's table of hyper-parameters; keys beyond that table
+say so. The text below a key is its description in the JSON Schema.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from torch_sr.config.values import (
+    Betas,
+    Channels,
+    Count,
+    CountOrNone,
+    CountOrZero,
+    Counts,
+    Crop,
+    Datasets,
+    Decay,
+    Factor,
+    Fault,
+    Milestones,
+    NotNegative,
+    Positive,
+    Probability,
+    Scale,
+    Seed,
+    Switch,
+    Weights,
+    must_be,
+    suggest,
 )
-
-from torch_sr.errors import ConfigError
-
-__all__ = [
-    "AugmentationConfig",
-    "ContentLossConfig",
-    "DiscriminatorConfig",
-    "GANAugmentationConfig",
-    "GeneratorConfig",
-    "Hyperparameters",
-    "PerceptualLossConfig",
-    "PretrainingConfig",
-    "TrainingConfig",
-    "json_schema",
-    "load_config",
-    "parse_config",
-    "vgg_layers",
-]
 
 VGG_CONVS = {
     "vgg11": (1, 1, 2, 2, 2),
@@ -65,79 +48,6 @@ def vgg_layers(vgg_type: str) -> list[str]:
     """Name the convolutions of a VGG network: ``conv{block}_{number}``, both from 1."""
     blocks = enumerate(VGG_CONVS[vgg_type], start=1)
     return [f"conv{block}_{n}" for block, convs in blocks for n in range(1, convs + 1)]
-
-
-# --- the types of the values, each with the words that refuse another --------------------------
-
-
-class _Fault(ValueError):  # noqa: N818
-    """What a value must be; with the way to the value where it lies below the checked one."""
-
-    def __init__(self, remedy: str, path: tuple[str, ...] = (), value: object = None) -> None:
-        super().__init__(remedy)
-        self.path = path
-        self.value = value
-
-
-def _must_be(words: str) -> WrapValidator:
-    """Say these words in place of pydantic's; written last, it covers all that is before it."""
-
-    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return handler(value)
-        except ValidationError:
-            raise _Fault(f"it must be {words}") from None
-
-    return WrapValidator(check)
-
-
-def _whole(value: object) -> object:
-    if type(value) is not int:  # a Literal compares: True and 1.0 would pass for 1
-        raise ValueError
-    return value
-
-
-def _rising(steps: tuple[int, ...]) -> tuple[int, ...]:
-    if any(later <= earlier for earlier, later in pairwise(steps)):
-        raise _Fault("each number must be above the one before it")
-    return steps
-
-
-_PAIR = Field(strict=False)  # a tuple takes a list too; its items stay strict
-_LIST = Field(strict=False, min_length=1)
-_DATASET = r"^([A-Za-z]:[\\/])?[^:]*[^:\s](:[^:+\s]+(\+[^:+\s]+)*)?$"
-
-Count = Annotated[int, Field(ge=1), _must_be("a whole number, 1 or more")]
-CountOrZero = Annotated[int, Field(ge=0), _must_be("a whole number, 0 or more")]
-CountOrNone = Annotated[Count | None, _must_be("a whole number, 1 or more, or null")]
-Seed = Annotated[int, Field(ge=0, lt=2**32), _must_be("a whole number from 0 to 4294967295")]
-Positive = Annotated[float, Field(gt=0), _must_be("a number above 0")]
-NotNegative = Annotated[float, Field(ge=0), _must_be("a number, 0 or more")]
-Factor = Annotated[float, Field(gt=0, le=1), _must_be("a number above 0 and at most 1")]
-Decay = Annotated[float, Field(ge=0, lt=1), _must_be("a number from 0 to below 1")]
-Probability = Annotated[float, Field(ge=0, le=1), _must_be("a number from 0 to 1")]
-Switch = Annotated[bool, _must_be("true or false")]
-Scale = Annotated[Literal[1, 2, 3, 4, 8], BeforeValidator(_whole), _must_be("1, 2, 3, 4 or 8")]
-Channels = Annotated[Literal[1, 3, 4], BeforeValidator(_whole), _must_be("1, 3 or 4")]
-Crop = Annotated[
-    Annotated[tuple[Count, Count], _PAIR] | None,
-    _must_be("[height, width] in whole pixels, or null for whole images"),
-]
-Betas = Annotated[
-    tuple[Decay, Decay], _PAIR, _must_be("[beta1, beta2], two numbers from 0 to below 1")
-]
-Counts = Annotated[tuple[Count, ...], _LIST]
-Milestones = Annotated[tuple[Count, ...], _LIST, AfterValidator(_rising)]
-Dataset = Annotated[
-    str,
-    Field(pattern=_DATASET),
-    _must_be("a data set's name or folder, and perhaps its splits: 'set5', 'bsds500:train+test'"),
-]
-Datasets = Annotated[tuple[Dataset, ...], _LIST]
-Weights = Annotated[dict[str, Positive], Field(min_length=1)]
-
-
-# --- the sections; the text below a key is its description -------------------------------------
 
 
 class _Section(BaseModel):
@@ -158,7 +68,7 @@ class AugmentationConfig(_Section):
     """Probability of a JPEG compression of the low-resolution crop."""
     coarse_dropout: Probability = 0.25
     """Probability that small squares of the low-resolution crop are blanked."""
-    pipeline: Annotated[str | None, _must_be("the path of a JSON or YAML file, or null")] = None
+    pipeline: Annotated[str | None, must_be("the path of a JSON or YAML file, or null")] = None
     """File written by albumentations.save, JSON or, by its name, YAML: transforms of your own that
     spoil the low-resolution crop after the above and leave its shape and its pixels' places."""
 
@@ -304,7 +214,7 @@ class PerceptualLossConfig(_Section):
     network was trained with."""
     normalize_loss: Switch = False
     """Divide the loss by the sum of the layers' weights."""
-    weights: Annotated[str | None, _must_be("the path of a weights file, or null")] = None
+    weights: Annotated[str | None, must_be("the path of a weights file, or null")] = None
     """File of the VGG network's weights; null takes those of torchvision, trained on ImageNet,
     fetching them at first use. Beyond the description's table."""
 
@@ -313,8 +223,8 @@ class PerceptualLossConfig(_Section):
         layers = vgg_layers(self.vgg_type)
         for name, weight in self.layer_weights.items():
             if name not in layers:
-                remedy = f"{self.vgg_type} has no such layer, {_suggest(name, layers)}"
-                raise _Fault(remedy, ("layer_weights", name), weight)
+                remedy = f"{self.vgg_type} has no such layer, {suggest(name, layers)}"
+                raise Fault(remedy, ("layer_weights", name), weight)
         return self
 
 
@@ -353,7 +263,7 @@ class Hyperparameters(_Section):
             self._check_crop("training", self.training.cr_patch_size)
             if self.training.cr_patch_size is None and self.discriminator.kind == "vgg":
                 remedy = "it must be [height, width], or discriminator.kind 'unet'"
-                raise _Fault(remedy, ("training", "cr_patch_size"), None)
+                raise Fault(remedy, ("training", "cr_patch_size"), None)
         return self
 
     def _check_crop(self, stage: str, crop: tuple[int, int] | None) -> None:
@@ -362,11 +272,11 @@ class Hyperparameters(_Section):
             if self.batch_size > 1:
                 where = f"{stage}.cr_patch_size"
                 remedy = f"it must be 1 where {where} is null, as whole images differ in size"
-                raise _Fault(remedy, ("batch_size",), self.batch_size)
+                raise Fault(remedy, ("batch_size",), self.batch_size)
         elif crop[0] % scale or crop[1] % scale:
             nearest = [max(scale, (side + scale // 2) // scale * scale) for side in crop]
             remedy = f"it must be a multiple of scale_factor {scale}, the nearest is {nearest}"
-            raise _Fault(remedy, (stage, "cr_patch_size"), crop)
+            raise Fault(remedy, (stage, "cr_patch_size"), crop)
 
     @property
     def generator_kwargs(self) -> dict[str, Any]:
@@ -381,171 +291,3 @@ class Hyperparameters(_Section):
     def to_json(self) -> str:
         """Return :meth:`to_dict` as indented text; :func:`load_config` reads it back."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
-
-
-# --- reading -----------------------------------------------------------------------------------
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Hyperparameters:
-    """Read the JSON file of a training, in UTF-8.
-
-    Keys left out have their defaults, and ``"$schema"`` is ignored; ``overrides`` as in
-    :func:`parse_config`. What cannot be read or is wrong raises ConfigError, in one line.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        data = json.loads(text, object_pairs_hook=_keep_repeated)
-    except OSError as error:
-        raise _refusal(str(path), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise _refusal(str(path), f"is not UTF-8 text: byte {error.start} is none") from error
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise _refusal(str(path), f"is not JSON: {where}: {error.msg}") from error
-    except (ValueError, RecursionError) as error:
-        raise _refusal(str(path), f"is not JSON that can be read: {error}") from error
-    if not isinstance(data, dict):
-        raise _refusal(str(path), f"holds {_show(data)}; it must hold an object in braces")
-    return parse_config(data, str(path), overrides)
-
-
-def parse_config(
-    data: Mapping[str, object], source: str = "configuration", overrides: Sequence[str] = ()
-) -> Hyperparameters:
-    """Check hyper-parameters, fill in the defaults, or raise ConfigError in one line.
-
-    Args:
-        data: the sections, as JSON has them; ``"$schema"`` is ignored, nothing is changed.
-        source: what an error calls the data: the name of its file.
-        overrides: changes such as ``generator.num_basic_blocks=8``, the last one winning. A value
-            is JSON, or else plain text: ``pretraining.scheduler=cosine``.
-
-    """
-    changed = {key: value for key, value in data.items() if key != "$schema"}
-    for override in overrides:
-        _apply(changed, override)
-    try:
-        return Hyperparameters.model_validate(changed)
-    except ValidationError as invalid:
-        first, *more = invalid.errors(include_url=False)
-        also = f" (and {len(more)} more)" if more else ""
-        source += " with overrides" if overrides else ""
-        raise _refusal(source, _explain(first) + also) from None
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a configuration file, for editors."""
-    wrapped = json.dumps(Hyperparameters.model_json_schema())
-    schema = json.loads(wrapped.replace("\\n", " "))  # only the descriptions have line breaks
-    pointer = {"type": "string", "description": "Where this schema is; for editors only."}
-    schema["properties"] = {"$schema": pointer, **schema["properties"]}
-    schema["title"] = "Hyper-parameters of torch-sr"
-    schema["description"] = "All that defines a training and its networks."
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    """Set one value; what is on the way to it is copied, or filled from the defaults."""
-    path, equals, text = override.partition("=")
-    if not equals:
-        raise _refusal(f"override {_show(override)}", "it must be written as key.key=value")
-    try:
-        value = json.loads(text, object_pairs_hook=_keep_repeated)
-    except (ValueError, RecursionError):
-        value = text
-    *parents, last = path.strip().split(".")
-    default: Any = Hyperparameters().to_dict()
-    for depth, key in enumerate(parents, start=1):
-        default = default.get(key, {}) if isinstance(default, dict) else {}
-        inner = data.get(key, default)
-        if not isinstance(inner, Mapping):
-            where = _dotted(parents[:depth])
-            raise _refusal(f"override {_show(override)}", f"there is nothing below {where}")
-        data[key] = dict(inner)
-        data = data[key]
-    data[last] = value
-
-
-class _Repeated:
-    """The values of a key that is there more than once: of no type that a field allows."""
-
-    def __init__(self, *values: object) -> None:
-        self.values = values
-
-
-def _keep_repeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in pairs:
-        found[key] = _Repeated(found[key], value) if key in found else value
-    return found
-
-
-# --- the words of an error ---------------------------------------------------------------------
-
-_PLAIN = {
-    "model_type": "it must be an object in braces",
-    "dict_type": "it must be an object in braces",
-    "tuple_type": "it must be a list in brackets",
-    "too_short": "it must not be empty",
-    "invalid_key": "a key must be text",
-}
-
-
-def _refusal(source: str, text: str) -> ConfigError:
-    """Build the error, on one line whatever the file's name and values hold."""
-    line = f"{source}: {text}"
-    return ConfigError(
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    )
-
-
-def _explain(error: Mapping[str, Any]) -> str:
-    path, value = error["loc"], error["input"]
-    fault = error.get("ctx", {}).get("error")
-    if isinstance(value, _Repeated):
-        remedy = "a key may be there only once"
-    elif error["type"] == "extra_forbidden":
-        remedy = _no_such_key(path)
-    elif isinstance(fault, _Fault):
-        remedy = str(fault)
-        if fault.path:
-            path, value = (*path, *fault.path), fault.value
-    else:
-        remedy = _PLAIN.get(error["type"], error["msg"].replace("Input should", "it must"))
-    return f"{_dotted(path)} is {_show(value)}; {remedy}"
-
-
-def _no_such_key(path: Sequence[str]) -> str:
-    *parents, key = path
-    section: Any = Hyperparameters
-    for parent in parents:
-        section = section.model_fields[parent].annotation
-    return f"there is no such key, {_suggest(key, list(section.model_fields))}"
-
-
-def _suggest(name: str, names: Sequence[str]) -> str:
-    near = get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-
-
-def _dotted(path: Iterable[str | int]) -> str:
-    """Write a way into the data as ``training.g_sched_steps[1]``."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part if part.isidentifier() else json.dumps(part)}"
-    return text.removeprefix(".")
-
-
-def _show(value: object, longest: int = 60) -> str:
-    """Write a value as JSON has it, cut where it is long."""
-    if isinstance(value, _Repeated):
-        return " and ".join(_show(each) for each in value.values)
-    text = json.dumps(value, default=_show, ensure_ascii=False, skipkeys=True)
-    return text if len(text) <= longest else f"{text[:longest]}…"
-
-
-if __name__ == "__main__":
-    print(json.dumps(json_schema(), indent=2))

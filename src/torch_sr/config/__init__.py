@@ -1,0 +1,45 @@
+"""Hyper-parameters of a training, as typed and validated models: the sections of its JSON.
+
+The models of :mod:`~torch_sr.config.sections` are the only schema. What is left out of a file has
+its default; what is unknown, of the wrong type or impossible is refused by
+:class:`~torch_sr.errors.ConfigError` in one line with the key's full path. Settings of a run
+(devices, folders, intervals) are not here: they are options of the commands.
+
+    >>> parse_config({"batch_size": 8}, overrides=["generator.num_basic_blocks=23"]).batch_size
+    8
+
+``python -m torch_sr.config > configs/schema.json`` writes the JSON Schema, by which an editor
+completes and checks a file that names it in a ``"$schema"`` key.
+"""
+
+from torch_sr.config.reading import json_schema, load_config, parse_config
+from torch_sr.config.sections import (
+    VGG_CONVS,
+    AugmentationConfig,
+    ContentLossConfig,
+    DiscriminatorConfig,
+    GANAugmentationConfig,
+    GeneratorConfig,
+    Hyperparameters,
+    PerceptualLossConfig,
+    PretrainingConfig,
+    TrainingConfig,
+    vgg_layers,
+)
+
+__all__ = [
+    "VGG_CONVS",
+    "AugmentationConfig",
+    "ContentLossConfig",
+    "DiscriminatorConfig",
+    "GANAugmentationConfig",
+    "GeneratorConfig",
+    "Hyperparameters",
+    "PerceptualLossConfig",
+    "PretrainingConfig",
+    "TrainingConfig",
+    "json_schema",
+    "load_config",
+    "parse_config",
+    "vgg_layers",
+]

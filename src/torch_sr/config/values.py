@@ -1,0 +1,90 @@
+"""The types of hyper-parameters' values, each with the words that refuse another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+
+class Fault(ValueError):  # noqa: N818
+    """What a value must be; with the way to the value where it lies below the checked one."""
+
+    def __init__(self, remedy: str, path: tuple[str, ...] = (), value: object = None) -> None:
+        super().__init__(remedy)
+        self.path = path
+        self.value = value
+
+
+def must_be(words: str) -> WrapValidator:
+    """Say these words in place of pydantic's; written last, it covers all that is before it."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise Fault(f"it must be {words}") from None
+
+    return WrapValidator(check)
+
+
+def _whole(value: object) -> object:
+    if type(value) is not int:  # a Literal compares: True and 1.0 would pass for 1
+        raise ValueError
+    return value
+
+
+def _rising(steps: tuple[int, ...]) -> tuple[int, ...]:
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        raise Fault("each number must be above the one before it")
+    return steps
+
+
+_PAIR = Field(strict=False)  # a tuple takes a list too; its items stay strict
+_LIST = Field(strict=False, min_length=1)
+_DATASET = r"^([A-Za-z]:[\\/])?[^:]*[^:\s](:[^:+\s]+(\+[^:+\s]+)*)?$"
+
+Count = Annotated[int, Field(ge=1), must_be("a whole number, 1 or more")]
+CountOrZero = Annotated[int, Field(ge=0), must_be("a whole number, 0 or more")]
+CountOrNone = Annotated[Count | None, must_be("a whole number, 1 or more, or null")]
+Seed = Annotated[int, Field(ge=0, lt=2**32), must_be("a whole number from 0 to 4294967295")]
+Positive = Annotated[float, Field(gt=0), must_be("a number above 0")]
+NotNegative = Annotated[float, Field(ge=0), must_be("a number, 0 or more")]
+Factor = Annotated[float, Field(gt=0, le=1), must_be("a number above 0 and at most 1")]
+Decay = Annotated[float, Field(ge=0, lt=1), must_be("a number from 0 to below 1")]
+Probability = Annotated[float, Field(ge=0, le=1), must_be("a number from 0 to 1")]
+Switch = Annotated[bool, must_be("true or false")]
+Scale = Annotated[Literal[1, 2, 3, 4, 8], BeforeValidator(_whole), must_be("1, 2, 3, 4 or 8")]
+Channels = Annotated[Literal[1, 3, 4], BeforeValidator(_whole), must_be("1, 3 or 4")]
+Crop = Annotated[
+    Annotated[tuple[Count, Count], _PAIR] | None,
+    must_be("[height, width] in whole pixels, or null for whole images"),
+]
+Betas = Annotated[
+    tuple[Decay, Decay], _PAIR, must_be("[beta1, beta2], two numbers from 0 to below 1")
+]
+Counts = Annotated[tuple[Count, ...], _LIST]
+Milestones = Annotated[tuple[Count, ...], _LIST, AfterValidator(_rising)]
+Dataset = Annotated[
+    str,
+    Field(pattern=_DATASET),
+    must_be("a data set's name or folder, and perhaps its splits: 'set5', 'bsds500:train+test'"),
+]
+Datasets = Annotated[tuple[Dataset, ...], _LIST]
+Weights = Annotated[dict[str, Positive], Field(min_length=1)]
+
+
+def suggest(name: str, names: Sequence[str]) -> str:
+    """Words that lead from an unknown name to a known one."""
+    near = get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
