@@ -69,6 +69,8 @@ BEYOND_THE_TABLE = {
     "pretraining/scheduler": "step",
     "pretraining/warmup_steps": 0,
     "pretraining/ema_decay": 0.999,
+    "pretraining/gradient_clip": None,
+    "pretraining/extra_losses": {"ms_ssim": 0.0, "focal_frequency": 0.0},
     "pretraining/augmentation": {
         "spatial": "described",
         "compression": 0.25,
@@ -77,7 +79,10 @@ BEYOND_THE_TABLE = {
     },
     "training/betas": [0.9, 0.99],
     "training/num_steps": None,
+    "training/warmup_steps": 0,
     "training/ema_decay": 0.999,
+    "training/gradient_clip": None,
+    "training/extra_losses": {"ms_ssim": 0.0, "focal_frequency": 0.0, "ldl": 0.0},
     "training/augmentation": {
         "spatial": "described",
         "compression": 0.0,
@@ -87,6 +92,14 @@ BEYOND_THE_TABLE = {
     "discriminator/kind": "vgg",
     "discriminator/unet_channels": 64,
     "perceptual_loss/weights": None,
+    "watch": {
+        "max_skipped": 20,
+        "psnr_drop": 6.0,
+        "color_drift": 0.05,
+        "action": "rollback",
+        "lr_factor": 0.5,
+        "max_rollbacks": 3,
+    },
 }
 SECTIONS = {
     "pretraining",
@@ -147,9 +160,11 @@ def test_every_key_is_described_and_says_when_it_is_beyond_the_table():
     assert beyond == set(BEYOND_THE_TABLE)
 
 
-def test_every_key_of_the_augmentation_is_described():
-    for stage in (PretrainingConfig, TrainingConfig):
-        section = stage.model_fields["augmentation"].annotation
+def test_every_key_of_the_sections_beyond_the_table_is_described():
+    stages = (PretrainingConfig, TrainingConfig)
+    inner = [s.model_fields[name] for s in stages for name in ("augmentation", "extra_losses")]
+    for field in (*inner, Hyperparameters.model_fields["watch"]):
+        section = field.annotation
         assert "Beyond the description's table" in section.__doc__
         assert all(field.description for field in section.model_fields.values())
 
@@ -238,6 +253,24 @@ def test_vgg_layers(vgg_type, convs, last):
     assert (len(vgg_layers(vgg_type)), vgg_layers(vgg_type)[-1]) == (convs, last)
     config = parse_config({"perceptual_loss": {"vgg_type": vgg_type, "layer_weights": {last: 1}}})
     assert config.perceptual_loss.layer_weights == {last: 1.0}
+
+
+def test_five_blocks_is_the_last_convolution_of_each():
+    section = {"layer_weights": {"five_blocks": 2, "conv1_1": 0.5}}
+    config = parse_config({"perceptual_loss": section})
+    assert config.perceptual_loss.single_layer_weights == {
+        "conv1_1": 0.5, "conv1_2": 0.2, "conv2_2": 0.2, "conv3_4": 2.0, "conv4_4": 2.0,
+        "conv5_4": 2.0,
+    }  # fmt: skip
+    assert set(config.perceptual_loss.single_layer_weights) <= set(vgg_layers("vgg19"))
+
+
+def test_extra_losses_that_cannot_be_are_refused():
+    small = {"cr_patch_size": [8, 8], "extra_losses": {"ms_ssim": 1}}
+    assert "fewer than 11 pixels" in refusal({"pretraining": small})
+    parse_config({"pretraining": {**small, "num_epoch": 0}})
+    no_average = {"ema_decay": 0, "extra_losses": {"ldl": 1}}
+    assert "training.ema_decay is 0" in refusal({"training": no_average})
 
 
 @pytest.mark.parametrize(
@@ -333,6 +366,14 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("pretraining.num_epoch", -1, "it must be a whole number, 0 or more"),
         ("pretraining.num_steps", 0, "it must be a whole number, 1 or more, or null"),
         ("pretraining.warmup_steps", -5, "it must be a whole number, 0 or more"),
+        ("training.warmup_steps", 0.5, "it must be a whole number, 0 or more"),
+        ("training.gradient_clip", 0, "it must be a number above 0, or null"),
+        ("training.extra_losses.lld", 1, "no such key, did you mean ldl?"),
+        ("pretraining.extra_losses.ldl", 1, "there is no such key"),
+        ("training.extra_losses.ms_ssim", -1, "it must be a number, 0 or more"),
+        ("watch.action", "hope", "it must be 'rollback' or 'stop'"),
+        ("watch.psnr_drop", -3, "it must be a number above 0, or null"),
+        ("watch.lr_factor", 2, "it must be a number above 0 and at most 1"),
         ("pretraining.cr_patch_size", [128], CROP),
         ("pretraining.cr_patch_size", [128, 128, 3], CROP),
         ("pretraining.cr_patch_size", [0, 128], CROP),

@@ -26,6 +26,7 @@ from torch_sr.config.values import (
     Milestones,
     NotNegative,
     Positive,
+    PositiveOrNone,
     Probability,
     Scale,
     Seed,
@@ -42,6 +43,10 @@ VGG_CONVS = {
     "vgg19": (2, 2, 4, 4, 4),
 }
 """The number of convolutions in each block (Simonyan and Zisserman 2015, table 1: A, B, D, E)."""
+
+FIVE_BLOCKS = "five_blocks"
+SSIM_WINDOW = 11
+"""Side of the window that MS-SSIM compares, in pixels."""
 
 
 def vgg_layers(vgg_type: str) -> list[str]:
@@ -82,6 +87,23 @@ class GANAugmentationConfig(AugmentationConfig):
     """Probability that small squares of the low-resolution crop are blanked."""
 
 
+class ExtraLossesConfig(_Section):
+    """Weights of losses on top of the stage's own, 0 for none. Beyond the description's table."""
+
+    ms_ssim: NotNegative = 0.0
+    """1 - MS-SSIM, the structural similarity at several scales (Wang et al. 2003)."""
+    focal_frequency: NotNegative = 0.0
+    """Focal frequency loss, the distance of spectra (Jiang et al. 2021)."""
+
+
+class GANExtraLossesConfig(ExtraLossesConfig):
+    """Weights of losses on top of the stage's own, 0 for none. Beyond the description's table."""
+
+    ldl: NotNegative = 0.0
+    """Locally discriminative learning: the pixels where artifacts are likely count more (Liang et
+    al. 2022). Needs ema_decay, for it compares with what the average makes."""
+
+
 class PretrainingConfig(_Section):
     """The first stage: the generator alone learns from the content loss (PSNR-driven)."""
 
@@ -115,6 +137,11 @@ class PretrainingConfig(_Section):
     ema_decay: Decay = 0.999
     """Decay, per mini-batch, of the running average of the generator's weights; 0 switches the
     average off. Beyond the description's table."""
+    gradient_clip: PositiveOrNone = None
+    """The largest norm a network's gradient may have; a longer one is scaled down to it. null sets
+    no limit. Beyond the description's table."""
+    extra_losses: ExtraLossesConfig = Field(default_factory=ExtraLossesConfig)
+    """Losses on top of those of the stage. Beyond the description's table."""
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
     """What is done at random to the crops of this stage. Beyond the description's table."""
 
@@ -152,9 +179,17 @@ class TrainingConfig(_Section):
     num_steps: CountOrNone = None
     """Mini-batches after which the stage ends, unless num_epoch ended it before; null sets no such
     end. Beyond the description's table."""
+    warmup_steps: CountOrZero = 0
+    """Mini-batches over which both learning rates first rise in a straight line; 0 for none.
+    Beyond the description's table."""
     ema_decay: Decay = 0.999
     """Decay, per mini-batch, of the running average of the generator's weights; 0 switches the
     average off. Beyond the description's table."""
+    gradient_clip: PositiveOrNone = None
+    """The largest norm a network's gradient may have; a longer one is scaled down to it. null sets
+    no limit. Beyond the description's table."""
+    extra_losses: GANExtraLossesConfig = Field(default_factory=GANExtraLossesConfig)
+    """Losses on top of those of the stage. Beyond the description's table."""
     augmentation: GANAugmentationConfig = Field(default_factory=GANAugmentationConfig)
     """What is done at random to the crops of this stage. Beyond the description's table."""
 
@@ -204,7 +239,9 @@ class PerceptualLossConfig(_Section):
     """The distance between the VGG features of two images, before activation."""
 
     layer_weights: Weights = {"conv5_4": 1.0}
-    """Weight of each VGG layer, by its name: conv{block}_{convolution in the block}, from 1."""
+    """Weight of each VGG layer, by its name: conv{block}_{convolution in the block}, from 1. The
+    name 'five_blocks' stands for the last convolution of each block, with 0.1, 0.1, 1, 1 and 1
+    times its weight (Real-ESRGAN, Wang et al. 2021)."""
     vgg_type: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg19"
     """The VGG network that extracts the features."""
     criterion: Literal["l1", "l2"] = "l1"
@@ -220,12 +257,42 @@ class PerceptualLossConfig(_Section):
 
     @model_validator(mode="after")
     def _check_layers(self) -> PerceptualLossConfig:
-        layers = vgg_layers(self.vgg_type)
+        names = [*vgg_layers(self.vgg_type), FIVE_BLOCKS]
         for name, weight in self.layer_weights.items():
-            if name not in layers:
-                remedy = f"{self.vgg_type} has no such layer, {suggest(name, layers)}"
+            if name not in names:
+                remedy = f"{self.vgg_type} has no such layer, {suggest(name, names)}"
                 raise Fault(remedy, ("layer_weights", name), weight)
         return self
+
+    @property
+    def single_layer_weights(self) -> dict[str, float]:
+        """:attr:`layer_weights` with 'five_blocks' spelt out."""
+        weights = {name: w for name, w in self.layer_weights.items() if name != FIVE_BLOCKS}
+        if FIVE_BLOCKS in self.layer_weights:
+            last = [f"conv{block}_{n}" for block, n in enumerate(VGG_CONVS[self.vgg_type], 1)]
+            for name, share in zip(last, (0.1, 0.1, 1.0, 1.0, 1.0), strict=True):
+                weights[name] = weights.get(name, 0.0) + share * self.layer_weights[FIVE_BLOCKS]
+        return weights
+
+
+class WatchConfig(_Section):
+    """What counts as gone wrong, and what is done then. Beyond the description's table."""
+
+    max_skipped: Count = 20
+    """Mini-batches in a row whose losses or gradients are not finite; each of them is skipped."""
+    psnr_drop: PositiveOrNone = 6.0
+    """Decibels that the PSNR of the validation may lie below the best of the stage; null does not
+    look at it."""
+    color_drift: PositiveOrNone = 0.05
+    """How much the mean colour of the validation images, in [0, 1], may move away from that of the
+    originals, beyond the least distance of the stage; null does not look at it."""
+    action: Literal["rollback", "stop"] = "rollback"
+    """'rollback' goes on from the last good checkpoint with lower learning rates; 'stop' ends the
+    run with an error."""
+    lr_factor: Factor = 0.5
+    """What each rollback multiplies the learning rates by."""
+    max_rollbacks: CountOrZero = 3
+    """Rollbacks in a stage; the run is stopped where it would take one more."""
 
 
 class Hyperparameters(_Section):
@@ -254,6 +321,8 @@ class Hyperparameters(_Section):
     """The loss between pixels."""
     perceptual_loss: PerceptualLossConfig = Field(default_factory=PerceptualLossConfig)
     """The loss between VGG features."""
+    watch: WatchConfig = Field(default_factory=WatchConfig)
+    """When a training counts as gone wrong. Beyond the description's table."""
 
     @model_validator(mode="after")
     def _check_crops(self) -> Hyperparameters:
@@ -264,6 +333,20 @@ class Hyperparameters(_Section):
             if self.training.cr_patch_size is None and self.discriminator.kind == "vgg":
                 remedy = "it must be [height, width], or discriminator.kind 'unet'"
                 raise Fault(remedy, ("training", "cr_patch_size"), None)
+        return self
+
+    @model_validator(mode="after")
+    def _check_extra_losses(self) -> Hyperparameters:
+        for name in ("pretraining", "training"):
+            stage: PretrainingConfig | TrainingConfig = getattr(self, name)
+            crop, weight = stage.cr_patch_size, stage.extra_losses.ms_ssim
+            if stage.num_epoch and weight and crop is not None and min(crop) < SSIM_WINDOW:
+                remedy = f"it must be 0 where crops have fewer than {SSIM_WINDOW} pixels a side"
+                raise Fault(remedy, (name, "extra_losses", "ms_ssim"), weight)
+        ldl = self.training.extra_losses.ldl
+        if self.training.num_epoch and ldl and not self.training.ema_decay:
+            remedy = "it must be 0 where training.ema_decay is 0, as it needs the average"
+            raise Fault(remedy, ("training", "extra_losses", "ldl"), ldl)
         return self
 
     def _check_crop(self, stage: str, crop: tuple[int, int] | None) -> None:
