@@ -5,15 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torchvision.models import vgg11, vgg19
 
-from torch_sr.errors import ModelError
+from torch_sr.errors import DataError, ModelError
 from torch_sr.losses import (
+    EXTRA_LOSSES,
     PerceptualLoss,
+    artifact_loss,
     content_loss,
+    focal_frequency_loss,
+    ms_ssim_loss,
     relativistic_discriminator_loss,
     relativistic_generator_loss,
 )
+from torch_sr.metrics import similarity_maps, ssim
 from torch_sr.models.vgg import vgg_weights_file
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
@@ -53,6 +59,212 @@ def test_relativistic_losses_stay_finite_far_out():
     real, fake = torch.full((2, 1), 1e4), torch.full((2, 1), -1e4)
     for loss in (relativistic_discriminator_loss, relativistic_generator_loss):
         assert torch.isfinite(loss(real, fake))
+
+
+def smooth_pair(*shape, noise=0.1):
+    """A soft random image and a spoilt one, in double precision: SR first."""
+    rng = np.random.default_rng(7)
+    hr = ndimage.gaussian_filter(rng.random(shape), (0, 0, 2, 2))
+    hr = (hr - hr.min()) / (hr.max() - hr.min())
+    return torch.from_numpy(hr + rng.normal(0, noise, shape)), torch.from_numpy(hr)
+
+
+def artifact_map_by_scipy(sr, sr_average, hr):
+    """LDL's weight of every pixel, image by image, ``(N, 1, H, W)``."""
+    maps = []
+    for one, average, target in zip(sr.numpy(), sr_average.numpy(), hr.numpy(), strict=True):
+        residual = np.abs(target - one).sum(axis=0)
+        local = ndimage.generic_filter(
+            residual, np.var, 7, mode="mirror", extra_keywords={"ddof": 1}
+        )
+        weight = np.var(residual, ddof=1) ** 0.2 * local
+        maps.append(np.where(residual < np.abs(target - average).sum(axis=0), 0, weight))
+    return np.stack(maps)[:, None]
+
+
+@pytest.fixture
+def outputs():
+    """What the generator and its average made, and the target."""
+    sr, hr = smooth_pair(2, 3, 12, 15)
+    noise = np.random.default_rng(8).normal(0, 0.1, hr.shape)
+    return sr, hr + torch.from_numpy(noise), hr
+
+
+def test_artifact_loss_is_the_formula(outputs):
+    sr, _, hr = outputs
+    weight = artifact_map_by_scipy(*outputs)
+    assert 0.2 < (weight == 0).mean() < 0.8
+    expected = np.abs(weight * sr.numpy() - weight * hr.numpy()).mean()
+    assert artifact_loss(*outputs).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_artifact_map_is_a_constant(outputs):
+    sr, sr_average, hr = outputs
+    sr.requires_grad_()
+    sr_average.requires_grad_()
+    artifact_loss(sr, sr_average, hr).backward()
+    weight = artifact_map_by_scipy(sr.detach(), sr_average.detach(), hr)
+    expected = weight * np.sign((sr.detach() - hr).numpy()) / hr.numel()
+    np.testing.assert_allclose(sr.grad.numpy(), expected, rtol=1e-10, atol=1e-18)
+    assert sr_average.grad is None
+
+
+def test_artifacts_are_only_where_the_average_is_no_worse(outputs):
+    sr, _, hr = outputs
+    assert artifact_loss(sr, sr + 2, hr) == 0
+    everywhere = artifact_loss(sr, hr, hr)
+    assert everywhere > artifact_loss(*outputs) > 0
+    # As good as the average is no better: the first step of an average is such a one.
+    assert artifact_loss(sr, sr, hr) == everywhere
+
+
+def test_every_image_has_its_own_artifact_map(outputs):
+    singles = [artifact_loss(*(image[i : i + 1] for image in outputs)) for i in range(2)]
+    assert artifact_loss(*outputs).item() == pytest.approx(torch.stack(singles).mean().item())
+
+
+def ms_ssim_by_scipy(sr, hr, scales):
+    """One channel, with the weights of the first scales made to sum to 1."""
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])[:scales]
+
+    def local_mean(image):  # over 11x11 pixels, where they fit whole
+        return ndimage.gaussian_filter(image, 1.5, radius=5)[5:-5, 5:-5]
+
+    def halved(image):
+        height, width = (side // 2 * 2 for side in image.shape)
+        image = image[:height, :width]
+        return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / 4
+
+    result = 1.0
+    for scale, weight in enumerate(weights / weights.sum(), start=1):
+        m_sr, m_hr = local_mean(sr), local_mean(hr)
+        covariance = local_mean(sr * hr) - m_sr * m_hr
+        variances = local_mean(sr**2) - m_sr**2 + local_mean(hr**2) - m_hr**2
+        similarity = (2 * covariance + 0.0009) / (variances + 0.0009)
+        if scale == scales:
+            similarity *= (2 * m_sr * m_hr + 0.0001) / (m_sr**2 + m_hr**2 + 0.0001)
+        result *= similarity.mean() ** weight
+        sr, hr = halved(sr), halved(hr)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("side", "scales"),
+    [(11, 1), (21, 1), (22, 2), (43, 2), (44, 3), (87, 3), (88, 4), (175, 4), (176, 5), (400, 5)],
+)
+def test_ms_ssim_takes_the_scales_that_fit(side, scales):
+    sr, hr = smooth_pair(1, 2, side, side + 3, noise=0.03)
+    expected = np.mean(
+        [ms_ssim_by_scipy(sr[0, c].numpy(), hr[0, c].numpy(), scales) for c in (0, 1)]
+    )
+    assert 0.3 < expected < 0.995
+    assert ms_ssim_loss(sr, hr).item() == pytest.approx(1 - expected, rel=1e-9)
+    assert ms_ssim_loss(sr.mT, hr.mT).item() == pytest.approx(1 - expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("side", [11, 21])
+def test_ms_ssim_of_one_scale_is_ssim(side):
+    sr, hr = smooth_pair(2, 3, side, 30, noise=0.05)
+    assert 1 - ms_ssim_loss(sr, hr).item() == pytest.approx(ssim(sr, hr).item(), rel=1e-12)
+
+
+def test_ms_ssim_needs_a_window():
+    with pytest.raises(DataError, match=r"11x11 pixels or more.*; got 30x10"):
+        ms_ssim_loss(*smooth_pair(1, 3, 10, 30))
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 12, 11), (1, 1, 23, 22)])
+def test_ms_ssim_gradients(shape):
+    sr, hr = smooth_pair(*shape)
+    assert torch.autograd.gradcheck(lambda x: ms_ssim_loss(x, hr), sr.requires_grad_())
+
+
+@pytest.mark.parametrize("side", [16, 48])
+def test_ms_ssim_of_a_negative_stays_finite(side):
+    _, hr = smooth_pair(1, 1, side, side)
+    sr = (1 - hr).requires_grad_()
+    loss = ms_ssim_loss(sr, hr)
+    loss.backward()
+    assert 0.9 < loss <= 1
+    assert sr.grad.isfinite().all()
+
+
+def test_ms_ssim_gradients_stay_small_where_little_is_similar():
+    """The slope of x**0.0448 at a similarity just above 0 would outweigh all other losses."""
+    _, soft = smooth_pair(1, 1, 48, 48)
+    checkers = torch.ones_like(soft)  # which coarser scales do not see
+    checkers[..., ::2, 1::2] = checkers[..., 1::2, ::2] = -1
+    hr = soft + 0.2 * checkers
+    low, high = -1.0, 0.2
+    while high - low > 1e-10:
+        middle = (low + high) / 2
+        similar = similarity_maps(soft + middle * checkers, hr)[1].mean() > 0
+        low, high = (low, middle) if similar else (middle, high)
+    sr = (soft + high * checkers).requires_grad_()
+    ms_ssim_loss(sr, hr).backward()
+    assert sr.grad.abs().max() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 1, 9, 14)])
+def test_focal_frequency_loss_is_the_formula(shape):
+    sr, hr = smooth_pair(*shape)
+    spectra = [np.fft.fft2(image.numpy()) / np.sqrt(shape[2] * shape[3]) for image in (sr, hr)]
+    distance = np.abs(spectra[0] - spectra[1])
+    weight = distance / distance.max(axis=(2, 3), keepdims=True)
+    sr.requires_grad_()
+    loss = focal_frequency_loss(sr, hr)
+    assert loss.item() == pytest.approx((weight * distance**2).mean(), rel=1e-12)
+    loss.backward()  # the weight is a constant
+    step = np.fft.ifft2(weight * (spectra[0] - spectra[1])).real * np.sqrt(shape[2] * shape[3])
+    np.testing.assert_allclose(sr.grad.numpy(), 2 * step / sr.numel(), rtol=1e-9, atol=1e-15)
+
+
+def test_focal_frequency_loss_of_one_wave_is_its_mean_square():
+    wave = 0.1 * torch.cos(torch.arange(16) * (2 * torch.pi / 4)).expand(1, 1, 8, 16).double()
+    expected = wave.square().mean().item()  # Parseval: all frequencies that differ weigh 1
+    assert focal_frequency_loss(0.5 + wave, torch.full_like(wave, 0.5)).item() == pytest.approx(
+        expected
+    )
+
+
+THREE = {**EXTRA_LOSSES, "artifact": lambda sr, hr: artifact_loss(sr, (sr + hr) / 2, hr)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", THREE)
+def test_equal_images_and_their_gradients(name, dtype):
+    for sr in (torch.rand(2, 3, 24, 24, dtype=dtype), torch.zeros(1, 1, 24, 24, dtype=dtype)):
+        hr = sr.clone()
+        loss = THREE[name](sr.requires_grad_(), hr)
+        loss.backward()
+        assert loss == 0
+        assert sr.grad.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("name", THREE)
+@pytest.mark.parametrize(("one", "other"), [(0.25, 0.25), (0.0, 1.0), (1.0, 0.0), (0.5, 0.0)])
+def test_constant_images_have_finite_gradients(name, one, other):
+    sr = torch.full((1, 3, 48, 48), one, requires_grad=True)
+    loss = THREE[name](sr, torch.full((1, 3, 48, 48), other))
+    loss.backward()
+    assert loss.isfinite()
+    assert sr.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", THREE)
+def test_precision(name):
+    sr, hr = smooth_pair(1, 3, 24, 24)
+    loss = THREE[name]
+    assert loss(sr, hr).dtype == torch.float64
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        rounded = sr.to(dtype).requires_grad_(), hr.to(dtype)
+        result = loss(*rounded)
+        assert result.dtype == torch.float32
+        if name != "artifact":  # whose average is rounded here, too
+            expected = loss(*(image.detach().double() for image in rounded))
+            assert result.item() == pytest.approx(expected.item(), rel=1e-5)
+        result.backward()
+        assert rounded[0].grad.isfinite().all()
 
 
 @pytest.fixture(scope="module")

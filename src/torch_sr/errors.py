@@ -8,6 +8,7 @@
     ├── ImageError            one image file that cannot be read or written
     ├── ModelError            a weights file that cannot be read, or does not fit
     ├── CheckpointError       a training checkpoint that cannot be read, written or resumed from
+    ├── TrainingError         a training that does not learn any more
     ├── DeviceError           a device or precision that this machine does not have
     └── MissingExtraError     an optional package that is not installed
 """
@@ -23,6 +24,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "TorchSRError",
+    "TrainingError",
 ]
 
 
@@ -48,6 +50,10 @@ class ModelError(TorchSRError):
 
 class CheckpointError(TorchSRError):
     """A training checkpoint cannot be read, written, or continued."""
+
+
+class TrainingError(TorchSRError):
+    """A training has gone wrong and cannot mend itself."""
 
 
 class DeviceError(TorchSRError):

@@ -1,6 +1,8 @@
-"""The losses of ESRGAN (Wang et al. 2018, section 3).
+"""The losses of ESRGAN (Wang et al. 2018, section 3), and three of later work beside them.
 
 Images are ``(N, C, H, W)``, RGB in [0, 1]; every loss is a scalar, averaged over what it compares.
+The three, :func:`artifact_loss`, :func:`ms_ssim_loss` and :func:`focal_frequency_loss`, compute in
+single precision or better whatever the images have, because they square, divide and transform.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_sr.metrics import SSIM_WINDOW, similarity_maps
 from torch_sr.models.vgg import vgg_features
 
 CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -22,6 +25,10 @@ CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 Average = Callable[[Tensor], Tensor]
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_ARTIFACT_WINDOW = 7
+_MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# A smaller similarity counts as this one: the slope of x**0.0448 grows without bound towards 0.
+_LEAST_SIMILARITY = 1e-4
 
 
 def content_loss(sr: Tensor, hr: Tensor, loss_f: str = "l1") -> Tensor:
@@ -60,6 +67,100 @@ def relativistic_generator_loss(
         real, fake, average: as in :func:`relativistic_discriminator_loss`.
     """
     return _faker(real, average(fake)) + _realer(fake, average(real))
+
+
+def artifact_loss(sr: Tensor, sr_average: Tensor, hr: Tensor) -> Tensor:
+    """Locally discriminative learning: the L1 distance where ``sr`` shows artifacts.
+
+    Liang, Zeng and Zhang 2022, "Details or Artifacts: A Locally Discriminative Learning Approach
+    to Realistic Image Super-Resolution", section 3, with the values of their code
+    (github.com/csjliang/LDL). The map that weights the pixels is a constant here; in their code it
+    passes a gradient on as well, which is not finite once ``sr`` equals ``hr``.
+
+    Args:
+        sr: what the generator made, ``(N, C, H, W)`` in [0, 1], at least 4 pixels high and wide.
+        sr_average: the same by the generator's moving average; it gets no gradient.
+        hr: the target.
+    """
+    sr, sr_average, hr = map(_at_least_single, (sr, sr_average, hr))
+    return (_artifact_map(sr, sr_average, hr) * (sr - hr).abs()).mean()
+
+
+@torch.no_grad()
+def _artifact_map(sr: Tensor, sr_average: Tensor, hr: Tensor) -> Tensor:
+    """How much each pixel looks like an artifact, 0 or more, ``(N, 1, H, W)``."""
+    residual = (hr - sr).abs().sum(dim=1, keepdim=True)
+    residual_average = (hr - sr_average).abs().sum(dim=1, keepdim=True)
+    padding = [_ARTIFACT_WINDOW // 2] * 4
+    windows = F.pad(residual, padding, mode="reflect")
+    windows = windows.unfold(2, _ARTIFACT_WINDOW, 1).unfold(3, _ARTIFACT_WINDOW, 1)
+    local_variance = windows.var(dim=(-2, -1))
+    patch_variance = residual.var(dim=(-3, -2, -1), keepdim=True)
+    weight = patch_variance.pow(1 / 5) * local_variance
+    # Where the average is further off, the generator is on its way to details.
+    return weight.masked_fill(residual < residual_average, 0)
+
+
+def ms_ssim_loss(sr: Tensor, hr: Tensor) -> Tensor:
+    """1 - MS-SSIM, in [0, 1].
+
+    Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality
+    assessment", section 3, by image and channel. A crop too small for their five scales is
+    compared at those that hold the 11x11 window, whose weights then sum to 1; at a single scale
+    this is 1 - SSIM. Where images are unlike, their similarity at a scale is clamped near 0, and
+    that scale has no gradient: use it beside a content loss.
+
+    Args:
+        sr, hr: ``(N, C, H, W)`` in [0, 1]; at least 11 pixels high and wide, 176 for all scales.
+
+    Raises:
+        DataError: when the image is smaller than the window.
+    """
+    sr, hr = map(_at_least_single, (sr, hr))
+    # A variance is a small difference of large means, and a GPU may convolve single precision in
+    # TF32. Apple's GPUs have no double precision, and no TF32.
+    exact = sr.dtype if sr.device.type == "mps" else torch.float64
+    return (1 - _ms_ssim(sr.to(exact), hr.to(exact))).to(sr.dtype)
+
+
+def _ms_ssim(sr: Tensor, hr: Tensor) -> Tensor:
+    side = min(sr.shape[-2:])
+    weights = [w for i, w in enumerate(_MS_SSIM_WEIGHTS) if i == 0 or side >> i >= SSIM_WINDOW]
+    product = sr.new_ones(sr.shape[:2])  # (N, C)
+    for scale, weight in enumerate(weights, start=1):
+        luminance, similarity = similarity_maps(sr, hr)
+        if scale == len(weights):
+            similarity = luminance * similarity
+        else:
+            sr, hr = F.avg_pool2d(sr, 2), F.avg_pool2d(hr, 2)
+        mean = similarity.mean(dim=(-2, -1)).clamp(min=_LEAST_SIMILARITY)
+        product = product * mean.pow(weight / sum(weights))
+    return product.mean()
+
+
+def focal_frequency_loss(sr: Tensor, hr: Tensor) -> Tensor:
+    """Squared distance of the spectra, weighted by itself: what is hard to make counts more.
+
+    Jiang, Dai, Wu and Loy 2021, "Focal Frequency Loss for Image Reconstruction and Synthesis",
+    section 3, with alpha 1 and the whole image as one patch. The weights, in [0, 1], are each
+    frequency's distance over the largest of its image and channel, and constants.
+
+    Args:
+        sr, hr: ``(N, C, H, W)`` in [0, 1].
+    """
+    sr, hr = map(_at_least_single, (sr, hr))
+    difference: Tensor = torch.fft.fft2(sr - hr, norm="ortho")
+    distance = difference.real.square() + difference.imag.square()
+    weight = distance.detach().sqrt()
+    # Equal images have 0/0 here.
+    weight = (weight / weight.amax(dim=(-2, -1), keepdim=True)).nan_to_num(nan=0.0)
+    return (weight * distance).mean()
+
+
+EXTRA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ms_ssim": ms_ssim_loss,
+    "focal_frequency": focal_frequency_loss,
+}
 
 
 class PerceptualLoss(nn.Module):
@@ -127,3 +228,7 @@ def _realer(a: Tensor, average_b: Tensor) -> Tensor:
 def _faker(a: Tensor, average_b: Tensor) -> Tensor:
     """``-E[log(1 - D(a, b))]``."""
     return F.softplus(a - average_b).mean()
+
+
+def _at_least_single(image: Tensor) -> Tensor:
+    return image if image.dtype == torch.float64 else image.float()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from torch_sr.errors import DataError
 
-_WINDOW = 11
+SSIM_WINDOW = 11
 _SIGMA = 1.5
 
 
@@ -84,10 +84,27 @@ def ssim(sr: Tensor, hr: Tensor) -> Tensor:
     Raises:
         DataError: when the image is smaller than the window.
     """
-    if min(sr.shape[-2:]) < _WINDOW:
+    luminance, contrast_structure = similarity_maps(sr, hr)
+    return (luminance * contrast_structure).mean()
+
+
+def similarity_maps(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+    """The two factors of SSIM at every window position (Wang et al. 2004, section III.B).
+
+    Args:
+        sr, hr: ``(N, C, H, W)`` in [0, 1], at least 11 pixels high and wide.
+
+    Returns:
+        Luminance in (0, 1] and contrast times structure in [-1, 1], each
+        ``(N, C, H - 10, W - 10)``.
+
+    Raises:
+        DataError: when the image is smaller than the window.
+    """
+    if min(sr.shape[-2:]) < SSIM_WINDOW:
         raise DataError(
-            f"SSIM needs {_WINDOW}x{_WINDOW} pixels or more after the border is cropped; "
-            f"got {sr.shape[-1]}x{sr.shape[-2]}"
+            f"SSIM needs {SSIM_WINDOW}x{SSIM_WINDOW} pixels or more (a cropped border does not "
+            f"count); got {sr.shape[-1]}x{sr.shape[-2]}"
         )
     c1, c2 = 0.01**2, 0.03**2
     mean_sr, mean_hr = _blur(sr), _blur(hr)
@@ -95,8 +112,8 @@ def ssim(sr: Tensor, hr: Tensor) -> Tensor:
     variance_hr = _blur(hr * hr) - mean_hr**2
     covariance = _blur(sr * hr) - mean_sr * mean_hr
     luminance = (2 * mean_sr * mean_hr + c1) / (mean_sr**2 + mean_hr**2 + c1)
-    structure = (2 * covariance + c2) / (variance_sr + variance_hr + c2)
-    return (luminance * structure).mean()
+    contrast_structure = (2 * covariance + c2) / (variance_sr + variance_hr + c2)
+    return luminance, contrast_structure
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -118,7 +135,7 @@ def _prepare(image: Tensor, scale_factor: int, protocol: Protocol) -> Tensor:
 
 def _blur(image: Tensor) -> Tensor:
     """Gaussian-weighted local mean, ``(N, C, H - 10, W - 10)``."""
-    offsets = torch.arange(_WINDOW, dtype=image.dtype, device=image.device) - _WINDOW // 2
+    offsets = torch.arange(SSIM_WINDOW, dtype=image.dtype, device=image.device) - SSIM_WINDOW // 2
     window = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     window = window / window.sum()
     channels = image.shape[1]

@@ -55,6 +55,7 @@ def train(arguments: Sequence[str]) -> None:
         best_checkpoint_warmup=options.best_checkpoint_warmup,
         store_model_interval=options.store_model_interval,
         device=options.device,
+        devices=1 if options.no_data_parallel else None,
         precision=_autocast_precision(options.device) if options.autocast else "fp32",
     )
 
@@ -127,7 +128,7 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--no-data-parallel",
         action="store_true",
-        help="Use one GPU even if there are more; several are only used under torchrun",
+        help="Use one GPU even if there are more",
     )
     add(
         "-i",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch_sr.config import Hyperparameters
     from torch_sr.training.loggers import Logger
-    from torch_sr.training.run import RunSettings
+    from torch_sr.training.settings import RunSettings
 
 
 def train(
@@ -55,13 +55,40 @@ def train(
     validation_interval: Annotated[
         int, typer.Option("--validation-interval", min=1, help="Epochs between validations.")
     ] = 1,
+    image_interval: Annotated[
+        int, typer.Option("--image-interval", min=1, help="Epochs between logged images.")
+    ] = 1,
+    keep_checkpoints: Annotated[
+        int,
+        typer.Option("--keep-checkpoints", min=0, help="Older checkpoints kept beside the newest."),
+    ] = 1,
     num_workers: Annotated[
         int, typer.Option("--num-workers", min=0, help="Processes that cut training crops.")
     ] = 0,
     device: Device = "auto",
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            "--devices",
+            min=1,
+            help="Processes, each with a device and a mini-batch of its own. [default: all GPUs]",
+        ),
+    ] = None,
     precision: Annotated[
         str, typer.Option("--precision", help="fp32, bf16 or fp16; weights stay fp32.")
     ] = "fp32",
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            "--accumulate", min=1, help="Parts that mini-batches are split into, to save memory."
+        ),
+    ] = 1,
+    compile_networks: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Compile the networks (torch.compile).")
+    ] = False,
+    channels_last: Annotated[
+        bool, typer.Option(help="Order images and weights by pixel, which most devices like.")
+    ] = True,
     tensorboard: Annotated[
         bool, typer.Option(help="Log scalars and validation images for TensorBoard.")
     ] = True,
@@ -76,21 +103,26 @@ def train(
     if print_config:
         print(hyperparameters.to_json(), end="")
         return
-    from torch_sr.training.run import RunSettings
-    from torch_sr.training.trainer import Intervals
+    from torch_sr.training.settings import Intervals, RunSettings
 
     settings = RunSettings(
         data_root=data_root,
         out_dir=out_dir,
         resume=load_checkpoint,
         device=device,
+        devices=devices,
         precision=precision,
+        accumulate=accumulate,
+        compile=compile_networks,
+        channels_last=channels_last,
         num_workers=num_workers,
         intervals=Intervals(
             checkpoint=checkpoint_interval,
             validate=validation_interval,
             store_model=store_model_interval,
+            images=image_interval,
             best_warmup=best_checkpoint_warmup,
+            keep_checkpoints=keep_checkpoints,
         ),
     )
     run_training(hyperparameters, settings, tensorboard=tensorboard, wandb=wandb)
@@ -100,15 +132,19 @@ def run_training(
     config: Hyperparameters, settings: RunSettings, *, tensorboard: bool, wandb: bool
 ) -> None:
     """Train, showing progress; print where the model lies, or how to go on after a stop."""
-    from torch_sr.training.run import is_first_process, run_name
+    from torch_sr.training.launch import is_first_process
+    from torch_sr.training.resume import read_start
     from torch_sr.training.run import train as run_stages
 
     first = is_first_process()
-    run = run_name(settings)
+    start = read_start(settings.resume)
+    run = start.run_name(settings.models_dir)
     loggers = make_loggers(settings, run, tensorboard=tensorboard, wandb=wandb) if first else []
     try:
         with cache_progress() as progress:
-            result = run_stages(config, settings, run=run, loggers=loggers, cache_progress=progress)
+            result = run_stages(
+                config, settings, run=run, start=start, loggers=loggers, cache_progress=progress
+            )
     finally:
         for logger in loggers:
             logger.close()

@@ -191,6 +191,16 @@ class EpochSampler(Sampler[SampleKey]):
         self._rank = rank
 
     @property
+    def recipe(self) -> dict[str, int]:
+        """All that decides which samples come when."""
+        return {
+            "images": self.length,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "processes": self._processes,
+        }
+
+    @property
     def batches(self) -> int:
         """Mini-batches in a whole epoch."""
         return self.length // (self.batch_size * self._processes)

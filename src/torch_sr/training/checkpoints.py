@@ -19,7 +19,7 @@ import torch
 from torch_sr.errors import CheckpointError
 from torch_sr.files import atomic_write
 
-FORMAT = "torch-sr-checkpoint-1"
+FORMAT = "torch-sr-checkpoint-2"
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 2 * hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
@@ -90,6 +90,31 @@ def load_newest(path: Path) -> dict[str, Any] | None:
     if len(candidates) > 1 or _is_sealed(path):
         raise failures[0]
     return None
+
+
+def load_last_good(path: Path, best: Path) -> dict[str, Any]:
+    """Read the newest checkpoint that validation found good, or else the newest of all.
+
+    Args:
+        path: the newest checkpoint; the older ones beside it come next.
+        best: the checkpoint of the best model, for when none of these was validated.
+
+    Raises:
+        CheckpointError: when there is none at all.
+    """
+    newest = None
+    for candidate in (path, *_older(path), best):
+        try:
+            state = load_checkpoint(candidate)
+        except CheckpointError as error:
+            _log.debug("%s", error)
+            continue
+        if state["good"]:
+            return state
+        newest = newest or state
+    if newest is None:
+        raise CheckpointError(f"{path}: there is no checkpoint to go back to")
+    return newest
 
 
 def _older(path: Path) -> list[Path]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 
 class Learner:
-    """Descend a loss, one mini-batch after another.
+    """Descend a loss, one mini-batch after another; steps that are not finite are skipped.
+
+    ::
+
+        for share, lr_part, hr_part in learner.micro_batches(lr, hr):
+            learner.backward(share * loss(learner(lr_part), hr_part))
+        skipped = learner.step()
+
+    Nothing here waits for the device: what to do with a step that is not finite is decided there.
 
     Args:
         fabric: device, precision and gradient synchronisation.
@@ -20,6 +27,8 @@ class Learner:
         lr: the learning rate of Adam.
         betas: decay rates of Adam's two averages.
         factor: what the learning rate is multiplied by after so many mini-batches.
+        gradient_clip: the largest norm of the gradient; None sets no limit.
+        accumulate: parts into which a mini-batch is split, so that one takes less memory.
     """
 
     def __init__(
@@ -29,12 +38,24 @@ class Learner:
         lr: float,
         betas: tuple[float, float],
         factor: Callable[[int], float],
+        *,
+        gradient_clip: float | None = None,
+        accumulate: int = 1,
     ) -> None:
+        self.lr_scale = 1.0
+        """What the learning rate is multiplied by besides, after a rollback."""
         self._fabric = fabric
         self._network = network
-        optimizer = torch.optim.Adam(network.parameters(), lr=lr, betas=betas)
-        self._wrapped, self._optimizer = fabric.setup(network, optimizer)
-        self._schedule = LambdaLR(optimizer, factor)
+        self._lr = lr
+        self._betas = betas
+        self._factor = factor
+        self._gradient_clip = gradient_clip
+        self._accumulate = accumulate
+        self._steps = 0
+        # Fused: one kernel for all weights, and the one that heeds `found_inf`.
+        self._adam = torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=True)
+        self._wrapped, self._optimizer = fabric.setup(network, self._adam)
+        self._finite = torch.ones((), dtype=torch.bool, device=fabric.device)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Run the network in the precision of the run."""
@@ -50,28 +71,79 @@ class Learner:
             out: Tensor = self._network(x)
         return out.float()
 
-    def descend(self, loss: Tensor) -> None:
-        """Take one step of the optimizer, and one of the schedule."""
-        self._optimizer.zero_grad()
+    def micro_batches(self, x: Tensor, hr: Tensor) -> Iterator[tuple[float, Tensor, Tensor]]:
+        """Split a mini-batch into its share and both its tensors, part by part.
+
+        Processes exchange gradients with the last part only.
+        """
+        parts = list(zip(x.chunk(self._accumulate), hr.chunk(self._accumulate), strict=True))
+        for number, (x_part, hr_part) in enumerate(parts, start=1):
+            with self._fabric.no_backward_sync(self._wrapped, enabled=number < len(parts)):
+                yield len(hr_part) / len(hr), x_part, hr_part
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of a loss to what is there."""
+        self._finite = self._finite & loss.detach().isfinite()
         self._fabric.backward(loss)
+
+    def step(self) -> Tensor:
+        """Take one step of the optimizer and of the schedule.
+
+        Returns:
+            1.0 where a loss or gradient was not finite, on any process, so that the weights and
+            Adam's averages stay as they were; otherwise 0.0.
+        """
+        skipped = self._clip_and_judge()
+        for group in self._adam.param_groups:
+            group["lr"] = self.learning_rate
+        self._adam.found_inf = skipped  # type: ignore[attr-defined]
         self._optimizer.step()
-        self._schedule.step()
+        self._optimizer.zero_grad()
+        self._steps += 1
+        self._finite = torch.ones_like(self._finite)
+        return skipped
+
+    def _clip_and_judge(self) -> Tensor:
+        """Bound the gradient; return 1.0 where the step must not be taken."""
+        weights = list(self._network.parameters())
+        grad_scaler = scaler(self._fabric)
+        if grad_scaler is not None:
+            grad_scaler.unscale_(self._adam)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
+        if self._gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(weights, self._gradient_clip, norm)
+        # Scaled gradients overflow now and then by design; the scaler skips these steps itself.
+        finite = self._finite if grad_scaler is not None else self._finite & norm.isfinite()
+        skipped: Any = (~finite).float()
+        if self._fabric.world_size > 1:
+            skipped = self._fabric.all_reduce(skipped, reduce_op="max")
+        return torch.as_tensor(skipped)
 
     @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return float(self._schedule.get_last_lr()[0])
+        return self._lr * self._factor(self._steps) * self.lr_scale
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer and schedule."""
+        """Weights, optimizer, and how many mini-batches they have seen."""
         return {
             "network": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "optimizer": self._adam.state_dict(),
+            "steps": self._steps,
+            "lr_scale": self.lr_scale,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`."""
+        """Restore :meth:`state_dict`; the rates stay those of the constructor."""
         self._network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
+        self._adam.load_state_dict(state["optimizer"])
+        for group in self._adam.param_groups:
+            group["betas"] = self._betas
+        self._steps = int(state["steps"])
+        self.lr_scale = float(state["lr_scale"])
+
+
+def scaler(fabric: Fabric) -> torch.amp.GradScaler | None:
+    """The gradient scaler of fp16, which all learners of a run share."""
+    found: torch.amp.GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
+    return found

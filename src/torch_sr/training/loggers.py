@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_sr.errors import CheckpointError, MissingExtraError
 
@@ -17,6 +17,9 @@ class Logger:
 
     def on_start(self, run: Mapping[str, Any]) -> None:
         """A stage begins or goes on: its name, epochs, steps, device and hyper-parameters."""
+
+    def on_networks(self, networks: Mapping[str, tuple[nn.Module, Tensor]]) -> None:
+        """The networks of a stage, with an input of each, before its first step."""
 
     def on_step(self, epoch: int, step: int, losses: Mapping[str, Tensor]) -> None:
         """A mini-batch is done; the losses may still be on their way on the device."""

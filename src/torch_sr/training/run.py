@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from inspect import signature
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from torch_sr.config import Hyperparameters, PretrainingConfig, TrainingConfig
@@ -22,58 +15,25 @@ from torch_sr.data.cache import Progress as CacheProgress
 from torch_sr.data.datasets import Purpose
 from torch_sr.data.loaders import CachedPairs, EpochSampler, RandomCrops, training_loader
 from torch_sr.data.open import open_pairs
-from torch_sr.devices import FABRIC_PRECISIONS, choose_device, choose_precision
-from torch_sr.errors import CheckpointError, ConfigError
+from torch_sr.errors import ConfigError
 from torch_sr.losses import PerceptualLoss
-from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
-from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.checkpoints import load_newest
+from torch_sr.training.launch import launch
 from torch_sr.training.loggers import Logger
+from torch_sr.training.networks import (
+    Network,
+    build_discriminator,
+    build_generator,
+    build_perceptual_loss,
+    lay_out,
+)
+from torch_sr.training.resume import StartingPoint, read_start
+from torch_sr.training.settings import RunFiles, RunSettings, StageLimits
 from torch_sr.training.stages import GANStage, PSNRStage, Stage
-from torch_sr.training.trainer import Intervals, RunFiles, StageLimits, Trainer
+from torch_sr.training.trainer import Trainer
+from torch_sr.training.watch import Watch
 
 StageConfig = PretrainingConfig | TrainingConfig
-# PyTorch has renamed the option and warns of the old name.
-_SYNC_BUFFERS = next(
-    name
-    for name in ("forward_sync_buffers", "broadcast_buffers")
-    if name in signature(DistributedDataParallel).parameters
-)
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """The settings of one run: everything that is not a hyper-parameter.
-
-    Args:
-        data_root: where the data sets lie.
-        out_dir: parent of ``saved_models/`` and ``logs/``.
-        resume: a checkpoint to go on from, or a model to start from.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        precision: ``fp32``, ``bf16`` or ``fp16``; mixed, with weights in fp32.
-        num_workers: processes that cut crops; 0 does it in the training process.
-        intervals: how often to validate and store.
-        cache_dir: where decoded images are kept.
-    """
-
-    data_root: Path = Path("data")
-    out_dir: Path = Path()
-    resume: Path | None = None
-    device: str = "auto"
-    precision: str = "fp32"
-    num_workers: int = 0
-    intervals: Intervals = field(default_factory=Intervals)
-    cache_dir: Path | None = None
-
-    @property
-    def models_dir(self) -> Path:
-        """Where checkpoints and models are stored."""
-        return self.out_dir / "saved_models"
-
-    def logs_dir(self, run: str) -> Path:
-        """Where the logs of a run are stored."""
-        return self.out_dir / "logs" / run
 
 
 @dataclass(frozen=True)
@@ -85,30 +45,12 @@ class TrainingResult:
     model: Path | None
 
 
-def new_run_name(models_dir: Path) -> str:
-    """A name for a run: the time it started, in seconds; no other run there has it."""
-    name = int(time.time())
-    while any(models_dir.glob(f"{name}_*")):
-        name += 1
-    return str(name)
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that logs and prints: the only one, or torchrun's rank 0."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def run_name(settings: RunSettings) -> str:
-    """The name of the run whose checkpoint is gone on with, or a new one."""
-    state = load_newest(settings.resume) if settings.resume is not None else None
-    return new_run_name(settings.models_dir) if state is None else str(state["run"])
-
-
 def train(
     config: Hyperparameters,
     settings: RunSettings,
     *,
     run: str,
+    start: StartingPoint | None = None,
     loggers: Sequence[Logger] = (),
     cache_progress: CacheProgress | None = None,
 ) -> TrainingResult:
@@ -120,7 +62,8 @@ def train(
         config: the hyper-parameters; a stage with ``num_epoch`` 0 is left out.
         settings: everything else. A checkpoint in ``resume`` is gone on with. A model starts the
             GAN stage, or the pre-training where there is no GAN stage.
-        run: a name, the first part of all files of the run; see :func:`run_name`.
+        run: a name, the first part of all files of the run; see :meth:`StartingPoint.run_name`.
+        start: what ``settings.resume`` holds, where it has been read already.
         loggers: told of all that happens; closed by the caller.
         cache_progress: called while images are decoded for the first time.
 
@@ -129,11 +72,13 @@ def train(
         CheckpointError: when the checkpoint to go on from does not fit, or none can be written.
         DataError, ImageError: when the data are missing or unfit.
         DeviceError: when device or precision is not to be had.
-        ModelError: when the VGG weights are not to be had, or a model does not fit.
+        ModelError: when the VGG weights are not to be had, or a model cannot be read.
+        TrainingError: when the training goes wrong, see :class:`~torch_sr.config.WatchConfig`.
     """
     joined_before = torch.distributed.is_initialized()
     try:
-        return _Run(config, settings, run, loggers, cache_progress).train()
+        start = start or read_start(settings.resume)
+        return _Run(config, settings, run, start, loggers, cache_progress).train()
     finally:
         # Processes that end without taking leave of each other now and then abort.
         if torch.distributed.is_initialized() and not joined_before:
@@ -163,28 +108,30 @@ class _Run:
         config: Hyperparameters,
         settings: RunSettings,
         run: str,
+        start: StartingPoint,
         loggers: Sequence[Logger],
         cache_progress: CacheProgress | None,
     ) -> None:
-        self.config = config
-        self.settings = settings
-        self.fabric = _fabric(settings)
-        self.run = self.fabric.broadcast(run)  # a name made of the time differs by process
-        self.loggers = loggers if self.fabric.is_global_zero else ()
-        self.checkpoint, self.model = _read_start(settings.resume, config)
         stages = [stage for stage in (config.pretraining, config.training) if stage.num_epoch]
         if not stages:
             raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
+        self.config = config
+        self.settings = settings
+        self.start = start
+        self.changes = start.check(config)
+        self.fabric = launch(settings)
+        self.run = self.fabric.broadcast(run)  # a name made of the time differs by process
+        self.loggers = loggers if self.fabric.is_global_zero else ()
         with self.fabric.rank_zero_first():  # one decodes or fetches, the others find it done
             self.data = {type(stage): self._open_data(stage, cache_progress) for stage in stages}
             self.perceptual = self._build_perceptual() if config.training.num_epoch else None
 
     def train(self) -> TrainingResult:
-        torch.manual_seed(self.config.seed)
-        # Convolutions run a quarter faster on channels-last weights, on CPUs and tensor cores.
-        generator = RRDBNet(**self.config.generator_kwargs).to(memory_format=torch.channels_last)
-        if self.model is not None:
-            _take_over(generator, self.model)
+        for change in self.changes:
+            for logger in self.loggers:
+                logger.on_message(f"changed since the checkpoint: {change}")
+        generator = self._lay_out(build_generator(self.config))
+        self.start.fill(generator)
         result = None
         if self._pretrains():
             trainer = self._pretraining(generator)
@@ -200,9 +147,7 @@ class _Run:
     def _pretrains(self) -> bool:
         if not self.config.pretraining.num_epoch:
             return False
-        if self.checkpoint is not None:
-            return bool(self.checkpoint["stage"] == PSNRStage.name)
-        return self.model is None or not self.config.training.num_epoch
+        return not self.config.training.num_epoch or self.start.stage in (None, PSNRStage.name)
 
     def _pretraining(self, generator: RRDBNet) -> Trainer:
         section = self.config.pretraining
@@ -214,21 +159,21 @@ class _Run:
             self.config.content_loss.loss_f,
             data.total_steps,
             self.perceptual,
+            self.settings.accumulate,
         )
         return self._trainer(stage, section, data)
 
     def _gan_training(self, generator: RRDBNet) -> Trainer:
         section = self.config.training
         assert self.perceptual is not None
-        torch.manual_seed(self.config.seed + 1)  # the same networks, with or without stage one
-        discriminator = self._build_discriminator().to(memory_format=torch.channels_last)
         stage = GANStage(
             self.fabric,
             generator,
-            discriminator,
+            self._lay_out(build_discriminator(self.config)),
             self.perceptual,
             section,
             self.config.content_loss.loss_f,
+            self.settings.accumulate,
         )
         return self._trainer(stage, section, self.data[type(section)])
 
@@ -239,6 +184,7 @@ class _Run:
             loader=data.loader,
             sampler=data.sampler,
             validation=data.validation,
+            watch=Watch(self.config.watch),
             limits=data.limits,
             intervals=self.settings.intervals,
             files=RunFiles(
@@ -250,8 +196,9 @@ class _Run:
         )
 
     def _fit(self, trainer: Trainer) -> TrainingResult:
-        if self.checkpoint is not None and self.checkpoint["stage"] == trainer.stage.name:
-            trainer.load_state_dict(self.checkpoint)
+        checkpoint = self.start.checkpoint
+        if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
+            trainer.load_state_dict(checkpoint)
         finished = trainer.fit()
         model = trainer.model_file if finished else None
         return TrainingResult(finished, trainer.checkpoint_file, model)
@@ -285,61 +232,10 @@ class _Run:
         return _StageData(loader, sampler, opened(section.val_datasets, "val"), limits)
 
     def _build_perceptual(self) -> PerceptualLoss:
-        loss = PerceptualLoss(**self.config.perceptual_loss.model_dump())
-        return loss.to(self.fabric.device)
+        loss = build_perceptual_loss(self.config)
+        return self._lay_out(loss).to(self.fabric.device)
 
-    def _build_discriminator(self) -> nn.Module:
-        sizes = self.config.discriminator
-        if sizes.kind == "unet":
-            return UNetDiscriminator(self.config.img_channels, sizes.unet_channels)
-        crop = self.config.training.cr_patch_size
-        assert crop is not None  # the configuration has seen to it
-        return VGGDiscriminator(crop, self.config.img_channels, sizes.vgg_blk_ch, sizes.fc_features)
-
-
-def _read_start(
-    path: Path | None, config: Hyperparameters
-) -> tuple[dict[str, Any] | None, LoadedGenerator | None]:
-    """Read what to go on from: a checkpoint of ours, or else a model of any kind."""
-    if path is None:
-        return None, None
-    state = load_newest(path)
-    if state is None:
-        return None, load_generator(path)
-    wanted, found = config.to_dict()["generator"], state["hparams"]["generator"]
-    if found != wanted:
-        raise CheckpointError(
-            f"{path}: its generator is {found}, the configuration's is {wanted}; use the "
-            "configuration it was trained with"
+    def _lay_out(self, network: Network) -> Network:
+        return lay_out(
+            network, channels_last=self.settings.channels_last, compiled=self.settings.compile
         )
-    return state, None
-
-
-def _take_over(generator: nn.Module, model: LoadedGenerator) -> None:
-    try:
-        generator.load_state_dict(model.network.state_dict())
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{model.info.path}: holds a {model.info.architecture} with {model.info.hparams}, "
-            "which is not the generator of the configuration"
-        ) from error
-
-
-def _fabric(settings: RunSettings) -> Fabric:
-    """One process, or one of those that torchrun has started, which it tells by its variables."""
-    device = choose_device(settings.device)
-    precision = choose_precision(settings.precision, device)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    # Buffers are statistics of batch normalisation, which need not be alike everywhere, and may
-    # not change between the two passes of a discriminator's step.
-    alike: dict[str, Any] = {_SYNC_BUFFERS: False}
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=here if device.index is None else [device.index],  # cuda:1 is one, and that one
-        num_nodes=processes // here,
-        strategy=DDPStrategy(**alike) if processes > 1 else "auto",
-        precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
-    )
-    fabric.launch()
-    return fabric

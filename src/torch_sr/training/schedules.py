@@ -17,19 +17,26 @@ def pretraining_factor(step: int, config: PretrainingConfig, total_steps: int) -
         config: ``scheduler``, ``sched_step``, ``sched_gamma`` and ``warmup_steps``.
         total_steps: of the whole stage; the cosine ends there.
     """
-    warmup = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    warmup = _warm_up(step, config.warmup_steps)
     if config.scheduler == "cosine":
         done = min(1.0, step / max(1, total_steps))
         return warmup * (1 + math.cos(math.pi * done)) / 2
     return float(warmup * config.sched_gamma ** (step // config.sched_step))
 
 
-def milestone_factor(step: int, milestones: Sequence[int], gamma: float) -> float:
-    """``gamma`` to the power of the milestones reached: torch's ``MultiStepLR``.
+def milestone_factor(
+    step: int, milestones: Sequence[int], gamma: float, warmup_steps: int = 0
+) -> float:
+    """``gamma`` to the power of the milestones reached: torch's ``MultiStepLR``, after a warm-up.
 
     Args:
         step: mini-batches done.
         milestones: in rising order.
         gamma: what each of them multiplies by.
+        warmup_steps: over which the factor first rises in a straight line.
     """
-    return float(gamma ** bisect_right(milestones, step))
+    return float(_warm_up(step, warmup_steps) * gamma ** bisect_right(milestones, step))
+
+
+def _warm_up(step: int, steps: int) -> float:
+    return min(1.0, (step + 1) / (steps + 1))

@@ -1,0 +1,67 @@
+"""One process or many: which of them this is, and the Fabric that ties them together."""
+
+from __future__ import annotations
+
+import logging
+import os
+from inspect import signature
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from torch_sr.devices import FABRIC_PRECISIONS, choose_device, choose_precision
+from torch_sr.errors import DeviceError
+from torch_sr.training.settings import RunSettings
+
+# PyTorch has renamed the option and warns of the old name.
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(DistributedDataParallel).parameters
+)
+# It announces the precision and the processes, which the person chose.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that logs and prints: the only one, or the first of many."""
+    # torchrun tells the rank among all processes, Lightning's own launcher that on this machine.
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def launch(settings: RunSettings) -> Fabric:
+    """Start the processes that the settings want, or join those that torchrun has started.
+
+    Raises:
+        DeviceError: when device, number or precision is not to be had.
+    """
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    processes, here = _count_processes(settings, device)
+    # Buffers are statistics of batch normalisation, which need not be alike everywhere, and may
+    # not change between the two passes of a discriminator's step.
+    alike: dict[str, Any] = {_SYNC_BUFFERS: False}
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=here if device.index is None else [device.index],  # cuda:1 is one, and that one
+        num_nodes=processes // here,
+        strategy=DDPStrategy(**alike) if processes > 1 else "auto",
+        precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def _count_processes(settings: RunSettings, device: torch.device) -> tuple[int, int]:
+    """Processes in all, and on this machine."""
+    if "WORLD_SIZE" in os.environ and "RANK" in os.environ:  # torchrun has started them
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return int(os.environ["WORLD_SIZE"]), here
+    gpus = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+    wanted = settings.devices or gpus
+    if wanted > gpus and device.type != "cpu":
+        raise DeviceError(f"{wanted} devices: this machine has {gpus} of {device}; ask for fewer")
+    return wanted, wanted

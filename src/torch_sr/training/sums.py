@@ -1,0 +1,64 @@
+"""Means over an epoch, without waiting for the device in any of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+
+class EpochSums:
+    """Sums over the steps of an epoch, kept on the device."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+        self._losses: dict[str, Tensor] = {}
+        self._taken = torch.zeros((), device=fabric.device)
+        self._skipped = torch.zeros((), device=fabric.device)
+        self.skipped_in_a_row = torch.zeros((), device=fabric.device)
+        """Not only of this epoch."""
+
+    def add(self, losses: Mapping[str, Tensor], skipped: Tensor) -> None:
+        """Take in a step; the losses of a skipped one do not count."""
+        zero = torch.zeros_like(skipped)
+        for name, loss in losses.items():
+            counted = torch.where(skipped > 0, zero, loss)
+            self._losses[name] = self._losses.get(name, zero) + counted
+        self._taken = self._taken + (1 - skipped)
+        self._skipped = self._skipped + skipped
+        self.skipped_in_a_row = (self.skipped_in_a_row + 1) * skipped
+
+    def means(self) -> dict[str, float]:
+        """The mean of every loss over steps and processes; how many were skipped, where any."""
+        losses: Any = self._losses
+        if self._fabric.world_size > 1:
+            losses = self._fabric.all_reduce(losses, reduce_op="mean")
+        taken, skipped = float(self._taken), float(self._skipped)
+        means = {name: float(total) / taken for name, total in losses.items()} if taken else {}
+        return means | ({"skipped_steps": skipped} if skipped else {})
+
+    def start_epoch(self) -> None:
+        """Forget all but the skipped steps in a row."""
+        self._losses = {}
+        self._taken = torch.zeros_like(self._taken)
+        self._skipped = torch.zeros_like(self._skipped)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All sums so far."""
+        return {
+            "losses": self._losses,
+            "taken": self._taken,
+            "skipped": self._skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        device = self._fabric.device
+        self._losses = {name: value.to(device) for name, value in state["losses"].items()}
+        self._taken = state["taken"].to(device)
+        self._skipped = state["skipped"].to(device)
+        self.skipped_in_a_row = state["skipped_in_a_row"].to(device)

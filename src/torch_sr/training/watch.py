@@ -1,0 +1,74 @@
+"""Notice when a training has gone wrong: steps that are not finite, validation that collapses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch_sr.config import WatchConfig
+
+_PERFECT_PSNR = 100.0  # decibels; equal images have infinitely many, which nothing could fall from
+
+
+class GoneWrong(Exception):  # noqa: N818
+    """A training cannot go on as it is; the text says what was seen."""
+
+
+class Watch:
+    """Judge a stage by its skipped steps and its validations.
+
+    Args:
+        config: what counts as gone wrong.
+    """
+
+    def __init__(self, config: WatchConfig) -> None:
+        self.config = config
+        self.rollbacks = 0
+        """How often the stage went back."""
+        self._best_psnr = -math.inf
+        self._least_shift = math.inf
+
+    @property
+    def lr_scale(self) -> float:
+        """What the learning rates are multiplied by after the rollbacks so far."""
+        return float(self.config.lr_factor**self.rollbacks)
+
+    def judge_steps(self, skipped_in_a_row: int) -> None:
+        """Raise GoneWrong where too many mini-batches in a row were skipped."""
+        if skipped_in_a_row >= self.config.max_skipped:
+            raise GoneWrong(
+                f"losses or gradients were not finite in {skipped_in_a_row} mini-batches in a row"
+            )
+
+    def judge_validation(self, metrics: Mapping[str, float]) -> None:
+        """Raise GoneWrong where PSNR or colour of the validation images have collapsed."""
+        if "val/PSNR" not in metrics:
+            return
+        psnr, shift = min(metrics["val/PSNR"], _PERFECT_PSNR), metrics["val/color_shift"]
+        drop, drift = self.config.psnr_drop, self.config.color_drift
+        if drop is not None and not psnr >= self._best_psnr - drop:
+            raise GoneWrong(
+                f"the PSNR of the validation is {psnr:.2f} dB, the best was {self._best_psnr:.2f}"
+            )
+        if drift is not None and not shift <= self._least_shift + drift:
+            raise GoneWrong(
+                f"the mean colour of the validation images is off by {shift:.3f}, the least was "
+                f"{self._least_shift:.3f}"
+            )
+        self._best_psnr = max(self._best_psnr, psnr)
+        self._least_shift = min(self._least_shift, shift)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What later judgements depend on."""
+        return {
+            "rollbacks": self.rollbacks,
+            "best_psnr": self._best_psnr,
+            "least_shift": self._least_shift,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self.rollbacks = int(state["rollbacks"])
+        self._best_psnr = float(state["best_psnr"])
+        self._least_shift = float(state["least_shift"])
