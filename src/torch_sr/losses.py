@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_sr.metrics import SSIM_WINDOW, similarity_maps
+from torch_sr.config import SSIM_WINDOW
+from torch_sr.metrics import similarity_maps
 from torch_sr.models.vgg import vgg_features
 
 CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -203,7 +204,7 @@ class PerceptualLoss(nn.Module):
             targets = self._extract(hr)
         found = self._extract(sr)
         losses = [
-            weight * self._distance(found[name], targets[name])
+            weight * self._distance(*map(_at_least_single, (found[name], targets[name])))
             for name, weight in self.layer_weights.items()
         ]
         return torch.stack(losses).sum() / self._total_weight

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from torch_sr.cli.console import DataRoot, Device, cache_progress
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from torch_sr.config import Hyperparameters
     from torch_sr.training.loggers import Logger
     from torch_sr.training.settings import RunSettings
@@ -160,75 +154,13 @@ def make_loggers(
     settings: RunSettings, run: str, *, tensorboard: bool, wandb: bool
 ) -> list[Logger]:
     """The terminal and JSON lines always, the others where they are wanted."""
+    from torch_sr.cli.progress import ConsoleLogger
     from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
 
     logs = settings.logs_dir(run)
-    loggers: list[Logger] = [make_console_logger(), JSONLinesLogger(logs)]
+    loggers: list[Logger] = [ConsoleLogger(), JSONLinesLogger(logs)]
     if tensorboard:
         loggers.append(TensorBoardLogger(logs))
     if wandb:
         loggers.append(WandbLogger(logs, run))
     return loggers
-
-
-def make_console_logger() -> Logger:
-    """A logger for people: live progress on a terminal, elsewhere one line an epoch."""
-    from torch_sr.training.loggers import Logger
-
-    class ConsoleLogger(Logger):
-        def __init__(self) -> None:
-            self.console = Console(stderr=True)
-            self.bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TextColumn("left"),
-                TimeRemainingColumn(elapsed_when_finished=True),
-                console=self.console,
-                disable=not self.console.is_terminal,
-            )
-            self.started = 0.0
-            self.first_step = 0
-            self.run: dict[str, Any] = {}
-
-        def on_start(self, run: Mapping[str, Any]) -> None:
-            self.run = dict(run)
-            self.started, self.first_step = time.monotonic(), run["step"]
-            total = run["num_epochs"] * run["steps_per_epoch"]
-            total = min(total, run["num_steps"] or total)
-            self.console.print(
-                f"{run['stage']}: {total} steps of {run['batch_size']} crops, "
-                f"{run['steps_per_epoch']} steps an epoch, on {run['device']}",
-                highlight=False,
-            )
-            self.task = self.bar.add_task("", total=total, completed=run["step"], rate="")
-            self.bar.start()
-
-        def on_step(self, epoch: int, step: int, losses: Mapping[str, Tensor]) -> None:
-            self.bar.update(
-                self.task,
-                completed=step,
-                description=f"epoch {epoch + 1}/{self.run['num_epochs']}",
-                rate=self.rate(step),
-            )
-
-        def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
-            shown = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
-            line = f"epoch {epoch}  step {step}  {self.rate(step)}  {shown}"
-            # With a bar, a line for every epoch would scroll what matters away.
-            if not self.console.is_terminal or "val/PSNR" in metrics:
-                self.console.print(line, highlight=False, soft_wrap=True)
-
-        def on_message(self, text: str) -> None:
-            self.console.print(text, highlight=False)
-
-        def rate(self, step: int) -> str:
-            seconds = time.monotonic() - self.started
-            images = (step - self.first_step) * self.run["batch_size"]
-            return f"{images / seconds:.1f} images/s" if seconds > 0 else ""
-
-        def close(self) -> None:
-            self.bar.stop()
-
-    return ConsoleLogger()

@@ -14,6 +14,7 @@ completes and checks a file that names it in a ``"$schema"`` key.
 
 from torch_sr.config.reading import json_schema, load_config, parse_config
 from torch_sr.config.sections import (
+    SSIM_WINDOW,
     VGG_CONVS,
     AugmentationConfig,
     ContentLossConfig,
@@ -31,6 +32,7 @@ from torch_sr.config.sections import (
 )
 
 __all__ = [
+    "SSIM_WINDOW",
     "VGG_CONVS",
     "AugmentationConfig",
     "ContentLossConfig",

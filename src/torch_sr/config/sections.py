@@ -46,7 +46,7 @@ VGG_CONVS = {
 
 FIVE_BLOCKS = "five_blocks"
 SSIM_WINDOW = 11
-"""Side of the window that MS-SSIM compares, in pixels."""
+"""Side of the window that SSIM and MS-SSIM compare, in pixels."""
 
 
 def vgg_layers(vgg_type: str) -> list[str]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torch_sr.errors import CheckpointError, MissingExtraError
+
+_log = logging.getLogger(__name__)
 
 
 class Logger:
@@ -31,14 +39,17 @@ class Logger:
         """Validation images ``(C, H, W)`` in [0, 1], by name."""
 
     def on_message(self, text: str) -> None:
-        """Something a person should know, in one line."""
+        """Something a person should know, in one line; never before ``on_start``."""
 
     def close(self) -> None:
         """The run is over, well or not."""
 
 
 class JSONLinesLogger(Logger):
-    """Every epoch as one line of JSON, appended to ``metrics.jsonl``."""
+    """Every epoch and every message as one line of JSON, appended to ``metrics.jsonl``.
+
+    Numbers that are not finite, which JSON has no words for, are null there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "metrics.jsonl"
@@ -53,27 +64,46 @@ class JSONLinesLogger(Logger):
         self._stage = run["stage"]
 
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
-        place = {"stage": self._stage, "epoch": epoch, "step": step}
-        self._file.write(json.dumps({**place, **metrics}) + "\n")
+        numbers = {name: x if math.isfinite(x) else None for name, x in metrics.items()}
+        self._write({"epoch": epoch, "step": step, **numbers})
+
+    def on_message(self, text: str) -> None:
+        self._write({"message": text})
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps({"stage": self._stage, **values}) + "\n")
 
     def close(self) -> None:
         self._file.close()
 
 
 class TensorBoardLogger(Logger):
-    """Scalars, validation images and hyper-parameters for TensorBoard, a sub-folder a stage."""
+    """Scalars, images, graphs and hyper-parameters for TensorBoard, a sub-folder a stage.
+
+    A graph has a sub-folder of its own, for TensorBoard shows one of each.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._stage = ""
+        self._step = 0
         self._writer: Any = None
 
     def on_start(self, run: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter
-
         self.close()
-        self._writer = SummaryWriter(str(self._folder / run["stage"]))
+        self._stage, self._step = run["stage"], run["step"]
+        # What a killed run has logged beyond this step, TensorBoard is told to forget.
+        self._writer = self._open(self._stage, purge_step=self._step + 1 if self._step else None)
         text = json.dumps(run["hparams"], indent=2)
-        self._writer.add_text("hyper-parameters", f"```json\n{text}\n```")
+        self._writer.add_text("hyper-parameters", f"```json\n{text}\n```", self._step)
+
+    def on_networks(self, networks: Mapping[str, tuple[nn.Module, Tensor]]) -> None:
+        for name, (network, x) in networks.items():
+            with self._open(f"{self._stage}/{name}") as writer, _tracing(name, network) as traced:
+                writer.add_graph(traced, x.cpu())
+
+    def on_step(self, epoch: int, step: int, losses: Mapping[str, Tensor]) -> None:
+        self._step = step
 
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         self._writer.add_scalar("epoch", epoch, step)
@@ -84,9 +114,17 @@ class TensorBoardLogger(Logger):
         for name, image in images.items():
             self._writer.add_image(name, image.clamp(0, 1), step)
 
+    def on_message(self, text: str) -> None:
+        self._writer.add_text("messages", text, self._step)
+
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+    def _open(self, name: str, purge_step: int | None = None) -> Any:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        return SummaryWriter(str(self._folder / name), purge_step=purge_step)
 
 
 class WandbLogger(Logger):
@@ -120,6 +158,13 @@ class WandbLogger(Logger):
         self._run.define_metric(f"{self._stage}/step")
         self._run.define_metric(f"{self._stage}/*", step_metric=f"{self._stage}/step")
 
+    def on_networks(self, networks: Mapping[str, tuple[nn.Module, Tensor]]) -> None:
+        for name, (network, x) in networks.items():
+            with _tracing(name, network) as traced, torch.no_grad():
+                self._run.watch(traced, log=None, log_graph=True)
+                traced(x.cpu())
+                self._run.unwatch(traced)
+
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         self._log({"epoch": epoch, "step": step, **metrics})
 
@@ -130,8 +175,23 @@ class WandbLogger(Logger):
         }
         self._log({"step": step, **pictures})
 
+    def on_message(self, text: str) -> None:
+        self._run.alert(title=self._stage, text=text)
+
     def _log(self, values: Mapping[str, Any]) -> None:
         self._run.log({f"{self._stage}/{name}": value for name, value in values.items()})
 
     def close(self) -> None:
         self._run.finish()
+
+
+@contextmanager
+def _tracing(name: str, network: nn.Module) -> Iterator[nn.Module]:
+    """A copy to draw a graph of; one that cannot be drawn is no reason to stop a training."""
+    try:
+        # Drawing runs the network, which would move the averages of its batch normalisation.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PyTorch draws by what it deprecates
+            yield copy.deepcopy(network).cpu().eval()
+    except (RuntimeError, TypeError, ValueError) as error:
+        _log.warning("no graph of the %s: %s", name, str(error).partition("\n")[0])

@@ -127,9 +127,6 @@ class _Run:
             self.perceptual = self._build_perceptual() if config.training.num_epoch else None
 
     def train(self) -> TrainingResult:
-        for change in self.changes:
-            for logger in self.loggers:
-                logger.on_message(f"changed since the checkpoint: {change}")
         generator = self._lay_out(build_generator(self.config))
         self.start.fill(generator)
         result = None
@@ -196,10 +193,11 @@ class _Run:
         )
 
     def _fit(self, trainer: Trainer) -> TrainingResult:
-        checkpoint = self.start.checkpoint
+        checkpoint, remarks = self.start.checkpoint, []
         if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
             trainer.load_state_dict(checkpoint)
-        finished = trainer.fit()
+            remarks = [f"changed since the checkpoint: {change}" for change in self.changes]
+        finished = trainer.fit(remarks)
         model = trainer.model_file if finished else None
         return TrainingResult(finished, trainer.checkpoint_file, model)
 

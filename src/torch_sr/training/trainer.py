@@ -31,6 +31,7 @@ from torch_sr.training.sums import EpochSums
 from torch_sr.training.watch import GoneWrong, Watch
 
 _SHOWN_IMAGES = 4
+_DRAWN_SIZE = 32
 _STEPS_BETWEEN_CHECKS = 20  # asking a GPU, or the other processes, takes time
 
 
@@ -135,8 +136,11 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         _set_random_state(state["random"], self.fabric.device)
 
-    def fit(self) -> bool:
+    def fit(self, remarks: Sequence[str] = ()) -> bool:
         """Train until the limits; return False when a signal asked to stop before that.
+
+        Args:
+            remarks: told to the loggers at the start.
 
         Raises:
             CheckpointError: when a checkpoint cannot be written.
@@ -144,6 +148,8 @@ class Trainer:
             TrainingError: when the training has gone wrong once too often.
         """
         self._tell_start()
+        for remark in remarks:
+            self._tell(remark)
         self._tell_networks()
         if self.progress.step == 0:  # to go back to, and for a kill in the first epoch
             self._store_checkpoint("checkpoint.pth", self.intervals.keep_checkpoints, good=True)
@@ -337,7 +343,8 @@ class Trainer:
 
     def _tell_networks(self) -> None:
         lr, hr = (to_float(image)[None] for image in self.loader.dataset[0, 0])
-        inputs = {"generator": lr, "discriminator": hr}
+        # A generator takes any size, and whole images may be large; a discriminator sees crops.
+        inputs = {"generator": lr[..., :_DRAWN_SIZE, :_DRAWN_SIZE], "discriminator": hr}
         networks = {
             name: (network, inputs[name]) for name, network in self.stage.networks().items()
         }
