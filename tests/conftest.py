@@ -5,7 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PillowImage
+from skimage.data import chelsea
+from training_kit import TINY
+
+from torch_sr.config import parse_config
+from torch_sr.images import Image, write_image
+from torch_sr.training.settings import RunSettings
 
 
 def make_photo(height, width, channels=3, dtype=np.uint8, seed=0):
@@ -48,3 +55,59 @@ def shared_data():
     if not (folder / "benchmark").is_dir():
         pytest.skip(f"no real data in {folder}; set TORCH_SR_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """Five photographs of 64x48 pixels, in a folder named photos."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "photos").mkdir()
+    cat = chelsea()
+    for number in range(5):
+        pixels = np.ascontiguousarray(cat[40 * number : 40 * number + 48, 100:164])
+        write_image(root / "photos" / f"{number}.png", Image.from_array(pixels))
+    return root
+
+
+@pytest.fixture
+def settings(data_root, tmp_path):
+    return RunSettings(
+        data_root=data_root, out_dir=tmp_path, device="cpu", cache_dir=data_root / "cache"
+    )
+
+
+@pytest.fixture(scope="session")
+def vgg_file(tmp_path_factory):
+    """Random weights for the first convolution of a VGG11: the trained ones are 500 MB."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("vgg") / "vgg11.pth"
+    state = {
+        "features.0.weight": 0.1 * torch.randn(64, 3, 3, 3),
+        "features.0.bias": torch.zeros(64),
+    }
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture
+def both_stages(vgg_file):
+    """A configuration with two epochs of each stage."""
+    return parse_config(
+        {
+            **TINY,
+            "pretraining": {**TINY["pretraining"], "num_epoch": 2},
+            "training": {
+                "num_epoch": 2,
+                "cr_patch_size": [16, 16],
+                "g_sched_steps": [2],
+                "train_datasets": ["photos"],
+                "val_datasets": ["photos"],
+            },
+            "discriminator": {"vgg_blk_ch": [4, 4, 8, 8], "fc_features": [5]},
+            "perceptual_loss": {
+                "vgg_type": "vgg11",
+                "layer_weights": {"conv1_1": 1.0},
+                "weights": str(vgg_file),
+            },
+        }
+    )
