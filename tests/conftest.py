@@ -8,11 +8,9 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 from skimage.data import chelsea
-from training_kit import TINY
+from training_kit import make_both_stages, make_settings
 
-from torch_sr.config import parse_config
 from torch_sr.images import Image, write_image
-from torch_sr.training.settings import RunSettings
 
 
 def make_photo(height, width, channels=3, dtype=np.uint8, seed=0):
@@ -71,9 +69,8 @@ def data_root(tmp_path_factory):
 
 @pytest.fixture
 def settings(data_root, tmp_path):
-    return RunSettings(
-        data_root=data_root, out_dir=tmp_path, device="cpu", cache_dir=data_root / "cache"
-    )
+    """Settings of a run on the CPU."""
+    return make_settings(data_root, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -92,22 +89,4 @@ def vgg_file(tmp_path_factory):
 @pytest.fixture
 def both_stages(vgg_file):
     """A configuration with two epochs of each stage."""
-    return parse_config(
-        {
-            **TINY,
-            "pretraining": {**TINY["pretraining"], "num_epoch": 2},
-            "training": {
-                "num_epoch": 2,
-                "cr_patch_size": [16, 16],
-                "g_sched_steps": [2],
-                "train_datasets": ["photos"],
-                "val_datasets": ["photos"],
-            },
-            "discriminator": {"vgg_blk_ch": [4, 4, 8, 8], "fc_features": [5]},
-            "perceptual_loss": {
-                "vgg_type": "vgg11",
-                "layer_weights": {"conv1_1": 1.0},
-                "weights": str(vgg_file),
-            },
-        }
-    )
+    return make_both_stages(vgg_file)

@@ -1,8 +1,28 @@
-"""A run that is interrupted or killed ends at the very same weights; what cannot go on is refused."""
+"""A killed run ends at the very same weights; what cannot go on is refused."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
 import pytest
+import torch
+from training_kit import TINY, Recorder, make_both_stages, make_settings, weights_of
+
+from torch_sr.config import parse_config
+from torch_sr.errors import CheckpointError
+from torch_sr.training.checkpoints import (
+    load_checkpoint,
+    load_last_good,
+    load_newest,
+    save_checkpoint,
+)
+from torch_sr.training.resume import read_start
+from torch_sr.training.run import train
+from torch_sr.training.settings import Intervals
 
 
 @pytest.mark.parametrize("at_step", [1, 2, 3, 5])
@@ -15,7 +35,7 @@ def test_interrupted_run_ends_at_the_very_same_weights(settings, at_step):
     stopped = train(config, settings, run="stopped", loggers=[interrupt])
     assert not stopped.finished
     assert interrupt.losses[-1][0] == at_step
-    resumed = RunSettings(**{**vars(settings), "resume": stopped.checkpoint})
+    resumed = replace(settings, resume=stopped.checkpoint)
     assert read_start(stopped.checkpoint).checkpoint["run"] == "stopped"
     rest = Recorder()
     model = train(config, resumed, run="stopped", loggers=[rest]).model
@@ -29,7 +49,7 @@ def test_interrupted_run_ends_at_the_very_same_weights(settings, at_step):
 def test_a_model_is_a_starting_point(settings):
     config = parse_config(TINY)
     model = train(config, settings, run="1").model
-    again = RunSettings(**{**vars(settings), "resume": model})
+    again = replace(settings, resume=model)
     recorder = Recorder()
     train(config, again, run="2", loggers=[recorder])
     assert recorder.losses[0][0] == 1
@@ -46,7 +66,7 @@ def test_checkpoint_serves_as_model_by_its_average(settings):
 
 def test_checkpoints_that_do_not_fit_are_refused(settings, tmp_path):
     result = train(parse_config(TINY), settings, run="1")
-    again = RunSettings(**{**vars(settings), "resume": result.checkpoint})
+    again = replace(settings, resume=result.checkpoint)
     wider = parse_config(TINY, overrides=["generator.rrdb_channels=8"])
     with pytest.raises(CheckpointError, match="rrdb_channels"):
         train(wider, again, run="1")
@@ -82,7 +102,7 @@ def test_interrupted_anywhere_both_stages_end_at_the_same_weights(settings, both
     interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
     stopped = train(both_stages, settings, run="stopped", loggers=[interrupt])
     assert not stopped.finished
-    resumed = RunSettings(**{**vars(settings), "resume": stopped.checkpoint})
+    resumed = replace(settings, resume=stopped.checkpoint)
     rest = Recorder()
     found = weights_of(train(both_stages, resumed, run="stopped", loggers=[rest]).model)
     assert interrupt.losses + rest.losses == whole.losses
@@ -94,7 +114,7 @@ def test_finished_pretraining_starts_the_gan_stage(settings, both_stages):
     whole = Recorder()
     expected = weights_of(train(both_stages, settings, run="1", loggers=[whole]).model)
     model = settings.models_dir / "1_RRDB_PSNR_x2_model.safetensors"
-    again = RunSettings(**{**vars(settings), "resume": model})
+    again = replace(settings, resume=model)
     alone = Recorder()
     found = weights_of(train(both_stages, again, run="2", loggers=[alone]).model)
     assert alone.losses == whole.losses[4:]
@@ -128,46 +148,175 @@ def test_a_flipped_bit_is_noticed_and_the_one_before_serves(tmp_path, caplog):
 
 KILLED = """
 import os, signal, sys
+from pathlib import Path
 from torch_sr.config import load_config
 from torch_sr.training.loggers import Logger
 from torch_sr.training.run import train
 from torch_sr.training.settings import RunSettings
-from pathlib import Path
-config, root, out, moment = sys.argv[1:]
+config, root, out, num_workers, moment = sys.argv[1:]
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 class Killer(Logger):
     steps = 0
+    def on_start(self, run):
+        if moment == "boundary" and run["stage"] == "training":
+            die()
     def on_step(self, epoch, step, losses):
         Killer.steps += 1
-        if moment == str(Killer.steps):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if moment == f"step {Killer.steps}":
+            die()
 
-if moment == "saving":
+if moment.startswith("save"):
     import torch
     save, calls = torch.save, []
     def half(state, file):
         calls.append(1)
         save(state, file)
-        if len(calls) == 3:
+        if moment == f"save {len(calls)}":
             Path(file).write_bytes(Path(file).read_bytes()[:1000])
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
     torch.save = half
-settings = RunSettings(Path(root), Path(out), device="cpu", cache_dir=Path(root, "cache"))
+settings = RunSettings(
+    Path(root), Path(out), device="cpu", num_workers=int(num_workers), cache_dir=Path(root, "cache")
+)
 train(load_config(config), settings, run="killed", loggers=[Killer()])
 """
 
 
-@pytest.mark.parametrize("moment", ["3", "7", "saving"])
+@pytest.fixture(scope="module")
+def whole_run(data_root, vgg_file, tmp_path_factory):
+    """The weights of both stages in a run that nothing stopped."""
+    settings = make_settings(data_root, tmp_path_factory.mktemp("whole"))
+    return weights_of(train(make_both_stages(vgg_file), settings, run="whole").model)
+
+
+@pytest.mark.parametrize(
+    ("moment", "num_workers", "stage"),
+    [
+        ("step 1", 0, "PSNR"),
+        ("step 3", 2, "PSNR"),
+        ("save 2", 0, "PSNR"),
+        ("save 3", 0, "PSNR"),
+        ("boundary", 0, "PSNR"),
+        ("step 5", 0, "ESRGAN"),
+        ("step 7", 2, "ESRGAN"),
+    ],
+)
 def test_killed_at_any_moment_it_ends_at_the_very_same_weights(
-    settings, both_stages, tmp_path, moment
+    settings, both_stages, whole_run, tmp_path, moment, num_workers, stage
 ):
-    expected = weights_of(train(both_stages, settings, run="whole").model)
     (tmp_path / "config.json").write_text(both_stages.to_json())
-    arguments = [tmp_path / "config.json", settings.data_root, settings.out_dir, moment]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], check=False)
+    paths = [tmp_path / "config.json", settings.data_root, settings.out_dir]
+    command = [sys.executable, "-c", KILLED, *map(str, paths), str(num_workers), moment]
+    killed = subprocess.run(command, check=False, timeout=100)
     assert killed.returncode == -signal.SIGKILL
-    stage = "ESRGAN" if moment == "7" else "PSNR"
     checkpoint = settings.models_dir / f"killed_RRDB_{stage}_x2_checkpoint.pth"
-    resumed = RunSettings(**{**vars(settings), "resume": checkpoint})
-    found = weights_of(train(both_stages, resumed, run="killed").model)
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    found = weights_of(train(both_stages, replace(settings, resume=checkpoint), run="killed").model)
+    assert all(torch.equal(found[key], whole_run[key]) for key in whole_run)
+
+
+def test_changes_since_the_checkpoint_are_told(settings, both_stages):
+    result = train(both_stages, settings, run="1")
+    overrides = ["training.g_lr=3e-5", "training.num_epoch=3", "perceptual_loss.criterion=l2"]
+    recorder = Recorder()
+    longer = parse_config(both_stages.to_dict(), overrides=overrides)
+    train(longer, replace(settings, resume=result.checkpoint), run="1", loggers=[recorder])
+    assert sorted(recorder.messages) == [
+        "changed since the checkpoint: perceptual_loss.criterion: l1, now l2",
+        "changed since the checkpoint: training.g_lr: 0.0001, now 3e-05",
+        "changed since the checkpoint: training.num_epoch: 2, now 3",
+    ]
+    assert [epoch for epoch, _, _ in recorder.epochs] == [3]
+    assert recorder.epochs[0][2]["train/g_lr"] == 3e-5 / 2
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("scale_factor=4", "scale_factor: 2, now 4"),
+        ("generator.num_basic_blocks=2", "generator.num_basic_blocks: 1, now 2"),
+        ("training.ema_decay=0", "training.ema_decay"),
+        ("training.cr_patch_size=[24, 24]", "training.cr_patch_size"),
+        ("discriminator.kind=unet", "discriminator.kind: vgg, now unet"),
+        ("training.num_epoch=0", "training.num_epoch 0"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(
+    settings, both_stages, finished_run, override, words
+):
+    changed = parse_config(both_stages.to_dict(), overrides=[override])
+    with pytest.raises(CheckpointError, match=words) as refusal:
+        train(changed, replace(settings, resume=finished_run), run="1")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.fixture(scope="module")
+def finished_run(data_root, vgg_file, tmp_path_factory):
+    """The last checkpoint of a run of both stages."""
+    settings = make_settings(data_root, tmp_path_factory.mktemp("finished"))
+    return train(make_both_stages(vgg_file), settings, run="1").checkpoint
+
+
+def test_other_samples_inside_an_epoch_are_refused(settings):
+    config = parse_config(TINY)
+    interrupt = Recorder(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = train(config, settings, run="1", loggers=[interrupt])
+    resumed = replace(settings, resume=stopped.checkpoint)
+    for override, words in (("seed=4", "seed 3 to 4"), ("batch_size=1", "batch_size 2 to 1")):
+        with pytest.raises(CheckpointError, match=words):
+            train(parse_config(TINY, overrides=[override]), resumed, run="1")
+    assert train(config, resumed, run="1").finished
+
+
+def test_between_epochs_the_batch_may_change(settings):
+    stopped = train(parse_config(TINY, overrides=["pretraining.num_epoch=1"]), settings, run="1")
+    smaller = parse_config(TINY, overrides=["batch_size=1"])
+    recorder = Recorder()
+    train(smaller, replace(settings, resume=stopped.checkpoint), run="1", loggers=[recorder])
+    assert [step for step, _ in recorder.losses] == [*range(3, 13)]
+
+
+@pytest.mark.parametrize("stage", ["pretraining", "training"])
+def test_a_checkpoint_of_the_original_project_goes_on_with_its_stage(
+    settings, both_stages, whole_run, tmp_path, stage
+):
+    path = tmp_path / "original.pth"
+    torch.save(
+        {
+            "epoch_i": 7,
+            "stage": stage,
+            "g_model_state_dict": whole_run,
+            "hparams": {"batch_size": 16},
+        },
+        path,
+    )
+    recorder = Recorder()
+    train(both_stages, replace(settings, resume=path), run="1", loggers=[recorder])
+    assert recorder.stages[0] == stage
+
+
+def test_older_checkpoints_are_kept_as_wanted(settings):
+    intervals = Intervals(keep_checkpoints=2)
+    train(parse_config(TINY), replace(settings, intervals=intervals), run="1")
+    epochs = {
+        path.name.partition("x2_")[2]: load_checkpoint(path)["progress"]["epoch"]
+        for path in settings.models_dir.glob("*_x2_checkpoint*.pth")
+    }
+    assert epochs == {"checkpoint.pth": 3, "checkpoint_1.pth": 2, "checkpoint_2.pth": 1}
+
+
+def test_the_last_good_checkpoint_is_found(tmp_path):
+    path, best = tmp_path / "checkpoint.pth", tmp_path / "best.pth"
+    with pytest.raises(CheckpointError, match="no checkpoint to go back to"):
+        load_last_good(path, best)
+    save_checkpoint(best, {"value": 0, "good": True})
+    for value in (1, 2):
+        save_checkpoint(path, {"value": value, "good": False}, keep=1)
+    assert load_last_good(path, best)["value"] == 0
+    best.write_bytes(b"")
+    assert load_last_good(path, best)["value"] == 2
+    save_checkpoint(path, {"value": 3, "good": True}, keep=1)
+    save_checkpoint(path, {"value": 4, "good": False}, keep=1)
+    assert load_last_good(path, best)["value"] == 3

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from training_kit import TINY, Recorder, weights_of
+
+from torch_sr.config import parse_config
+from torch_sr.errors import ConfigError, DataError, MissingExtraError, ModelError, TorchSRError
+from torch_sr.models.loading import load_generator
+from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
+from torch_sr.training.run import train
+from torch_sr.training.settings import Intervals
 
 
 def test_training_learns_logs_and_stores(settings, tmp_path):
-    settings = RunSettings(**{**vars(settings), "intervals": Intervals(store_model=2)})
+    settings = replace(settings, intervals=Intervals(store_model=2))
     config = parse_config(TINY, overrides=["pretraining.num_epoch=30"])
     logs = tmp_path / "logs" / "1"
     recorder = Recorder()
@@ -58,7 +71,7 @@ def test_steps_end_the_stage_inside_an_epoch(settings):
 
 
 def test_best_model_waits_for_the_warm_up(settings):
-    late = RunSettings(**{**vars(settings), "intervals": Intervals(best_warmup=3)})
+    late = replace(settings, intervals=Intervals(best_warmup=3))
     train(parse_config(TINY), late, run="1")
     assert not list(settings.models_dir.glob("*best*"))
 
@@ -133,3 +146,62 @@ def test_missing_wandb_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'torch-sr\[wandb\]'"):
         WandbLogger(tmp_path, "1")
+
+
+def test_a_graph_of_every_network_is_logged(settings, both_stages, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger = TensorBoardLogger(tmp_path / "logs")
+    train(both_stages, settings, run="1", loggers=[logger])
+    logger.close()
+    for folder in ("pretraining/generator", "training/generator", "training/discriminator"):
+        events = EventAccumulator(str(tmp_path / "logs" / folder)).Reload()
+        assert any("convolution" in node.op for node in events.Graph().node), folder
+
+
+def test_what_is_logged_has_no_influence(settings, both_stages, tmp_path):
+    """Drawing a discriminator, for one, would move the averages of its batch normalisation."""
+    loggers = [TensorBoardLogger(tmp_path / "logs"), JSONLinesLogger(tmp_path / "logs")]
+    logged, bare = (
+        weights_of(train(both_stages, settings, run=name, loggers=chosen).model)
+        for name, chosen in (("logged", loggers), ("bare", []))
+    )
+    assert all(torch.equal(logged[key], bare[key]) for key in bare)
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
+    logger = JSONLinesLogger(tmp_path)
+    logger.on_start({"stage": "pretraining"})
+    logger.on_epoch(1, 2, {"val/PSNR": float("inf"), "train/content_loss": 0.5})
+    logger.on_message("a word")
+    logger.close()
+    epoch, message = (json.loads(line) for line in (tmp_path / "metrics.jsonl").open())
+    assert epoch == {
+        "stage": "pretraining", "epoch": 1, "step": 2, "val/PSNR": None, "train/content_loss": 0.5
+    }  # fmt: skip
+    assert message == {"stage": "pretraining", "message": "a word"}
+
+
+def test_precision_and_layout_are_settings_of_the_run(settings):
+    """bf16 rounds to three digits; the order of the memory, to none."""
+    config = parse_config(TINY)
+    expected = weights_of(train(config, settings, run="1").model)
+    planar = replace(settings, channels_last=False)
+    for name, weight in weights_of(train(config, planar, run="2").model).items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
+    rounded = replace(settings, precision="bf16")
+    found = weights_of(train(config, rounded, run="3").model)
+    assert any(not torch.equal(found[name], expected[name]) for name in found)
+    for name, weight in found.items():
+        assert weight.dtype == torch.float32
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1.2e-2)
+
+
+def test_compiled_networks_learn_the_same(settings, both_stages):
+    config = parse_config(
+        both_stages.to_dict(), overrides=["pretraining.num_steps=2", "training.num_steps=2"]
+    )
+    expected = weights_of(train(config, settings, run="1").model)
+    found = weights_of(train(config, replace(settings, compile=True), run="2").model)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-4)

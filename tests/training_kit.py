@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from torch_sr.config import parse_config
 from torch_sr.models.loading import load_generator
 from torch_sr.training.loggers import Logger
+from torch_sr.training.settings import RunSettings
 
 TINY = {
     "scale_factor": 2,
@@ -23,12 +25,47 @@ TINY = {
 }
 
 
+def make_settings(data_root, out_dir):
+    """Settings of a run on the CPU."""
+    return RunSettings(data_root, out_dir, device="cpu", cache_dir=data_root / "cache")
+
+
+def make_both_stages(vgg_file):
+    """A configuration with two epochs of each stage, of two steps each."""
+    return parse_config(
+        {
+            **TINY,
+            "pretraining": {**TINY["pretraining"], "num_epoch": 2},
+            "training": {
+                "num_epoch": 2,
+                "cr_patch_size": [16, 16],
+                "g_sched_steps": [2],
+                "train_datasets": ["photos"],
+                "val_datasets": ["photos"],
+            },
+            "discriminator": {"vgg_blk_ch": [4, 4, 8, 8], "fc_features": [5]},
+            "perceptual_loss": {
+                "vgg_type": "vgg11",
+                "layer_weights": {"conv1_1": 1.0},
+                "weights": str(vgg_file),
+            },
+        }
+    )
+
+
 class Recorder(Logger):
     """Remember everything; optionally do something after a given step."""
 
     def __init__(self, at_step=None, action=None):
         self.epochs, self.losses, self.images = [], [], {}
+        self.stages, self.messages = [], []
         self._at_step, self._action = at_step, action
+
+    def on_start(self, run):
+        self.stages.append(run["stage"])
+
+    def on_message(self, text):
+        self.messages.append(text)
 
     def on_step(self, epoch, step, losses):
         self.losses.append((step, float(losses["content_loss"])))

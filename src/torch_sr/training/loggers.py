@@ -191,7 +191,8 @@ def _tracing(name: str, network: nn.Module) -> Iterator[nn.Module]:
     try:
         # Drawing runs the network, which would move the averages of its batch normalisation.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PyTorch draws by what it deprecates
+            # PyTorch draws by what it deprecates, and warns of constants in what it drew.
+            warnings.simplefilter("ignore")
             yield copy.deepcopy(network).cpu().eval()
     except (RuntimeError, TypeError, ValueError) as error:
         _log.warning("no graph of the %s: %s", name, str(error).partition("\n")[0])

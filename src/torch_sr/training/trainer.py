@@ -244,7 +244,9 @@ class Trainer:
         validates = self._due(self.intervals.validate)
         if validates:
             # One process validates, the others wait: a best model must be best for all of them.
-            found = self._validate() if self.fabric.is_global_zero else {}
+            # Uncompiled, for that would take a minute for every size of image.
+            with torch.compiler.set_stance("force_eager"):
+                found = self._validate() if self.fabric.is_global_zero else {}
             metrics |= self.fabric.broadcast(found)
         self._last_metrics = metrics
         for logger in self.loggers:
