@@ -1,20 +1,21 @@
-"""``torch-sr models``: look at weights files."""
+"""``torch-sr models``: look at weights files, and make them of checkpoints."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from torch_sr.cli.console import AsJSON
 
-app = typer.Typer(help="Look at models.", no_args_is_help=True)
+app = typer.Typer(help="Look at models, make them of checkpoints.", no_args_is_help=True)
 
 
 @app.callback()
 def _models() -> None:
-    """Look at models."""
+    """Look at models, make them of checkpoints."""
 
 
 @app.command("info")
@@ -36,3 +37,18 @@ def info(
                 print(f"{name}.{key}: {inner}")
         elif value is not None:
             print(f"{name}: {value}")
+
+
+@app.command("extract")
+def extract(
+    checkpoint: Annotated[Path, typer.Argument(help="A training checkpoint.")],
+    out: Annotated[Path, typer.Argument(help="The model: .safetensors, .pth or .pt.")],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Take the weights in training, not their average.")
+    ] = False,
+) -> None:
+    """Make a model of a training checkpoint."""
+    from torch_sr.training.export import extract_model
+
+    extract_model(checkpoint, out, raw=raw)
+    print(out)

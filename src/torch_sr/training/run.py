@@ -158,7 +158,7 @@ class _Run:
             self.perceptual,
             self.settings.accumulate,
         )
-        return self._trainer(stage, section, data)
+        return self._trainer(stage, data)
 
     def _gan_training(self, generator: RRDBNet) -> Trainer:
         section = self.config.training
@@ -172,9 +172,9 @@ class _Run:
             self.config.content_loss.loss_f,
             self.settings.accumulate,
         )
-        return self._trainer(stage, section, self.data[type(section)])
+        return self._trainer(stage, self.data[type(section)])
 
-    def _trainer(self, stage: Stage, section: StageConfig, data: _StageData) -> Trainer:
+    def _trainer(self, stage: Stage, data: _StageData) -> Trainer:
         return Trainer(
             fabric=self.fabric,
             stage=stage,
@@ -189,7 +189,6 @@ class _Run:
             ),
             loggers=self.loggers,
             hparams=self.config.to_dict(),
-            datasets=section.train_datasets,
         )
 
     def _fit(self, trainer: Trainer) -> TrainingResult:

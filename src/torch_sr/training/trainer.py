@@ -23,6 +23,7 @@ from torch_sr.evaluation.evaluate import evaluate_pair
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 from torch_sr.training.checkpoints import load_last_good, save_checkpoint
+from torch_sr.training.export import model_metadata
 from torch_sr.training.loggers import Logger
 from torch_sr.training.settings import Intervals, RunFiles, StageLimits
 from torch_sr.training.signals import stop_on_signal
@@ -63,8 +64,6 @@ class Trainer:
         files: where to store.
         loggers: told of everything.
         hparams: the configuration, carried in checkpoints and logs.
-        datasets: the training data, by the names the configuration gives, for the model's
-            metadata.
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class Trainer:
         files: RunFiles,
         loggers: Sequence[Logger],
         hparams: Mapping[str, Any],
-        datasets: Sequence[str],
     ) -> None:
         self.fabric = fabric
         self.stage = stage
@@ -94,7 +92,6 @@ class Trainer:
         self.files = files
         self.loggers = loggers
         self.hparams = dict(hparams)
-        self.datasets = list(datasets)
         self.progress = Progress()
         self._sums = EpochSums(fabric)
         self._last_metrics: dict[str, float] = {}
@@ -130,6 +127,7 @@ class Trainer:
                 f"other samples ({changes}); finish it first, or start a new run from a model"
             )
         self.progress = progress
+        self._last_metrics = dict(state["metrics"])
         self.stage.load_state_dict(state["stage_state"])
         self.watch.load_state_dict(state["watch"])
         self._sums.load_state_dict(state["sums"])
@@ -318,6 +316,7 @@ class Trainer:
             "params_ema": self.stage.evaluated.state_dict(),
             "stage_state": self.stage.state_dict(),
             "progress": vars(self.progress),
+            "metrics": self._last_metrics,
             "sums": self._sums.state_dict(),
             "watch": self.watch.state_dict(),
             "samples": self.sampler.recipe,
@@ -334,13 +333,9 @@ class Trainer:
         if not self.fabric.is_global_zero:
             return
         self.files.folder.mkdir(parents=True, exist_ok=True)
-        metadata = {
-            "dataset": ", ".join(self.datasets),
-            "epoch": self.progress.epoch,
-            "step": self.progress.step,
-            "metrics": {k: round(v, 5) for k, v in self._last_metrics.items() if "val/" in k},
-            "configuration": self.hparams,
-        }
+        metadata = model_metadata(
+            self.stage.name, self.hparams, vars(self.progress), self._last_metrics
+        )
         save_generator(self.files.path(what), network, stage=self.stage.name, metadata=metadata)
 
     def _tell_networks(self) -> None:

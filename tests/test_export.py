@@ -1,0 +1,65 @@
+"""Models out of training checkpoints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from training_kit import TINY, weights_of
+
+from torch_sr.config import parse_config
+from torch_sr.errors import CheckpointError, ModelError
+from torch_sr.models.loading import load_generator
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.training.checkpoints import load_checkpoint
+from torch_sr.training.export import extract_model
+from torch_sr.training.run import train
+
+
+def test_a_checkpoint_becomes_the_model_of_its_epoch(settings, tmp_path):
+    result = train(parse_config(TINY), settings, run="1")
+    out = tmp_path / "models" / "a.safetensors"
+    command = [sys.executable, "-m", "torch_sr", "models", "extract", result.checkpoint, out]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(out)
+    stored, extracted = load_generator(result.model), load_generator(out)
+    assert extracted.info.metadata == stored.info.metadata
+    assert extracted.info.stage == "pretraining"
+    assert json.loads(extracted.info.metadata["metrics"])["val/PSNR"] > 5
+    for name, weight in weights_of(out).items():
+        assert torch.equal(weight, weights_of(result.model)[name])
+
+
+def test_raw_takes_the_weights_in_training(settings, tmp_path):
+    checkpoint = train(parse_config(TINY), settings, run="1").checkpoint
+    extract_model(checkpoint, tmp_path / "raw.pth", raw=True)
+    trained = load_checkpoint(checkpoint)["model_state_dict"]
+    found = weights_of(tmp_path / "raw.pth")
+    assert all(torch.equal(found[name], trained[name]) for name in trained)
+    assert not torch.equal(
+        found["conv_first.weight"], load_checkpoint(checkpoint)["params_ema"]["conv_first.weight"]
+    )
+
+
+def test_a_checkpoint_of_the_original_project(tmp_path):
+    network = RRDBNet(2, 3, 4, 2, 1)
+    path, out = tmp_path / "original.pth", tmp_path / "out.pth"
+    state = {f"module.{name}": weight for name, weight in network.state_dict().items()}
+    torch.save({"epoch_i": 7, "stage": "training", "g_model_state_dict": state}, path)
+    extract_model(path, out)
+    found = load_generator(out)
+    assert found.info.stage == "training"
+    for name, weight in network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[name], weight)
+    with pytest.raises(CheckpointError, match="no checkpoint of torch-sr"):
+        extract_model(path, out, raw=True)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match=r"a\.pth"):
+        extract_model(tmp_path / "a.pth", tmp_path / "b.pth")
+    assert not (tmp_path / "b.pth").exists()
