@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 from skimage.io import imread, imsave
 
-from torch_sr.data import cache as cache_module
+from torch_sr.data import sources as sources_module
 from torch_sr.data.cache import ImageCache, open_cache
 from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError, ImageError
@@ -33,13 +33,13 @@ def folder(tmp_path):
 def decoded(monkeypatch):
     """The files decoded so far."""
     seen = []
-    original = cache_module.read_rgb8
+    original = sources_module.read_rgb8
 
     def counting(path, channels=3):
         seen.append(os.fspath(path))
         return original(path, channels=channels)
 
-    monkeypatch.setattr(cache_module, "read_rgb8", counting)
+    monkeypatch.setattr(sources_module, "read_rgb8", counting)
     return seen
 
 
@@ -222,7 +222,7 @@ def test_missing_source_is_named(sources, folder, cached):
 
 
 def test_source_that_vanishes_meanwhile_is_named(sources, folder, monkeypatch):
-    monkeypatch.setattr(cache_module, "read_size", lambda path: (path.unlink(), (9, 9))[1])
+    monkeypatch.setattr(sources_module, "read_size", lambda path: (path.unlink(), (9, 9))[1])
     with pytest.raises(ImageError, match=r"\.png: No such file"):
         open_cache("set", sources, folder)
 
@@ -236,8 +236,8 @@ def test_corrupt_source_is_named_and_leaves_nothing(sources, folder, keep):
 
 
 def test_source_that_changes_meanwhile_is_named(sources, folder, monkeypatch):
-    monkeypatch.setattr(cache_module, "read_size", lambda path: (9, 9))
-    with pytest.raises(DataError, match=r"\.png: changed while the cache was built"):
+    monkeypatch.setattr(sources_module, "read_size", lambda path: (9, 9))
+    with pytest.raises(DataError, match=r"\.png: changed while it was read"):
         open_cache("set", sources, folder)
     assert names(folder) == []
 

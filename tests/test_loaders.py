@@ -9,8 +9,8 @@ from skimage.io import imsave
 
 from torch_sr.data.cache import open_cache
 from torch_sr.data.loaders import (
-    CachedPairs,
     EpochSampler,
+    ImagePairs,
     RandomCrops,
     to_float,
     training_loader,
@@ -125,7 +125,7 @@ def test_gray_tensors_are_writable_copies(tmp_path, save_photo):
     small = open_cache("gray", [tmp_path / "a.png"], tmp_path / "cache", channels=1, shrink=4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch warns of read-only memory
-        lr, hr = RandomCrops(CachedPairs([small], [cache], 4, ["a"]), None)[0, 0]
+        lr, hr = RandomCrops(ImagePairs([small], [cache], 4, ["a"]), None)[0, 0]
     assert (lr.shape, hr.shape) == ((1, 4, 4), (1, 16, 16))
     hr += 1
 
@@ -185,7 +185,7 @@ def batches(pairs, num_workers, epochs=(0,), skip=0):
 @pytest.fixture
 def many(pairs):
     """The pairs thrice over: four mini-batches of two, and one image left."""
-    return CachedPairs(pairs._lr * 3, pairs._hr * 3, SCALE, pairs.names * 3)
+    return ImagePairs(pairs._lr * 3, pairs._hr * 3, SCALE, pairs.names * 3)
 
 
 def test_number_of_workers_changes_nothing(many):

@@ -25,6 +25,12 @@ def train(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the complete configuration and stop.")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Find what would fail, draw a batch (check_*.png in --out-dir), stop."
+        ),
+    ] = False,
     data_root: DataRoot = Path("data"),
     out_dir: Annotated[
         Path, typer.Option("--out-dir", help="Parent of saved_models/ and logs/.")
@@ -119,7 +125,24 @@ def train(
             keep_checkpoints=keep_checkpoints,
         ),
     )
+    if check:
+        check_training(hyperparameters, settings)
+        return
     run_training(hyperparameters, settings, tensorboard=tensorboard, wandb=wandb)
+
+
+def check_training(config: Hyperparameters, settings: RunSettings) -> None:
+    """Print what was found, a line each; stop with code 1 where something would fail."""
+    from torch_sr.training import check
+    from torch_sr.training.launch import is_first_process
+
+    findings = []
+    for finding in check.check_training(config, settings):
+        findings.append(finding)
+        if is_first_process():
+            print(f"{'ok  ' if finding.passed else 'FAIL'}  {finding.subject}: {finding.text}")
+    if not all(finding.passed for finding in findings):
+        raise typer.Exit(1)
 
 
 def run_training(

@@ -326,21 +326,19 @@ class Hyperparameters(_Section):
 
     @model_validator(mode="after")
     def _check_crops(self) -> Hyperparameters:
-        if self.pretraining.num_epoch:
-            self._check_crop("pretraining", self.pretraining.cr_patch_size)
-        if self.training.num_epoch:
-            self._check_crop("training", self.training.cr_patch_size)
-            if self.training.cr_patch_size is None and self.discriminator.kind == "vgg":
-                remedy = "it must be [height, width], or discriminator.kind 'unet'"
-                raise Fault(remedy, ("training", "cr_patch_size"), None)
+        for name, stage in self.stages.items():
+            self._check_crop(name, stage.cr_patch_size)
+        judged = "training" in self.stages and self.discriminator.kind == "vgg"
+        if judged and self.training.cr_patch_size is None:
+            remedy = "it must be [height, width], or discriminator.kind 'unet'"
+            raise Fault(remedy, ("training", "cr_patch_size"), None)
         return self
 
     @model_validator(mode="after")
     def _check_extra_losses(self) -> Hyperparameters:
-        for name in ("pretraining", "training"):
-            stage: PretrainingConfig | TrainingConfig = getattr(self, name)
+        for name, stage in self.stages.items():
             crop, weight = stage.cr_patch_size, stage.extra_losses.ms_ssim
-            if stage.num_epoch and weight and crop is not None and min(crop) < SSIM_WINDOW:
+            if weight and crop is not None and min(crop) < SSIM_WINDOW:
                 remedy = f"it must be 0 where crops have fewer than {SSIM_WINDOW} pixels a side"
                 raise Fault(remedy, (name, "extra_losses", "ms_ssim"), weight)
         ldl = self.training.extra_losses.ldl
@@ -360,6 +358,12 @@ class Hyperparameters(_Section):
             nearest = [max(scale, (side + scale // 2) // scale * scale) for side in crop]
             remedy = f"it must be a multiple of scale_factor {scale}, the nearest is {nearest}"
             raise Fault(remedy, (stage, "cr_patch_size"), crop)
+
+    @property
+    def stages(self) -> dict[str, PretrainingConfig | TrainingConfig]:
+        """The stages that are not left out, by name and in order."""
+        both = (("pretraining", self.pretraining), ("training", self.training))
+        return {name: stage for name, stage in both if stage.num_epoch}
 
     @property
     def generator_kwargs(self) -> dict[str, Any]:

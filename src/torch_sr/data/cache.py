@@ -25,10 +25,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.data.resize import downscale
+from torch_sr.data.sources import read_pixels, read_shape
 from torch_sr.errors import DataError, ImageError
 from torch_sr.files import atomic_write
-from torch_sr.images import read_image, read_rgb8, read_size
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -116,14 +115,11 @@ def open_cache(
     """
     if not paths:
         raise DataError(f"{name}: no images to cache; check the data set")
-    recipe = {"version": _VERSION, "channels": channels, "shrink": shrink}
-    sources = [str(path.resolve()) for path in paths]
-    key = _digest({"recipe": recipe, "sources": sources})[:12]
-    index_file = cache_dir / f"{name}-x{shrink}-{key}.json"
-    workers = workers or os.cpu_count() or 1
-    cached = _open_current(index_file, sources, workers)
+    cached = find_cache(name, paths, cache_dir, channels=channels, shrink=shrink, workers=workers)
     if cached is not None:
         return cached
+    index_file, sources = _index_file(name, paths, cache_dir, channels, shrink)
+    workers = workers or os.cpu_count() or 1
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         return _Builder(channels, shrink, index_file, workers, progress).build(sources)
@@ -133,6 +129,30 @@ def open_cache(
             f"{cache_dir}: cannot write the image cache ({reason}); make room or name "
             "another folder with TORCH_SR_HOME"
         ) from error
+
+
+def find_cache(
+    name: str,
+    paths: Sequence[Path],
+    cache_dir: Path,
+    *,
+    channels: int | None = 3,
+    shrink: int = 1,
+    workers: int | None = None,
+) -> ImageCache | None:
+    """Like :func:`open_cache`, but None where the cache is missing or outdated."""
+    index_file, sources = _index_file(name, paths, cache_dir, channels, shrink)
+    return _open_current(index_file, sources, workers or os.cpu_count() or 1)
+
+
+def _index_file(
+    name: str, paths: Sequence[Path], cache_dir: Path, channels: int | None, shrink: int
+) -> tuple[Path, list[str]]:
+    """The index of a cache, and the sources by the names it gives them."""
+    recipe = {"version": _VERSION, "channels": channels, "shrink": shrink}
+    sources = [str(path.resolve()) for path in paths]
+    key = _digest({"recipe": recipe, "sources": sources})[:12]
+    return cache_dir / f"{name}-x{shrink}-{key}.json", sources
 
 
 def _open_current(index_file: Path, sources: Sequence[str], workers: int) -> ImageCache | None:
@@ -180,14 +200,7 @@ class _Builder:
 
     def _describe(self, source: str) -> _Entry:
         path = Path(source)
-        height, width = read_size(path)
-        if min(height, width) < self.shrink:
-            raise DataError(
-                f"{path}: {width}x{height} pixels are too few to shrink by {self.shrink}; "
-                "leave the image out of the data set"
-            )
-        channels = self.channels or read_image(path).channels
-        shape = (height // self.shrink, width // self.shrink, channels)
+        shape = read_shape(path, self.channels, self.shrink)
         try:
             status = path.stat()
             return _Entry(source, status.st_size, status.st_mtime_ns, _sha256(path), shape, 0)
@@ -206,11 +219,7 @@ class _Builder:
                 self.progress(done, len(entries))
 
     def _decode(self, entry: _Entry, file: BinaryIO, lock: threading.Lock) -> None:
-        image: Array = read_rgb8(entry.path, channels=entry.shape[2])
-        if self.shrink > 1:
-            image = downscale(image, self.shrink)
-        if image.shape != entry.shape:
-            raise DataError(f"{entry.path}: changed while the cache was built; start again")
+        image = read_pixels(Path(entry.path), entry.shape, self.shrink)
         with lock:
             file.seek(entry.offset)
             file.write(image.tobytes())

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from torch_sr.data.cache import ImageCache
 from torch_sr.data.resize import crop_to_multiple
+from torch_sr.data.sources import Images, SourceImages
 from torch_sr.data.transforms import HardTransforms, Spatial, draw_orientation, orient
 from torch_sr.errors import DataError
 
@@ -26,12 +26,12 @@ SampleKey = tuple[int, int]
 """Epoch and index of a sample."""
 
 
-class CachedPairs:
+class ImagePairs:
     """Low and high resolution images side by side, HR cropped to a multiple of the scale.
 
     Args:
-        lr: low-resolution caches, one for each in ``hr``.
-        hr: high-resolution caches.
+        lr: low-resolution images, decoded or not, one set for each in ``hr``.
+        hr: high-resolution images.
         scale_factor: whole factor between the two.
         names: one for each image, for messages and reports.
 
@@ -41,8 +41,8 @@ class CachedPairs:
 
     def __init__(
         self,
-        lr: Sequence[ImageCache],
-        hr: Sequence[ImageCache],
+        lr: Sequence[Images],
+        hr: Sequence[Images],
         scale_factor: int,
         names: Sequence[str],
     ) -> None:
@@ -70,6 +70,12 @@ class CachedPairs:
         lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
         return lr, hr
 
+    @property
+    def uncached_bytes(self) -> int:
+        """What the images that are read from their files would take in the cache."""
+        sets = (*self._lr, *self._hr)
+        return sum(images.num_bytes for images in sets if isinstance(images, SourceImages))
+
     def lr_size(self, index: int) -> tuple[int, int]:
         """Height and width of a low-resolution image, without touching its pixels."""
         part, i = self._where[index]
@@ -96,7 +102,7 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self,
-        pairs: CachedPairs,
+        pairs: ImagePairs,
         crop_size: tuple[int, int] | None,
         seed: int = 0,
         *,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from torch_sr.data.cache import Progress, open_cache
+from torch_sr.data.cache import Progress, find_cache, open_cache
 from torch_sr.data.datasets import Purpose, resolve
-from torch_sr.data.loaders import CachedPairs
+from torch_sr.data.loaders import ImagePairs
+from torch_sr.data.sources import Images, SourceImages
 
 
 def default_cache_dir() -> Path:
@@ -32,7 +32,8 @@ def open_pairs(
     channels: int | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
-) -> CachedPairs:
+    decode: bool = True,
+) -> ImagePairs:
     """Open data sets as image pairs, decoding them into the cache where that is not done yet.
 
     Where a data set has no low resolution of its own, it is made by MATLAB's bicubic.
@@ -46,6 +47,7 @@ def open_pairs(
             papers measure these without a conversion to luma.
         cache_dir: :func:`default_cache_dir` by default.
         progress: called while images are decoded.
+        decode: False reads images that are not in the cache from their files, when asked for.
 
     Raises:
         DataError: for data sets that are missing or unfit.
@@ -54,8 +56,18 @@ def open_pairs(
     cache_dir = cache_dir or default_cache_dir()
     if channels is None and purpose != "test":
         channels = 3
-    opened = partial(open_cache, cache_dir=cache_dir, channels=channels, progress=progress)
-    lr_caches, hr_caches, names = [], [], []
+
+    def opened(name: str, paths: Sequence[Path], shrink: int = 1) -> Images:
+        if decode:
+            return open_cache(
+                name, paths, cache_dir, channels=channels, shrink=shrink, progress=progress
+            )
+        cached = find_cache(name, paths, cache_dir, channels=channels, shrink=shrink)
+        return cached or SourceImages(paths, channels, shrink)
+
+    lr_caches: list[Images] = []
+    hr_caches: list[Images] = []
+    names: list[str] = []
     for spec in specs:
         label = _label(spec)
         # Most data sets bring low resolution for all their images or for none; some for a split.
@@ -69,7 +81,7 @@ def open_pairs(
             hr_caches.append(opened(label, made))
             lr_caches.append(opened(label, made, shrink=scale_factor))
         names += [f"{label}/{pair.name}" for pair in sorted(pairs, key=lambda p: p.lr is None)]
-    return CachedPairs(lr_caches, hr_caches, scale_factor, names)
+    return ImagePairs(lr_caches, hr_caches, scale_factor, names)
 
 
 def _label(spec: str) -> str:

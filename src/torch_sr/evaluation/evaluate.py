@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from torch_sr.data.loaders import CachedPairs
+from torch_sr.data.loaders import ImagePairs
 from torch_sr.data.resize import imresize
 from torch_sr.metrics import PROTOCOLS, Protocol, measure
 
@@ -73,7 +73,7 @@ def evaluate_pair(
 def evaluate(
     methods: dict[str, SuperResolve],
     dataset: str,
-    pairs: CachedPairs,
+    pairs: ImagePairs,
     protocol: Protocol = PROTOCOLS["paper"],
     on_result: OnResult | None = None,
 ) -> Iterator[ImageScore]:

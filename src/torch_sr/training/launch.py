@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
@@ -53,6 +55,17 @@ def launch(settings: RunSettings) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def leave_in_order() -> Iterator[None]:
+    """End the group of processes that is formed inside: without, they abort now and then."""
+    joined_before = torch.distributed.is_initialized()
+    try:
+        yield
+    finally:
+        if torch.distributed.is_initialized() and not joined_before:
+            torch.distributed.destroy_process_group()
 
 
 def _count_processes(settings: RunSettings, device: torch.device) -> tuple[int, int]:

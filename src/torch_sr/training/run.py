@@ -6,34 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from torch_sr.config import Hyperparameters, PretrainingConfig, TrainingConfig
+from torch_sr.config import Hyperparameters
 from torch_sr.data.cache import Progress as CacheProgress
-from torch_sr.data.datasets import Purpose
-from torch_sr.data.loaders import CachedPairs, EpochSampler, RandomCrops, training_loader
-from torch_sr.data.open import open_pairs
+from torch_sr.data.loaders import EpochSampler, ImagePairs, training_loader
 from torch_sr.errors import ConfigError
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.launch import launch
-from torch_sr.training.loggers import Logger
-from torch_sr.training.networks import (
-    Network,
-    build_discriminator,
+from torch_sr.training.building import (
     build_generator,
     build_perceptual_loss,
+    build_stage,
     lay_out,
+    open_stage_data,
 )
+from torch_sr.training.launch import launch, leave_in_order
+from torch_sr.training.loggers import Logger
 from torch_sr.training.resume import StartingPoint, read_start
 from torch_sr.training.settings import RunFiles, RunSettings, StageLimits
-from torch_sr.training.stages import GANStage, PSNRStage, Stage
+from torch_sr.training.stages import GANStage, PSNRStage
 from torch_sr.training.trainer import Trainer
 from torch_sr.training.watch import Watch
-
-StageConfig = PretrainingConfig | TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -75,14 +70,9 @@ def train(
         ModelError: when the VGG weights are not to be had, or a model cannot be read.
         TrainingError: when the training goes wrong, see :class:`~torch_sr.config.WatchConfig`.
     """
-    joined_before = torch.distributed.is_initialized()
-    try:
+    with leave_in_order():
         start = start or read_start(settings.resume)
         return _Run(config, settings, run, start, loggers, cache_progress).train()
-    finally:
-        # Processes that end without taking leave of each other now and then abort.
-        if torch.distributed.is_initialized() and not joined_before:
-            torch.distributed.destroy_process_group()
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ class _StageData:
 
     loader: DataLoader[tuple[Tensor, Tensor]]
     sampler: EpochSampler
-    validation: CachedPairs
+    validation: ImagePairs
     limits: StageLimits
 
     @property
@@ -112,8 +102,7 @@ class _Run:
         loggers: Sequence[Logger],
         cache_progress: CacheProgress | None,
     ) -> None:
-        stages = [stage for stage in (config.pretraining, config.training) if stage.num_epoch]
-        if not stages:
+        if not config.stages:
             raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
         self.config = config
         self.settings = settings
@@ -123,21 +112,21 @@ class _Run:
         self.run = self.fabric.broadcast(run)  # a name made of the time differs by process
         self.loggers = loggers if self.fabric.is_global_zero else ()
         with self.fabric.rank_zero_first():  # one decodes or fetches, the others find it done
-            self.data = {type(stage): self._open_data(stage, cache_progress) for stage in stages}
+            self.data = {name: self._open_data(name, cache_progress) for name in config.stages}
             self.perceptual = self._build_perceptual() if config.training.num_epoch else None
 
     def train(self) -> TrainingResult:
-        generator = self._lay_out(build_generator(self.config))
+        generator = lay_out(build_generator(self.config), self.settings)
         self.start.fill(generator)
         result = None
         if self._pretrains():
-            trainer = self._pretraining(generator)
+            trainer = self._trainer(PSNRStage.name, generator)
             result = self._fit(trainer)
             if not result.finished:
                 return result
             generator.load_state_dict(trainer.stage.evaluated.state_dict())
         if self.config.training.num_epoch:
-            result = self._fit(self._gan_training(generator))
+            result = self._fit(self._trainer(GANStage.name, generator))
         assert result is not None
         return result
 
@@ -146,35 +135,17 @@ class _Run:
             return False
         return not self.config.training.num_epoch or self.start.stage in (None, PSNRStage.name)
 
-    def _pretraining(self, generator: RRDBNet) -> Trainer:
-        section = self.config.pretraining
-        data = self.data[type(section)]
-        stage = PSNRStage(
+    def _trainer(self, name: str, generator: RRDBNet) -> Trainer:
+        data = self.data[name]
+        stage = build_stage(
+            name,
             self.fabric,
-            generator,
-            section,
-            self.config.content_loss.loss_f,
-            data.total_steps,
-            self.perceptual,
-            self.settings.accumulate,
+            self.config,
+            self.settings,
+            generator=generator,
+            perceptual=self.perceptual,
+            total_steps=data.total_steps,
         )
-        return self._trainer(stage, data)
-
-    def _gan_training(self, generator: RRDBNet) -> Trainer:
-        section = self.config.training
-        assert self.perceptual is not None
-        stage = GANStage(
-            self.fabric,
-            generator,
-            self._lay_out(build_discriminator(self.config)),
-            self.perceptual,
-            section,
-            self.config.content_loss.loss_f,
-            self.settings.accumulate,
-        )
-        return self._trainer(stage, self.data[type(section)])
-
-    def _trainer(self, stage: Stage, data: _StageData) -> Trainer:
         return Trainer(
             fabric=self.fabric,
             stage=stage,
@@ -200,24 +171,9 @@ class _Run:
         model = trainer.model_file if finished else None
         return TrainingResult(finished, trainer.checkpoint_file, model)
 
-    def _open_data(self, section: StageConfig, progress: CacheProgress | None) -> _StageData:
-        def opened(specs: Sequence[str], purpose: Purpose) -> CachedPairs:
-            return open_pairs(
-                specs,
-                purpose=purpose,
-                data_root=self.settings.data_root,
-                scale_factor=self.config.scale_factor,
-                channels=self.config.img_channels,
-                cache_dir=self.settings.cache_dir,
-                progress=progress,
-            )
-
-        crops = RandomCrops(
-            opened(section.train_datasets, "train"),
-            section.cr_patch_size,
-            self.config.seed,
-            **section.augmentation.model_dump(),
-        )
+    def _open_data(self, name: str, progress: CacheProgress | None) -> _StageData:
+        crops, validation = open_stage_data(name, self.config, self.settings, progress)
+        section = self.config.stages[name]
         loader, sampler = training_loader(
             crops,
             self.config.batch_size,
@@ -226,13 +182,8 @@ class _Run:
             self.fabric.global_rank,
         )
         limits = StageLimits(section.num_epoch, section.num_steps)
-        return _StageData(loader, sampler, opened(section.val_datasets, "val"), limits)
+        return _StageData(loader, sampler, validation, limits)
 
     def _build_perceptual(self) -> PerceptualLoss:
         loss = build_perceptual_loss(self.config)
-        return self._lay_out(loss).to(self.fabric.device)
-
-    def _lay_out(self, network: Network) -> Network:
-        return lay_out(
-            network, channels_last=self.settings.channels_last, compiled=self.settings.compile
-        )
+        return lay_out(loss, self.settings).to(self.fabric.device)

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from torch_sr.data.loaders import CachedPairs, EpochSampler, to_float
+from torch_sr.data.loaders import EpochSampler, ImagePairs, to_float
 from torch_sr.errors import CheckpointError, TrainingError
 from torch_sr.evaluation.evaluate import evaluate_pair
 from torch_sr.models.rrdb import RRDBNet
@@ -73,7 +73,7 @@ class Trainer:
         stage: Stage,
         loader: DataLoader[tuple[Tensor, Tensor]],
         sampler: EpochSampler,
-        validation: CachedPairs | None,
+        validation: ImagePairs | None,
         watch: Watch,
         limits: StageLimits,
         intervals: Intervals,

@@ -1,0 +1,136 @@
+"""From a configuration to the networks and stages of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from torch_sr.config import Hyperparameters
+from torch_sr.data.cache import Progress
+from torch_sr.data.datasets import Purpose
+from torch_sr.data.loaders import ImagePairs, RandomCrops
+from torch_sr.data.open import open_pairs
+from torch_sr.losses import PerceptualLoss
+from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.training.settings import RunSettings
+from torch_sr.training.stages import GANStage, PSNRStage, Stage
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build_generator(config: Hyperparameters) -> RRDBNet:
+    """The generator, with the weights of its initialisation from the seed."""
+    torch.manual_seed(config.seed)
+    return RRDBNet(**config.generator_kwargs)
+
+
+def build_discriminator(config: Hyperparameters) -> nn.Module:
+    """The discriminator for the crops of the GAN stage, likewise."""
+    torch.manual_seed(config.seed + 1)  # the same whether there was a first stage or not
+    sizes = config.discriminator
+    if sizes.kind == "unet":
+        return UNetDiscriminator(config.img_channels, sizes.unet_channels)
+    crop = config.training.cr_patch_size
+    assert crop is not None  # the configuration has seen to it
+    return VGGDiscriminator(crop, config.img_channels, sizes.vgg_blk_ch, sizes.fc_features)
+
+
+def build_perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
+    """The perceptual loss with its VGG weights, fetched at need.
+
+    Raises:
+        ModelError: when these cannot be had.
+    """
+    section = config.perceptual_loss
+    arguments = section.model_dump() | {"layer_weights": section.single_layer_weights}
+    return PerceptualLoss(**arguments)
+
+
+def open_stage_data(
+    name: str,
+    config: Hyperparameters,
+    settings: RunSettings,
+    progress: Progress | None = None,
+    *,
+    decode: bool = True,
+) -> tuple[RandomCrops, ImagePairs]:
+    """The training crops and the validation images of a stage.
+
+    Args:
+        name: ``pretraining`` or ``training``.
+        config: all hyper-parameters.
+        settings: of the run.
+        progress, decode: see :func:`~torch_sr.data.open.open_pairs`.
+
+    Raises:
+        DataError, ImageError: when the data are missing or unfit.
+    """
+    section = config.stages[name]
+
+    def opened(specs: Sequence[str], purpose: Purpose) -> ImagePairs:
+        return open_pairs(
+            specs,
+            purpose=purpose,
+            data_root=settings.data_root,
+            scale_factor=config.scale_factor,
+            channels=config.img_channels,
+            cache_dir=settings.cache_dir,
+            progress=progress,
+            decode=decode,
+        )
+
+    crops = RandomCrops(
+        opened(section.train_datasets, "train"),
+        section.cr_patch_size,
+        config.seed,
+        **section.augmentation.model_dump(),
+    )
+    return crops, opened(section.val_datasets, "val")
+
+
+def build_stage(
+    name: str,
+    fabric: Fabric,
+    config: Hyperparameters,
+    settings: RunSettings,
+    *,
+    generator: RRDBNet,
+    perceptual: PerceptualLoss | None,
+    total_steps: int,
+) -> Stage:
+    """A stage, ready for its first step.
+
+    Args:
+        name: ``pretraining`` or ``training``.
+        fabric: of the run.
+        config: all hyper-parameters.
+        settings: of the run.
+        generator: laid out, see :func:`lay_out`.
+        perceptual: likewise, on the device; the GAN stage needs it.
+        total_steps: mini-batches of the stage.
+    """
+    loss_f = config.content_loss.loss_f
+    if name == PSNRStage.name:
+        section = config.pretraining
+        return PSNRStage(
+            fabric, generator, section, loss_f, total_steps, perceptual, settings.accumulate
+        )
+    assert perceptual is not None
+    discriminator = lay_out(build_discriminator(config), settings)
+    return GANStage(
+        fabric, generator, discriminator, perceptual, config.training, loss_f, settings.accumulate
+    )
+
+
+def lay_out(network: Network, settings: RunSettings) -> Network:
+    """Order and compile a network as the run wants it; its names and numbers stay."""
+    if settings.channels_last:  # convolutions run a quarter faster so, on CPUs and tensor cores
+        network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        network.compile()
+    return network

@@ -1,0 +1,287 @@
+"""``torch-sr train --check``: find in seconds what would stop a training hours later."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from torch_sr.config import Hyperparameters
+from torch_sr.data.loaders import ImagePairs, RandomCrops
+from torch_sr.data.open import default_cache_dir
+from torch_sr.data.sources import Array
+from torch_sr.errors import CheckpointError, ConfigError, DataError, DeviceError, TorchSRError
+from torch_sr.images import Image, write_image
+from torch_sr.losses import PerceptualLoss
+from torch_sr.training.building import (
+    build_discriminator,
+    build_generator,
+    build_perceptual_loss,
+    build_stage,
+    lay_out,
+    open_stage_data,
+)
+from torch_sr.training.launch import launch, leave_in_order
+from torch_sr.training.memory import (
+    StepMemory,
+    free_memory,
+    measure_step_memory,
+    used_memory,
+)
+from torch_sr.training.resume import read_start
+from torch_sr.training.settings import RunSettings
+
+_PICTURED_CROPS = 8
+_PICTURED_COLUMNS = 2
+_PICTURED_SIDE = 256  # of whole images, in pixels
+_GAP = 4  # between pictured crops, in pixels
+_BYTES = 4  # of a weight
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check has found, in one line."""
+
+    subject: str
+    passed: bool
+    text: str
+
+
+def check_training(config: Hyperparameters, settings: RunSettings) -> Iterator[Finding]:
+    """Try all that a training needs, without a step of its own.
+
+    Data sets are opened without decoding them, except for the few images of the pictures, which
+    are written to ``settings.out_dir`` as ``check_pretraining.png`` and ``check_training.png``:
+    crops as the networks will get them, LR enlarged beside HR.
+
+    Yields:
+        the findings, each as soon as it is there.
+    """
+    with leave_in_order():
+        yield from _Check(config, settings).run()
+
+
+class _Check:
+    """The checks in turn; what one has opened, a later one may need."""
+
+    def __init__(self, config: Hyperparameters, settings: RunSettings) -> None:
+        self.config = config
+        self.settings = settings
+        self.data: dict[str, tuple[RandomCrops, ImagePairs]] = {}
+        self.fabric: Fabric | None = None
+        self.perceptual: PerceptualLoss | None = None
+        self.base_memory = 0
+
+    def run(self) -> Iterator[Finding]:
+        yield self._try("start", self._check_start)
+        yield self._try("device", self._check_device)
+        for name in self.config.stages:
+            yield self._try(f"{name} data", partial(self._check_data, name))
+        if self.data:
+            yield self._try("disk", self._check_disk)
+        if "training" in self.config.stages:
+            yield self._try("VGG weights", self._check_vgg)
+        for name in self.config.stages:
+            if self.fabric is not None and (name != "training" or self.perceptual is not None):
+                yield self._try(f"{name} memory", partial(self._check_memory, name))
+        for name in self.data:
+            yield self._try(f"{name} picture", partial(self._draw, name))
+
+    def _try(self, subject: str, check: Callable[[], str]) -> Finding:
+        try:
+            return Finding(subject, True, check())
+        except TorchSRError as error:
+            return Finding(subject, False, " ".join(str(error).split()))
+
+    def _check_start(self) -> str:
+        if not self.config.stages:
+            raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
+        start = read_start(self.settings.resume)
+        changes = start.check(self.config)
+        if start.path is None:
+            return "from nothing"
+        start.fill(build_generator(self.config))
+        changed = f"; changed since: {', '.join(changes)}" if changes else ""
+        return f"from {start.path}, with the stage {start.stage}{changed}"
+
+    def _check_device(self) -> str:
+        self.fabric = launch(self.settings)
+        self.base_memory = used_memory(self.fabric.device)
+        return f"{self.fabric.world_size} x {self.fabric.device}, {self.settings.precision}"
+
+    def _check_data(self, name: str) -> str:
+        crops, validation = open_stage_data(name, self.config, self.settings, decode=False)
+        processes = 1 if self.fabric is None else self.fabric.world_size
+        if len(crops) < processes:
+            raise DataError(f"{len(crops)} training images are too few for {processes} processes")
+        self.data[name] = crops, validation
+        section = self.config.stages[name]
+        size = section.cr_patch_size
+        what = "whole images" if size is None else f"crops of {size[1]}x{size[0]}"
+        steps = max(1, len(crops) // (self.config.batch_size * processes))
+        return (
+            f"{len(crops)} images to train on, {what}, {steps} steps an epoch; {len(validation)} "
+            "to validate on; all paired, none too small"
+        )
+
+    def _check_disk(self) -> str:
+        cache_dir = self.settings.cache_dir or default_cache_dir()
+        # Both stages often have the same data, which lie in the cache once.
+        cache = max(
+            sum(pairs.uncached_bytes for pairs in (crops.pairs, validation))
+            for crops, validation in self.data.values()
+        )
+        return "; ".join(
+            _check_room(folder, what, need)
+            for folder, what, need in (
+                (cache_dir, "decoded images", cache),
+                (self.settings.models_dir, "checkpoints and models", self._stored_bytes()),
+            )
+        )
+
+    def _stored_bytes(self) -> int:
+        """Of the checkpoints and models that a run leaves, those of its epochs included."""
+        generator = _count_bytes(build_generator(self.config))
+        total = 0
+        for name, section in self.config.stages.items():
+            judge = _count_bytes(build_discriminator(self.config)) if name == "training" else 0
+            # Weights and Adam's two averages of each, and the average of the generator's weights.
+            checkpoint = 4 * generator + 3 * judge
+            interval = self.settings.intervals.store_model
+            models = 2 + (section.num_epoch // interval if interval else 0)
+            # The best, the newest, the one that is being written, and older ones.
+            total += checkpoint * (3 + self.settings.intervals.keep_checkpoints)
+            total += models * generator
+        return total
+
+    def _check_vgg(self) -> str:
+        loss = build_perceptual_loss(self.config)
+        self.perceptual = lay_out(loss, self._uncompiled())
+        section = self.config.perceptual_loss
+        return f"{section.vgg_type}, layers {', '.join(section.single_layer_weights)}"
+
+    def _uncompiled(self) -> RunSettings:
+        """The settings without what takes minutes, and changes little about the memory."""
+        return RunSettings(**{**vars(self.settings), "compile": False, "accumulate": 1})
+
+    def _check_memory(self, name: str) -> str:
+        assert self.fabric is not None
+        device, batch = self.fabric.device, self.config.batch_size
+        memory = self._measure_memory(name)
+        crops = math.ceil(batch / self.settings.accumulate)
+        need, free = memory.needed(crops), free_memory(device)
+        said = f"a step of {crops} crops at once takes {_gigabytes(need)}"
+        if free is None:
+            return said
+        said += f" of {_gigabytes(free)} free on {device}"
+        fits = memory.largest_batch(free)
+        if crops <= fits:
+            return f"{said}; up to {fits} would fit"
+        if not fits:
+            raise DeviceError(f"{said}; not even one fits: lower cr_patch_size")
+        raise DeviceError(
+            f"{said}; {fits} would fit: use --accumulate {math.ceil(batch / fits)}, or "
+            f"batch_size {fits}"
+        )
+
+    def _measure_memory(self, name: str) -> StepMemory:
+        assert self.fabric is not None
+        device, settings = self.fabric.device, self._uncompiled()
+        if self.perceptual is not None:
+            self.perceptual.to(device)
+        stage = build_stage(
+            name,
+            self.fabric,
+            self.config,
+            settings,
+            generator=lay_out(build_generator(self.config), settings),
+            perceptual=self.perceptual,
+            total_steps=1,
+        )
+        height, width = self._lr_size(name)
+        scale, channels = self.config.scale_factor, self.config.img_channels
+
+        def step(crops: int) -> None:
+            lr = torch.rand(crops, channels, height, width, device=device)
+            hr = torch.rand(crops, channels, scale * height, scale * width, device=device)
+            stage.train_step(lr, hr)
+
+        return measure_step_memory(step, device, self.base_memory)
+
+    def _lr_size(self, name: str) -> tuple[int, int]:
+        """Height and width of the LR crops, or of the largest image."""
+        size = self.config.stages[name].cr_patch_size
+        if size is not None:
+            scale = self.config.scale_factor
+            return size[0] // scale, size[1] // scale
+        if name not in self.data:
+            raise DataError("unknown, as the data could not be opened")
+        pairs = self.data[name][0].pairs
+        return max((pairs.lr_size(index) for index in range(len(pairs))), key=math.prod)
+
+    def _draw(self, name: str) -> str:
+        crops, _ = self.data[name]
+        count = min(_PICTURED_CROPS, len(crops))
+        chosen = np.random.default_rng(self.config.seed).permutation(len(crops))[:count]
+        tiles = [_side_by_side(*crops[0, int(index)]) for index in chosen]
+        path = self.settings.out_dir / f"check_{name}.png"
+        with suppress(OSError):  # writing will say it better
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, Image.from_array(_mosaic(tiles)))
+        return f"{path}: {count} crops as the networks will get them, LR beside HR"
+
+
+def _side_by_side(lr: torch.Tensor, hr: torch.Tensor) -> Array:
+    """``(H, W, C)``: both ``(C, H, W)`` in the size of HR, every LR pixel a square."""
+    scale = hr.shape[-1] // lr.shape[-1]
+    large = lr.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+    pair = [image[:, :_PICTURED_SIDE, :_PICTURED_SIDE].permute(1, 2, 0) for image in (large, hr)]
+    both: Array = torch.cat(pair, dim=1).numpy()
+    return both
+
+
+def _mosaic(tiles: Sequence[Array]) -> Array:
+    """Tiles in columns, on white; the smaller ones at the top left of their places."""
+    height = max(tile.shape[0] for tile in tiles)
+    width = max(tile.shape[1] for tile in tiles)
+    rows = math.ceil(len(tiles) / _PICTURED_COLUMNS)
+    columns = min(len(tiles), _PICTURED_COLUMNS)
+    shape = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, tiles[0].shape[2])
+    canvas = np.full(shape, 255, np.uint8)
+    for number, tile in enumerate(tiles):
+        top = number // _PICTURED_COLUMNS * (height + _GAP)
+        left = number % _PICTURED_COLUMNS * (width + _GAP)
+        canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    return canvas
+
+
+def _check_room(folder: Path, what: str, need: int) -> str:
+    """Whether so many bytes have room in a folder, which is made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".torch-sr-check"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot write {what} there: {error.strerror}") from error
+    free = shutil.disk_usage(folder).free
+    said = f"{what} take {_gigabytes(need)} of {_gigabytes(free)} free in {folder}"
+    if need > free:
+        raise DataError(f"{said}; make room, or name another folder")
+    return said
+
+
+def _count_bytes(network: torch.nn.Module) -> int:
+    return _BYTES * sum(parameter.numel() for parameter in network.parameters())
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"

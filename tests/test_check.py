@@ -1,0 +1,156 @@
+"""``torch-sr train --check`` finds what would stop a training, and leaves nothing but pictures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage.io import imread
+from training_kit import TINY
+
+from torch_sr.config import parse_config
+from torch_sr.errors import DeviceError
+from torch_sr.training import check as check_module
+from torch_sr.training import memory as memory_module
+from torch_sr.training.building import open_stage_data
+from torch_sr.training.check import check_training
+from torch_sr.training.memory import StepMemory, measure_step_memory, used_memory
+
+MEGABYTE = 1 << 20
+
+
+def findings_of(config, settings):
+    return {finding.subject: finding for finding in check_training(config, settings)}
+
+
+def failures_of(config, settings):
+    findings = findings_of(config, settings).values()
+    assert all("\n" not in finding.text for finding in findings)
+    return {finding.subject: finding.text for finding in findings if not finding.passed}
+
+
+def test_what_is_sound_passes_and_is_drawn(settings, both_stages, tmp_path):
+    settings = replace(settings, cache_dir=tmp_path / "cache")
+    findings = findings_of(both_stages, settings)
+    assert list(findings) == [
+        "start", "device", "pretraining data", "training data", "disk", "VGG weights",
+        "pretraining memory", "training memory", "pretraining picture", "training picture",
+    ]  # fmt: skip
+    assert all(finding.passed for finding in findings.values()), findings
+    assert "5 images to train on, crops of 16x16, 2 steps" in findings["training data"].text
+    assert not list((tmp_path / "cache").iterdir())
+    assert not list(settings.models_dir.iterdir())
+
+    crops, _ = open_stage_data("training", both_stages, settings, decode=False)
+    order = np.random.default_rng(both_stages.seed).permutation(5)
+    picture = imread(tmp_path / "check_training.png")
+    assert picture.shape == (3 * 16 + 2 * 4, 2 * 32 + 4, 3)
+    lr, hr = (image.permute(1, 2, 0).numpy() for image in crops[0, int(order[1])])
+    np.testing.assert_array_equal(picture[:16, 36 + 16 : 36 + 32], hr)
+    np.testing.assert_array_equal(picture[:16:2, 36 : 36 + 16 : 2], lr)
+
+
+def test_everything_that_is_wrong_is_found_at_once(settings, both_stages):
+    overrides = [
+        "pretraining.cr_patch_size=[64, 64]",
+        'training.train_datasets=["div2k"]',
+        "perceptual_loss.weights=nowhere/vgg.pth",
+    ]
+    config = parse_config(both_stages.to_dict(), overrides=overrides)
+    failures = failures_of(config, replace(settings, resume=settings.out_dir / "none.pth"))
+    assert list(failures) == ["start", "pretraining data", "training data", "VGG weights"]
+    assert "none.pth" in failures["start"]
+    assert "fewer than the crop 64x64" in failures["pretraining data"]
+    assert "DIV2K not found" in failures["training data"]
+    assert "nowhere/vgg.pth" in failures["VGG weights"]
+
+
+def test_a_partner_of_the_wrong_size_is_found(settings, save_photo, tmp_path):
+    save_photo(tmp_path / "data" / "odd" / "HR" / "a.png", 32, 32)
+    save_photo(tmp_path / "data" / "odd" / "LR_bicubic" / "X2" / "ax2.png", 16, 12)
+    config = parse_config(TINY, overrides=['pretraining.train_datasets=["odd"]'])
+    failures = failures_of(config, replace(settings, data_root=tmp_path / "data"))
+    assert "LR is 12x16 and HR 32x32" in failures["pretraining data"]
+
+
+def test_what_does_not_fit_into_memory_comes_with_what_would(settings, monkeypatch):
+    config = parse_config(TINY, overrides=["batch_size=16"])
+
+    def measured(step, device, base):
+        step(1)
+        return StepMemory(fixed=MEGABYTE, per_crop=10 * MEGABYTE)
+
+    monkeypatch.setattr(check_module, "measure_step_memory", measured)
+    monkeypatch.setattr(check_module, "free_memory", lambda device: 70 * MEGABYTE)
+    text = failures_of(config, settings)["pretraining memory"]
+    assert "16 crops at once takes 0.17 GB of 0.07 GB free on cpu; 6 would fit" in text
+    assert "--accumulate 3, or batch_size 6" in text
+    split = replace(settings, accumulate=3)
+    assert findings_of(config, split)["pretraining memory"].passed
+    monkeypatch.setattr(check_module, "free_memory", lambda device: 7 * MEGABYTE)
+    assert "not even one fits" in failures_of(config, settings)["pretraining memory"]
+
+
+def test_a_full_disk_is_found(settings, monkeypatch):
+    usage = check_module.shutil.disk_usage(settings.out_dir)
+    monkeypatch.setattr(check_module.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    assert "make room" in failures_of(parse_config(TINY), settings)["disk"]
+
+
+def test_a_folder_that_cannot_be_made_is_found(settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    failures = failures_of(parse_config(TINY), replace(settings, out_dir=tmp_path / "file"))
+    assert "cannot write checkpoints and models there" in failures["disk"]
+    assert "check_pretraining.png" in failures["pretraining picture"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is measured anew on Linux alone")
+def test_memory_is_measured_by_what_steps_take():
+    kept = []
+
+    def step(crops):
+        kept.append(torch.ones(5 * MEGABYTE))  # 4 bytes each
+        return torch.ones(crops * 10 * MEGABYTE).sum()
+
+    device = torch.device("cpu")
+    memory = measure_step_memory(step, device, used_memory(device))
+    # One more buffer is kept by each step: 20 MB beside the 40 MB a crop.
+    assert memory.per_crop == pytest.approx(60 * MEGABYTE, rel=0.1)
+    assert memory.needed(3) - memory.needed(1) == 2 * memory.per_crop
+
+
+def test_running_out_of_memory_is_told(monkeypatch):
+    def step(crops):
+        if crops == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+    with pytest.raises(DeviceError, match="2 crops at once are too many"):
+        measure_step_memory(step, torch.device("cpu"), 0)
+
+
+def test_a_container_has_its_own_limit(monkeypatch):
+    monkeypatch.setattr(memory_module, "_available", lambda: 5 * MEGABYTE)
+    monkeypatch.setattr(memory_module, "_left_in_container", lambda: 3 * MEGABYTE)
+    assert memory_module.free_memory(torch.device("cpu")) == 3 * MEGABYTE
+    monkeypatch.setattr(memory_module, "_left_in_container", lambda: None)
+    assert memory_module.free_memory(torch.device("cpu")) == 5 * MEGABYTE
+
+
+def test_the_command_fails_where_something_would(data_root, tmp_path):
+    (tmp_path / "config.json").write_text(parse_config(TINY).to_json())
+    command = [
+        sys.executable, "-m", "torch_sr", "train", "config.json", "--check", "--device", "cpu",
+        "--data-root", str(data_root),
+    ]  # fmt: skip
+    sound, unsound = (
+        subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True)
+        for more in ([], ["--set", 'pretraining.train_datasets=["nothing"]'])
+    )
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert all(line.startswith("ok    ") for line in sound.stdout.splitlines())
+    assert (unsound.returncode, unsound.stderr) == (1, "")
+    assert "FAIL  pretraining data:" in unsound.stdout
