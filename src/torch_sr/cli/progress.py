@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
+from rich.text import Text
 from torch import Tensor
 
 from torch_sr.training.loggers import Logger
 
 _SECONDS_BETWEEN_LOSSES = 1.0  # to read one waits for the device
 _SECONDS_OF_SPEED = 300.0  # over which the speed is averaged
+
+
+class _Bars(Progress):
+    """Bars, and below them the losses over the whole width."""
+
+    losses = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.losses:
+            yield Text(self.losses, no_wrap=True, overflow="ellipsis")
 
 
 class ConsoleLogger(Logger):
@@ -27,11 +40,11 @@ class ConsoleLogger(Logger):
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._bars = Progress(
+        self._bars = _Bars(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[pace]}", table_column=Column(no_wrap=True)),
             console=self._console,
             disable=not self._console.is_terminal,
             speed_estimate_period=_SECONDS_OF_SPEED,
@@ -51,20 +64,22 @@ class ConsoleLogger(Logger):
         for task in self._bars.task_ids:  # of the stage before, or before a rollback
             self._bars.remove_task(task)
         done = step - run["epoch"] * per_epoch
-        self._epoch = self._bars.add_task("", total=per_epoch, completed=done, note="")
-        self._whole = self._bars.add_task(run["stage"], total=total, completed=step, note="")
+        self._epoch = self._bars.add_task("", total=per_epoch, completed=done, pace="")
+        self._whole = self._bars.add_task(run["stage"], total=total, completed=step, pace="")
+        self._bars.losses = ""
         self._bars.start()
 
     def on_step(self, epoch: int, step: int, losses: Mapping[str, Tensor]) -> None:
         done = step - epoch * self._run["steps_per_epoch"]
         name = f"epoch {epoch + 1}/{self._run['num_epochs']}"
         self._bars.update(self._epoch, completed=done, description=name)
-        self._bars.update(self._whole, completed=step, note=self._pace())
+        self._bars.update(self._whole, completed=step)
+        self._bars.update(self._whole, pace=self._pace())
         now = time.monotonic()
         if self._console.is_terminal and now - self._losses_read > _SECONDS_BETWEEN_LOSSES:
             self._losses_read = now
-            note = "  ".join(f"{name} {float(loss):.4g}" for name, loss in losses.items())
-            self._bars.update(self._epoch, note=note)
+            shown = (f"{name} {float(loss):.4g}" for name, loss in losses.items())
+            self._bars.losses = "  ".join(shown)
 
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         # With a bar, a line for every epoch would scroll what matters away.

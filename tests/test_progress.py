@@ -1,0 +1,100 @@
+"""What a training shows: bars on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from torch_sr.cli import progress as progress_module
+from torch_sr.cli.progress import ConsoleLogger
+
+RUN = {
+    "stage": "pretraining", "num_epochs": 3, "num_steps": None, "steps_per_epoch": 4,
+    "batch_size": 8, "epoch": 0, "step": 0, "device": "cpu",
+}  # fmt: skip
+METRICS = {"train/content_loss": 0.25, "val/PSNR": 30.0}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only when they are added to."""
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def make_logger(clock, *, terminal):
+    console = Console(
+        file=io.StringIO(), force_terminal=terminal, width=100, get_time=lambda: clock[0]
+    )
+    logger = ConsoleLogger(console)
+    logger._bars.get_time = lambda: clock[0]
+    return logger, console.file
+
+
+def train(logger, clock, steps, seconds=0.5):
+    for step in steps:
+        clock[0] += seconds
+        logger.on_step((step - 1) // 4, step, {"content_loss": torch.tensor(step / 10)})
+
+
+def test_elsewhere_a_line_an_epoch(clock):
+    logger, shown = make_logger(clock, terminal=False)
+    logger.on_start(RUN)
+    train(logger, clock, range(1, 5))
+    logger.on_epoch(1, 4, METRICS)
+    logger.close()
+    start, epoch = shown.getvalue().splitlines()
+    assert start == "pretraining: 12 steps of 8 crops, 4 steps an epoch, on cpu"
+    # Two steps a second, eight left.
+    assert epoch == (
+        "pretraining epoch 1/3 step 4  16.0 images/s  0:00:04 left  train/content_loss 0.25  "
+        "val/PSNR 30"
+    )
+
+
+def test_on_a_terminal_bars_of_epoch_and_run(clock):
+    logger, shown = make_logger(clock, terminal=True)
+    logger.on_start(RUN)
+    train(logger, clock, range(1, 7))
+    logger.on_epoch(1, 4, {"train/content_loss": 0.25})  # the bar says enough
+    logger.close()
+    last = shown.getvalue().rpartition("epoch 2/3")[2]
+    assert "2/4" in last
+    assert "6/12" in last
+    assert "16.0 images/s  0:00:03 left" in last
+    assert "content_loss 0." in last
+    assert "train/content_loss" not in shown.getvalue()
+
+
+def test_losses_are_read_once_a_second_at_most(clock, monkeypatch):
+    """To read one waits for the device."""
+    logger, _ = make_logger(clock, terminal=True)
+    read = []
+    monkeypatch.setattr(torch.Tensor, "__float__", lambda self: read.append(1) or 0.0)
+    logger.on_start(RUN)
+    train(logger, clock, range(1, 13), seconds=0.25)
+    logger.close()
+    assert len(read) == 3
+
+
+def test_after_a_rollback_it_counts_from_where_the_run_went_back_to(clock):
+    logger, shown = make_logger(clock, terminal=False)
+    logger.on_start(RUN)
+    train(logger, clock, range(1, 7))
+    logger.on_message("gone back [to epoch 1]")
+    logger.on_start({**RUN, "epoch": 1, "step": 4})
+    train(logger, clock, range(5, 9))
+    logger.on_epoch(2, 8, METRICS)
+    logger.close()
+    _, message, again, epoch = shown.getvalue().splitlines()
+    assert message == "gone back [to epoch 1]"
+    assert again.endswith("on cpu; going on after step 4")
+    assert "0:00:02 left" in epoch
+
+
+def test_closing_before_the_start_is_fine(clock):
+    make_logger(clock, terminal=True)[0].close()
