@@ -12,7 +12,11 @@ import typer
 from torch_sr.cli.main import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "src/torch_sr/models/weights/compact_x4.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs/training.md",
+    ROOT / "src/torch_sr/models/weights/compact_x4.md",
+)
 
 
 def shell_commands():
