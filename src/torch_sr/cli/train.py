@@ -63,8 +63,13 @@ def train(
         typer.Option("--keep-checkpoints", min=0, help="Older checkpoints kept beside the newest."),
     ] = 1,
     num_workers: Annotated[
-        int, typer.Option("--num-workers", min=0, help="Processes that cut training crops.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--num-workers",
+            min=0,
+            help="Processes that cut training crops. [default: 4 beside a GPU, otherwise 0]",
+        ),
+    ] = None,
     device: Device = "auto",
     devices: Annotated[
         int | None,

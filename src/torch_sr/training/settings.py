@@ -64,7 +64,8 @@ class RunSettings:
         accumulate: parts into which every mini-batch is split, to take less memory.
         compile: the networks by ``torch.compile``.
         channels_last: keep weights and images in that order, a quarter faster where it matters.
-        num_workers: processes that cut crops; 0 does it in the training process.
+        num_workers: processes that cut crops ahead; 0 does it in the training process. None takes
+            a few beside a GPU, and none on a CPU, which they would only share.
         intervals: how often to validate and store.
         cache_dir: where decoded images are kept.
     """
@@ -78,7 +79,7 @@ class RunSettings:
     accumulate: int = 1
     compile: bool = False
     channels_last: bool = True
-    num_workers: int = 0
+    num_workers: int | None = None
     intervals: Intervals = field(default_factory=Intervals)
     cache_dir: Path | None = None
 
