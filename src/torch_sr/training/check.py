@@ -181,6 +181,8 @@ class _Check:
         said = f"a step of {crops} crops at once takes {_gigabytes(need)}"
         if free is None:
             return said
+        if device.type == "cpu":  # which all processes share
+            free //= self.fabric.world_size
         said += f" of {_gigabytes(free)} free on {device}"
         fits = memory.largest_batch(free)
         if crops <= fits:
