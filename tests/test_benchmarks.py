@@ -46,12 +46,10 @@ def test_measures_step_and_loader(benchmark):
     assert result["config"] == "tiny.json"
     assert result["overrides"] == ["seed=1"]
     assert (result["batch_size"], result["crop"]) == (2, [16, 16])
-    assert result["machine"].keys() == {
-        "cpu", "cores", "threads", "torch", "device", "device_name"
-    }  # fmt: skip
-    assert result["step"]["torch-sr"]["images_per_s"] > 0
-    assert result["step"]["torch-sr"]["peak_memory_mb"] > 0
-    assert result["loader"]["torch-sr"]["crops_per_s_per_core"] > 0
+    assert result["device"] == "cpu"
+    for measured in ("images_per_s", "peak_memory_mb", "crops_per_s_per_core"):
+        assert result[measured].keys() == {"torch-sr"}
+        assert result[measured]["torch-sr"] > 0
 
 
 @pytest.mark.parametrize(
@@ -59,7 +57,7 @@ def test_measures_step_and_loader(benchmark):
     [
         (("--set", "batch_size=0"), "batch_size is 0"),
         (("--set", "batch_size=1", "--set", "pretraining.cr_patch_size=null"), "is null"),
-        (("--basicsr", "nowhere"), "no folder basicsr"),
+        (("--basicsr", "nowhere"), "--basicsr needs a folder basicsr in nowhere"),
     ],
 )
 def test_refuses_in_one_line(benchmark, arguments, words):

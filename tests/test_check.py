@@ -16,7 +16,7 @@ from torch_sr.config import parse_config
 from torch_sr.errors import DeviceError
 from torch_sr.training import check as check_module
 from torch_sr.training import memory as memory_module
-from torch_sr.training.building import open_stage_data
+from torch_sr.training.building import open_crops
 from torch_sr.training.check import check_training
 from torch_sr.training.memory import StepMemory, measure_step_memory, used_memory
 
@@ -45,7 +45,7 @@ def test_what_is_sound_passes_and_is_drawn(settings, both_stages, tmp_path):
     assert not list((tmp_path / "cache").iterdir())
     assert not list(settings.models_dir.iterdir())
 
-    crops, _ = open_stage_data("training", both_stages, settings, decode=False)
+    crops = open_crops("training", both_stages, settings, decode=False)
     order = np.random.default_rng(both_stages.seed).permutation(5)
     picture = imread(tmp_path / "check_training.png")
     assert picture.shape == (3 * 16 + 2 * 4, 2 * 32 + 4, 3)

@@ -51,15 +51,15 @@ def build_perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
     return PerceptualLoss(**arguments)
 
 
-def open_stage_data(
+def open_crops(
     name: str,
     config: Hyperparameters,
     settings: RunSettings,
     progress: Progress | None = None,
     *,
     decode: bool = True,
-) -> tuple[RandomCrops, ImagePairs]:
-    """The training crops and the validation images of a stage.
+) -> RandomCrops:
+    """The training crops of a stage.
 
     Args:
         name: ``pretraining`` or ``training``.
@@ -71,26 +71,44 @@ def open_stage_data(
         DataError, ImageError: when the data are missing or unfit.
     """
     section = config.stages[name]
-
-    def opened(specs: Sequence[str], purpose: Purpose) -> ImagePairs:
-        return open_pairs(
-            specs,
-            purpose=purpose,
-            data_root=settings.data_root,
-            scale_factor=config.scale_factor,
-            channels=config.img_channels,
-            cache_dir=settings.cache_dir,
-            progress=progress,
-            decode=decode,
-        )
-
-    crops = RandomCrops(
-        opened(section.train_datasets, "train"),
+    return RandomCrops(
+        _open(section.train_datasets, "train", config, settings, progress, decode),
         section.cr_patch_size,
         config.seed,
         **section.augmentation.model_dump(),
     )
-    return crops, opened(section.val_datasets, "val")
+
+
+def open_validation(
+    name: str,
+    config: Hyperparameters,
+    settings: RunSettings,
+    progress: Progress | None = None,
+    *,
+    decode: bool = True,
+) -> ImagePairs:
+    """The validation images of a stage; the arguments are those of :func:`open_crops`."""
+    return _open(config.stages[name].val_datasets, "val", config, settings, progress, decode)
+
+
+def _open(
+    specs: Sequence[str],
+    purpose: Purpose,
+    config: Hyperparameters,
+    settings: RunSettings,
+    progress: Progress | None,
+    decode: bool,
+) -> ImagePairs:
+    return open_pairs(
+        specs,
+        purpose=purpose,
+        data_root=settings.data_root,
+        scale_factor=config.scale_factor,
+        channels=config.img_channels,
+        cache_dir=settings.cache_dir,
+        progress=progress,
+        decode=decode,
+    )
 
 
 def build_stage(

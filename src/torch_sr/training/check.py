@@ -27,7 +27,8 @@ from torch_sr.training.building import (
     build_perceptual_loss,
     build_stage,
     lay_out,
-    open_stage_data,
+    open_crops,
+    open_validation,
 )
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.memory import (
@@ -118,7 +119,8 @@ class _Check:
         return f"{self.fabric.world_size} x {self.fabric.device}, {self.settings.precision}"
 
     def _check_data(self, name: str) -> str:
-        crops, validation = open_stage_data(name, self.config, self.settings, decode=False)
+        crops = open_crops(name, self.config, self.settings, decode=False)
+        validation = open_validation(name, self.config, self.settings, decode=False)
         processes = 1 if self.fabric is None else self.fabric.world_size
         if len(crops) < processes:
             raise DataError(f"{len(crops)} training images are too few for {processes} processes")

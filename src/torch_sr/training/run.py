@@ -21,7 +21,8 @@ from torch_sr.training.building import (
     build_perceptual_loss,
     build_stage,
     lay_out,
-    open_stage_data,
+    open_crops,
+    open_validation,
 )
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.loggers import Logger
@@ -175,7 +176,8 @@ class _Run:
         return TrainingResult(finished, trainer.checkpoint_file, model)
 
     def _open_data(self, name: str, progress: CacheProgress | None) -> _StageData:
-        crops, validation = open_stage_data(name, self.config, self.settings, progress)
+        crops = open_crops(name, self.config, self.settings, progress)
+        validation = open_validation(name, self.config, self.settings, progress)
         section = self.config.stages[name]
         loader, sampler = training_loader(
             crops,
