@@ -186,7 +186,7 @@ def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 def _activate(x: Tensor) -> Tensor:
-    """In place: a convolution does not need its own output again, and half of the memory is that."""
+    """In place, for half the memory: a convolution does not need its output again."""
     return F.leaky_relu(x, negative_slope=0.2, inplace=True)
 
 
