@@ -159,9 +159,9 @@ class WandbLogger(Logger):
         self._run.define_metric(f"{self._stage}/*", step_metric=f"{self._stage}/step")
 
     def on_networks(self, networks: Mapping[str, tuple[nn.Module, Tensor]]) -> None:
-        for name, (network, x) in networks.items():
+        for number, (name, (network, x)) in enumerate(networks.items()):
             with _tracing(name, network) as traced, torch.no_grad():
-                self._run.watch(traced, log=None, log_graph=True)
+                self._run.watch(traced, log=None, log_graph=True, idx=number)
                 traced(x.cpu())
                 self._run.unwatch(traced)
 

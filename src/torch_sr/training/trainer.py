@@ -148,8 +148,9 @@ class Trainer:
         self._tell_start()
         for remark in remarks:
             self._tell(remark)
-        self._tell_networks()
-        if self.progress.step == 0:  # to go back to, and for a kill in the first epoch
+        if self.progress.step == 0:
+            self._tell_networks()
+            # To go back to, and for a kill in the first epoch.
             self._store_checkpoint("checkpoint.pth", self.intervals.keep_checkpoints, good=True)
         with stop_on_signal() as stop:
             while not self._finished():
