@@ -134,7 +134,8 @@ def test_weights_and_biases_offline(settings, both_stages, tmp_path, monkeypatch
     log = logger._run.log
     monkeypatch.setattr(logger._run, "log", lambda values: (logged.append(values), log(values)))
     train(both_stages, settings, run="7", loggers=[logger])
-    assert {"graph_0", "graph_1"} <= set(logger._run.summary.keys())
+    graphs = {f"training/{name}" for name in ("generator", "discriminator")}
+    assert graphs < set(logger._run.summary.keys())
     logger.close()
     assert list((tmp_path / "logs").glob("wandb/offline-run-*-7/run-7.wandb"))
     scalars = [values for values in logged if "training/epoch" in values]

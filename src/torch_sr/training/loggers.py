@@ -159,11 +159,14 @@ class WandbLogger(Logger):
         self._run.define_metric(f"{self._stage}/*", step_metric=f"{self._stage}/step")
 
     def on_networks(self, networks: Mapping[str, tuple[nn.Module, Tensor]]) -> None:
-        for number, (name, (network, x)) in enumerate(networks.items()):
+        for name, (network, x) in networks.items():
             with _tracing(name, network) as traced, torch.no_grad():
-                self._run.watch(traced, log=None, log_graph=True, idx=number)
+                # Its `watch` gives the graphs of all networks one and the same name.
+                from wandb.integration.torch.wandb_torch import TorchGraph
+
+                graph: Any = TorchGraph.hook_torch(traced)  # type: ignore[no-untyped-call]
                 traced(x.cpu())
-                self._run.unwatch(traced)
+                self._run.summary[f"{self._stage}/{name}"] = graph
 
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         self._log({"epoch": epoch, "step": step, **metrics})
@@ -194,5 +197,5 @@ def _tracing(name: str, network: nn.Module) -> Iterator[nn.Module]:
             # PyTorch draws by what it deprecates, and warns of constants in what it drew.
             warnings.simplefilter("ignore")
             yield copy.deepcopy(network).cpu().eval()
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:
         _log.warning("no graph of the %s: %s", name, str(error).partition("\n")[0])
