@@ -304,6 +304,44 @@ def test_test_json(run, model, data_root):
     assert found["best"] == [max(ours, key=lambda score: score["metrics"]["psnr"])]
 
 
+def test_test_compares_several_models(run, model, data_root, tmp_path):
+    torch.manual_seed(2)
+    other = tmp_path / "other" / "tiny.safetensors"  # of the same name
+    network = RRDBNet(scale_factor=2, rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
+    save_generator(other, network)
+    out_dir = tmp_path / "results"
+    code, out, _ = run(
+        "test", model, other, "-d", "set5", "-o", out_dir, "--json", "--device", "cpu"
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert list(found["mean"]["set5"]) == ["bicubic", "tiny", str(other)]
+    for method, metrics in found["mean"]["set5"].items():
+        low, high = found["interval"]["set5"][method]["psnr"]
+        assert low <= metrics["psnr"] <= high
+    assert len(names(out_dir)) == 2
+    assert names(out_dir / "tiny" / "set5") == ["baby_sr.png", "butterfly_sr.png"]
+    code, out, _ = run("test", model, other, "-d", "set5", "-s", "1", "--device", "cpu")
+    assert out.splitlines()[-1].split()[-1] in {"tiny", str(other)}
+
+
+def test_test_of_models_of_several_factors_is_refused(run, model, data_root):
+    code, _, err = run("test", model, "compact-x4", "-d", "set5", "--device", "cpu")
+    assert code == 1
+    assert "compact-x4 x4: only models of one factor can be compared" in err
+
+
+def test_test_by_the_protocol_of_enhanced_srgan_rounds_nothing(run, model, data_root):
+    psnrs = []
+    for protocol in ("enhanced-srgan", "paper"):
+        code, out, _ = run(
+            "test", model, "-d", "set5", "--protocol", protocol, "--json", "--device", "cpu"
+        )
+        assert code == 0
+        psnrs.append(json.loads(out)["mean"]["set5"]["bicubic"]["psnr"])
+    assert psnrs[0] < psnrs[1]  # the luma of the papers has a smaller range
+
+
 def test_test_json_of_infinite_psnr_is_null(run, model, data_root):
     code, out, _ = run("test", model, "-d", "flat", "--json", "--device", "cpu")
     assert code == 0

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import bootstrap
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from torch_sr.data.open import open_pairs
 from torch_sr.errors import DataError
-from torch_sr.evaluation.evaluate import bicubic, evaluate, mean_scores
+from torch_sr.evaluation.evaluate import bicubic, evaluate, mean_interval, mean_scores
 from torch_sr.metrics import PROTOCOLS, Protocol, luma, measure, psnr, ssim
 
 
@@ -120,6 +121,36 @@ def test_gray_is_measured_as_it_is(images):
     assert result["psnr"] == pytest.approx(peak_signal_noise_ratio(hr[inner], sr[inner]))
     assert result["ssim"] == pytest.approx(skimage_ssim(sr[inner], hr[inner], 255))
     assert result == measure(nchw(sr), nchw(hr), 4, PROTOCOLS["rgb"])
+
+
+def test_protocol_of_enhanced_srgan(images):
+    """Gray of the full range, nothing cropped, nothing rounded, what is out of range clamped."""
+    sr, hr = (image / 255 for image in images)
+    unrounded = np.clip(sr + 0.3 / 255, 0, 1)
+    result = measure(nchw(255 * (unrounded)), nchw(images[1]), 4, PROTOCOLS["enhanced-srgan"])
+    gray_sr, gray_hr = (image @ [0.2989, 0.587, 0.114] for image in (unrounded, hr))
+    assert result["psnr"] == pytest.approx(
+        peak_signal_noise_ratio(gray_hr, gray_sr, data_range=1), abs=1e-6
+    )
+    assert result["ssim"] == pytest.approx(skimage_ssim(gray_sr, gray_hr, 1), abs=1e-6)
+    beyond = measure(nchw(images[0]) + 1, nchw(images[1]), 4, PROTOCOLS["enhanced-srgan"])
+    white = np.full_like(images[0], 255)
+    assert beyond == measure(nchw(white), nchw(images[1]), 4, PROTOCOLS["enhanced-srgan"])
+
+
+def test_interval_of_the_mean_is_that_of_scipy():
+    values = np.random.default_rng(3).normal(30, 2, 40)
+    low, high = mean_interval(values)
+    expected = bootstrap(
+        (values,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert (low, high) == (
+        pytest.approx(expected.low, abs=0.05),
+        pytest.approx(expected.high, abs=0.05),
+    )
+    assert mean_interval(values) == (low, high)
+    assert mean_interval([math.inf, math.inf]) == (math.inf, math.inf)
+    assert mean_interval([2.5]) == (2.5, 2.5)
 
 
 def test_too_small_images():

@@ -30,14 +30,14 @@ class Protocol:
     Args:
         name: printed with every result.
         colour: ``"y"``, the luma of ITU-R BT.601 as MATLAB's ``rgb2ycbcr`` scales it (gray
-            images as they are: Set14 has one, worth 0.1 dB of its mean), or ``"rgb"``, all
-            channels together.
+            images as they are: Set14 has one, worth 0.1 dB of its mean); ``"gray"``, the luma of
+            BT.601 over the full range; or ``"rgb"``, all channels together.
         crop_border: leave out ``scale_factor`` pixels at each border.
-        round_to_8_bit: clamp and round to 8 bits first, as a stored image is.
+        round_to_8_bit: round to 8 bits first, as a stored image is.
     """
 
     name: str
-    colour: Literal["y", "rgb"]
+    colour: Literal["y", "gray", "rgb"]
     crop_border: bool = True
     round_to_8_bit: bool = True
 
@@ -45,6 +45,7 @@ class Protocol:
 PROTOCOLS: dict[str, Protocol] = {
     "paper": Protocol("paper", "y"),
     "rgb": Protocol("rgb", "rgb"),
+    "enhanced-srgan": Protocol("enhanced-srgan", "gray", crop_border=False, round_to_8_bit=False),
 }
 
 
@@ -125,12 +126,21 @@ def luma(rgb: Tensor) -> Tensor:
 def _prepare(image: Tensor, scale_factor: int, protocol: Protocol) -> Tensor:
     # Apple's GPUs have no double precision.
     image = (image.cpu() if image.device.type == "mps" else image).double()
+    image = image.clamp(0, 1)
     if protocol.round_to_8_bit:
-        image = (image.clamp(0, 1) * 255).round() / 255
+        image = (image * 255).round() / 255
     if protocol.crop_border:
         border = scale_factor
         image = image[..., border : image.shape[-2] - border, border : image.shape[-1] - border]
-    return luma(image) if protocol.colour == "y" and image.shape[1] == 3 else image
+    if protocol.colour == "rgb" or image.shape[1] != 3:
+        return image
+    return luma(image) if protocol.colour == "y" else _gray(image)
+
+
+def _gray(rgb: Tensor) -> Tensor:
+    """``(N, 3, H, W)`` to ``(N, 1, H, W)`` of the same range, as torchvision converts."""
+    weights = rgb.new_tensor([0.2989, 0.587, 0.114]).view(1, 3, 1, 1)
+    return (rgb * weights).sum(dim=1, keepdim=True)
 
 
 def _blur(image: Tensor) -> Tensor:

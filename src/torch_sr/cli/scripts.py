@@ -66,7 +66,7 @@ def test(arguments: Sequence[str]) -> None:
     from torch_sr.cli.test import test as command
 
     command(
-        options.model_path,
+        [options.model_path],
         datasets=options.datasets,
         data_root=options.data_root,
         show_results=options.show_results,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from torch_sr.data.loaders import ImagePairs
 from torch_sr.data.resize import imresize
+from torch_sr.images import from_unit, to_unit
 from torch_sr.metrics import PROTOCOLS, Protocol, measure
 
+T = TypeVar("T")
 Array = npt.NDArray[Any]
 SuperResolve = Callable[[Array], Array]
-"""``(H, W, C)`` uint8 to ``(H * s, W * s, C)`` uint8."""
+"""``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, or both float32 in [0, 1]."""
 OnResult = Callable[[str, str, str, Array], None]
 """Given data set, image, method and the method's result, ``(H, W, C)`` uint8."""
 
@@ -88,13 +90,14 @@ def evaluate(
     """
     for index, image in enumerate(pairs.names):
         lr, hr = pairs[index]
+        given = lr if protocol.round_to_8_bit else to_unit(lr)
         for method, super_resolve in methods.items():
-            sr = super_resolve(lr)
+            sr = super_resolve(given)
             metrics = measure(
                 _to_unit_tensor(sr), _to_unit_tensor(hr), pairs.scale_factor, protocol
             )
             if on_result is not None:
-                on_result(dataset, image, method, sr)
+                on_result(dataset, image, method, from_unit(to_unit(sr), np.uint8))
             yield ImageScore(dataset, image, method, metrics)
 
 
@@ -105,6 +108,19 @@ def bicubic(scale_factor: int) -> SuperResolve:
 
 def mean_scores(scores: Sequence[ImageScore]) -> dict[str, dict[str, dict[str, float]]]:
     """Means over images: ``[dataset][method][metric]``, in order of first appearance."""
+    return _summarize(scores, lambda values: float(np.mean(values)))
+
+
+def interval_scores(
+    scores: Sequence[ImageScore],
+) -> dict[str, dict[str, dict[str, tuple[float, float]]]]:
+    """The 95 % intervals of :func:`mean_scores`, see :func:`mean_interval`."""
+    return _summarize(scores, mean_interval)
+
+
+def _summarize(
+    scores: Sequence[ImageScore], summary: Callable[[list[float]], T]
+) -> dict[str, dict[str, dict[str, T]]]:
     grouped: dict[str, dict[str, dict[str, list[float]]]] = {}
     for score in scores:
         metrics = grouped.setdefault(score.dataset, {}).setdefault(score.method, {})
@@ -112,11 +128,28 @@ def mean_scores(scores: Sequence[ImageScore]) -> dict[str, dict[str, dict[str, f
             metrics.setdefault(name, []).append(value)
     return {
         dataset: {
-            method: {name: float(np.mean(values)) for name, values in metrics.items()}
+            method: {name: summary(values) for name, values in metrics.items()}
             for method, metrics in methods.items()
         }
         for dataset, methods in grouped.items()
     }
+
+
+def mean_interval(
+    values: Sequence[float], confidence: float = 0.95, resamples: int = 2000
+) -> tuple[float, float]:
+    """Where the mean of other such images would lie, by the bootstrap (Efron 1979), percentiles.
+
+    Args:
+        values: one an image; drawn with replacement, by random numbers that are always the same.
+        confidence: how often the mean would lie there, in (0, 1).
+        resamples: how often to draw.
+    """
+    drawn = np.random.default_rng(0).choice(np.asarray(values), (resamples, len(values)))
+    outside = 50 * (1 - confidence)
+    # To the nearest, for between two infinities there is nothing to interpolate.
+    low, high = np.percentile(drawn.mean(axis=1), [outside, 100 - outside], method="nearest")
+    return float(low), float(high)
 
 
 def best_scores(scores: Sequence[ImageScore], count: int) -> list[ImageScore]:
@@ -125,5 +158,5 @@ def best_scores(scores: Sequence[ImageScore], count: int) -> list[ImageScore]:
 
 
 def _to_unit_tensor(image: Array, device: torch.device | str = "cpu") -> Tensor:
-    chw = torch.from_numpy(image.transpose(2, 0, 1).copy())  # the cache is read-only
-    return chw[None].to(device).float() / 255
+    chw = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].to(device)  # caches are read-only
+    return chw if chw.is_floating_point() else chw.float() / 255
