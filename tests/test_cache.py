@@ -14,6 +14,9 @@ from torch_sr.data import sources as sources_module
 from torch_sr.data.cache import ImageCache, open_cache
 from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError, ImageError
+from torch_sr.images import Header
+
+NINE = Header(9, 9, 3, 8, False)
 
 
 @pytest.fixture
@@ -33,13 +36,13 @@ def folder(tmp_path):
 def decoded(monkeypatch):
     """The files decoded so far."""
     seen = []
-    original = sources_module.read_rgb8
+    original = sources_module.read_samples
 
-    def counting(path, channels=3):
+    def counting(path, **how):
         seen.append(os.fspath(path))
-        return original(path, channels=channels)
+        return original(path, **how)
 
-    monkeypatch.setattr(sources_module, "read_rgb8", counting)
+    monkeypatch.setattr(sources_module, "read_samples", counting)
     return seen
 
 
@@ -51,7 +54,7 @@ def same(cache, files):
     assert len(cache) == len(files)
     for index, file in enumerate(files):
         expected = imread(file)
-        assert cache.shape(index) == expected.shape
+        assert cache.layout(index).shape == expected.shape
         np.testing.assert_array_equal(cache[index], expected)
 
 
@@ -110,7 +113,7 @@ def test_recipes_and_orders_have_caches_of_their_own(sources, folder):
     gray = open_cache("set", sources, folder, channels=1)
     same(first, sources)
     same(turned, sources[::-1])
-    assert gray.shape(0) == (18, 25, 1)
+    assert gray.layout(0).shape == (18, 25, 1)
     assert len(list(folder.glob("*.bin"))) == 3
 
 
@@ -118,7 +121,7 @@ def test_shrink_is_downscale(sources, folder):
     cache = open_cache("set", sources, folder, shrink=4)
     for index, file in enumerate(sources):
         np.testing.assert_array_equal(cache[index], downscale(imread(file), 4))
-        assert cache.shape(index) == cache[index].shape
+        assert cache.layout(index).shape == cache[index].shape
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -137,16 +140,37 @@ def test_kinds_of_sources(tmp_path, folder, photo):
     cache = open_cache("kinds", files, folder)
     np.testing.assert_array_equal(cache[0], rgba[..., :3])
     np.testing.assert_array_equal(cache[1], np.stack([gray] * 3, axis=2))
-    np.testing.assert_array_equal(cache[2][..., 0], np.rint(deep / 257))
+    np.testing.assert_array_equal(cache[2][..., 0], deep)  # all 16 bits of it
+    assert [cache.layout(i).depth for i in range(3)] == [8, 8, 16]
     four = open_cache("kinds", files, folder, channels=4)
     np.testing.assert_array_equal(four[0], rgba)
     assert (four[1][..., 3] == 255).all()
     own = open_cache("kinds", files, folder, channels=None)
-    assert [own.shape(i) for i in range(3)] == [(9, 7, 3), (8, 6, 1), (7, 5, 1)]
+    assert [own.layout(i).shape for i in range(3)] == [(9, 7, 3), (8, 6, 1), (7, 5, 1)]
     np.testing.assert_array_equal(own[1][..., 0], gray)
     one = open_cache("kinds", files, folder, channels=1)
     np.testing.assert_array_equal(one[1][..., 0], gray)
     assert np.abs(one[0][..., 0] - rgba[..., :3] @ [0.299, 0.587, 0.114]).max() <= 0.5 + 1e-9
+
+
+def test_damaged_pixels_and_changed_sources_are_found(sources, folder):
+    cache = open_cache("set", sources, folder)
+    assert cache.find_damaged() == []
+    assert cache.num_bytes == next(folder.glob("*.bin")).stat().st_size
+    with next(folder.glob("*.bin")).open("r+b") as file:
+        file.seek(cache.layout(0).num_bytes + 30)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))  # one bit
+    before = sources[2].stat()
+    changed = bytearray(sources[2].read_bytes())
+    changed[-20] ^= 1
+    sources[2].write_bytes(changed)
+    os.utime(sources[2], ns=(before.st_atime_ns, before.st_mtime_ns))
+    told = []
+    found = open_cache("set", sources, folder).find_damaged(lambda *so_far: told.append(so_far))
+    assert found == sources[1:3]
+    assert told[-1] == (len(sources), len(sources))
 
 
 def test_pickles_as_its_path(sources, folder):
@@ -222,7 +246,7 @@ def test_missing_source_is_named(sources, folder, cached):
 
 
 def test_source_that_vanishes_meanwhile_is_named(sources, folder, monkeypatch):
-    monkeypatch.setattr(sources_module, "read_size", lambda path: (path.unlink(), (9, 9))[1])
+    monkeypatch.setattr(sources_module, "read_header", lambda path: (path.unlink(), NINE)[1])
     with pytest.raises(ImageError, match=r"\.png: No such file"):
         open_cache("set", sources, folder)
 
@@ -236,7 +260,7 @@ def test_corrupt_source_is_named_and_leaves_nothing(sources, folder, keep):
 
 
 def test_source_that_changes_meanwhile_is_named(sources, folder, monkeypatch):
-    monkeypatch.setattr(sources_module, "read_size", lambda path: (9, 9))
+    monkeypatch.setattr(sources_module, "read_header", lambda path: NINE)
     with pytest.raises(DataError, match=r"\.png: changed while it was read"):
         open_cache("set", sources, folder)
     assert names(folder) == []

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from skimage.io import imread, imsave
 
-from torch_sr.data.datasets import DATASETS, resolve
+from torch_sr.data.datasets import DATASETS, present, resolve
 from torch_sr.data.open import default_cache_dir, open_pairs
 from torch_sr.data.resize import downscale
-from torch_sr.errors import DataError
+from torch_sr.errors import DataError, MissingDatasetError
 
 
 def make(root, *files):
@@ -68,6 +68,67 @@ def test_div2k(tmp_path, inside):
     assert resolve("div2k", tmp_path, 2, "test")[0].name == "0801"
 
 
+@pytest.mark.parametrize("track", ["unknown", "mild", "difficult", "wild"])
+def test_tracks_of_div2k(tmp_path, track):
+    letter = {"unknown": "", "mild": "m", "difficult": "d", "wild": "w"}[track]
+    inside = f"DIV2K_valid_LR_{track}/X4" if track == "unknown" else f"DIV2K_valid_LR_{track}"
+    make(tmp_path, "DIV2K/DIV2K_valid_HR/0801.png", f"DIV2K/{inside}/0801x4{letter}.png")
+    (pair,) = resolve(f"div2k-{track}", tmp_path, 4, "val")
+    assert (pair.name, pair.lr) == ("0801", tmp_path / f"DIV2K/{inside}/0801x4{letter}.png")
+    with pytest.raises(DataError, match=rf"div2k-{track}: .* at .*x4, not at x8"):
+        resolve(f"div2k-{track}", tmp_path, 8, "val")
+    make(tmp_path, "DIV2K/DIV2K_train_HR/0001.png")
+    with pytest.raises(MissingDatasetError, match=f"DIV2K_train_LR_{track}.*data download"):
+        resolve(f"div2k-{track}", tmp_path, 4, "train")
+
+
+def test_wild_images_are_four_each(tmp_path):
+    make(tmp_path, "DIV2K/DIV2K_train_HR/0001.png")
+    copies = [f"0001x4w{number}" for number in (1, 2, 3, 4)]
+    make(tmp_path, *(f"DIV2K/DIV2K_train_LR_wild/{name}.png" for name in copies))
+    pairs = resolve("div2k-wild", tmp_path, 4, "train")
+    assert [pair.name for pair in pairs] == copies
+    assert len({pair.hr for pair in pairs}) == 1
+
+
+def test_lsdir_and_flickr2k(tmp_path):
+    make(tmp_path, "LSDIR/HR/train/0001000/0000001.png", "LSDIR/X4/train/0001000/0000001x4.png")
+    make(tmp_path, "LSDIR/HR/train/0002000/0001001.png", "LSDIR/X4/train/0002000/0001001x4.png")
+    first, second = resolve("lsdir", tmp_path, 4, "train")
+    assert (first.name, second.name) == ("0001000/0000001", "0002000/0001001")
+    assert first.lr == tmp_path / "LSDIR/X4/train/0001000/0000001x4.png"
+    assert resolve("lsdir", tmp_path, 2, "train")[0].lr is None
+    make(tmp_path, "Flickr2K/Flickr2K_HR/000001.png")
+    make(tmp_path, "Flickr2K/Flickr2K_LR_bicubic/X4/000001x4.png")
+    assert resolve("flickr2k", tmp_path, 4, "train")[0].lr is not None
+
+
+def test_b100_is_the_val_split_of_bsds500(bsds):
+    assert hr_names("b100", bsds) == hr_names("bsds500:val", bsds)
+    make(bsds, "benchmark/B100/HR/101085.png")
+    assert hr_names("b100", bsds) == ["benchmark/B100/HR/101085.png"]
+
+
+def test_what_is_present_is_listed(bsds):
+    make(bsds, "benchmark/Set5/HR/baby.png", "DIV2K/DIV2K_valid_HR/0801.png")
+    found = dict(present(bsds))
+    assert list(found)[:2] == ["div2k:val", "div2k-unknown:val"]
+    assert {"bsds500:train", "bsds500:val", "bsds500:test", "set5", "b100"} < set(found)
+    assert found["set5"] == bsds / "benchmark/Set5"
+    assert not {"set14", "div2k:train"} & set(found)
+
+
+def test_lists_are_specifications_too(tmp_path):
+    make(tmp_path, "a/1.png", "a/2.png", "low/1x4.png")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/mine.txt").write_text("# mine\n\n../a/1.png\t../low/1x4.png\n../a/2.png\n")
+    first, second = resolve("lists/mine.txt", tmp_path, 4, "train")
+    assert (first.name, first.lr) == ("1", tmp_path / "lists/../low/1x4.png")
+    assert (second.name, second.lr) == ("2", None)
+    with pytest.raises(DataError, match="no splits"):
+        resolve("lists/mine.txt:train", tmp_path, 4, "train")
+
+
 def test_folders_are_specifications_too(tmp_path):
     make(tmp_path, "mine/HR/a.png", "mine/LR_bicubic/X4/ax4.png", "deep/er/b.jpg")
     assert hr_names("mine", tmp_path) == ["mine/HR/a.png"]
@@ -99,7 +160,7 @@ def test_benchmarks(tmp_path, folder):
         ("set5:train", "no splits; leave out ':train'"),
         ("bsd500", "did you mean bsds500?"),
         ("Dvi2K", "did you mean div2k?"),
-        ("nothing", "known are div2k, bsds500, set5, set14"),
+        ("nothing", "known are div2k, div2k-unknown, .*, manga109"),
         ("div2k", "DIV2K not found: no folder DIV2K/DIV2K_train_HR in .*--data-root"),
         ("set14", "Set14 not found: no folder benchmark/Set14 in"),
     ],
@@ -116,6 +177,7 @@ def test_every_row_is_sound():
         assert name == name.lower()
         assert {*row.train, *row.val, *row.test} <= set(row.splits)
         assert bool(row.splits) == bool(row.train)
+        assert not (row.benchmark and row.splits)
         assert not set(row.train) & {*row.val, *row.test}
 
 

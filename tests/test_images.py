@@ -21,8 +21,9 @@ from torch_sr.images import (
     check_writable,
     from_unit,
     is_image_name,
+    read_header,
     read_image,
-    read_rgb8,
+    read_samples,
     read_size,
     to_nchw,
     to_unit,
@@ -219,7 +220,7 @@ def test_transparent_palette(tmp_path):
     source.save(tmp_path / "a.png", transparency=0)
     with PillowImage.open(tmp_path / "a.png") as pillow:
         expected = np.asarray(pillow.convert("RGBA"))
-    same(read_rgb8(tmp_path / "a.png", channels=4), expected)
+    same(read_samples(tmp_path / "a.png", channels=4), expected)
 
 
 def test_cmyk_becomes_srgb(tmp_path):
@@ -238,45 +239,65 @@ def test_cmyk_becomes_srgb(tmp_path):
 def test_formats_that_are_only_read(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     PillowImage.fromarray(noise(20, 30, 3)).quantize(64).convert("RGB").save(path)
-    same(read_rgb8(path), imread(path)[..., :3].reshape(20, 30, 3))
+    same(read_samples(path), imread(path)[..., :3].reshape(20, 30, 3))
     assert read_size(path) == (20, 30)
 
 
-# --- read_rgb8 ----------------------------------------------------------------------------------
+# --- Headers and samples ------------------------------------------------------------------------
 
 
-def test_rgb8_is_exactly_what_the_file_holds(tmp_path):
+def test_eight_bit_samples_are_exactly_what_the_file_holds(tmp_path):
     PillowImage.fromarray(noise(40, 50, 3)).save(tmp_path / "a.png", icc_profile=SRGB)
-    same(read_rgb8(tmp_path / "a.png"), imread(tmp_path / "a.png"))
+    same(read_samples(tmp_path / "a.png"), imread(tmp_path / "a.png"))
     PillowImage.fromarray(smooth()).save(tmp_path / "a.jpg", icc_profile=SRGB)
-    difference = read_rgb8(tmp_path / "a.jpg").astype(int) - imread(tmp_path / "a.jpg")
+    difference = read_samples(tmp_path / "a.jpg").astype(int) - imread(tmp_path / "a.jpg")
     assert np.abs(difference).max() <= 2
 
 
-def test_rgb8_channels(tmp_path):
+def test_channels_of_samples(tmp_path):
     image = sample(3, np.uint8, True)
     path = write_image(tmp_path / "a.png", image)
-    same(read_rgb8(path), image.color)
-    same(read_rgb8(path, channels=4), np.dstack([image.color, image.alpha]))
+    same(read_samples(path), image.color)
+    same(read_samples(path, channels=4), np.dstack([image.color, image.alpha]))
     luma = np.asarray(PillowImage.fromarray(image.color).convert("L"))
-    assert read_rgb8(path, channels=1).shape == (19, 31, 1)
-    assert np.abs(read_rgb8(path, channels=1)[..., 0].astype(int) - luma).max() <= 1
+    assert read_samples(path, channels=1).shape == (19, 31, 1)
+    assert np.abs(read_samples(path, channels=1)[..., 0].astype(int) - luma).max() <= 1
 
     gray = sample(1, np.uint16, False)
     path = write_image(tmp_path / "g.png", gray)
     eight = np.rint(gray.color / 257).astype(np.uint8)
-    same(read_rgb8(path, channels=1), eight)
-    same(read_rgb8(path), np.repeat(eight, 3, axis=2))
-    assert (read_rgb8(path, channels=4)[..., 3] == 255).all()
+    same(read_samples(path, channels=1), eight)
+    same(read_samples(path), np.repeat(eight, 3, axis=2))
+    assert (read_samples(path, channels=4)[..., 3] == 255).all()
     with pytest.raises(ImageError, match="channels must be 1, 3 or 4"):
-        read_rgb8(path, channels=2)
+        read_samples(path, channels=2)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_header_tells_what_the_image_will_be(tmp_path, channels, dtype, alpha):
+    path = write_image(tmp_path / "a.tif", sample(channels, dtype, alpha))
+    header, image = read_header(path), read_image(path)
+    assert (header.height, header.width) == (image.height, image.width)
+    assert (header.channels, header.depth) == (image.channels, image.depth)
+    assert header.alpha == (image.alpha is not None)
+
+
+def test_sixteen_bits_are_kept_where_they_are_asked_for(tmp_path):
+    gray = sample(1, np.uint16, False)
+    path = write_image(tmp_path / "g.png", gray)
+    same(read_samples(path, channels=1, depth=16), gray.color)
+    eight = write_image(tmp_path / "e.png", sample(3, np.uint8, False))
+    same(read_samples(eight, depth=16), read_samples(eight).astype(np.uint16) * 257)
+    assert (read_samples(eight, channels=4, depth=16)[..., 3] == 65535).all()
 
 
 def test_reading_in_a_forked_worker_does_not_hang(tmp_path):
     path = write_image(tmp_path / "a.png", Image(noise(1200, 1200, 3)))
-    read_rgb8(path)
+    read_samples(path)
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        assert pool.apply_async(read_rgb8, (path,)).get(timeout=30).shape == (1200, 1200, 3)
+        assert pool.apply_async(read_samples, (path,)).get(timeout=30).shape == (1200, 1200, 3)
 
 
 # --- Refusals -----------------------------------------------------------------------------------
@@ -293,7 +314,7 @@ def refuse(path, *words, read=read_image):
     return message
 
 
-@pytest.mark.parametrize("read", [read_image, read_size, read_rgb8])
+@pytest.mark.parametrize("read", [read_image, read_size, read_samples])
 def test_what_is_no_image_is_refused(tmp_path, read):
     refuse(tmp_path / "none.png", "no such file", read=read)
     refuse(tmp_path, "is a folder", read=read)

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from skimage.io import imsave
+from skimage.io import imread, imsave
 
 from torch_sr.data.cache import open_cache
 from torch_sr.data.loaders import (
@@ -128,6 +128,26 @@ def test_gray_tensors_are_writable_copies(tmp_path, save_photo):
         lr, hr = RandomCrops(ImagePairs([small], [cache], 4, ["a"]), None)[0, 0]
     assert (lr.shape, hr.shape) == ((1, 4, 4), (1, 16, 16))
     hr += 1
+
+
+def test_sixteen_bits_reach_the_network(tmp_path, save_photo, photo):
+    save_photo(tmp_path / "set/a.png", 16, 16)
+    deep = photo(16, 16, 1, np.uint16)
+    imsave(tmp_path / "set/b.png", deep[..., 0])
+    pairs = open_pairs(
+        ["set"], data_root=tmp_path, scale_factor=2, purpose="train", cache_dir=tmp_path / "cache"
+    )
+    assert pairs.depth == 16
+    crops = RandomCrops(pairs, (16, 16), spatial="none")
+    loader, _ = training_loader(crops, batch_size=2)
+    ((_, hr),) = loader
+    floats = sorted(to_float(hr), key=lambda image: bool((image[0] != image[1]).any()))
+    np.testing.assert_allclose(floats[0][0], deep[..., 0] / 65535, atol=1e-6)
+    np.testing.assert_allclose(
+        floats[1], imread(tmp_path / "set/a.png").transpose(2, 0, 1) / 255, atol=1e-6
+    )
+    spoilt, _ = RandomCrops(pairs, (16, 16), compression=1.0)[0, 1]
+    assert spoilt.dtype == torch.uint16
 
 
 # --- Order --------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ class Pairs:
 
     scale_factor = SCALE
     names = ("a", "b")
+    depth = 8
 
     def __init__(self, channels=3, sizes=((40, 48), (33, 62)), low=0):
         self._images = []

@@ -5,6 +5,7 @@
     TorchSRError              a person can mend this: the message names what, its value, the remedy
     ├── ConfigError           hyper-parameters: unknown key, wrong type, impossible value
     ├── DataError             data sets: missing folder, unpaired or too small images
+    │   └── MissingDatasetError   one of those known by name, which could be fetched
     ├── ImageError            one image file that cannot be read or written
     ├── ModelError            a weights file that cannot be read, or does not fit
     ├── CheckpointError       a training checkpoint that cannot be read, written or resumed from
@@ -21,6 +22,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "ImageError",
+    "MissingDatasetError",
     "MissingExtraError",
     "ModelError",
     "TorchSRError",
@@ -38,6 +40,10 @@ class ConfigError(TorchSRError):
 
 class DataError(TorchSRError):
     """A data set is missing, empty, unpaired or unfit."""
+
+
+class MissingDatasetError(DataError):
+    """A data set known by name does not lie below the data root."""
 
 
 class ImageError(TorchSRError):

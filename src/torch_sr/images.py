@@ -33,12 +33,15 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "WRITABLE_SUFFIXES",
+    "Header",
     "Image",
     "check_writable",
+    "convert",
     "from_unit",
     "is_image_name",
+    "read_header",
     "read_image",
-    "read_rgb8",
+    "read_samples",
     "read_size",
     "to_nchw",
     "to_unit",
@@ -139,6 +142,24 @@ class Image:
         return _max_value(self.color.dtype)
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture before the pixels: upright size, colours, bits.
+
+    Args:
+        height, width: of the upright image.
+        channels: 1 or 3, alpha not counted.
+        depth: bits per sample: 8, 16, or 32 for float.
+        alpha: whether there is a channel of opacity.
+    """
+
+    height: int
+    width: int
+    channels: int
+    depth: int
+    alpha: bool
+
+
 # --- Reading ------------------------------------------------------------------------------------
 
 
@@ -166,34 +187,53 @@ def read_image(path: PathLike, max_pixels: int | None = MAX_PIXELS) -> Image:
 
 def read_size(path: PathLike) -> tuple[int, int]:
     """Height and width of the upright image, from the file's header alone."""
+    header = read_header(path)
+    return header.height, header.width
+
+
+def read_header(path: PathLike) -> Header:
+    """Tell what :func:`read_image` will give, from the file's header alone.
+
+    Raises:
+        ImageError: the file is missing, unreadable or no image.
+    """
     with _naming(path):
         image = _load(path)
         turned = _field(image, "orientation") in (5, 6, 7, 8)
-        return (image.width, image.height) if turned else (image.height, image.width)
+        colors = 1 if image.bands < 3 else 3
+        return Header(
+            height=image.width if turned else image.height,
+            width=image.height if turned else image.width,
+            channels=colors,
+            depth={"uchar": 8, "ushort": 16}.get(image.format, 32),
+            alpha=image.bands > colors and image.interpretation != "cmyk",
+        )
 
 
-def read_rgb8(path: PathLike, channels: int = 3) -> NDArray[np.uint8]:
-    """Read an image as 8-bit ``(H, W, channels)``, for training and testing data.
+def read_samples(path: PathLike, channels: int = 3, depth: int = 8) -> Pixels:
+    """Read an image as ``(H, W, channels)`` of 8 or 16 bits, for training and testing data.
 
     Args:
         path: any file that :func:`read_image` reads.
         channels: 1 for luma (ITU-R BT.601), 3 for RGB without alpha, 4 for RGBA.
+        depth: 8 gives uint8, 16 gives uint16, whatever the file has.
     """
     if channels not in (1, 3, 4):
         raise ImageError(f"channels must be 1, 3 or 4, not {channels}")
+    dtype = {8: np.uint8, 16: np.uint16}[depth]
     image = read_image(path)
-    color = _convert(image.color, np.uint8)
+    color = convert(image.color, dtype)
     if channels == 1:
         if image.channels == 1:
             return color
         luma: Pixels = color @ np.array([[0.299], [0.587], [0.114]])
-        return np.rint(luma).astype(np.uint8)
+        return np.rint(luma).astype(dtype)
     if image.channels == 1:
         color = np.repeat(color, 3, axis=2)
     if channels == 3:
         return color
-    opaque = np.full(color.shape[:2], 255, dtype=np.uint8)
-    alpha = opaque if image.alpha is None else _convert(image.alpha, np.uint8)
+    opaque = np.full(color.shape[:2], _max_value(dtype), dtype=dtype)
+    alpha = opaque if image.alpha is None else convert(image.alpha, dtype)
     return np.dstack([color, alpha])
 
 
@@ -409,8 +449,8 @@ def _fit(image: Image, writer: _Format) -> Image:
         color = np.repeat(color, 3, axis=2)
     if image.depth > writer.deepest:
         dtype = np.uint8 if writer.deepest == 8 else np.uint16
-        color = _convert(color, dtype)
-        alpha = None if alpha is None else _convert(alpha, dtype)
+        color = convert(color, dtype)
+        alpha = None if alpha is None else convert(alpha, dtype)
     if icc is not None and not _profile_fits(icc, color.shape[2]):
         icc = None
     return Image(color, alpha, icc, image.exif, image.dpi)
@@ -489,8 +529,8 @@ def to_nchw(array: Pixels) -> NDArray[np.float32]:
     return np.ascontiguousarray(to_unit(array).transpose(2, 0, 1)[None])
 
 
-def _convert(array: Pixels, dtype: DTypeLike) -> Pixels:
-    """Another depth, the same picture: 65535 <-> 255 <-> 1.0."""
+def convert(array: Pixels, dtype: DTypeLike) -> Pixels:
+    """Pixels in another type, the same picture: 65535 <-> 255 <-> 1.0."""
     return array if array.dtype == dtype else from_unit(to_unit(array), dtype)
 
 

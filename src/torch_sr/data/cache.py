@@ -1,9 +1,9 @@
 """Decoded images in one memory-mapped file, so that a random crop is a slice.
 
-``<name>-<content hash>.bin`` holds the images as raw uint8 ``(H, W, C)``, one after another;
-``<name>.json`` beside it is the index: shape, offset, and the size, time and SHA-256 of each
-source file. The index names its data file by content and is replaced last, so a reader never
-meets a half-written or outdated pair. A changed source means a new build.
+``<name>-<content hash>.bin`` holds the images as raw ``(H, W, C)``, uint8 or uint16, one after
+another; ``<name>.json`` beside it is the index: shape, depth, offset, checksum, and the size, time
+and SHA-256 of each source file. The index names its data file by content and is replaced last, so
+a reader never meets a half-written or outdated pair. A changed source means a new build.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 import os
 import shutil
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.data.sources import read_pixels, read_shape
+from torch_sr.data.sources import Layout, read_layout, read_pixels
 from torch_sr.errors import DataError, ImageError
 from torch_sr.files import atomic_write
 
@@ -33,7 +34,8 @@ Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
 
-_VERSION = 2
+_VERSION = 3
+_ALIGNMENT = 16  # bytes, so that 16-bit samples lie where processors like them
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,29 @@ class _Entry:
     mtime_ns: int
     sha256: str
     shape: tuple[int, int, int]
+    depth: int
     offset: int
+    crc32: int
 
-    def is_current(self) -> bool:
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.shape, self.depth)
+
+    def is_current(self, *, trust_time: bool = True) -> bool:
         """Whether the source is unchanged: same size and time, or else same content."""
         try:
             status = Path(self.path).stat()
             if status.st_size != self.size:
                 return False
-            return status.st_mtime_ns == self.mtime_ns or _sha256(Path(self.path)) == self.sha256
+            if trust_time and status.st_mtime_ns == self.mtime_ns:
+                return True
+            return _sha256(Path(self.path)) == self.sha256
         except OSError:
             return False
 
 
 class ImageCache:
-    """Read-only decoded images: ``cache[i]`` is an ``(H, W, C)`` uint8 view of a mapped file.
+    """Read-only decoded images: ``cache[i]`` is an ``(H, W, C)`` view, uint8 or uint16.
 
     Opened by :func:`open_cache`. It pickles as its path, so worker processes map the same pages.
     """
@@ -74,12 +84,37 @@ class ImageCache:
 
     def __getitem__(self, index: int) -> Array:
         entry = self._entries[index]
-        end = entry.offset + math.prod(entry.shape)
-        return self._pixels[entry.offset : end].reshape(entry.shape)
+        pixels = self._pixels[entry.offset : entry.offset + entry.layout.num_bytes]
+        if entry.depth == 16:
+            pixels = pixels.view(np.uint16)
+        return pixels.reshape(entry.shape)
 
-    def shape(self, index: int) -> tuple[int, int, int]:
-        """``(H, W, C)`` of one image, without touching its pixels."""
-        return self._entries[index].shape
+    def layout(self, index: int) -> Layout:
+        """Shape and depth of one image, without touching its pixels."""
+        return self._entries[index].layout
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the data file."""
+        return self._pixels.size
+
+    def find_damaged(self, progress: Progress | None = None) -> list[Path]:
+        """The sources whose pixels here are not what was written, or that have changed since.
+
+        Reads everything: the pixels and the source files.
+        """
+        damaged = []
+        with _threads(os.cpu_count() or 1) as pool:
+            for done, sound in enumerate(pool.map(self._is_sound, range(len(self))), start=1):
+                if not sound:
+                    damaged.append(Path(self._entries[done - 1].path))
+                if progress is not None:
+                    progress(done, len(self))
+        return damaged
+
+    def _is_sound(self, index: int) -> bool:
+        entry = self._entries[index]
+        return zlib.crc32(self[index].data) == entry.crc32 and entry.is_current(trust_time=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ImageCache, (self._data_file, self._entries)
@@ -191,38 +226,43 @@ class _Builder:
     def build(self, sources: Sequence[str]) -> ImageCache:
         with _threads(self.workers) as pool:
             entries, total = _lay_out(list(pool.map(self._describe, sources)))
-        digest = _digest([(entry.sha256, entry.shape) for entry in entries])
+        digest = _digest([(entry.sha256, entry.shape, entry.depth) for entry in entries])
         data_file = self.index_file.with_name(f"{self.index_file.stem}-{digest[:12]}.bin")
         with atomic_write(data_file) as temporary:
-            self._write_pixels(temporary, entries, total)
+            entries = self._write_pixels(temporary, entries, total)
         self._write_index(data_file, entries, total)
         return ImageCache(data_file, entries)
 
     def _describe(self, source: str) -> _Entry:
         path = Path(source)
-        shape = read_shape(path, self.channels, self.shrink)
+        layout = read_layout(path, self.channels, self.shrink)
         try:
             status = path.stat()
-            return _Entry(source, status.st_size, status.st_mtime_ns, _sha256(path), shape, 0)
+            known = source, status.st_size, status.st_mtime_ns, _sha256(path)
+            return _Entry(*known, layout.shape, layout.depth, offset=0, crc32=0)
         except OSError as error:
             raise ImageError(f"{path}: {error.strerror}; check the file") from error
 
-    def _write_pixels(self, path: Path, entries: Sequence[_Entry], total: int) -> None:
+    def _write_pixels(self, path: Path, entries: Sequence[_Entry], total: int) -> list[_Entry]:
         free = shutil.disk_usage(path.parent).free
         if free < total:  # now, not after an hour of decoding
             need = f"{total / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
             raise OSError(errno.ENOSPC, need)
         lock = threading.Lock()
+        written = []
         with path.open("wb") as file, _threads(self.workers) as pool:
-            jobs = pool.map(lambda entry: self._decode(entry, file, lock), entries)
-            for done, _ in enumerate(jobs, start=1):
-                self.progress(done, len(entries))
+            file.truncate(total)  # the last image may end before
+            for entry in pool.map(lambda entry: self._decode(entry, file, lock), entries):
+                written.append(entry)
+                self.progress(len(written), len(entries))
+        return written
 
-    def _decode(self, entry: _Entry, file: BinaryIO, lock: threading.Lock) -> None:
-        image = read_pixels(Path(entry.path), entry.shape, self.shrink)
+    def _decode(self, entry: _Entry, file: BinaryIO, lock: threading.Lock) -> _Entry:
+        pixels = read_pixels(Path(entry.path), entry.layout, self.shrink).tobytes()
         with lock:
             file.seek(entry.offset)
-            file.write(image.tobytes())
+            file.write(pixels)
+        return replace(entry, crc32=zlib.crc32(pixels))
 
     def _write_index(self, data_file: Path, entries: Sequence[_Entry], total: int) -> None:
         images = [asdict(entry) for entry in entries]
@@ -240,7 +280,7 @@ def _lay_out(entries: Sequence[_Entry]) -> tuple[list[_Entry], int]:
     offset, placed = 0, []
     for entry in entries:
         placed.append(replace(entry, offset=offset))
-        offset += math.prod(entry.shape)
+        offset += math.ceil(entry.layout.num_bytes / _ALIGNMENT) * _ALIGNMENT
     return placed, offset
 
 

@@ -1,20 +1,20 @@
 """The data sets known by name, as rows of one table, and how a specification is resolved.
 
 A specification is ``name``, ``name:split`` or ``name:split+split``. The name is a row of
-``DATASETS``, or else a folder: absolute, or below the data root. Adding a data set is adding a
-row.
+``DATASETS``, or else a folder or a list of images: absolute, or below the data root. Adding a data
+set is adding a row.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from torch_sr.data.pairs import ImagePair, find_pairs
-from torch_sr.errors import DataError
+from torch_sr.data.pairs import LIST_SUFFIXES, ImagePair, find_pairs, read_list
+from torch_sr.errors import DataError, MissingDatasetError
 
 Purpose = Literal["train", "val", "test"]
 
@@ -28,6 +28,9 @@ class DatasetRow:
         folders: below the data root; the first that is there is taken.
         splits: from their names to their high-resolution folders; none for a single set.
         train, val, test: the splits for each purpose where a specification names none.
+        track: see :func:`~torch_sr.data.pairs.find_pairs`.
+        scale_factors: for which there is low resolution; none where it can be made for any.
+        benchmark: whether it is there for tests alone.
     """
 
     title: str
@@ -36,17 +39,35 @@ class DatasetRow:
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    track: str | None = None
+    scale_factors: tuple[int, ...] = ()
+    benchmark: bool = False
 
 
-DATASETS: dict[str, DatasetRow] = {
-    "div2k": DatasetRow(
-        "DIV2K",
+def _div2k(track: str | None = None, scale_factors: tuple[int, ...] = ()) -> DatasetRow:
+    return DatasetRow(
+        f"DIV2K {track}" if track else "DIV2K",
         ("DIV2K", "div2k", "."),
         {"train": "DIV2K_train_HR", "val": "DIV2K_valid_HR"},
         train=("train",),
         val=("val",),
         test=("val",),  # the ground truth of DIV2K's own test split was never published
-    ),
+        track=track,
+        scale_factors=scale_factors,
+    )
+
+
+def _benchmark(title: str, *folders: str) -> DatasetRow:
+    usual = (f"benchmark/{title}", f"benchmarks/{title}", title, title.lower())
+    return DatasetRow(title, (*usual, *folders), benchmark=True)
+
+
+DATASETS: dict[str, DatasetRow] = {
+    "div2k": _div2k(),
+    "div2k-unknown": _div2k("unknown", (2, 3, 4)),
+    "div2k-mild": _div2k("mild", (4,)),
+    "div2k-difficult": _div2k("difficult", (4,)),
+    "div2k-wild": _div2k("wild", (4,)),
     "bsds500": DatasetRow(
         "BSDS500",
         ("BSR/BSDS500/data/images", "BSDS500/data/images", "BSDS500", "bsds500"),
@@ -55,8 +76,27 @@ DATASETS: dict[str, DatasetRow] = {
         val=("val",),  # the 100 images known as B100: never trained on
         test=("val",),
     ),
-    "set5": DatasetRow("Set5", ("benchmark/Set5", "Set5", "set5")),
-    "set14": DatasetRow("Set14", ("benchmark/Set14", "Set14", "set14")),
+    "flickr2k": DatasetRow("Flickr2K", ("Flickr2K", "flickr2k")),
+    "lsdir": DatasetRow(
+        "LSDIR",
+        ("LSDIR", "lsdir"),
+        {"train": "HR/train", "val": "HR/val"},
+        train=("train",),
+        val=("val",),
+        test=("val",),
+    ),
+    "set5": _benchmark("Set5"),
+    "set14": _benchmark("Set14"),
+    "b100": _benchmark(
+        "B100",
+        "benchmark/BSD100",
+        "BSD100",
+        "BSDS100",
+        "BSR/BSDS500/data/images/val",  # the very same images
+        "BSDS500/data/images/val",
+    ),
+    "urban100": _benchmark("Urban100"),
+    "manga109": _benchmark("Manga109"),
 }
 
 
@@ -64,14 +104,18 @@ def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> 
     """List the image pairs that a specification such as ``bsds500:train+test`` names.
 
     Raises:
-        DataError: for an unknown name or split, or a data set that does not lie below the root.
+        DataError: for an unknown name or split, a data set that does not lie below the root, or a
+            scale factor that it does not have.
     """
     drive = Path(spec).drive  # the colon of C:/images parts nothing
     name, _, splits = spec.removeprefix(drive).partition(":")
     name = drive + name
     row = DATASETS.get(name.lower())
     if row is None:
-        return _resolve_folder(name, splits, data_root, scale_factor)
+        return _resolve_path(name, splits, data_root, scale_factor)
+    if row.scale_factors and scale_factor not in row.scale_factors:
+        factors = ", ".join(f"x{factor}" for factor in row.scale_factors)
+        raise DataError(f"{spec}: this data set is there at {factors}, not at x{scale_factor}")
     if not row.splits:
         _refuse_splits(spec, splits)
         return find_pairs(_locate(row, data_root), scale_factor)
@@ -80,28 +124,51 @@ def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> 
         split = row.splits.get(split_name)
         if split is None:
             raise DataError(f"{spec}: no split {split_name!r}; there are {', '.join(row.splits)}")
-        pairs += find_pairs(_locate(row, data_root, split), scale_factor)
+        pairs += find_pairs(_locate(row, data_root, split), scale_factor, row.track)
     return pairs
 
 
+def present(data_root: Path) -> Iterator[tuple[str, Path]]:
+    """The specifications, ``name`` or ``name:split``, of which something lies below the root.
+
+    Yields:
+        the specification and its folder of high-resolution images, or of all its images.
+    """
+    for name, row in DATASETS.items():
+        for split in row.splits or {"": ""}:
+            folder = _find(row, data_root, row.splits.get(split, ""))
+            if folder is not None:
+                yield f"{name}:{split}" if split else name, folder
+
+
 def _locate(row: DatasetRow, data_root: Path, split: str = "") -> Path:
-    candidates = [data_root / folder / split for folder in row.folders]
-    found = next((path for path in candidates if path.is_dir()), None)
+    found = _find(row, data_root, split)
     if found is not None:
         return found
     usual = Path(row.folders[0], split)
-    raise DataError(
+    raise MissingDatasetError(
         f"data set {row.title} not found: no folder {usual} in {data_root}; "
-        "name its parent with --data-root or TORCH_SR_DATA"
+        "name its parent with --data-root or TORCH_SR_DATA, or fetch it with "
+        "'torch-sr data download'"
     )
 
 
-def _resolve_folder(name: str, splits: str, data_root: Path, scale_factor: int) -> list[ImagePair]:
+def _find(row: DatasetRow, data_root: Path, split: str) -> Path | None:
+    candidates = (data_root / folder / split for folder in row.folders)
+    return next((path for path in candidates if path.is_dir()), None)
+
+
+def _resolve_path(name: str, splits: str, data_root: Path, scale_factor: int) -> list[ImagePair]:
     folder = data_root / Path(name).expanduser()
+    if folder.is_file() and folder.suffix.lower() in LIST_SUFFIXES:
+        _refuse_splits(name, splits)
+        return read_list(folder)
     if not folder.is_dir():
         near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
-        raise DataError(f"data set {name!r}: neither a known name nor a folder {folder}; {hint}")
+        raise DataError(
+            f"data set {name!r}: neither a known name nor a folder or list {folder}; {hint}"
+        )
     _refuse_splits(name, splits)
     return find_pairs(folder, scale_factor)
 

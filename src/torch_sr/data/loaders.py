@@ -20,6 +20,7 @@ from torch_sr.data.resize import crop_to_multiple
 from torch_sr.data.sources import Images, SourceImages
 from torch_sr.data.transforms import HardTransforms, Spatial, draw_orientation, orient
 from torch_sr.errors import DataError
+from torch_sr.images import convert
 
 Array = npt.NDArray[Any]
 SampleKey = tuple[int, int]
@@ -51,8 +52,8 @@ class ImagePairs:
         self._lr, self._hr = list(lr), list(hr)
         self._where = [(part, i) for part, cache in enumerate(self._hr) for i in range(len(cache))]
         for index, (part, i) in enumerate(self._where):
-            lr_size = self._lr[part].shape(i)[:2]
-            hr_size = self._hr[part].shape(i)[:2]
+            lr_size = self._lr[part].layout(i).shape[:2]
+            hr_size = self._hr[part].layout(i).shape[:2]
             if lr_size != (hr_size[0] // scale_factor, hr_size[1] // scale_factor):
                 raise DataError(
                     f"{self.names[index]}: LR is {lr_size[1]}x{lr_size[0]} and HR "
@@ -63,12 +64,18 @@ class ImagePairs:
         return len(self._where)
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
-        """Views ``(H, W, C)`` and ``(H * s, W * s, C)``, uint8."""
+        """Views ``(H, W, C)`` and ``(H * s, W * s, C)``, each uint8 or uint16 as it is stored."""
         part, i = self._where[index]
         lr, hr = self._lr[part][i], crop_to_multiple(self._hr[part][i], self.scale_factor)
         channels = max(lr.shape[2], hr.shape[2])  # a gray image may have a partner stored as RGB
         lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
         return lr, hr
+
+    @property
+    def depth(self) -> int:
+        """Bits a sample of the deepest image: 8 or 16."""
+        sets = (*self._lr, *self._hr)
+        return max(images.layout(i).depth for images in sets for i in range(len(images)))
 
     @property
     def uncached_bytes(self) -> int:
@@ -79,12 +86,14 @@ class ImagePairs:
     def lr_size(self, index: int) -> tuple[int, int]:
         """Height and width of a low-resolution image, without touching its pixels."""
         part, i = self._where[index]
-        height, width, _ = self._lr[part].shape(i)
+        height, width, _ = self._lr[part].layout(i).shape
         return height, width
 
 
 class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
     """Aligned random crops, flipped and transposed at random, and their LR spoilt at random.
+
+    All have the depth of the deepest image. What is spoilt has passed through 8 bits.
 
     Args:
         pairs: the images.
@@ -115,12 +124,13 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         self.crop_size = crop_size
         self.seed = seed
         self.spatial = spatial
+        self._dtype = np.uint16 if pairs.depth == 16 else np.uint8
         if crop_size is not None:
             self._check_sizes(crop_size)
         self._hard = HardTransforms(compression, coarse_dropout, pipeline)
         if pipeline is not None:
             lr, _ = self._cut(0, np.random.default_rng(0))
-            self._hard.try_on(lr)
+            self._hard.try_on(convert(lr, np.uint8))
 
     def _check_sizes(self, crop_size: tuple[int, int]) -> None:
         pairs = self.pairs
@@ -140,13 +150,13 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         return len(self.pairs)
 
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor]:
-        """LR ``(C, h, w)`` and HR ``(C, h * s, w * s)``, uint8."""
+        """LR ``(C, h, w)`` and HR ``(C, h * s, w * s)``, uint8 or uint16."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         lr, hr = self._cut(index, rng)
         if self._hard:
-            lr = self._hard(lr, rng)
-        return _to_tensor(lr), _to_tensor(hr)
+            lr = self._hard(convert(lr, np.uint8), rng)
+        return _to_tensor(convert(lr, self._dtype)), _to_tensor(convert(hr, self._dtype))
 
     def _cut(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
         lr, hr = self.pairs[index]
@@ -224,7 +234,7 @@ class EpochSampler(Sampler[SampleKey]):
 def training_loader(
     crops: RandomCrops, batch_size: int, num_workers: int = 0, processes: int = 1, rank: int = 0
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochSampler]:
-    """Mini-batches ``(N, C, h, w)`` and ``(N, C, h * s, w * s)``, uint8.
+    """Mini-batches ``(N, C, h, w)`` and ``(N, C, h * s, w * s)``, uint8 or uint16.
 
     Returns:
         the loader, and the sampler on which to set ``epoch`` (and ``skip_batches``) before each
@@ -245,8 +255,8 @@ def training_loader(
 
 
 def to_float(image: Tensor) -> Tensor:
-    """uint8 in [0, 255] to float in [0, 1], after the transfer to a device: a quarter to carry."""
-    return image.float() / 255
+    """uint8 or uint16 to float in [0, 1], after the transfer to a device: less to carry."""
+    return image.float() / torch.iinfo(image.dtype).max
 
 
 def _to_tensor(image: Array) -> Tensor:

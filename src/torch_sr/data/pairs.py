@@ -7,33 +7,53 @@ layout                                                    used by
 ``HR/baby.png`` + ``LR_bicubic/X4/babyx4.png``            EDSR benchmarks
 ``GTmod12/baby.png`` + ``LRbicx4/baby.png``               BasicSR benchmarks
 ``X_HR/0001.png`` + ``X_LR_bicubic/X4/0001x4.png``        DIV2K, Flickr2K
+``HR/train/0001000/1.png`` + ``X4/train/0001000/1x4.png`` LSDIR
 images lying in the folder, or in ``HR/`` alone           anybody; low resolution is made
+a text file that lists images, or pairs of them           anybody, see :func:`read_list`
 ========================================================  ==================================
 
-Files that are no images (``Thumbs.db``, ``.DS_Store``, text) are passed over.
+A folder whose images lie in sub-folders only, as LSDIR's do, is taken with all of them. Files that
+are no images (``Thumbs.db``, ``.DS_Store``, text) are passed over.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch_sr.errors import DataError
+from torch_sr.errors import DataError, MissingDatasetError
 from torch_sr.images import is_image_name
 
+LIST_SUFFIXES = frozenset({".csv", ".lst", ".tsv", ".txt"})
 _HR_FOLDERS = ("HR", "GTmod12", "GT", "hr", "gt")
 _LR_FOLDERS: tuple[str, ...] = (
     "LR_bicubic/X{s}",
     "LR_bicubic/x{s}",
     "LRbicx{s}",
+    "LRx{s}",
+    "LR_x{s}",
+    "LR_X{s}",
     "LR/X{s}",
     "LR/x{s}",
+    "X{s}",
     "LR",
     "lr",
 )
 # DIV2K's x8 track was published a year later, under another folder name.
-_LR_OF_NAMED: tuple[str, ...] = ("{x}_LR_bicubic/X{s}", "{x}_LR_bicubic/x{s}", "{x}_LR_x{s}")
+_LR_OF_NAMED: tuple[str, ...] = (
+    "{x}_LR_bicubic/X{s}",
+    "{x}_LR_bicubic/x{s}",
+    "{x}_LR_x{s}",
+    "{x}_LR",
+)
+_LR_OF_TRACK: tuple[str, ...] = (
+    "{x}_LR_{track}/X{s}",
+    "{x}_LR_{track}/x{s}",
+    "{x}_LR_{track}",
+)
 
 
 @dataclass(frozen=True)
@@ -45,12 +65,18 @@ class ImagePair:
     lr: Path | None
 
 
-def find_pairs(folder: Path, scale_factor: int) -> list[ImagePair]:
+def find_pairs(folder: Path, scale_factor: int, track: str | None = None) -> list[ImagePair]:
     """List the image pairs of a folder, sorted by name.
+
+    Args:
+        folder: in one of the layouts above.
+        scale_factor: between the two resolutions.
+        track: how the low resolution was made, where that is more than a bicubic filter and so
+            cannot be made up for: DIV2K's ``unknown``, ``mild``, ``difficult`` or ``wild``.
 
     Raises:
         DataError: when the folder is missing, holds no images or several sets of them, or a
-            low-resolution folder lacks a partner.
+            low-resolution folder, or one of its images, lacks.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the data root")
@@ -58,11 +84,14 @@ def find_pairs(folder: Path, scale_factor: int) -> list[ImagePair]:
     if srf.is_dir():
         return _pairs_by_suffix(srf)
     hr_folder = _find_hr_folder(folder)
-    return pair_folders(hr_folder, _find_lr_folder(hr_folder, scale_factor), scale_factor)
+    return pair_folders(hr_folder, _find_lr_folder(hr_folder, scale_factor, track), scale_factor)
 
 
 def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> list[ImagePair]:
     """Pair two folders by file name: ``baby`` with ``baby``, ``babyx4`` or ``baby_x4``.
+
+    Where there are several low-resolution images of one (``0001x4w1`` to ``0001x4w4``), each makes
+    a pair, named after itself.
 
     Raises:
         DataError: when there are no images, or one has no partner.
@@ -73,26 +102,105 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
             f"{hr_folder}: holds no images; put them there directly or in a sub-folder HR"
         )
     if lr_folder is None:
-        return [ImagePair(file.stem, file, None) for file in hr_files]
-    suffix = re.compile(rf"_?x{scale_factor}(m|d|w\d)?$", re.IGNORECASE)  # mild, difficult, wild
-    lr_files = list_images(lr_folder)
-    by_name = {file.stem: file for file in lr_files}
-    for file in lr_files:
-        by_name.setdefault(suffix.sub("", file.stem), file)
-    _refuse_unpaired([file for file in hr_files if file.stem not in by_name], lr_folder)
-    return [ImagePair(file.stem, file, by_name[file.stem]) for file in hr_files]
+        return [ImagePair(_stem(file, hr_folder), file, None) for file in hr_files]
+    partners = _group_by_name(lr_folder, scale_factor)
+    pairs, alone = [], []
+    for file in hr_files:
+        name = _stem(file, hr_folder)
+        found = partners.get(name, [])
+        pairs += [
+            ImagePair(name if len(found) == 1 else _stem(lr, lr_folder), file, lr) for lr in found
+        ]
+        if not found:
+            alone.append(file)
+    _refuse_unpaired(alone, lr_folder)
+    return pairs
+
+
+def _group_by_name(lr_folder: Path, scale_factor: int) -> dict[str, list[Path]]:
+    """Low-resolution images by the name of their partner; an exact name goes before a suffix."""
+    suffix = re.compile(rf"_?x{scale_factor}(m|d|w\d?)?$", re.IGNORECASE)  # mild, difficult, wild
+    exact = {_stem(file, lr_folder): [file] for file in list_images(lr_folder)}
+    grouped: dict[str, list[Path]] = {}
+    for name, files in exact.items():
+        grouped.setdefault(suffix.sub("", name), []).extend(files)
+    return {**grouped, **exact}
+
+
+def _stem(file: Path, folder: Path) -> str:
+    """``baby``, or ``0001000/baby`` for an image in a sub-folder."""
+    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder, sorted by name.
+    """The image files of a folder, or else of its sub-folders, sorted by name.
 
     Raises:
         DataError: when the folder cannot be read.
     """
     try:
-        return sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
+        here = sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
     except OSError as error:
         raise DataError(f"{folder}: {error.strerror}; check the data root") from error
+    return here or sorted(_walk(folder))
+
+
+def _walk(folder: Path) -> list[Path]:
+    return [
+        Path(parent, name)
+        for parent, _, names in os.walk(folder)  # which follows no links, so no loops
+        for name in names
+        if is_image_name(name)
+    ]
+
+
+def read_list(file: Path) -> list[ImagePair]:
+    """Read a text file of one image a line, or of HR and LR parted by a tab or a comma.
+
+    Paths count from the list's own folder. Empty lines, and those that begin with ``#``, say
+    nothing; neither does what BasicSR's lists give after a name: ``0001_s001.png (480,480,3)``.
+
+    Raises:
+        DataError: when the list cannot be read or is empty, or an image of it is missing.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}; name another list of images") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: is no list of images, which is UTF-8 text") from error
+    pairs = [
+        _pair_of_line(line.strip(), file, number)
+        for number, line in enumerate(lines, start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not pairs:
+        raise DataError(f"{file}: lists no images; write one path a line")
+    counts: Counter[str] = Counter()
+    return [_renamed(pair, counts) for pair in pairs]
+
+
+def _renamed(pair: ImagePair, counts: Counter[str]) -> ImagePair:
+    """``a``, then ``a-2``: two results must not have the name of one file."""
+    counts[pair.name] += 1
+    number = counts[pair.name]
+    return pair if number == 1 else replace(pair, name=f"{pair.name}-{number}")
+
+
+def _pair_of_line(line: str, file: Path, number: int) -> ImagePair:
+    line = re.sub(r"\s*\(\d+,\s*\d+,\s*\d+\)$", "", line)
+    fields = [field.strip() for field in re.split(r"[\t,]", line)]
+    if len(fields) > 2 or not all(fields):
+        raise DataError(f"{file}, line {number}: {line!r}; write HR, or HR and LR parted by a tab")
+    paths = [file.parent / Path(field).expanduser() for field in fields]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{file}, line {number}: there is no image {path}")
+    name = Path(fields[0])
+    # A path that leads elsewhere would, as a name, lead a result out of its folder.
+    elsewhere = name.is_absolute() or ".." in name.parts or name.parts[0].startswith("~")
+    shown = name.stem if elsewhere else name.with_suffix("").as_posix()
+    return ImagePair(shown, paths[0], paths[1] if len(paths) > 1 else None)
 
 
 def _find_hr_folder(folder: Path) -> Path:
@@ -107,18 +215,34 @@ def _find_hr_folder(folder: Path) -> Path:
     return inside[0] if inside else folder
 
 
-def _find_lr_folder(hr_folder: Path, scale_factor: int) -> Path | None:
-    """The low-resolution folder beside ``HR`` or ``X_HR`` that holds images, if there is one."""
+def _find_lr_folder(hr_folder: Path, scale_factor: int, track: str | None) -> Path | None:
+    """The low-resolution folder beside the high-resolution one that holds images, if there is one.
+
+    Raises:
+        DataError: when a track is asked for and is not there.
+    """
     name = hr_folder.name
-    if name in _HR_FOLDERS:
+    if track is not None:
+        templates = _LR_OF_TRACK
+    elif name in _HR_FOLDERS:
         templates = _LR_FOLDERS
     elif name.endswith("_HR"):
         templates = _LR_OF_NAMED
+    elif hr_folder.parent.name == "HR":
+        templates = ("../X{s}/{x}",)
     else:
         return None
     x = name.removesuffix("_HR")
-    folders = (hr_folder.parent / lr.format(x=x, s=scale_factor) for lr in templates)
-    return next((path for path in folders if path.is_dir() and list_images(path)), None)
+    folders = [
+        Path(os.path.normpath(hr_folder.parent / lr.format(x=x, s=scale_factor, track=track)))
+        for lr in templates
+    ]
+    found = next((path for path in folders if path.is_dir() and list_images(path)), None)
+    if track is not None and found is None:
+        raise MissingDatasetError(
+            f"{folders[0]}: no such folder of images; fetch it with 'torch-sr data download'"
+        )
+    return found
 
 
 def _pairs_by_suffix(folder: Path) -> list[ImagePair]:

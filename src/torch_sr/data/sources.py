@@ -1,4 +1,7 @@
-"""Image files as training data: their sizes from the headers, their pixels as uint8 arrays."""
+"""Image files as training data: their layouts from the headers, their pixels as arrays.
+
+Files of 16 bits and of floats give uint16, all others uint8.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,21 +17,34 @@ import numpy.typing as npt
 
 from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError
-from torch_sr.images import read_image, read_rgb8, read_size
+from torch_sr.images import read_header, read_samples
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, int, int]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How an image lies in memory: ``(H, W, C)``, and 8 or 16 bits a sample."""
+
+    shape: Shape
+    depth: int
+
+    @property
+    def num_bytes(self) -> int:
+        """What the pixels take."""
+        return math.prod(self.shape) * self.depth // 8
+
+
 class Images(Protocol):
-    """Numbered ``(H, W, C)`` uint8 images."""
+    """Numbered ``(H, W, C)`` images, uint8 or uint16."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Array: ...
 
-    def shape(self, index: int) -> Shape:
-        """``(H, W, C)`` of one image, without touching its pixels."""
+    def layout(self, index: int) -> Layout:
+        """Shape and depth of one image, without touching its pixels."""
         ...
 
 
@@ -46,26 +63,28 @@ class SourceImages:
         self._paths = list(paths)
         self._shrink = shrink
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            self._shapes = list(pool.map(lambda p: read_shape(p, channels, shrink), self._paths))
+            self._layouts = list(
+                pool.map(lambda path: read_layout(path, channels, shrink), self._paths)
+            )
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Array:
-        return read_pixels(self._paths[index], self._shapes[index], self._shrink)
+        return read_pixels(self._paths[index], self._layouts[index], self._shrink)
 
-    def shape(self, index: int) -> Shape:
-        """``(H, W, C)`` of one image, without touching its pixels."""
-        return self._shapes[index]
+    def layout(self, index: int) -> Layout:
+        """Shape and depth of one image, without touching its pixels."""
+        return self._layouts[index]
 
     @property
     def num_bytes(self) -> int:
         """What all the pixels take."""
-        return sum(math.prod(shape) for shape in self._shapes)
+        return sum(layout.num_bytes for layout in self._layouts)
 
 
-def read_shape(path: Path, channels: int | None = 3, shrink: int = 1) -> Shape:
-    """``(H, W, C)`` that :func:`read_pixels` gives.
+def read_layout(path: Path, channels: int | None = 3, shrink: int = 1) -> Layout:
+    """Shape and depth of what :func:`read_pixels` gives.
 
     Args:
         path: an image.
@@ -76,29 +95,31 @@ def read_shape(path: Path, channels: int | None = 3, shrink: int = 1) -> Shape:
         DataError: when the image is too small to shrink.
         ImageError: when it cannot be read.
     """
-    height, width = read_size(path)
+    header = read_header(path)
+    height, width = header.height, header.width
     if min(height, width) < shrink:
         raise DataError(
             f"{path}: {width}x{height} pixels are too few to shrink by {shrink}; leave the image "
             "out of the data set"
         )
-    return height // shrink, width // shrink, channels or read_image(path).channels
+    shape = height // shrink, width // shrink, channels or header.channels
+    return Layout(shape, 8 if header.depth == 8 else 16)
 
 
-def read_pixels(path: Path, shape: Shape, shrink: int = 1) -> Array:
+def read_pixels(path: Path, layout: Layout, shrink: int = 1) -> Array:
     """Read an image, downscaled by MATLAB's bicubic.
 
     Args:
-        path, shrink: as in :func:`read_shape`.
-        shape: what that gave.
+        path, shrink: as in :func:`read_layout`.
+        layout: what that gave.
 
     Raises:
         DataError: when the file has another size by now.
         ImageError: when it cannot be read.
     """
-    image: Array = read_rgb8(path, channels=shape[2])
+    image = read_samples(path, channels=layout.shape[2], depth=layout.depth)
     if shrink > 1:
         image = downscale(image, shrink)
-    if image.shape != shape:
+    if image.shape != layout.shape:
         raise DataError(f"{path}: changed while it was read; start again")
     return image
