@@ -64,6 +64,7 @@ TABLE = {
 # Section 8 of the description: spatial transforms in both stages, hard ones in the first.
 BEYOND_THE_TABLE = {
     "seed": 0,
+    "download": False,
     "pretraining/betas": [0.9, 0.99],
     "pretraining/num_steps": None,
     "pretraining/scheduler": "step",

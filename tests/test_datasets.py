@@ -220,6 +220,25 @@ def test_pairs_are_opened_with_low_resolution_given_or_made(tmp_path, save_photo
     assert pairs.lr_size(1) == (6, 7)
 
 
+def test_several_low_resolutions_of_one_image(tmp_path, save_photo):
+    hr = save_photo(tmp_path / "DIV2K_train_HR/0001.png", 8, 8)
+    folder = tmp_path / "DIV2K_train_LR_wild"
+    lrs = [save_photo(folder / f"0001x4w{n}.png", 2, 2, seed=n) for n in (1, 2, 3, 4)]
+    pairs = open_pairs(
+        ["div2k-wild"],
+        data_root=tmp_path,
+        scale_factor=4,
+        purpose="train",
+        cache_dir=tmp_path / "c",
+    )
+    assert len(pairs) == 4
+    for (lr, same_hr), expected in zip((pairs[i] for i in range(4)), lrs, strict=True):
+        np.testing.assert_array_equal(lr, expected)
+        np.testing.assert_array_equal(same_hr, hr)
+    sizes = sorted(file.stat().st_size for file in (tmp_path / "c").glob("*.bin"))
+    assert sizes == [4 * 16, 8 * 8 * 3]  # HR is there once; 12 bytes are padded to 16
+
+
 def test_one_data_set_may_have_both(tmp_path, save_photo):
     train = save_photo(tmp_path / "DIV2K_train_HR/0001.png", 8, 8)
     save_photo(tmp_path / "DIV2K_train_LR_bicubic/X4/0001x4.png", 2, 2)

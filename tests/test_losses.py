@@ -20,7 +20,7 @@ from torch_sr.losses import (
     relativistic_generator_loss,
 )
 from torch_sr.metrics import similarity_maps, ssim
-from torch_sr.models.vgg import vgg_weights_file
+from torch_sr.models.backbones import backbone_file
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
@@ -356,7 +356,7 @@ def test_without_network_the_error_says_what_to_fetch(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    path, url = vgg_weights_file("vgg19")
+    path, url = backbone_file("vgg19")
     with pytest.raises(ModelError) as refusal:
         PerceptualLoss({"conv5_4": 1.0})
     for words in (url, "dcbb9e9d", str(path), "perceptual_loss.weights"):

@@ -67,8 +67,28 @@ def measure(
     """
     if sr.shape != hr.shape:
         raise DataError(f"cannot compare images of shape {tuple(sr.shape)} and {tuple(hr.shape)}")
-    sr, hr = (_prepare(image, scale_factor, protocol) for image in (sr, hr))
+    sr, hr = (prepare(image, scale_factor, protocol) for image in (sr, hr))
     return {"psnr": float(psnr(sr, hr)), "ssim": float(ssim(sr, hr))}
+
+
+def prepare(image: Tensor, scale_factor: int, protocol: Protocol) -> Tensor:
+    """Make an image what a protocol compares: double precision, clamped, rounded, cropped, gray.
+
+    Args:
+        image: ``(N, C, H, W)`` in [0, 1].
+        scale_factor, protocol: as in :func:`measure`.
+    """
+    # Apple's GPUs have no double precision.
+    image = (image.cpu() if image.device.type == "mps" else image).double()
+    image = image.clamp(0, 1)
+    if protocol.round_to_8_bit:
+        image = (image * 255).round() / 255
+    if protocol.crop_border:
+        border = scale_factor
+        image = image[..., border : image.shape[-2] - border, border : image.shape[-1] - border]
+    if protocol.colour == "rgb" or image.shape[1] != 3:
+        return image
+    return luma(image) if protocol.colour == "y" else _gray(image)
 
 
 def psnr(sr: Tensor, hr: Tensor) -> Tensor:
@@ -121,20 +141,6 @@ def luma(rgb: Tensor) -> Tensor:
     """``(N, 3, H, W)`` in [0, 1] to luma ``(N, 1, H, W)`` in [16/255, 235/255]."""
     weights = rgb.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
     return ((rgb * weights).sum(dim=1, keepdim=True) + 16) / 255
-
-
-def _prepare(image: Tensor, scale_factor: int, protocol: Protocol) -> Tensor:
-    # Apple's GPUs have no double precision.
-    image = (image.cpu() if image.device.type == "mps" else image).double()
-    image = image.clamp(0, 1)
-    if protocol.round_to_8_bit:
-        image = (image * 255).round() / 255
-    if protocol.crop_border:
-        border = scale_factor
-        image = image[..., border : image.shape[-2] - border, border : image.shape[-1] - border]
-    if protocol.colour == "rgb" or image.shape[1] != 3:
-        return image
-    return luma(image) if protocol.colour == "y" else _gray(image)
 
 
 def _gray(rgb: Tensor) -> Tensor:

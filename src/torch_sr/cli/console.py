@@ -31,6 +31,9 @@ DataRoot = Annotated[
         help="Folder under which data sets are found by their usual names.",
     ),
 ]
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch data sets that are missing and known by name.")
+]
 Device = Annotated[
     str, typer.Option("--device", help="auto (cuda, mps, cpu: the first there is), cpu, cuda, mps.")
 ]

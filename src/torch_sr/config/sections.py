@@ -309,6 +309,9 @@ class Hyperparameters(_Section):
     """Channels of an image: 1 for gray, 3 for RGB, 4 for RGB and alpha."""
     seed: Seed = 0
     """Where all random numbers start. Beyond the description's table."""
+    download: Switch = False
+    """Fetch data sets that are missing below the data root, where they are known by name. Beyond
+    the description's table."""
     pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
     """The PSNR-driven stage."""
     training: TrainingConfig = Field(default_factory=TrainingConfig)

@@ -94,6 +94,11 @@ class ImageCache:
         return self._entries[index].layout
 
     @property
+    def uncached_bytes(self) -> int:
+        """None of the pixels are read from their files."""
+        return 0
+
+    @property
     def num_bytes(self) -> int:
         """The size of the data file."""
         return self._pixels.size

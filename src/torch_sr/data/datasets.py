@@ -107,9 +107,7 @@ def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> 
         DataError: for an unknown name or split, a data set that does not lie below the root, or a
             scale factor that it does not have.
     """
-    drive = Path(spec).drive  # the colon of C:/images parts nothing
-    name, _, splits = spec.removeprefix(drive).partition(":")
-    name = drive + name
+    name, splits = _part(spec)
     row = DATASETS.get(name.lower())
     if row is None:
         return _resolve_path(name, splits, data_root, scale_factor)
@@ -126,6 +124,21 @@ def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> 
             raise DataError(f"{spec}: no split {split_name!r}; there are {', '.join(row.splits)}")
         pairs += find_pairs(_locate(row, data_root, split), scale_factor, row.track)
     return pairs
+
+
+def name_splits(spec: str, purpose: Purpose) -> tuple[str, tuple[str, ...]]:
+    """The name of a specification, and the splits that it means, if the data set has any."""
+    name, splits = _part(spec)
+    row = DATASETS.get(name.lower())
+    if row is None or not row.splits:
+        return name, ()
+    return name.lower(), tuple(splits.split("+")) if splits else getattr(row, purpose)
+
+
+def _part(spec: str) -> tuple[str, str]:
+    drive = Path(spec).drive  # the colon of C:/images parts nothing
+    name, _, splits = spec.removeprefix(drive).partition(":")
+    return drive + name, splits
 
 
 def present(data_root: Path) -> Iterator[tuple[str, Path]]:

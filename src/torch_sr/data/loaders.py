@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from torch_sr.data.resize import crop_to_multiple
-from torch_sr.data.sources import Images, SourceImages
+from torch_sr.data.sources import Images
 from torch_sr.data.transforms import HardTransforms, Spatial, draw_orientation, orient
 from torch_sr.errors import DataError
 from torch_sr.images import convert
@@ -81,7 +81,7 @@ class ImagePairs:
     def uncached_bytes(self) -> int:
         """What the images that are read from their files would take in the cache."""
         sets = (*self._lr, *self._hr)
-        return sum(images.num_bytes for images in sets if isinstance(images, SourceImages))
+        return sum(images.uncached_bytes for images in sets)
 
     def lr_size(self, index: int) -> tuple[int, int]:
         """Height and width of a low-resolution image, without touching its pixels."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from torch_sr.data.cache import Progress, find_cache, open_cache
-from torch_sr.data.datasets import Purpose, resolve
+from torch_sr.data.cache import ImageCache, Progress, find_cache, open_cache
+from torch_sr.data.datasets import Purpose, name_splits, resolve
 from torch_sr.data.loaders import ImagePairs
-from torch_sr.data.sources import Images, SourceImages
+from torch_sr.data.pairs import ImagePair
+from torch_sr.data.sources import Images, PickedImages, SourceImages
+from torch_sr.errors import MissingDatasetError
 
 
 def default_cache_dir() -> Path:
@@ -33,6 +36,7 @@ def open_pairs(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     decode: bool = True,
+    download: bool = False,
 ) -> ImagePairs:
     """Open data sets as image pairs, decoding them into the cache where that is not done yet.
 
@@ -48,40 +52,139 @@ def open_pairs(
         cache_dir: :func:`default_cache_dir` by default.
         progress: called while images are decoded.
         decode: False reads images that are not in the cache from their files, when asked for.
+        download: fetch data sets that are missing, where they are known by name.
 
     Raises:
         DataError: for data sets that are missing or unfit.
+        DownloadError: when one cannot be fetched.
         ImageError: for an image that cannot be read.
     """
-    cache_dir = cache_dir or default_cache_dir()
     if channels is None and purpose != "test":
         channels = 3
-
-    def opened(name: str, paths: Sequence[Path], shrink: int = 1) -> Images:
-        if decode:
-            return open_cache(
-                name, paths, cache_dir, channels=channels, shrink=shrink, progress=progress
-            )
-        cached = find_cache(name, paths, cache_dir, channels=channels, shrink=shrink)
-        return cached or SourceImages(paths, channels, shrink)
-
-    lr_caches: list[Images] = []
-    hr_caches: list[Images] = []
+    lr_sets: list[Images] = []
+    hr_sets: list[Images] = []
     names: list[str] = []
     for spec in specs:
         label = _label(spec)
-        # Most data sets bring low resolution for all their images or for none; some for a split.
-        pairs = resolve(spec, data_root, scale_factor, purpose)
-        given = [(pair.hr, pair.lr) for pair in pairs if pair.lr is not None]
-        made = [pair.hr for pair in pairs if pair.lr is None]
-        if given:
-            hr_caches.append(opened(label, [hr for hr, _ in given]))
-            lr_caches.append(opened(f"{label}-lr", [lr for _, lr in given]))
-        if made:
-            hr_caches.append(opened(label, made))
-            lr_caches.append(opened(label, made, shrink=scale_factor))
-        names += [f"{label}/{pair.name}" for pair in sorted(pairs, key=lambda p: p.lr is None)]
-    return ImagePairs(lr_caches, hr_caches, scale_factor, names)
+        pairs = _resolve(spec, data_root, scale_factor, purpose, download)
+        for part in _parts(pairs):
+            hr, lr = _caches(label, part, channels, scale_factor, cache_dir or default_cache_dir())
+            hr_images, lr_images = (
+                recipe.open(progress) if decode else recipe.find_or_read() for recipe in (hr, lr)
+            )
+            hr_sets.append(_pick(hr_images, hr.paths, part))
+            lr_sets.append(lr_images)
+            names += [f"{label}/{pair.name}" for pair in part]
+    return ImagePairs(lr_sets, hr_sets, scale_factor, names)
+
+
+@dataclass(frozen=True)
+class CacheRecipe:
+    """Images and how they are kept; see :func:`~torch_sr.data.cache.open_cache`."""
+
+    name: str
+    paths: tuple[Path, ...]
+    cache_dir: Path
+    channels: int | None
+    shrink: int = 1
+
+    def open(self, progress: Progress | None = None) -> ImageCache:
+        """Open the cache, building it at need."""
+        return open_cache(
+            self.name,
+            self.paths,
+            self.cache_dir,
+            channels=self.channels,
+            shrink=self.shrink,
+            progress=progress,
+        )
+
+    def find(self) -> ImageCache | None:
+        """The cache, if it is there and up to date."""
+        return find_cache(
+            self.name, self.paths, self.cache_dir, channels=self.channels, shrink=self.shrink
+        )
+
+    def find_or_read(self) -> Images:
+        """The cache if it is there, otherwise the files themselves."""
+        return self.find() or self.read()
+
+    def read(self) -> SourceImages:
+        """The files themselves; reads their headers."""
+        return SourceImages(self.paths, self.channels, self.shrink)
+
+
+def list_caches(
+    specs: Sequence[str],
+    *,
+    data_root: Path,
+    scale_factor: int,
+    purpose: Purpose,
+    channels: int | None = None,
+    cache_dir: Path | None = None,
+    download: bool = False,
+) -> list[CacheRecipe]:
+    """The caches that :func:`open_pairs` would open for the same arguments."""
+    if channels is None and purpose != "test":
+        channels = 3
+    return [
+        recipe
+        for spec in specs
+        for part in _parts(_resolve(spec, data_root, scale_factor, purpose, download))
+        for recipe in _caches(
+            _label(spec), part, channels, scale_factor, cache_dir or default_cache_dir()
+        )
+    ]
+
+
+def _resolve(
+    spec: str, data_root: Path, scale_factor: int, purpose: Purpose, download: bool
+) -> list[ImagePair]:
+    try:
+        return resolve(spec, data_root, scale_factor, purpose)
+    except MissingDatasetError:
+        if not download:
+            raise
+    from torch_sr.data.archives import fetch
+
+    name, splits = name_splits(spec, purpose)
+    for split in splits or (None,):
+        fetch(name, data_root, scale_factor, split=split)
+    return resolve(spec, data_root, scale_factor, purpose)
+
+
+def _parts(pairs: Sequence[ImagePair]) -> list[list[ImagePair]]:
+    """The pairs with low resolution of their own, then those without, where there are any.
+
+    Most data sets bring low resolution for all their images or for none; some for a split.
+    """
+    given = [pair for pair in pairs if pair.lr is not None]
+    made = [pair for pair in pairs if pair.lr is None]
+    return [part for part in (given, made) if part]
+
+
+def _caches(
+    label: str,
+    part: Sequence[ImagePair],
+    channels: int | None,
+    scale_factor: int,
+    cache_dir: Path,
+) -> tuple[CacheRecipe, CacheRecipe]:
+    """The caches of a part's high and low resolution."""
+    hr_paths = tuple(dict.fromkeys(pair.hr for pair in part))  # each once, see _pick
+    lr_paths = tuple(pair.lr for pair in part if pair.lr is not None)
+    hr = CacheRecipe(label, hr_paths, cache_dir, channels)
+    if lr_paths:
+        return hr, CacheRecipe(f"{label}-lr", lr_paths, cache_dir, channels)
+    return hr, CacheRecipe(label, hr_paths, cache_dir, channels, shrink=scale_factor)
+
+
+def _pick(images: Images, paths: Sequence[Path], part: Sequence[ImagePair]) -> Images:
+    """The high resolution of each pair: DIV2K's wild track has four of low resolution to one."""
+    if len(paths) == len(part):
+        return images
+    places = {path: place for place, path in enumerate(paths)}
+    return PickedImages(images, [places[pair.hr] for pair in part])
 
 
 def _label(spec: str) -> str:

@@ -47,6 +47,34 @@ class Images(Protocol):
         """Shape and depth of one image, without touching its pixels."""
         ...
 
+    @property
+    def uncached_bytes(self) -> int:
+        """What the images that are read from their files would take in a cache."""
+        ...
+
+
+class PickedImages:
+    """Images of another set, in another order, some perhaps several times."""
+
+    def __init__(self, images: Images, picks: Sequence[int]) -> None:
+        self._images = images
+        self._picks = list(picks)
+
+    def __len__(self) -> int:
+        return len(self._picks)
+
+    def __getitem__(self, index: int) -> Array:
+        return self._images[self._picks[index]]
+
+    def layout(self, index: int) -> Layout:
+        """Shape and depth of one image, without touching its pixels."""
+        return self._images.layout(self._picks[index])
+
+    @property
+    def uncached_bytes(self) -> int:
+        """As :class:`Images` says."""
+        return self._images.uncached_bytes
+
 
 class SourceImages:
     """Images read from their files whenever they are asked for; the sizes are read at once.
@@ -78,7 +106,7 @@ class SourceImages:
         return self._layouts[index]
 
     @property
-    def num_bytes(self) -> int:
+    def uncached_bytes(self) -> int:
         """What all the pixels take."""
         return sum(layout.num_bytes for layout in self._layouts)
 

@@ -1,11 +1,12 @@
 """Measure generators on image pairs, beside bicubic interpolation.
 
-The protocol is part of every result; see :mod:`torch_sr.metrics`. Whole images are compared.
+The protocol is part of every result; see :mod:`torch_sr.metrics`. Whole images are compared, by the
+measures of :mod:`torch_sr.evaluation.measures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,15 +17,15 @@ from torch import Tensor, nn
 
 from torch_sr.data.loaders import ImagePairs
 from torch_sr.data.resize import imresize
-from torch_sr.images import from_unit, to_unit
+from torch_sr.errors import DataError
+from torch_sr.evaluation.measures import Compare
+from torch_sr.images import convert, to_unit
 from torch_sr.metrics import PROTOCOLS, Protocol, measure
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
 SuperResolve = Callable[[Array], Array]
-"""``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, or both float32 in [0, 1]."""
-OnResult = Callable[[str, str, str, Array], None]
-"""Given data set, image, method and the method's result, ``(H, W, C)`` uint8."""
+"""``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, both uint16, or both float32 in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,35 @@ class ImageScore:
     image: str
     method: str
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image of a data set under every method.
+
+    Args:
+        dataset: as it is reported: ``set5``.
+        image: its name, ``set5/baby``.
+        lr: ``(h, w, C)`` uint8, C 1 or 3.
+        hr: ``(h * s, w * s, C)`` uint8.
+        results: what each method made of ``lr``, the baseline first; like ``hr``.
+        metrics: by method, then by the names of :data:`~torch_sr.evaluation.measures.MEASURES`.
+    """
+
+    dataset: str
+    image: str
+    lr: Array
+    hr: Array
+    results: dict[str, Array]
+    metrics: dict[str, dict[str, float]]
+
+    @property
+    def scores(self) -> list[ImageScore]:
+        """The metrics alone, one for each method."""
+        return [
+            ImageScore(self.dataset, self.image, method, metrics)
+            for method, metrics in self.metrics.items()
+        ]
 
 
 def evaluate_pair(
@@ -73,32 +103,46 @@ def evaluate_pair(
 
 
 def evaluate(
-    methods: dict[str, SuperResolve],
+    methods: Mapping[str, SuperResolve],
     dataset: str,
     pairs: ImagePairs,
-    protocol: Protocol = PROTOCOLS["paper"],
-    on_result: OnResult | None = None,
-) -> Iterator[ImageScore]:
+    measures: Mapping[str, Compare],
+    *,
+    round_to_8_bit: bool = True,
+) -> Iterator[Comparison]:
     """Measure every method on every image of a data set, one after another.
 
     Args:
         methods: by the name under which a method is reported; see :func:`bicubic`.
         dataset: as it is reported.
         pairs: the images.
-        protocol: how to compare.
-        on_result: called with every result, as whoever stores or shows it needs.
+        measures: see :func:`~torch_sr.evaluation.measures.build_measures`.
+        round_to_8_bit: give the methods integers, so that they round their results to the depth
+            of the file; otherwise floats, which stay as computed until they are measured.
+
+    Raises:
+        DataError: when an image is too small for a measure.
     """
     for index, image in enumerate(pairs.names):
         lr, hr = pairs[index]
-        given = lr if protocol.round_to_8_bit else to_unit(lr)
+        given = lr if round_to_8_bit else to_unit(lr)
+        results: dict[str, Array] = {}
+        metrics: dict[str, dict[str, float]] = {}
         for method, super_resolve in methods.items():
             sr = super_resolve(given)
-            metrics = measure(
-                _to_unit_tensor(sr), _to_unit_tensor(hr), pairs.scale_factor, protocol
-            )
-            if on_result is not None:
-                on_result(dataset, image, method, from_unit(to_unit(sr), np.uint8))
-            yield ImageScore(dataset, image, method, metrics)
+            metrics[method] = _measure(measures, sr, hr, image)
+            results[method] = convert(sr, np.uint8)
+        yield Comparison(
+            dataset, image, convert(lr, np.uint8), convert(hr, np.uint8), results, metrics
+        )
+
+
+def _measure(measures: Mapping[str, Compare], sr: Array, hr: Array, image: str) -> dict[str, float]:
+    found, expected = _to_unit_tensor(sr), _to_unit_tensor(hr)
+    try:
+        return {name: compare(found, expected) for name, compare in measures.items()}
+    except DataError as error:
+        raise DataError(f"{image}: {error}") from error
 
 
 def bicubic(scale_factor: int) -> SuperResolve:
@@ -152,11 +196,6 @@ def mean_interval(
     return float(low), float(high)
 
 
-def best_scores(scores: Sequence[ImageScore], count: int) -> list[ImageScore]:
-    """The scores of highest PSNR, the best first; among equals the earlier."""
-    return sorted(scores, key=lambda score: score.metrics["psnr"], reverse=True)[:count]
-
-
 def _to_unit_tensor(image: Array, device: torch.device | str = "cpu") -> Tensor:
-    chw = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].to(device)  # caches are read-only
-    return chw if chw.is_floating_point() else chw.float() / 255
+    unit = to_unit(image).transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(unit))[None].to(device)

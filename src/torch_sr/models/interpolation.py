@@ -49,6 +49,19 @@ def interpolate_files(
     Raises:
         ModelError: a file that cannot be read or written, or networks that differ.
     """
+    network = interpolate_networks(psnr_path, esrgan_path, alpha)
+    parents = {"psnr": Path(psnr_path).name, "esrgan": Path(esrgan_path).name}
+    save_generator(
+        out_path, network, stage="interpolation", metadata={"alpha": alpha, "parents": parents}
+    )
+
+
+def interpolate_networks(psnr_path: str | Path, esrgan_path: str | Path, alpha: float) -> RRDBNet:
+    """Interpolate the networks of two weights files, of any layouts.
+
+    Raises:
+        ModelError: a file that cannot be read, or networks that differ.
+    """
     if not 0.0 <= alpha <= 1.0:  # before the files are read
         raise ModelError(f"alpha is {alpha}; it must be between 0 and 1")
     psnr, esrgan = _load_rrdbnet(psnr_path), _load_rrdbnet(esrgan_path)
@@ -59,10 +72,7 @@ def interpolate_files(
                 "only networks alike can be interpolated"
             )
     psnr.load_state_dict(interpolate(psnr.state_dict(), esrgan.state_dict(), alpha))
-    parents = {"psnr": Path(psnr_path).name, "esrgan": Path(esrgan_path).name}
-    save_generator(
-        out_path, psnr, stage="interpolation", metadata={"alpha": alpha, "parents": parents}
-    )
+    return psnr
 
 
 def _load_rrdbnet(path: str | Path) -> RRDBNet:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from torch_sr.config import VGG_CONVS, vgg_layers
 from torch_sr.errors import ModelError
+from torch_sr.models.backbones import fetch_backbone
 from torch_sr.models.reading import load_state
 
 
@@ -36,7 +36,8 @@ def vgg_features(
         raise ModelError(
             f"{vgg_type} has no layer {min(unknown)}; it has {', '.join(vgg_layers(vgg_type))}"
         )
-    path = Path(weights) if weights is not None else _fetch_vgg(vgg_type)
+    remedy = ", or name it in perceptual_loss.weights"
+    path = Path(weights) if weights is not None else fetch_backbone(vgg_type, remedy)
     state = load_state(path).tensors
     features = nn.Sequential()
     channels, index = 3, 0  # index: of torchvision's Sequential, which numbers every module
@@ -56,14 +57,6 @@ def vgg_features(
     raise AssertionError("every layer name was checked")
 
 
-def vgg_weights_file(vgg_type: str) -> tuple[Path, str]:
-    """Where torchvision's weights of a VGG network are cached, and the address they come from."""
-    from torchvision.models import get_model_weights
-
-    url = str(get_model_weights(vgg_type).DEFAULT.url)
-    return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
-
-
 def _fill(
     conv: nn.Conv2d, state: Mapping[str, Tensor], index: int, path: Path, vgg_type: str
 ) -> None:
@@ -75,19 +68,3 @@ def _fill(
                 f"{path}: no weights of {vgg_type}: {key} is missing or of other shape"
             )
         parameter.data.copy_(found)
-
-
-def _fetch_vgg(vgg_type: str) -> Path:
-    path, url = vgg_weights_file(vgg_type)
-    if path.is_file():
-        return path
-    digest = path.stem.rpartition("-")[2]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise ModelError(
-            f"cannot fetch the weights of {vgg_type} ({error}); fetch {url} (its SHA-256 begins "
-            f"with {digest}) yourself and put it at {path}, or name it in perceptual_loss.weights"
-        ) from error
-    return path

@@ -108,6 +108,7 @@ def _open(
         cache_dir=settings.cache_dir,
         progress=progress,
         decode=decode,
+        download=config.download,
     )
 
 

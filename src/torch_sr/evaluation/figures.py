@@ -1,0 +1,331 @@
+"""Pictures of a test: the sheet of an image, and the perception-distortion plane.
+
+A sheet shows one image whole, and the place of it that says most about the methods: low
+resolution, every method and the original side by side, enlarged without smoothing, and under every
+method where it errs. The plane is that of Blau and Michaeli (2018), "The Perception-Distortion
+Tradeoff": better is up on one axis and down on the other, and no model reaches both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torch_sr.evaluation.evaluate import Comparison
+from torch_sr.evaluation.measures import MEASURES
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+    from PIL.ImageDraw import ImageDraw
+
+Array = npt.NDArray[Any]
+Box = tuple[int, int, int]
+"""Top and left of a square, and its side."""
+
+DETAIL = 64
+"""Side of the place that a sheet enlarges, in high-resolution pixels."""
+_CELL = 256
+_MARGIN = 20
+_CAPTION = 46
+_COLUMNS = 4
+_PAPER = (250, 250, 248)
+_INK = (28, 30, 33)
+_GREY = (110, 114, 120)
+_ACCENT = (214, 64, 38)
+
+
+# --- Where to look ------------------------------------------------------------------------------
+
+
+def telling_place(comparison: Comparison, side: int = DETAIL) -> Box:
+    """The square in which the methods differ most in how far they are from the original.
+
+    Args:
+        comparison: an image under its methods.
+        side: in high-resolution pixels; where the image is smaller, its shorter side.
+
+    Returns:
+        A square whose corner and side are multiples of the scale factor, so that it is whole low-
+        resolution pixels.
+    """
+    scale = comparison.hr.shape[0] // comparison.lr.shape[0]
+    height, width = comparison.lr.shape[:2]
+    small = max(1, min(side // scale, height, width))  # in low-resolution pixels from here
+    errors = np.stack(
+        [_pool(error_map(sr, comparison.hr), scale) for sr in comparison.results.values()]
+    )
+    # With one method alone, or equal ones, where it errs says most.
+    interest = errors.max(axis=0) - errors.min(axis=0) + 0.1 * errors.mean(axis=0)
+    total = np.pad(interest, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    windows = (
+        total[small:, small:] - total[:-small, small:] - total[small:, :-small]
+        + total[:-small, :-small]
+    )  # fmt: skip
+    top, left = np.unravel_index(int(windows.argmax()), windows.shape)
+    return int(top) * scale, int(left) * scale, small * scale
+
+
+def error_map(sr: Array, hr: Array) -> npt.NDArray[np.float32]:
+    """Mean absolute difference over the channels, ``(H, W)`` in [0, 255]."""
+    difference = np.abs(sr.astype(np.float32) - hr.astype(np.float32))
+    error: npt.NDArray[np.float32] = difference.mean(axis=2)
+    return error
+
+
+def _pool(image: Array, factor: int) -> Array:
+    height, width = (size // factor for size in image.shape)
+    cropped = image[: height * factor, : width * factor]
+    pooled: Array = cropped.reshape(height, factor, width, factor).mean(axis=(1, 3))
+    return pooled
+
+
+# --- The sheet of an image ----------------------------------------------------------------------
+
+
+def draw_sheet(comparison: Comparison) -> npt.NDArray[np.uint8]:
+    """One picture of an image under all methods, ``(H, W, 3)`` uint8."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    box = telling_place(comparison)
+    cells = _cells(comparison, box)
+    rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
+    overview = _overview(comparison.hr, box)
+    cell_height = _CELL + _CAPTION + _CELL + _MARGIN
+    left = _MARGIN * 2 + overview.width
+    width = left + min(len(cells), _COLUMNS) * (_CELL + _MARGIN)
+    height = _MARGIN + 34 + max(len(rows) * cell_height, overview.height + _MARGIN)
+    sheet = Pillow.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = _MARGIN + 34
+    _write(draw, (_MARGIN, _MARGIN - 4), comparison.image, 20, _INK, width - 2 * _MARGIN)
+    sheet.paste(overview, (_MARGIN, top))
+    _draw_scale(sheet, draw, (_MARGIN, top + overview.height + _MARGIN), overview.width, comparison)
+    for number, row in enumerate(rows):
+        for column, cell in enumerate(row):
+            place = (left + column * (_CELL + _MARGIN), top + number * cell_height)
+            _draw_cell(sheet, draw, place, cell)
+    drawn: npt.NDArray[np.uint8] = np.asarray(sheet)
+    return drawn
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What stands in one column: an enlarged detail, what it is, and where it errs."""
+
+    title: str
+    detail: Array
+    text: str = ""
+    error: Array | None = None
+    best: bool = False
+
+
+def _cells(comparison: Comparison, box: Box) -> list[_Cell]:
+    top, left, side = box
+    scale = comparison.hr.shape[0] // comparison.lr.shape[0]
+    place = (slice(top, top + side), slice(left, left + side))
+    lr_place = tuple(slice(part.start // scale, part.stop // scale) for part in place)
+    psnrs = {method: values.get("psnr", 0) for method, values in comparison.metrics.items()}
+    peak = error_peak(comparison)
+    height, width = comparison.lr.shape[:2]
+    cells = [_Cell("low resolution", comparison.lr[lr_place], f"{width} x {height} pixels")]
+    for method, sr in comparison.results.items():
+        error = _coloured(error_map(sr, comparison.hr)[place] / peak)
+        best = len(psnrs) > 1 and psnrs[method] == max(psnrs.values())
+        text = describe(comparison.metrics[method])
+        cells.append(_Cell(method, sr[place], text, error, best))
+    height, width = comparison.hr.shape[:2]
+    return [*cells, _Cell("original", comparison.hr[place], f"{width} x {height} pixels")]
+
+
+def describe(metrics: dict[str, float], count: int = 3) -> str:
+    """The first metrics as a caption: ``28.43 dB / 0.8110``."""
+    shown = []
+    for name, value in list(metrics.items())[:count]:
+        row = MEASURES.get(name)
+        unit = " dB" if name == "psnr" else ""
+        label = f"{row.title} " if row is not None and name not in ("psnr", "ssim") else ""
+        shown.append(f"{label}{value:.{row.digits if row else 3}f}{unit}")
+    return " / ".join(shown)
+
+
+def error_peak(comparison: Comparison) -> float:
+    """The error that is drawn brightest, in levels of 255: one for all methods of an image."""
+    errors = [
+        np.percentile(error_map(sr, comparison.hr), 99.5) for sr in comparison.results.values()
+    ]
+    return max(float(max(errors, default=0.0)), 1.0)
+
+
+def _coloured(values: Array) -> Array:
+    """Values in [0, 1] by the colour map inferno, dark to bright, ``(H, W, 3)`` uint8."""
+    import matplotlib
+
+    coloured: Array = matplotlib.colormaps["inferno"](np.clip(values, 0, 1), bytes=True)
+    return coloured[..., :3]
+
+
+def _overview(hr: Array, box: Box) -> PillowImage:
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    whole = _pillow(hr)
+    factor = min(360 / whole.width, (2 * _CELL + _CAPTION - 60) / whole.height)
+    size = (max(1, round(whole.width * factor)), max(1, round(whole.height * factor)))
+    shrinks = factor < 1
+    shown = whole.resize(size, Pillow.Resampling.LANCZOS if shrinks else Pillow.Resampling.NEAREST)
+    top, left, side = (round(value * factor) for value in box)
+    frame = ImageDraw.Draw(shown)
+    corners = (left, top, left + max(side, 2) - 1, top + max(side, 2) - 1)
+    frame.rectangle(corners, outline=_ACCENT, width=3)
+    return shown
+
+
+def _draw_cell(sheet: PillowImage, draw: ImageDraw, place: tuple[int, int], cell: _Cell) -> None:
+    x, y = place
+    sheet.paste(_enlarged(cell.detail), place)
+    _write(draw, (x, y + _CELL + 4), cell.title, 15, _ACCENT if cell.best else _INK, _CELL)
+    _write(draw, (x, y + _CELL + 24), cell.text, 13, _GREY, _CELL)
+    if cell.error is not None:
+        sheet.paste(_enlarged(cell.error), (x, y + _CELL + _CAPTION))
+
+
+def _draw_scale(
+    sheet: PillowImage,
+    draw: ImageDraw,
+    place: tuple[int, int],
+    width: int,
+    comparison: Comparison,
+) -> None:
+    """What the colours of the error maps mean."""
+    x, y = place
+    ramp = _coloured(np.broadcast_to(np.linspace(0, 1, width), (10, width)))
+    sheet.paste(_pillow(ramp), (x, y))
+    peak = f"{error_peak(comparison):.0f} of 255"
+    _write(draw, (x, y + 14), "error 0", 13, _GREY, width)
+    length = draw.textlength(peak, font=_font(13))
+    if length + draw.textlength("error 0  ", font=_font(13)) < width:
+        _write(draw, (round(x + width - length), y + 14), peak, 13, _GREY, width)
+
+
+def _enlarged(image: Array) -> PillowImage:
+    """A detail in a square cell, its pixels to be seen."""
+    from PIL import Image as Pillow
+
+    return _pillow(image).resize((_CELL, _CELL), Pillow.Resampling.NEAREST)
+
+
+def _pillow(image: Array) -> PillowImage:
+    from PIL import Image as Pillow
+
+    rgb = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+    return Pillow.fromarray(np.ascontiguousarray(rgb))
+
+
+def _write(
+    draw: ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    size: int,
+    colour: tuple[int, int, int],
+    width: int,
+) -> None:
+    """One line, its middle left out where it is too long."""
+    font = _font(size)
+    shown = " ".join(text.split())
+    kept = len(shown)
+    while kept > 2 and draw.textlength(shown, font=font) > width:
+        kept -= 1
+        shown = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+    draw.text(place, shown, fill=colour, font=font)
+
+
+def _font(size: int) -> Any:
+    """Matplotlib's, which is always there and knows most of the world's letters."""
+    import matplotlib
+    from PIL import ImageFont
+
+    file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(str(file), size)
+
+
+# --- The perception-distortion plane ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlanePoint:
+    """A method on the plane; those of one group are joined by a line, in their order."""
+
+    method: str
+    x: float
+    y: float
+    group: str | None = None
+
+
+def draw_plane(
+    points: Sequence[PlanePoint], x_label: str, y_label: str, lower_is_better_y: bool = True
+) -> npt.NDArray[np.uint8]:
+    """Draw methods by distortion and perception, ``(H, W, 3)`` uint8.
+
+    Args:
+        points: of finite values; the others are left out.
+        x_label, y_label: the measures; more of x is better.
+        lower_is_better_y: turns the axis of y, so that better is up.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = [point for point in points if np.isfinite(point.x) and np.isfinite(point.y)]
+    figure = Figure(figsize=(8, 6), dpi=120, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    for group in dict.fromkeys(point.group for point in shown if point.group is not None):
+        line = [point for point in shown if point.group == group]
+        axes.plot([p.x for p in line], [p.y for p in line], color="#8a8f98", zorder=1, lw=1.4)
+    for point in shown:
+        colour = "#8a8f98" if point.method == "bicubic" else "#2a6f97"
+        colour = "#d64026" if point.group is not None else colour
+        axes.scatter([point.x], [point.y], s=46, color=colour, zorder=2)
+    axes.margins(0.14)
+    if lower_is_better_y:
+        axes.invert_yaxis()
+    axes.set_xlabel(f"{x_label}, more is better →")
+    better = "less" if lower_is_better_y else "more"
+    axes.set_ylabel(f"{y_label}, {better} is better →")
+    axes.grid(color="#e6e6e3")
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    _label_points(axes, shown)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:
+    """Write each name beside its point, where none is yet."""
+    figure = axes.figure
+    figure.draw_without_rendering()
+    taken: list[Any] = []
+    offsets = [(8, 6), (8, -14), (-8, 6), (-8, -14), (0, 14), (0, -22), (14, 22), (14, -30)]
+    for point in points:
+        for dx, dy in offsets:
+            align = "left" if dx > 0 else "right" if dx < 0 else "center"
+            text = axes.annotate(
+                point.method,
+                (point.x, point.y),
+                xytext=(dx, dy),
+                textcoords="offset points",
+                ha=align,
+                fontsize=9,
+                color="#1c1e21",
+            )
+            extent = text.get_window_extent()
+            if not any(extent.overlaps(other) for other in taken) or (dx, dy) == offsets[-1]:
+                taken.append(extent)
+                break
+            text.remove()

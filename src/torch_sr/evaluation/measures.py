@@ -1,0 +1,187 @@
+"""The measures that models are compared by, as rows of one table.
+
+PSNR and SSIM follow the protocol (:mod:`torch_sr.metrics`). All others compare whole RGB images,
+rounded to 8 bits where the protocol rounds; a gray image counts as three equal channels. Content
+and perceptual loss are those of training, with the weights of ESRGAN (Wang et al. 2018). LPIPS
+(Zhang et al. 2018, AlexNet) and DISTS (Ding et al. 2020) come from torchmetrics and need
+torchvision's weights; NIQE (Mittal et al. 2013) and BRISQUE (Mittal et al. 2012), which look at the
+result alone, from pyiqa. Adding a measure is adding a row and a function that builds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_sr.errors import DataError, MissingExtraError, ModelError
+from torch_sr.losses import PerceptualLoss, content_loss
+from torch_sr.metrics import PROTOCOLS, Protocol, prepare, psnr, ssim
+from torch_sr.models.backbones import fetch_backbone
+from torch_sr.models.reading import load_state
+
+Compare = Callable[[Tensor, Tensor], float]
+"""Given ``sr`` and ``hr``, both ``(1, C, H, W)`` in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all measures of one test share.
+
+    Args:
+        scale_factor: of the models.
+        protocol: how PSNR and SSIM compare.
+        device: where networks that measure compute.
+        vgg_weights: file of the perceptual loss's network; None takes torchvision's.
+    """
+
+    scale_factor: int
+    protocol: Protocol = PROTOCOLS["paper"]
+    device: str = "cpu"
+    vgg_weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A row of the table.
+
+    Args:
+        title: as tables show it, with the unit.
+        digits: shown behind the point.
+        higher_is_better: which of two results is the better one.
+        build: loads what the measure needs.
+    """
+
+    title: str
+    digits: int
+    higher_is_better: bool
+    build: Callable[[Setting], Compare]
+
+
+def build_measures(names: Sequence[str], setting: Setting) -> dict[str, Compare]:
+    """Make the measures of those names ready.
+
+    Raises:
+        DataError: for an unknown name.
+        ModelError: when the weights of one cannot be had.
+        MissingExtraError: when a package of one is not installed.
+    """
+    for name in names:
+        if name not in MEASURES:
+            raise DataError(f"metric {name!r}: there are {', '.join(MEASURES)}")
+    return {name: MEASURES[name].build(setting) for name in names}
+
+
+def _psnr(setting: Setting) -> Compare:
+    return lambda sr, hr: float(psnr(*_prepared(sr, hr, setting)))
+
+
+def _ssim(setting: Setting) -> Compare:
+    return lambda sr, hr: float(ssim(*_prepared(sr, hr, setting)))
+
+
+def _prepared(sr: Tensor, hr: Tensor, setting: Setting) -> tuple[Tensor, Tensor]:
+    return (
+        prepare(sr, setting.scale_factor, setting.protocol),
+        prepare(hr, setting.scale_factor, setting.protocol),
+    )
+
+
+def _content_loss(setting: Setting) -> Compare:
+    return lambda sr, hr: float(content_loss(_rgb(sr, setting), _rgb(hr, setting)))
+
+
+def _perceptual_loss(setting: Setting) -> Compare:
+    loss = PerceptualLoss({"conv5_4": 1.0}, weights=setting.vgg_weights).to(setting.device)
+    return _without_gradient(loss, setting)
+
+
+def _lpips(setting: Setting) -> Compare:
+    _check_backbone("alexnet")
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+    return _metric(LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True), setting)
+
+
+def _dists(setting: Setting) -> Compare:
+    _check_backbone("vgg16")
+    from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
+
+    return _metric(DeepImageStructureAndTextureSimilarity(), setting)
+
+
+def _niqe(setting: Setting) -> Compare:
+    return _without_reference("niqe", setting)
+
+
+def _brisque(setting: Setting) -> Compare:
+    return _without_reference("brisque", setting)
+
+
+MEASURES: dict[str, Measure] = {
+    "psnr": Measure("PSNR (dB)", 2, True, _psnr),
+    "ssim": Measure("SSIM", 4, True, _ssim),
+    "content_loss": Measure("content loss", 4, False, _content_loss),
+    "perceptual_loss": Measure("perceptual loss", 4, False, _perceptual_loss),
+    "lpips": Measure("LPIPS", 4, False, _lpips),
+    "dists": Measure("DISTS", 4, False, _dists),
+    "niqe": Measure("NIQE", 2, False, _niqe),
+    "brisque": Measure("BRISQUE", 2, False, _brisque),
+}
+
+
+def _check_backbone(name: str) -> None:
+    """Have torchvision's weights in place, and see that they hold tensors and no code."""
+    load_state(fetch_backbone(name))
+
+
+def _metric(metric: Any, setting: Setting) -> Compare:
+    """A metric of torchmetrics, which adds up unless it is told to forget."""
+    metric = metric.to(setting.device)
+
+    def compare(sr: Tensor, hr: Tensor) -> float:
+        with torch.inference_mode():
+            value = float(metric(sr, hr))
+        metric.reset()
+        return value
+
+    return lambda sr, hr: compare(_placed(sr, setting), _placed(hr, setting))
+
+
+def _without_reference(name: str, setting: Setting) -> Compare:
+    try:
+        import pyiqa
+    except ImportError as error:
+        raise MissingExtraError("pyiqa", "quality") from error
+    try:
+        metric = pyiqa.create_metric(name, device=torch.device(setting.device))
+    except Exception as error:  # whatever its downloads raise
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"pyiqa cannot fetch the model of {name} ({reason})") from error
+
+    def judge(sr: Tensor, _: Tensor) -> float:
+        with torch.inference_mode():
+            return float(metric(_placed(sr, setting)))
+
+    return judge
+
+
+def _without_gradient(loss: Callable[[Tensor, Tensor], Tensor], setting: Setting) -> Compare:
+    def compare(sr: Tensor, hr: Tensor) -> float:
+        with torch.inference_mode():
+            return float(loss(_placed(sr, setting), _placed(hr, setting)))
+
+    return compare
+
+
+def _placed(image: Tensor, setting: Setting) -> Tensor:
+    """Three channels, on the device."""
+    return _rgb(image, setting).expand(-1, 3, -1, -1).to(setting.device)
+
+
+def _rgb(image: Tensor, setting: Setting) -> Tensor:
+    image = image.float().clamp(0, 1)
+    return (image * 255).round() / 255 if setting.protocol.round_to_8_bit else image

@@ -1,0 +1,315 @@
+"""One HTML page of a test: tables, distributions, and every image under a slider.
+
+The page is a single file that asks nothing of any network: pictures are inside it, and a content
+security policy forbids the rest. Equal input makes equal bytes. The look of it is ``report.html``.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torch_sr._version import __version__
+from torch_sr.errors import DataError
+from torch_sr.evaluation.evaluate import (
+    Comparison,
+    ImageScore,
+    interval_scores,
+    mean_scores,
+)
+from torch_sr.evaluation.figures import telling_place
+from torch_sr.evaluation.measures import MEASURES
+from torch_sr.files import atomic_write
+
+Array = npt.NDArray[Any]
+
+DETAIL = 480
+"""Side of what is shown of a larger image, in high-resolution pixels."""
+WHOLE = 512
+"""Longest side up to which an image is shown whole."""
+_LR, _HR = "low resolution", "original"
+_PROTOCOLS = {
+    "paper": "luma, the border of scale-factor pixels cropped, rounded to 8 bits",
+    "rgb": "all channels, the border of scale-factor pixels cropped, rounded to 8 bits",
+    "enhanced-srgan": "gray, nothing cropped or rounded",
+}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What is kept of an image: its scores, and its pictures in their order."""
+
+    comparison: ImageScore
+    scores: list[ImageScore]
+    pictures: dict[str, str]
+    height: int
+    width: int
+
+
+class Report:
+    """Collect the images of a test, then write the page.
+
+    Args:
+        title: its heading.
+        protocol: under which PSNR and SSIM were measured.
+        scale_factor: of the models.
+        notes: sentences below the heading.
+    """
+
+    def __init__(
+        self, title: str, protocol: str, scale_factor: int, notes: Sequence[str] = ()
+    ) -> None:
+        self.title = title
+        self.protocol = protocol
+        self.scale_factor = scale_factor
+        self.notes = list(notes)
+        self._entries: list[_Entry] = []
+
+    def add(self, comparison: Comparison) -> None:
+        """Take an image; only its scores and small pictures are kept."""
+        hr, lr = comparison.hr, comparison.lr
+        rows, columns = slice(0, hr.shape[0]), slice(0, hr.shape[1])
+        if max(hr.shape[:2]) > WHOLE:
+            top, left, side = telling_place(comparison, DETAIL)
+            rows, columns = slice(top, top + side), slice(left, left + side)
+        scale = self.scale_factor
+        low = lr[rows.start // scale : rows.stop // scale, columns.start // scale :]
+        pictures = {_LR: _encode(low[:, : (columns.stop - columns.start) // scale], "PNG")}
+        for method, sr in comparison.results.items():
+            pictures[method] = _encode(sr[rows, columns], "JPEG")
+        pictures[_HR] = _encode(hr[rows, columns], "JPEG")
+        height, width = hr[rows, columns].shape[:2]
+        scores = comparison.scores
+        self._entries.append(_Entry(scores[-1], scores, pictures, height, width))
+
+    @property
+    def scores(self) -> list[ImageScore]:
+        """The scores of all images and methods so far."""
+        return [score for entry in self._entries for score in entry.scores]
+
+    def write(self, path: Path) -> None:
+        """Write the page.
+
+        Raises:
+            DataError: when that cannot be done.
+        """
+        try:
+            with atomic_write(path) as temporary:
+                temporary.write_text(self.to_html(), encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"{path}: cannot be written: {reason}; name another file") from error
+
+    def to_html(self) -> str:
+        """The whole page."""
+        scores = self.scores
+        methods = list(dict.fromkeys(score.method for score in scores))
+        datasets = list(dict.fromkeys(score.dataset for score in scores))
+        shown = [_LR, *methods, _HR]
+        page = Template(files("torch_sr.evaluation").joinpath("report.html").read_text("utf-8"))
+        return page.substitute(
+            title=html.escape(self.title),
+            version=__version__,
+            summary=html.escape(self._summary(datasets)),
+            notes="".join(f"<p>{html.escape(note)}</p>" for note in self.notes),
+            table=_table(scores),
+            plots="".join(_plots(scores)),
+            baseline=html.escape(methods[0]) if methods else "the baseline",
+            dataset_options=_options(datasets),
+            left_options=_options(shown, chosen=methods[0] if methods else None),
+            right_options=_options(shown, chosen=methods[-1] if len(methods) > 1 else _HR),
+            images="".join(_article(entry) for entry in sorted(self._entries, key=_gain)),
+            scores=_json(scores),
+        )
+
+    def _summary(self, datasets: Sequence[str]) -> str:
+        count = len(self._entries)
+        images = "1 image" if count == 1 else f"{count} images"
+        protocol = _PROTOCOLS.get(self.protocol, "")
+        return (
+            f"{images} of {', '.join(datasets) or 'no data set'} at x{self.scale_factor}, "
+            f"protocol {self.protocol!r}: {protocol}."
+        )
+
+
+# --- The table ----------------------------------------------------------------------------------
+
+
+def _table(scores: Sequence[ImageScore]) -> str:
+    metrics = list(scores[0].metrics) if scores else []
+    heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
+    intervals = interval_scores(scores)
+    rows = []
+    for dataset, methods in mean_scores(scores).items():
+        best = {metric: _best(methods, metric) for metric in metrics}
+        rows.append("<tbody>")
+        for method, means in methods.items():
+            cells = [f"<td>{html.escape(dataset)}</td><td class=name>{html.escape(method)}</td>"]
+            for metric in metrics:
+                low, high = (_number(bound, metric) for bound in intervals[dataset][method][metric])
+                mark = " class=best" if best[metric] == method else ""
+                shown = _number(means[metric], metric)
+                cells.append(f"<td{mark}>{shown}<small>{low}–{high}</small></td>")  # noqa: RUF001
+            rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append("</tbody>")
+    head = f"<thead><tr><th>data set</th><th class=name>method</th>{heads}</tr></thead>"
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _best(methods: dict[str, dict[str, float]], metric: str) -> str | None:
+    if len(methods) < 2:
+        return None
+    sign = 1 if MEASURES[metric].higher_is_better else -1
+    return max(methods, key=lambda method: sign * methods[method][metric])
+
+
+def _number(value: float, metric: str) -> str:
+    return f"{value:.{MEASURES[metric].digits}f}" if math.isfinite(value) else "∞"
+
+
+# --- Distributions ------------------------------------------------------------------------------
+
+
+def _plots(scores: Sequence[ImageScore]) -> list[str]:
+    """A strip of dots for each data set and metric, one line a method."""
+    plots = []
+    metrics = list(scores[0].metrics) if scores else []
+    for dataset in dict.fromkeys(score.dataset for score in scores):
+        chosen = [score for score in scores if score.dataset == dataset]
+        for metric in metrics:
+            title = html.escape(f"{dataset}: {MEASURES[metric].title}")
+            plots.append(f"<div class=plot><h3>{title}</h3>{_strip(chosen, metric)}</div>")
+    return plots
+
+
+def _strip(scores: Sequence[ImageScore], metric: str) -> str:
+    values = [score.metrics[metric] for score in scores]
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    span = (high - low) or 1.0
+    methods = list(dict.fromkeys(score.method for score in scores))
+    height = 20 + 34 * len(methods)
+    parts = []
+    for number, method in enumerate(methods):
+        y = 26 + 34 * number
+        own = [score for score in scores if score.method == method]
+        dots = "".join(_dot(score, metric, low, span, y) for score in own)
+        mean = float(np.mean([score.metrics[metric] for score in own]))
+        mark = ""
+        if math.isfinite(mean):
+            x = _place(mean, low, span)
+            title = f"<title>mean {_number(mean, metric)}</title>"
+            mark = f'<line class=mean x1="{x}" x2="{x}" y1="{y - 8}" y2="{y + 8}">{title}</line>'
+        kind = ' class="baseline"' if number == 0 else ""
+        parts.append(
+            f'<g{kind}><text class=m x="0" y="{y - 11}">{html.escape(_short(method))}</text>'
+            f'<line x1="0" x2="320" y1="{y}" y2="{y}"/>{dots}{mark}</g>'
+        )
+    ends = (
+        f'<text x="0" y="{height + 10}">{_number(low, metric)}</text>'
+        f'<text x="320" y="{height + 10}" text-anchor="end">{_number(high, metric)}</text>'
+    )
+    label = html.escape(f"{MEASURES[metric].title} of every image, one line a method")
+    body = "".join(parts) + ends
+    return f'<svg viewBox="0 0 320 {height + 14}" role="img" aria-label="{label}">{body}</svg>'
+
+
+def _dot(score: ImageScore, metric: str, low: float, span: float, y: int) -> str:
+    value = score.metrics[metric]
+    if not math.isfinite(value):
+        return ""
+    title = html.escape(f"{score.image}: {_number(value, metric)}")
+    x = _place(value, low, span)
+    return f'<circle cx="{x}" cy="{y}" r="4"><title>{title}</title></circle>'
+
+
+def _place(value: float, low: float, span: float) -> str:
+    return f"{6 + 308 * (value - low) / span:.1f}"
+
+
+def _short(text: str, length: int = 48) -> str:
+    return text if len(text) <= length else f"…{text[1 - length :]}"
+
+
+# --- Images -------------------------------------------------------------------------------------
+
+
+def _gain(entry: _Entry) -> float:
+    """How much the last method gains in PSNR over the first; equal infinities gain nothing."""
+    first, last = (score.metrics["psnr"] for score in (entry.scores[0], entry.scores[-1]))
+    return 0.0 if first == last else last - first
+
+
+def _article(entry: _Entry) -> str:
+    last = entry.comparison
+    name = html.escape(last.image)
+    pictures = "".join(
+        f'<img{" class=lr" if shown == _LR else ""} src="{source}" alt="{html.escape(shown)}" '
+        f'loading="lazy" decoding="async" draggable="false">'
+        for shown, source in entry.pictures.items()
+    )
+    psnr = last.metrics["psnr"]
+    return (
+        f'<article data-name="{name}" data-dataset="{html.escape(last.dataset)}" '
+        f'data-gain="{_plain(_gain(entry))}" data-psnr="{_plain(psnr)}">'
+        f'<div class="pair" style="aspect-ratio: {entry.width} / {entry.height}">{pictures}'
+        f'<span class="divider"></span><span class="tag l"></span><span class="tag r"></span>'
+        f'<input type="range" min="0" max="100" step="0.5" value="50" '
+        f'aria-label="{name}: where left ends and right begins"></div>'
+        f'<div class="card"><h3>{name}</h3>{_metrics_table(entry.scores)}</div></article>'
+    )
+
+
+def _metrics_table(scores: Sequence[ImageScore]) -> str:
+    metrics = list(scores[0].metrics)
+    heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
+    rows = "".join(
+        f"<tr><td class=name>{html.escape(score.method)}</td>"
+        + "".join(f"<td>{_number(score.metrics[metric], metric)}</td>" for metric in metrics)
+        + "</tr>"
+        for score in scores
+    )
+    return f'<div class="scroll"><table><tr><th></th>{heads}</tr>{rows}</table></div>'
+
+
+def _options(values: Sequence[str], chosen: str | None = None) -> str:
+    return "".join(
+        f"<option{' selected' if value == chosen else ''}>{html.escape(value)}</option>"
+        for value in values
+    )
+
+
+def _encode(image: Array, kind: str) -> str:
+    """Pixels as the address of a picture: PNG, or JPEG with all of its colour."""
+    from PIL import Image as Pillow
+
+    pixels = image[..., 0] if image.shape[2] == 1 else image
+    buffer = io.BytesIO()
+    how: dict[str, Any] = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    Pillow.fromarray(np.ascontiguousarray(pixels)).save(buffer, kind, **how)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.6f}" if math.isfinite(value) else "inf" if value > 0 else "-inf"
+
+
+def _json(scores: Sequence[ImageScore]) -> str:
+    """All numbers, for programs; infinities are null, and no text can end the script."""
+    plain = [asdict(score) for score in scores]
+    for score in plain:
+        metrics = score["metrics"].items()
+        score["metrics"] = {name: v if math.isfinite(v) else None for name, v in metrics}
+    return json.dumps(plain).replace("<", "\\u003c").replace("&", "\\u0026")

@@ -1,0 +1,46 @@
+"""Weights of the networks that judge images, from torchvision, in the cache of ``torch.hub``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from torch_sr.errors import ModelError
+
+
+def backbone_file(name: str) -> tuple[Path, str]:
+    """Where torchvision's weights of a network are cached, and the address they come from.
+
+    Args:
+        name: as torchvision has it: ``vgg19``, ``alexnet``.
+    """
+    from torchvision.models import get_model_weights
+
+    url = str(get_model_weights(name).DEFAULT.url)
+    return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
+
+
+def fetch_backbone(name: str, remedy: str = "") -> Path:
+    """The file of a network's weights; downloaded, and checked by its hash, if it is not there.
+
+    Args:
+        name: as in :func:`backbone_file`.
+        remedy: what else could be done, ending the message of the error.
+
+    Raises:
+        ModelError: when it cannot be fetched.
+    """
+    path, url = backbone_file(name)
+    if path.is_file():
+        return path
+    digest = path.stem.rpartition("-")[2]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"cannot fetch the weights of {name} ({error}); fetch {url} (its SHA-256 begins "
+            f"with {digest}) yourself and put it at {path}{remedy}"
+        ) from error
+    return path
