@@ -1,0 +1,201 @@
+"""report.py: one page, complete, safe, asking for nothing, whose slider moves in a browser."""
+
+import json
+import math
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from torch_sr.errors import DataError
+from torch_sr.evaluation.evaluate import Comparison, mean_scores
+from torch_sr.evaluation.report import Report
+
+HOSTILE = "</script><script>alert('x')</script>&\"<b>"
+
+
+def comparison(photo, name, psnrs=(25.0, 27.0), size=(64, 96), dataset="set", seed=0):
+    hr = photo(*size, seed=seed)
+    methods = ("bicubic", "mine")
+    results = {
+        m: np.clip(hr.astype(int) + 9 * i, 0, 255).astype(np.uint8)
+        for i, m in enumerate(methods, 1)
+    }
+    metrics = {m: {"psnr": p, "ssim": p / 40} for m, p in zip(methods, psnrs, strict=True)}
+    return Comparison(dataset, name, hr[::4, ::4], hr, results, metrics)
+
+
+@pytest.fixture
+def report(photo):
+    report = Report("Set at x4", "paper", 4, notes=["Two & two."])
+    report.add(comparison(photo, "set/good", (25, 29)))
+    report.add(comparison(photo, "set/worst", (28, 27), seed=1))
+    report.add(comparison(photo, "other/large", (20, 21), (640, 800), "other", seed=2))
+    return report
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.names, self.addresses, self.policies, self.tags = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append(tag)
+        if tag == "article":
+            self.names.append(found["data-name"])
+        self.addresses += [found[key] for key in ("src", "href") if key in found]
+        if found.get("http-equiv") == "Content-Security-Policy":
+            self.policies.append(found["content"])
+
+
+def test_the_page_is_whole_and_asks_for_nothing(report, tmp_path):
+    report.write(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.names == ["set/worst", "other/large", "set/good"]  # the least gain first
+    assert len(page.addresses) == 3 * 4
+    assert all(re.match(r"data:image/(png|jpeg);base64,", address) for address in page.addresses)
+    assert page.policies[0].startswith("default-src 'none';")
+    assert not re.search(r"https?:|@import|url\(", text)
+    assert "Two &amp; two." in text
+    assert "$" not in re.sub(r"base64,[^\"]*", "", text)  # every place is filled
+    assert list(tmp_path.iterdir()) == [tmp_path / "page.html"]
+
+
+def test_numbers_are_those_of_the_scores(report):
+    text = report.to_html()
+    embedded = json.loads(re.search(r'id="scores">(.*?)</script>', text)[1])
+    assert len(embedded) == 6
+    assert embedded[0]["metrics"] == {"psnr": 25, "ssim": 0.625}
+    for methods in mean_scores(report.scores).values():
+        for means in methods.values():
+            assert f"{means['psnr']:.2f}<small>" in text
+    assert "<td class=best>28.00<small>" in text  # of "set", mine with 29 and 27
+
+
+def test_a_large_image_is_shown_by_a_detail(report):
+    assert "aspect-ratio: 480 / 480" in report.to_html()
+    assert "aspect-ratio: 96 / 64" in report.to_html()
+
+
+def test_equal_input_makes_equal_bytes(report):
+    assert report.to_html() == report.to_html()
+
+
+def test_names_are_only_text(photo):
+    report = Report(HOSTILE, "paper", 4, [HOSTILE])
+    hostile = comparison(photo, HOSTILE, dataset=HOSTILE)
+    report.add(hostile)
+    text = report.to_html()
+    page = Page(text)
+    assert page.names == [HOSTILE]
+    assert page.tags.count("script") == 2
+    assert "b" not in page.tags
+    assert json.loads(re.search(r'id="scores">(.*?)</script>', text)[1])[0]["image"] == HOSTILE
+
+
+def test_equal_images_are_infinite(photo):
+    report = Report("t", "paper", 4)
+    report.add(comparison(photo, "a", (math.inf, math.inf)))
+    text = report.to_html()
+    assert "∞" in text
+    assert "Infinity" not in re.search(r'id="scores">(.*?)</script>', text)[1]
+    assert 'data-gain="0.000000" data-psnr="inf"' in text
+
+
+def test_gray_images_and_an_empty_report(photo):
+    report = Report("t", "enhanced-srgan", 4)
+    assert "0 images of no data set" in report.to_html()
+    hr = photo(32, 32, 1)
+    report.add(
+        Comparison("s", "s/a", hr[::4, ::4], hr, {"bicubic": hr}, {"bicubic": {"psnr": 9.0}})
+    )
+    assert "1 image of s" in report.to_html()
+
+
+def test_a_page_that_cannot_be_written(report, tmp_path):
+    with pytest.raises(DataError, match=r"nowhere.page.html: cannot be written"):
+        report.write(tmp_path / "nowhere" / "page.html")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="folder: cannot be written"):
+        report.write(tmp_path / "folder")
+
+
+# --- In a browser -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("needs Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def test_the_slider_moves_in_a_browser(report, tmp_path, browser):
+    report.write(tmp_path / "page.html")
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    problems, requests = [], []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((tmp_path / "page.html").as_uri())
+    first = page.locator("article").first
+    pair, slider = first.locator(".pair"), first.locator("input")
+    right = first.locator("img.right")
+
+    def seen():
+        """Where the divider stands, as a share of the width, and how much is clipped."""
+        box, line = pair.bounding_box(), first.locator(".divider").bounding_box()
+        clip = right.evaluate("image => getComputedStyle(image).clipPath")
+        return (line["x"] + 1 - box["x"]) / box["width"], float(re.search(r"([\d.]+)%", clip)[1])
+
+    assert seen() == (pytest.approx(0.5, abs=0.01), 50)
+    assert seen() == (pytest.approx(0.5, abs=0.01), 50)
+    pair.scroll_into_view_if_needed()  # the mouse reaches what the window shows
+    box = pair.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, middle, steps=5)
+    page.mouse.up()
+    place, clipped = seen()
+    assert place == pytest.approx(0.8, abs=0.03)
+    assert clipped == pytest.approx(80, abs=3)
+    slider.press("ArrowLeft")
+    assert seen()[1] == clipped - 0.5
+    slider.press("Home")
+    assert seen() == (pytest.approx(0, abs=0.01), 0)
+    assert slider.get_attribute("type") == "range"  # its role is slider, its value is spoken
+
+    assert first.locator("img.left").get_attribute("alt") == "bicubic"
+    page.select_option("#left", "low resolution")
+    page.select_option("#right", "original")
+    assert first.locator("img.left").get_attribute("alt") == "low resolution"
+    assert right.get_attribute("alt") == "original"
+    assert first.locator(".tag.r").inner_text() == "original"
+
+    def names():
+        found = page.locator("article:visible")
+        return [found.nth(i).get_attribute("data-name") for i in range(found.count())]
+
+    assert names() == ["set/worst", "other/large", "set/good"]
+    page.select_option("#order", "-psnr")
+    assert names() == ["set/good", "set/worst", "other/large"]
+    page.select_option("#order", "name")
+    assert names() == ["other/large", "set/good", "set/worst"]
+    page.select_option("#dataset", "other")
+    assert names() == ["other/large"]
+    assert not problems
+    assert all(url.startswith(("file:", "data:")) for url in requests)
