@@ -10,6 +10,7 @@
     ├── ModelError            a weights file that cannot be read, or does not fit
     ├── CheckpointError       a training checkpoint that cannot be read, written or resumed from
     ├── TrainingError         a training that does not learn any more
+    ├── DownloadError         a file that cannot be fetched, or is not what it should be
     ├── DeviceError           a device or precision that this machine does not have
     └── MissingExtraError     an optional package that is not installed
 """
@@ -21,6 +22,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "DownloadError",
     "ImageError",
     "MissingDatasetError",
     "MissingExtraError",
@@ -60,6 +62,10 @@ class CheckpointError(TorchSRError):
 
 class TrainingError(TorchSRError):
     """A training has gone wrong and cannot mend itself."""
+
+
+class DownloadError(TorchSRError):
+    """A file cannot be fetched from the internet, or is not the one that was asked for."""
 
 
 class DeviceError(TorchSRError):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch_sr.data.archives import Progress as DownloadProgress
+from torch_sr.data.archives import fetch
 from torch_sr.data.cache import ImageCache, Progress, find_cache, open_cache
 from torch_sr.data.datasets import Purpose, name_splits, resolve
 from torch_sr.data.loaders import ImagePairs
@@ -78,6 +80,33 @@ def open_pairs(
     return ImagePairs(lr_sets, hr_sets, scale_factor, names)
 
 
+def fetch_missing(
+    specs: Sequence[str],
+    *,
+    data_root: Path,
+    scale_factor: int,
+    purpose: Purpose,
+    progress: DownloadProgress | None = None,
+) -> None:
+    """Fetch those data sets known by name that do not lie below the data root.
+
+    Args:
+        specs, data_root, scale_factor, purpose: as for :func:`open_pairs`.
+        progress: called as bytes arrive, or are unpacked.
+
+    Raises:
+        DataError: when a data set is unknown or unfit, or not to be fetched by a program.
+        DownloadError: when it cannot be fetched.
+    """
+    for spec in specs:
+        try:
+            resolve(spec, data_root, scale_factor, purpose)
+        except MissingDatasetError:
+            name, splits = name_splits(spec, purpose)
+            for split in splits or (None,):
+                fetch(name, data_root, scale_factor, split=split, progress=progress)
+
+
 @dataclass(frozen=True)
 class CacheRecipe:
     """Images and how they are kept; see :func:`~torch_sr.data.cache.open_cache`."""
@@ -140,16 +169,8 @@ def list_caches(
 def _resolve(
     spec: str, data_root: Path, scale_factor: int, purpose: Purpose, download: bool
 ) -> list[ImagePair]:
-    try:
-        return resolve(spec, data_root, scale_factor, purpose)
-    except MissingDatasetError:
-        if not download:
-            raise
-    from torch_sr.data.archives import fetch
-
-    name, splits = name_splits(spec, purpose)
-    for split in splits or (None,):
-        fetch(name, data_root, scale_factor, split=split)
+    if download:
+        fetch_missing([spec], data_root=data_root, scale_factor=scale_factor, purpose=purpose)
     return resolve(spec, data_root, scale_factor, purpose)
 
 

@@ -301,9 +301,10 @@ def draw_plane(
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     _label_points(axes, shown)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    drawn: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return drawn
 
 
 def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:

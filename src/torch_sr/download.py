@@ -1,0 +1,278 @@
+"""A file from the internet: resumed after a break, verified, there whole or not at all.
+
+What has arrived lies in ``<name>.part`` beside the target, and in ``<name>.part.json`` where it
+came from and in which version, so that the next try, even of another process, asks for the rest
+alone (RFC 9110, Range and If-Range). The target appears by a renaming, once size and hash are
+right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch_sr.errors import DownloadError
+from torch_sr.files import atomic_write
+
+if TYPE_CHECKING:
+    from requests import Response
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes there and the bytes in all, where the server tells them."""
+
+_CHUNK = 1 << 16  # what a break may lose
+_PROGRESS = 1 << 20  # bytes that show a server worth asking again
+_log = logging.getLogger(__name__)
+
+
+class _AddressError(Exception):
+    """An address does not serve the file; another may."""
+
+
+class _BrokenError(Exception):
+    """The connection broke off; the same address may go on."""
+
+
+def download(
+    urls: Sequence[str],
+    path: Path,
+    *,
+    digest: str | None,
+    num_bytes: int | None = None,
+    progress: Progress | None = None,
+    retries: int = 4,
+    wait: float = 2.0,
+    timeout: float = 30.0,
+) -> Path:
+    """Fetch a file, unless it is there already.
+
+    Args:
+        urls: the original address and its mirrors, tried in this order.
+        path: where to; its folder is made.
+        digest: ``md5:…`` or ``sha256:…`` of the file; None for a file of which none is known,
+            which then is checked by its size alone.
+        num_bytes: its size, where that is known.
+        progress: called as bytes arrive.
+        retries: how often one address is asked again after a break without progress.
+        wait: seconds before the first of these; each later one waits twice as long.
+        timeout: seconds without a sign of the server that count as a break.
+
+    Raises:
+        DownloadError: when no address serves the right file, or it cannot be written.
+    """
+    from filelock import FileLock
+
+    if _is_right(path, digest):
+        return path
+    job = _Job(path, digest, num_bytes, progress, retries, wait, timeout)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock")
+        with FileLock(lock):  # another process may be at it
+            if not _is_right(path, digest):
+                job.fetch(urls)
+            lock.unlink(missing_ok=True)  # whoever waits for it finds the file done
+            return path
+    except OSError as error:
+        raise DownloadError(
+            f"{path}: cannot be written: {error.strerror or error}; make room, or name another "
+            "folder"
+        ) from error
+
+
+def find_digest(path: Path, algorithm: str) -> str:
+    """The hash of a file in hexadecimal, by ``md5`` or ``sha256``."""
+    found = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def _is_right(path: Path, digest: str | None) -> bool:
+    if not path.is_file():
+        return False
+    if digest is None:
+        return True
+    algorithm, _, expected = digest.partition(":")
+    return find_digest(path, algorithm) == expected
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One download; the arguments are those of :func:`download`."""
+
+    path: Path
+    digest: str | None
+    num_bytes: int | None
+    progress: Progress | None
+    retries: int
+    wait: float
+    timeout: float
+
+    @property
+    def part(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.part")
+
+    @property
+    def origin(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.part.json")
+
+    def fetch(self, urls: Sequence[str]) -> None:
+        reasons = []
+        for url in urls:
+            try:
+                self._fetch_from(url)
+                self._verify()
+            except _AddressError as error:
+                reasons.append(f"{url} {error}")
+                _log.info("%s %s", url, error)
+                continue
+            _flush(self.part)
+            self.part.replace(self.path)
+            self.origin.unlink(missing_ok=True)
+            if self.digest is None:
+                _log.warning("%s: no hash of it is known, so none was checked", self.path)
+            return
+        raise DownloadError(
+            f"{self.path.name}: {'; '.join(reasons)}; try again later, or fetch it by other means "
+            f"and put it at {self.path}"
+        )
+
+    def _fetch_from(self, url: str) -> None:
+        """Ask an address until the part is whole."""
+        tries, before = 0, self._size()
+        while True:
+            try:
+                return self._ask(url)
+            except _BrokenError as error:
+                gained = self._size() - before
+                tries = 0 if gained >= _PROGRESS else tries + 1
+                before = self._size()
+                if tries > self.retries:
+                    raise _AddressError(f"breaks off: {error}") from error
+                time.sleep(self.wait * 2 ** max(0, tries - 1))
+
+    def _ask(self, url: str) -> None:
+        """One request, for what is still missing."""
+        import requests
+
+        start, version = self._resume_point(url)
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers |= {"Range": f"bytes={start}-", "If-Range": version}
+        try:
+            with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
+                if (
+                    response.status_code == 416
+                    and self.digest
+                    and _is_right(self.part, self.digest)
+                ):
+                    return  # it was whole already, and only not yet renamed
+                self._check_status(response)
+                if response.status_code != 206 or not _starts_at(response, start):
+                    start = 0
+                self._receive(response, url, start)
+        except (
+            requests.exceptions.InvalidSchema,  # a redirection to file:
+            requests.exceptions.InvalidURL,
+            requests.exceptions.TooManyRedirects,
+            requests.exceptions.MissingSchema,
+        ) as error:
+            raise _AddressError(f"leads nowhere: {_words(error)}") from error
+        except requests.exceptions.RequestException as error:
+            raise _BrokenError(_words(error)) from error
+
+    def _check_status(self, response: Response) -> None:
+        if response.status_code == 416:  # what is here is no part of what is there
+            self._forget()
+            raise _BrokenError("the server has another version")
+        if response.status_code >= 500 or response.status_code in (408, 429):
+            raise _BrokenError(f"answers {response.status_code} {response.reason}")
+        if response.status_code >= 400:
+            raise _AddressError(f"answers {response.status_code} {response.reason}")
+
+    def _receive(self, response: Response, url: str, start: int) -> None:
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length and length.isdecimal() else None
+        if self.num_bytes is not None and total not in (None, self.num_bytes):
+            self._forget()
+            raise _AddressError(f"offers {total} bytes in place of {self.num_bytes}")
+        total = total or self.num_bytes
+        self._check_room(total, start)
+        if start == 0:
+            self._remember(url, response)
+        done = start
+        with self.part.open("ab" if start else "wb") as file:
+            for chunk in response.iter_content(_CHUNK):
+                done += len(chunk)
+                if total is not None and done > total:
+                    file.close()
+                    self._forget()
+                    raise _AddressError(f"sends more than the {total} bytes it promised")
+                file.write(chunk)
+                if self.progress is not None:
+                    self.progress(done, total)
+        if total is not None and done < total:
+            raise _BrokenError(f"{done} of {total} bytes came")
+
+    def _check_room(self, total: int | None, start: int) -> None:
+        free = shutil.disk_usage(self.path.parent).free
+        if total is not None and total - start > free:
+            need, have = (f"{size / 1e9:.2f} GB" for size in (total - start, free))
+            raise DownloadError(
+                f"{self.path}: {need} are needed and {have} free; make room, or name another folder"
+            )
+
+    def _resume_point(self, url: str) -> tuple[int, str]:
+        """Where to go on and of which version; the start where that is not known."""
+        try:
+            origin = json.loads(self.origin.read_text(encoding="utf-8"))
+            same = origin["url"] == url and isinstance(origin["version"], str)
+            return (self._size(), origin["version"]) if same and origin["version"] else (0, "")
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, ""
+
+    def _remember(self, url: str, response: Response) -> None:
+        etag = response.headers.get("ETag", "")
+        version = etag if etag and not etag.startswith("W/") else ""  # a weak one does not do
+        version = version or response.headers.get("Last-Modified", "")
+        with atomic_write(self.origin) as temporary:
+            temporary.write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
+
+    def _verify(self) -> None:
+        if _is_right(self.part, self.digest):
+            return
+        assert self.digest is not None
+        algorithm, _, expected = self.digest.partition(":")
+        found = find_digest(self.part, algorithm)
+        self._forget()
+        raise _AddressError(f"serves a wrong file: its {algorithm} is {found}, not {expected}")
+
+    def _forget(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.origin.unlink(missing_ok=True)
+
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+
+def _starts_at(response: Response, start: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
