@@ -161,6 +161,17 @@ def test_sub_folders_are_paired_by_their_own_names(tmp_path):
     ]
 
 
+def test_low_resolution_is_never_taken_for_originals(tmp_path):
+    make(tmp_path, "a/1.png", "LR/1.png", "X4/1x4.png", "b_LR_bicubic/X4/1x4.png", ".cache/1.png")
+    assert [hr for _, hr, _ in listed(tmp_path, 4)] == ["a/1.png"]
+
+
+def test_a_factor_that_is_not_there_is_told(tmp_path):
+    make(tmp_path, "image_SRF_2/a_HR.png", "image_SRF_4/a_HR.png")
+    with pytest.raises(DataError, match="holds x2, x4, not x8"):
+        find_pairs(tmp_path, 8)
+
+
 def test_loops_of_links_end(tmp_path):
     make(tmp_path, "inner/a.png")
     (tmp_path / "inner/loop").symlink_to(tmp_path, target_is_directory=True)

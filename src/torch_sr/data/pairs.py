@@ -28,6 +28,7 @@ from torch_sr.errors import DataError, MissingDatasetError
 from torch_sr.images import is_image_name
 
 LIST_SUFFIXES = frozenset({".csv", ".lst", ".tsv", ".txt"})
+_LOW = re.compile(r"^\.|(^|_)LR|^lr|^[Xx]\d+$|^image_SRF_")  # hidden, or no original images
 _HR_FOLDERS = ("HR", "GTmod12", "GT", "hr", "gt")
 _LR_FOLDERS: tuple[str, ...] = (
     "LR_bicubic/X{s}",
@@ -80,9 +81,12 @@ def find_pairs(folder: Path, scale_factor: int, track: str | None = None) -> lis
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the data root")
-    srf = folder / f"image_SRF_{scale_factor}"
-    if srf.is_dir():
-        return _pairs_by_suffix(srf)
+    factors = {path.name.rpartition("_")[2]: path for path in sorted(folder.glob("image_SRF_*"))}
+    if str(scale_factor) in factors:
+        return _pairs_by_suffix(factors[str(scale_factor)])
+    if factors:
+        there = ", ".join(f"x{factor}" for factor in factors)
+        raise DataError(f"{folder}: holds {there}, not x{scale_factor}; choose one of them")
     hr_folder = _find_hr_folder(folder)
     return pair_folders(hr_folder, _find_lr_folder(hr_folder, scale_factor, track), scale_factor)
 
@@ -132,6 +136,13 @@ def _stem(file: Path, folder: Path) -> str:
     return file.relative_to(folder).with_suffix("").as_posix()
 
 
+def is_one_set(folder: Path) -> bool:
+    """Whether a folder is a data set, rather than one that holds several."""
+    if any(folder.glob("image_SRF_*")) or _find_hr_folder(folder) != folder:
+        return True
+    return any(is_image_name(file) and file.is_file() for file in folder.iterdir())
+
+
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder, or else of its sub-folders, sorted by name.
 
@@ -146,12 +157,11 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> list[Path]:
-    return [
-        Path(parent, name)
-        for parent, _, names in os.walk(folder)  # which follows no links, so no loops
-        for name in names
-        if is_image_name(name)
-    ]
+    found = []
+    for parent, folders, names in os.walk(folder):  # which follows no links, so no loops
+        folders[:] = [name for name in folders if not _LOW.search(name)]
+        found += [Path(parent, name) for name in names if is_image_name(name)]
+    return found
 
 
 def read_list(file: Path) -> list[ImagePair]:

@@ -1,0 +1,131 @@
+"""One image pair under the doctor's eyes: what it is, and how its two halves fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torch_sr.data.diagnosis import Subject
+from torch_sr.data.fingerprints import fingerprint, turned_fingerprints
+from torch_sr.data.pairs import ImagePair
+from torch_sr.data.registration import REGION, find_shift, match_colors
+from torch_sr.data.resize import downscale
+from torch_sr.errors import ImageError
+from torch_sr.images import convert, read_image, to_unit
+
+Array = npt.NDArray[Any]
+
+_EDGE = 8
+
+
+@dataclass
+class Examined:
+    """What one pair was found to be.
+
+    Args:
+        subject, pair: what was looked at.
+        hashes: of the image, ``(8, 255)`` with all its turns where it is to learn from, otherwise
+            ``(1, 255)``; None where it could not be read.
+        size: height and width of HR.
+        kind: what is unusual about it: ``gray with alpha of 16 bits``.
+        faults: names of checks, and what is wrong.
+        shift: of LR against HR, in low-resolution pixels.
+        color_difference, color_cause: see :class:`~torch_sr.data.registration.ColorMatch`.
+    """
+
+    subject: Subject
+    pair: ImagePair
+    hashes: Array | None = None
+    size: tuple[int, int] = (0, 0)
+    kind: str = ""
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    shift: tuple[float, float] | None = None
+    color_difference: float | None = None
+    color_cause: str = ""
+
+
+def look_at(
+    subject: Subject, pair: ImagePair, scale_factor: int, crop_size: tuple[int, int] | None
+) -> Examined:
+    """Decode a pair and compare what is to be compared; nothing is raised.
+
+    Args:
+        subject, pair: what to look at.
+        scale_factor: between the two resolutions.
+        crop_size: height and width that an image to learn from has to hold.
+    """
+    image = Examined(subject, pair)
+    try:
+        read = read_image(pair.hr)
+        image.size = (read.height, read.width)
+        image.kind = _kind(read.channels, read.depth, read.alpha is not None)
+        turned = subject.purpose == "train"
+        eight = convert(read.color, np.uint8)
+        image.hashes = turned_fingerprints(eight) if turned else fingerprint(eight)[None]
+        if crop_size is not None and turned:
+            _check_size(image, scale_factor, crop_size)
+        if pair.lr is not None:
+            _compare(image, to_unit(read.color), to_unit(read_image(pair.lr).color), scale_factor)
+    except ImageError as error:
+        image.faults.append(("corrupt", str(error)))
+    except MemoryError:
+        image.faults.append(("corrupt", f"{pair.hr}: is too large to be decoded here"))
+    return image
+
+
+def _kind(channels: int, depth: int, alpha: bool) -> str:
+    kind = ("gray" if channels == 1 else "") + (" with alpha" if alpha else "")
+    return (kind + ("" if depth == 8 else f" of {depth} bits")).strip()
+
+
+def _check_size(image: Examined, scale_factor: int, crop_size: tuple[int, int]) -> None:
+    height, width = (size // scale_factor * scale_factor for size in image.size)
+    needed = max(crop_size)  # either side, for a crop may be transposed
+    if min(height, width) < needed:
+        image.faults.append(
+            (
+                "size",
+                f"{image.pair.hr}: {width}x{height} pixels hold no crop of {needed}x{needed}; "
+                "lower cr_patch_size or leave the image out",
+            )
+        )
+
+
+def _compare(image: Examined, hr: Array, lr: Array, scale_factor: int) -> None:
+    """Size, shift and colours of a pair."""
+    wanted = tuple(size // scale_factor for size in hr.shape[:2])
+    if lr.shape[:2] != wanted:
+        image.faults.append(
+            (
+                "scale",
+                f"{image.pair.lr}: {lr.shape[1]}x{lr.shape[0]} pixels; of {hr.shape[1]}x"
+                f"{hr.shape[0]} it should be {wanted[1]}x{wanted[0]} at x{scale_factor}",
+            )
+        )
+        return
+    if 0 in wanted:
+        return
+    channels = max(lr.shape[2], hr.shape[2])
+    lr, hr = (np.broadcast_to(part, (*part.shape[:2], channels)) for part in (lr, hr))
+    lr, expected = _middle(lr, hr, scale_factor)
+    image.shift = find_shift(lr, expected)
+    match = match_colors(lr, expected)
+    image.color_difference, image.color_cause = match.difference, match.cause
+
+
+def _middle(lr: Array, hr: Array, scale_factor: int) -> tuple[Array, Array]:
+    """The middle of LR, and what it should be: all of a large image would take long to shrink."""
+    height, width = lr.shape[:2]
+    side = REGION + 2 * _EDGE
+    top, left = (max(0, (size - side) // 2) for size in (height, width))
+    bottom, right = min(top + side, height), min(left + side, width)
+    s = scale_factor
+    expected = np.clip(downscale(hr[s * top : s * bottom, s * left : s * right], s), 0, 1)
+    inner = tuple(
+        slice(_EDGE if start else 0, -_EDGE if stop < size else None)
+        for start, stop, size in ((top, bottom, height), (left, right, width))
+    )  # where a cut was made, the filter saw another edge
+    return lr[top:bottom, left:right][inner], expected[inner]

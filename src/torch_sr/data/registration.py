@@ -1,0 +1,147 @@
+"""How a low-resolution image lies over its partner: shifted by how much, in other colours or not.
+
+The partner is what MATLAB's bicubic makes of the high-resolution image. The shift is found as a
+whole number of pixels by phase correlation (Kuglin and Hines 1975) and refined by least squares on
+the gradients (Lucas and Kanade 1981), the image being moved by its Fourier transform in between.
+Colours are compared by the means of blocks, which sharpening and small shifts leave alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+REGION = 256
+"""Side of the middle part that is registered, in low-resolution pixels."""
+_MARGIN = 6
+_STEPS = 6
+_BLOCK = 8
+_LEAST_CONTRAST = 2 / 255
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def find_shift(lr: Array, expected: Array) -> tuple[float, float] | None:
+    """How far an image is moved against what it should be, down and to the right, in its pixels.
+
+    Args:
+        lr: ``(H, W, C)`` in [0, 1].
+        expected: likewise, of the same size.
+
+    Returns:
+        ``(dy, dx)``; None where the images are too small or flat to tell.
+    """
+    moved, fixed = (_standardized(image) for image in (lr, expected))
+    if moved is None or fixed is None or min(moved.shape) < 4 * _MARGIN:
+        return None
+    shift = _whole_shift(moved, fixed)
+    if max(abs(shift)) > min(moved.shape) / 4:  # nothing alike
+        return None
+    for _ in range(_STEPS):
+        step = _gradient_step(moved, _translated(fixed, shift))
+        shift = shift + step
+        if max(abs(step)) < 1e-4:
+            break
+    return float(shift[0]), float(shift[1])
+
+
+def _standardized(image: Array) -> Array | None:
+    """The luma of the middle part, of mean 0 and deviation 1; None where it is flat."""
+    height, width = image.shape[:2]
+    top, left = (max(0, (size - REGION) // 2) for size in (height, width))
+    part = image[top : top + REGION, left : left + REGION].astype(np.float64)
+    luma = part @ _LUMA if part.shape[2] == 3 else part[..., 0]
+    deviation = luma.std()
+    return None if deviation < _LEAST_CONTRAST else (luma - luma.mean()) / deviation
+
+
+def _whole_shift(moved: Array, fixed: Array) -> Array:
+    window = np.outer(np.hanning(moved.shape[0]), np.hanning(moved.shape[1]))
+    spectrum = np.fft.rfft2(moved * window) * np.conj(np.fft.rfft2(fixed * window))
+    correlation = np.fft.irfft2(spectrum / np.maximum(np.abs(spectrum), 1e-9), moved.shape)
+    peak = np.array(np.unravel_index(correlation.argmax(), correlation.shape), dtype=float)
+    size = np.array(moved.shape)
+    # A peak of no height is noise: begin from no shift.
+    if correlation.max() < 0.05:
+        return np.zeros(2)
+    return np.where(peak > size / 2, peak - size, peak)
+
+
+def _translated(image: Array, shift: Array) -> Array:
+    """Move an image by its Fourier transform; what leaves at one edge returns at the other."""
+    rows = np.fft.fftfreq(image.shape[0])[:, None]
+    columns = np.fft.rfftfreq(image.shape[1])[None]
+    phase = np.exp(-2j * np.pi * (rows * shift[0] + columns * shift[1]))
+    moved: Array = np.fft.irfft2(np.fft.rfft2(image) * phase, image.shape)
+    return moved
+
+
+def _gradient_step(moved: Array, fixed: Array) -> Array:
+    """The small shift that best explains the difference of two images."""
+    rows, columns = np.gradient(fixed)
+    inner = (slice(_MARGIN, -_MARGIN),) * 2
+    gradients = np.stack([rows[inner].ravel(), columns[inner].ravel()], axis=1)
+    difference = (moved - fixed)[inner].ravel()
+    solution, *_ = np.linalg.lstsq(gradients, -difference, rcond=None)
+    step: Array = np.clip(solution, -1, 1)
+    return step
+
+
+@dataclass(frozen=True)
+class ColorMatch:
+    """How the colours of an image compare with what they should be.
+
+    Args:
+        difference: mean absolute difference of the blocks' means, in levels of 255.
+        cause: what explains it, in words; empty where nothing does.
+    """
+
+    difference: float
+    cause: str = ""
+
+
+def match_colors(lr: Array, expected: Array) -> ColorMatch:
+    """Compare the colours of two images ``(H, W, C)`` in [0, 1] of one size."""
+    found, wanted = (_block_means(image) for image in (lr, expected))
+    error = _distance(found, wanted)
+    causes = {"": error, **_explain(found, wanted)}
+    best = min(causes, key=lambda cause: causes[cause])
+    return ColorMatch(error, best if error > 1 and causes[best] < 0.5 * error else "")
+
+
+def _explain(found: Array, wanted: Array) -> dict[str, float]:
+    """Distances that remain once a cause is taken away, in levels."""
+    causes = {}
+    if found.shape[1] == 3:
+        causes["red and blue are exchanged"] = _distance(found[:, ::-1], wanted)
+    inside = (wanted > 0.02) & (wanted < 0.98) & (found > 0.02) & (found < 0.98)
+    if inside.sum() > 8:
+        logs, expected = np.log(found[inside]), np.log(wanted[inside])
+        gamma = float((logs * expected).sum() / (expected**2).sum())
+        causes[f"a gamma of {gamma:.2f}"] = _distance(found, wanted**gamma)
+    deviation = wanted.std()
+    if deviation > 0.01:
+        gain = float(((found - found.mean()) * (wanted - wanted.mean())).mean() / deviation**2)
+        offset = float(found.mean() - gain * wanted.mean())
+        words = f"a contrast of {gain:.2f} and a brightness of {255 * offset:+.0f}"
+        causes[words] = _distance(found, gain * wanted + offset)
+    return causes
+
+
+def _block_means(image: Array) -> Array:
+    """Means of blocks of 8x8 pixels, ``(N, C)``; of the whole image where it is smaller."""
+    height, width, channels = image.shape
+    block = max(1, min(_BLOCK, height, width))
+    rows, columns = height // block, width // block
+    cut = image[: rows * block, : columns * block].astype(np.float64)
+    means = cut.reshape(rows, block, columns, block, channels).mean(axis=(1, 3))
+    flat: Array = means.reshape(-1, channels)
+    return flat
+
+
+def _distance(found: Array, wanted: Array) -> float:
+    return float(255 * np.abs(found - wanted).mean())
