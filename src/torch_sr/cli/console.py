@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +22,9 @@ from rich.progress import (
 )
 
 from torch_sr.errors import TorchSRError
+
+if TYPE_CHECKING:
+    from torch_sr.data.datasets import Purpose
 
 DataRoot = Annotated[
     Path,
@@ -92,6 +95,35 @@ def progress_bar(unit: str) -> Iterator[Progress]:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         yield progress
+
+
+@contextmanager
+def download_progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Bars of what is fetched and unpacked, in megabytes."""
+    with progress_bar("MB") as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(text: str, done: int, total: int | None) -> None:
+            if text not in tasks:
+                tasks[text] = bar.add_task(text, total=None)
+            known = None if total is None else round(total / 1e6)
+            bar.update(tasks[text], completed=round(done / 1e6), total=known)
+
+        yield tell
+
+
+def fetch_first(specs: Sequence[str], data_root: Path, scale_factor: int, purpose: Purpose) -> None:
+    """Fetch those data sets known by name that are missing, showing progress."""
+    from torch_sr.data.open import fetch_missing
+
+    with download_progress() as tell:
+        fetch_missing(
+            specs,
+            data_root=data_root,
+            scale_factor=scale_factor,
+            purpose=purpose,
+            progress=tell,
+        )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from torch_sr.cli import interpolate, models, test, train, upscale
+from torch_sr.cli import data, interpolate, models, test, train, upscale
 from torch_sr.cli.console import run_command, show_version
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("train")(train.train)
 app.command("test")(test.test)
 app.command("interpolate")(interpolate.interpolate)
 app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
 
 
 @app.callback()

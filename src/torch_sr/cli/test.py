@@ -21,6 +21,7 @@ from torch_sr.cli.console import (
     Download,
     Precision,
     cache_progress,
+    fetch_first,
     progress_bar,
 )
 
@@ -237,6 +238,8 @@ def measure(
     """Run the test, showing progress."""
     from torch_sr.evaluation.run import run_test
 
+    if download:
+        fetch_first(specs, data_root, setting.scale_factor, "test")
     with ExitStack() as stack:
         tell = stack.enter_context(cache_progress())
         bar = stack.enter_context(progress_bar("images"))
@@ -257,7 +260,6 @@ def measure(
             metrics,
             setting,
             data_root=data_root,
-            download=download,
             cache_progress=tell,
             on_comparison=seen,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torch_sr.cli.console import DataRoot, Device, cache_progress
+from torch_sr.cli.console import DataRoot, Device, cache_progress, fetch_first
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
@@ -159,6 +159,11 @@ def run_training(
     from torch_sr.training.run import train as run_stages
 
     first = is_first_process()
+    if config.download and first:
+        for stage in config.stages.values():
+            where = settings.data_root, config.scale_factor
+            fetch_first(stage.train_datasets, *where, "train")
+            fetch_first(stage.val_datasets, *where, "val")
     start = read_start(settings.resume)
     run = start.run_name(settings.models_dir)
     loggers = make_loggers(settings, run, tensorboard=tensorboard, wandb=wandb) if first else []

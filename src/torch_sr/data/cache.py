@@ -74,10 +74,12 @@ class ImageCache:
     Opened by :func:`open_cache`. It pickles as its path, so worker processes map the same pages.
     """
 
-    def __init__(self, data_file: Path, entries: Sequence[_Entry]) -> None:
+    def __init__(self, data_file: Path, entries: Sequence[_Entry], index_file: Path) -> None:
         self._data_file = data_file
+        self._index_file = index_file
         self._entries = list(entries)
-        self._pixels = np.memmap(data_file, dtype=np.uint8, mode="r")
+        # Slices of a memmap are memmaps, which take long to make.
+        self._pixels = np.memmap(data_file, dtype=np.uint8, mode="r").view(np.ndarray)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -117,12 +119,23 @@ class ImageCache:
                     progress(done, len(self))
         return damaged
 
+    def forget(self) -> None:
+        """Remove the index, so that the next opening builds anew.
+
+        Raises:
+            DataError: when it cannot be removed.
+        """
+        try:
+            self._index_file.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{self._index_file}: cannot be removed: {error.strerror}") from error
+
     def _is_sound(self, index: int) -> bool:
         entry = self._entries[index]
         return zlib.crc32(self[index].data) == entry.crc32 and entry.is_current(trust_time=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageCache, (self._data_file, self._entries)
+        return ImageCache, (self._data_file, self._entries, self._index_file)
 
 
 def open_cache(
@@ -204,7 +217,7 @@ def _open_current(index_file: Path, sources: Sequence[str], workers: int) -> Ima
         whole = data_file.stat().st_size == index["bytes"]
         if not whole or [entry.path for entry in entries] != list(sources):
             return None
-        cache = ImageCache(data_file, entries)
+        cache = ImageCache(data_file, entries, index_file)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # missing or damaged: built anew
     with _threads(workers) as pool:
@@ -236,7 +249,7 @@ class _Builder:
         with atomic_write(data_file) as temporary:
             entries = self._write_pixels(temporary, entries, total)
         self._write_index(data_file, entries, total)
-        return ImageCache(data_file, entries)
+        return ImageCache(data_file, entries, self.index_file)
 
     def _describe(self, source: str) -> _Entry:
         path = Path(source)

@@ -67,8 +67,9 @@ class ImagePairs:
         """Views ``(H, W, C)`` and ``(H * s, W * s, C)``, each uint8 or uint16 as it is stored."""
         part, i = self._where[index]
         lr, hr = self._lr[part][i], crop_to_multiple(self._hr[part][i], self.scale_factor)
-        channels = max(lr.shape[2], hr.shape[2])  # a gray image may have a partner stored as RGB
-        lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
+        if lr.shape[2] != hr.shape[2]:  # a gray image may have a partner stored as RGB
+            channels = max(lr.shape[2], hr.shape[2])
+            lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
         return lr, hr
 
     @property

@@ -42,7 +42,6 @@ def run_test(
     setting: Setting,
     *,
     data_root: Path,
-    download: bool = False,
     cache_progress: Progress | None = None,
     on_comparison: OnComparison | None = None,
 ) -> list[ImageScore]:
@@ -53,7 +52,7 @@ def run_test(
         specs: data sets; see :func:`torch_sr.data.open.open_pairs`.
         metrics: names of :data:`~torch_sr.evaluation.measures.MEASURES`.
         setting: the factor, the protocol, and where networks that measure compute.
-        data_root, download: see :func:`torch_sr.data.open.open_pairs`.
+        data_root: see :func:`torch_sr.data.open.open_pairs`.
         cache_progress: called while images are decoded.
         on_comparison: called after each image.
 
@@ -73,7 +72,6 @@ def run_test(
             scale_factor=setting.scale_factor,
             purpose="test",
             progress=cache_progress,
-            download=download,
         )
         rounds = setting.protocol.round_to_8_bit
         compared = evaluate(every_method, spec, pairs, measures, round_to_8_bit=rounds)

@@ -1,0 +1,337 @@
+"""``torch-sr data``: fetch data sets, find what is wrong with them, decode them beforehand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torch_sr.cli.console import AsJSON, DataRoot, cache_progress, download_progress, progress_bar
+
+if TYPE_CHECKING:
+    from torch_sr.config import Hyperparameters
+    from torch_sr.data.datasets import Purpose
+    from torch_sr.data.diagnosis import Diagnosis
+    from torch_sr.data.open import CacheRecipe
+
+app = typer.Typer(help="Fetch, check and prepare data sets.", no_args_is_help=True)
+ScaleFactor = Annotated[
+    int, typer.Option("--scale", "-s", min=1, help="Factor between low and high resolution.")
+]
+Root = Annotated[
+    Path,
+    typer.Option("--root", "--data-root", envvar="TORCH_SR_DATA", help="Where data sets lie."),
+]
+
+
+@app.callback()
+def _data() -> None:
+    """Fetch, check and prepare data sets."""
+
+
+@app.command("list")
+def list_datasets(root: Root = Path("data"), as_json: AsJSON = False) -> None:
+    """List the data sets known by name, and where they lie."""
+    from torch_sr.data.archives import FETCHED
+    from torch_sr.data.datasets import DATASETS, present
+
+    there: dict[str, list[str]] = {}
+    for spec, folder in present(root):
+        there.setdefault(spec.partition(":")[0], []).append(str(folder))
+    if as_json:
+        rows = [
+            {
+                "name": name,
+                "title": row.title,
+                "splits": list(row.splits),
+                "download": name in FETCHED,
+                "folders": there.get(name, []),
+            }
+            for name, row in DATASETS.items()
+        ]
+        print(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table("name", "splits", "by download", Column(f"below {root}", overflow="fold"))
+    for name, row in DATASETS.items():
+        fetched = "yes" if name in FETCHED else "no"
+        places = [str(Path(folder).relative_to(root)) for folder in there.get(name, [])]
+        table.add_row(name, " ".join(row.splits), fetched, "\n".join(places))
+    Console().print(table)
+
+
+@app.command("download")
+def download(
+    names: Annotated[list[str], typer.Argument(help="Data sets by name, such as div2k or set5.")],
+    scale: ScaleFactor = 4,
+    root: Root = Path("data"),
+    split: Annotated[
+        str | None, typer.Option("--split", help="Only this split, such as train. [all]")
+    ] = None,
+    keep_archives: Annotated[
+        bool, typer.Option("--keep-archives", help="Leave the archives in .downloads/.")
+    ] = False,
+) -> None:
+    """Fetch data sets from where they are published; an interrupted download goes on."""
+    from torch_sr.data.archives import fetch
+    from torch_sr.data.datasets import DATASETS
+
+    for name in names:
+        row = DATASETS.get(name.lower())
+        if split is not None and row is not None and split not in row.splits:
+            known = ", ".join(row.splits) or "none"
+            raise typer.BadParameter(f"--split {split!r}: {name} has {known}")
+    with download_progress() as tell:
+        for name in names:
+            folders = fetch(
+                name.lower(),
+                root,
+                scale,
+                split=split,
+                keep_archives=keep_archives,
+                progress=tell,
+            )
+            for folder in folders:
+                print(folder)
+
+
+@app.command("check")
+def check(
+    target: Annotated[
+        str, typer.Argument(help="A data root, a folder, a data set by name, or a configuration.")
+    ],
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", "-s", min=1, help="[4, or the configuration's]"),
+    ] = None,
+    root: Root = Path("data"),
+    crop: Annotated[
+        int | None, typer.Option("--crop", min=1, help="Side of the crops to train with.")
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Find what is wrong with data sets: sizes, shifts, colours, duplicates; code 1 if anything."""
+    from torch_sr.data.doctor import examine, find_subjects, subjects_of
+
+    crop_size = (crop, crop) if crop else None
+    if Path(target).suffix.lower() == ".json" and Path(target).is_file():
+        from torch_sr.config import load_config
+
+        config = load_config(target)
+        scale = scale or config.scale_factor
+        crops = [stage.cr_patch_size for stage in config.stages.values() if stage.cr_patch_size]
+        crop_size = crop_size or max(crops, default=None)
+        subjects, findings = subjects_of(config_specs(config), root, scale)
+    elif Path(target).is_dir():
+        subjects, findings = find_subjects(Path(target), scale or 4)
+    else:
+        subjects, findings = subjects_of({"train": [target]}, root, scale or 4)
+    with progress_bar("images") as bar:
+        task = bar.add_task("looking at", total=None)
+        diagnosis = examine(
+            subjects,
+            scale or 4,
+            crop_size=crop_size,
+            findings=findings,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if as_json:
+        print(json.dumps(diagnosis.to_dict(), indent=2))
+    else:
+        print_diagnosis(diagnosis)
+    if not diagnosis.is_healthy:
+        raise typer.Exit(1)
+
+
+def config_specs(config: Hyperparameters) -> dict[Purpose, list[str]]:
+    """The data sets of both stages of a configuration, by purpose."""
+    stages = config.stages.values()
+    return {
+        "train": [spec for stage in stages for spec in stage.train_datasets],
+        "val": [spec for stage in stages for spec in stage.val_datasets],
+    }
+
+
+def print_diagnosis(diagnosis: Diagnosis) -> None:
+    """What was looked at, then what was found, the worst first."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    console = Console()
+    table = Table("set", "for", Column("images", justify="right"), Column("LR", justify="right"))
+    for subject in diagnosis.subjects:
+        given = sum(pair.lr is not None for pair in subject.pairs)
+        table.add_row(
+            subject.label, subject.purpose, str(len(subject.pairs)), str(given) if given else "made"
+        )
+    console.print(table)
+    if not diagnosis.findings:
+        print("nothing found")
+        return
+    colours = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    table = Table("", "check", "set", Column("what", overflow="fold"))
+    for finding in diagnosis.findings:
+        severity = f"[{colours[finding.severity]}]{finding.severity}[/]"
+        table.add_row(severity, finding.check, escape(finding.subject), escape(finding.message))
+    console.print(table)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One cache to be made, or there already."""
+
+    recipe: CacheRecipe
+    num_bytes: int
+    ready: bool
+
+
+@app.command("prepare")
+def prepare(
+    targets: Annotated[
+        list[str], typer.Argument(help="Data sets, written as in a configuration; or one of these.")
+    ],
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", "-s", min=1, help="[4, or the configuration's]"),
+    ] = None,
+    data_root: DataRoot = Path("data"),
+    for_purpose: Annotated[
+        str, typer.Option("--for", help="train, val or test: the splits where none is named.")
+    ] = "train",
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only tell how large it will be.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read everything again, and make anew what is damaged."),
+    ] = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Decode data sets into the cache now, rather than when a training starts."""
+    if for_purpose not in ("train", "val", "test"):
+        raise typer.BadParameter(f"--for {for_purpose!r}: there are train, val, test")
+    plans = plan_caches(targets, scale, data_root, for_purpose)  # type: ignore[arg-type]
+    missing = sum(plan.num_bytes for plan in plans if not plan.ready)
+    if not estimate:
+        build(plans)
+    damaged = repair(plans) if verify and not estimate else 0
+    result = {
+        "caches": [
+            {
+                "name": plan.recipe.name,
+                "shrink": plan.recipe.shrink,
+                "images": len(plan.recipe.paths),
+                "bytes": plan.num_bytes,
+                "was_ready": plan.ready,
+            }
+            for plan in plans
+        ],
+        "bytes_missing": missing if estimate else 0,
+        "damaged": damaged,
+    }
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_plans(plans, missing, estimated=estimate)
+        if verify and not estimate:
+            print(f"verified; {damaged} images were damaged or changed and are made anew")
+
+
+def plan_caches(
+    targets: Sequence[str], scale: int | None, data_root: Path, purpose: Purpose
+) -> list[_Plan]:
+    """The caches of data sets, or of all data sets of a configuration, each once."""
+    from torch_sr.data.open import list_caches
+
+    if len(targets) == 1 and Path(targets[0]).suffix.lower() == ".json":
+        from torch_sr.config import load_config
+
+        config = load_config(targets[0])
+        jobs = config_specs(config)
+        channels: int | None = config.img_channels
+        scale = scale or config.scale_factor
+    else:
+        jobs, channels = {purpose: list(targets)}, None
+    recipes = [
+        recipe
+        for named, specs in jobs.items()
+        for recipe in list_caches(
+            specs,
+            data_root=data_root,
+            scale_factor=scale or 4,
+            purpose=named,
+            channels=channels,
+        )
+    ]
+    plans = []
+    for recipe in dict.fromkeys(recipes):
+        cache = recipe.find()
+        size = recipe.read().uncached_bytes if cache is None else cache.num_bytes
+        plans.append(_Plan(recipe, size, ready=cache is not None))
+    return plans
+
+
+def build(plans: Sequence[_Plan]) -> None:
+    """Make what is missing, after a look at the disk."""
+    from torch_sr.errors import DataError
+
+    missing = [plan for plan in plans if not plan.ready]
+    if not missing:
+        return
+    need = sum(plan.num_bytes for plan in missing)
+    folder = missing[0].recipe.cache_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise DataError(
+            f"{folder}: {need / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room or "
+            "name another folder with TORCH_SR_HOME"
+        )
+    for plan in missing:
+        with cache_progress() as tell:
+            plan.recipe.open(tell)
+
+
+def repair(plans: Sequence[_Plan]) -> int:
+    """Check every cache against its checksums and sources; build anew where it fails."""
+    damaged = 0
+    for plan in plans:
+        with cache_progress() as tell:
+            cache = plan.recipe.open(tell)
+            found = cache.find_damaged(tell)
+        for path in found:
+            print(f"damaged or changed: {path}", file=sys.stderr)
+        damaged += len(found)
+        if found:
+            cache.forget()
+            with cache_progress() as tell:
+                plan.recipe.open(tell)
+    return damaged
+
+
+def print_plans(plans: Sequence[_Plan], missing: int, *, estimated: bool) -> None:
+    """A line for each cache, and the sum."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    right = [Column(name, justify="right") for name in ("images", "MB")]
+    table = Table("cache", "low resolution", *right, "state")
+    for plan in plans:
+        state = "there" if plan.ready else "missing" if estimated else "made"
+        shrink = f"made, 1/{plan.recipe.shrink}" if plan.recipe.shrink > 1 else ""
+        size = f"{plan.num_bytes / 1e6:.0f}"
+        table.add_row(plan.recipe.name, shrink, str(len(plan.recipe.paths)), size, state)
+    Console().print(table)
+    if estimated:
+        print(f"{missing / 1e9:.2f} GB are missing")
+    elif plans:
+        print(plans[0].recipe.cache_dir)
