@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
 
 from torch_sr._version import __version__
 from torch_sr.cli.main import main
@@ -319,7 +321,8 @@ def test_test_compares_several_models(run, model, data_root, tmp_path):
     for method, metrics in found["mean"]["set5"].items():
         low, high = found["interval"]["set5"][method]["psnr"]
         assert low <= metrics["psnr"] <= high
-    assert len(names(out_dir)) == 2
+    assert len(names(out_dir)) == 3
+    assert names(out_dir / "set5") == ["baby_sheet.png", "butterfly_sheet.png"]
     assert names(out_dir / "tiny" / "set5") == ["baby_sr.png", "butterfly_sr.png"]
     code, out, _ = run("test", model, other, "-d", "set5", "-s", "1", "--device", "cpu")
     assert out.splitlines()[-1].split()[-1] in {"tiny", str(other)}
@@ -353,9 +356,147 @@ def test_test_stores_what_it_measured(run, model, data_root, tmp_path):
     out_dir = tmp_path / "results"
     code, out, _ = run("test", model, "-d", "set5", "-o", out_dir, "-s", "9", "--device", "cpu")
     assert code == 0
-    assert names(out_dir / "set5") == ["baby_sr.png", "butterfly_sr.png"]
+    assert names(out_dir / "set5") == [
+        f"{name}_{kind}.png" for name in ("baby", "butterfly") for kind in ("sheet", "sr")
+    ]
     assert read_image(out_dir / "set5" / "baby_sr.png").color.shape == (30, 42, 3)
     assert sum(str(out_dir) in line for line in out.splitlines()) == 2
+
+
+def test_test_writes_a_report_and_a_list(run, model, data_root, tmp_path):
+    page, table = tmp_path / "page.html", tmp_path / "table.csv"
+    code, out, _ = run(
+        "test", model, "-d", "set5,flat", "--report", page, "--csv", table, "--device", "cpu"
+    )
+    assert code == 0
+    assert out.splitlines()[-2:] == [str(table), str(page)]
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>set5, flat at x2</h1>" in text
+    assert text.count("<article") == 3
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    assert rows[0] == ["dataset", "image", "method", "psnr", "ssim"]
+    assert len(rows) == 1 + 3 * 2
+    assert rows[1][:3] == ["set5", "set5/baby", "bicubic"]
+    code, out, _ = run("test", model, "-d", "set5", "--csv", table, "--json", "--device", "cpu")
+    images = json.loads(out)["images"]
+    assert float(table.read_text().splitlines()[2].split(",")[3]) == images[1]["metrics"]["psnr"]
+
+
+@pytest.mark.parametrize("option", ["--report", "--csv", "--plane"])
+def test_files_that_cannot_be_written_are_told_before_the_work(run, model, tmp_path, option):
+    code, _, err = run("test", model, "-d", "set5", option, tmp_path / "none" / "file.html")
+    assert code == 1
+    assert "name one in a folder that exists" in err
+
+
+def test_test_measures_what_is_asked_for(run, model, data_root):
+    code, out, _ = run(
+        "test", model, "-d", "set5", "--metrics", "content_loss,ssim", "--json", "--device", "cpu"
+    )
+    assert code == 0
+    assert list(json.loads(out)["images"][0]["metrics"]) == ["psnr", "content_loss", "ssim"]
+    code, out, _ = run("test", model, "-d", "set5", "-m", "content_loss", "--device", "cpu")
+    assert "content loss" in out
+    code, _, err = run("test", model, "-d", "set5", "--metrics", "psrn", "--device", "cpu")
+    assert code == 1
+    assert "metric 'psrn': there are psnr, ssim" in err
+
+
+def test_all_metrics_are_those_that_can_be_had(run, model, data_root, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+
+    def fail(*_, **__):
+        raise OSError("no internet")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    code, out, err = run("test", model, "-d", "set5", "-m", "all", "--json", "--device", "cpu")
+    assert code == 0
+    assert list(json.loads(out)["images"][0]["metrics"]) == ["psnr", "ssim", "content_loss"]
+    left_out = [line.split()[2].strip(":") for line in err.splitlines()]
+    assert left_out == ["perceptual_loss", "lpips", "dists", "niqe", "brisque"]
+
+
+def test_the_plane_shows_models_and_a_sweep(run, model, data_root, tmp_path, monkeypatch):
+    torch.manual_seed(5)
+    network = RRDBNet(scale_factor=2, rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
+    save_generator(tmp_path / "gan.safetensors", network)
+    drawn = []
+    from torch_sr.evaluation import figures, measures
+
+    original = figures.draw_plane
+    monkeypatch.setattr(
+        figures,
+        "draw_plane",
+        lambda points, *rest: (drawn.append(points), original(points, *rest))[1],
+    )
+    row = measures.MEASURES["lpips"]
+    monkeypatch.setitem(
+        measures.MEASURES, "lpips", dataclasses.replace(row, build=lambda _: lambda sr, hr: 0.5)
+    )
+    plane = tmp_path / "plane.png"
+    code, out, _ = run(
+        *("test", model, "-d", "set5,flat", "--plane", plane, "--device", "cpu", "--json"),
+        *("--sweep", f"{model},{tmp_path / 'gan.safetensors'}", "--sweep-steps", "2"),
+    )
+    assert code == 0
+    means = json.loads(out)["mean"]["set5"]
+    assert list(means) == ["bicubic", "tiny", "alpha 0", "alpha 0.5", "alpha 1"]
+    assert means["alpha 0"] == pytest.approx(means["tiny"], abs=1e-3)
+    assert means["alpha 1"]["psnr"] != means["alpha 0"]["psnr"]
+    assert [point.group for point in drawn[0]] == [None, None, *["interpolation"] * 3]
+    assert drawn[0][0].y == 0.5
+    assert read_image(plane).color.shape == (720, 960, 3)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "code", "words"),
+    [
+        ("one", 2, "two models"),
+        ("compact-x4,compact-x4", 1, "--sweep is of x4, the other models are of x2"),
+    ],
+)
+def test_sweeps_that_do_not_fit(run, model, data_root, sweep, code, words):
+    found, _, err = run("test", model, "-d", "set5", "--sweep", sweep, "--device", "cpu")
+    assert found == code
+    assert words in " ".join(err.split())
+
+
+def test_best_images_are_shown_where_there_is_a_display(run, model, data_root, monkeypatch):
+    from torch_sr.cli import test as command
+
+    shown = []
+    monkeypatch.setattr(PillowImage.Image, "show", lambda self, title: shown.append(title))
+    monkeypatch.setattr(command, "has_display", lambda: True)
+    run("test", model, "-d", "set5", "-s", "1", "--device", "cpu")
+    assert len(shown) == 1
+    monkeypatch.setattr(command, "has_display", lambda: False)
+    run("test", model, "-d", "set5", "-s", "1", "--device", "cpu")
+    assert len(shown) == 1
+
+
+def test_a_display_is_where_a_terminal_and_a_screen_are(monkeypatch):
+    from torch_sr.cli.test import has_display
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not has_display()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert has_display()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    assert not has_display()
+
+
+def test_test_is_the_same_every_time_and_tiled_nearly_whole(run, model, data_root):
+    def psnr(*options):
+        code, out, _ = run("test", model, "-d", "set5", "--json", "--device", "cpu", *options)
+        assert code == 0
+        return json.loads(out)["mean"]["set5"]["tiny"]["psnr"]
+
+    assert psnr() == psnr()
+    assert psnr("--tile-size", "8") == pytest.approx(psnr(), abs=0.01)
 
 
 def test_test_lists_names_where_nothing_is_stored(run, model, data_root):

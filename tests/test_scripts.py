@@ -248,7 +248,8 @@ def test_test_measures_stores_and_lists(run, model, tmp_path, monkeypatch):
     assert "bicubic" in printed
     assert "tiny" in printed
     stored = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
-    assert stored == ["set5/baby_sr.png", "set5/bird_sr.png", "set5/head_sr.png"]
+    images = ("baby", "bird", "head")
+    assert stored == [f"set5/{name}_{kind}.png" for name in images for kind in ("sheet", "sr")]
     best = [line.split("dB") for line in printed.splitlines() if "_sr.png" in line]
     assert len(best) == 2
     assert float(best[0][0]) >= float(best[1][0])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch_sr.data.diagnosis import Subject
 from torch_sr.data.fingerprints import fingerprint, turned_fingerprints
 from torch_sr.data.pairs import ImagePair
-from torch_sr.data.registration import REGION, find_shift, match_colors
+from torch_sr.data.registration import REGION, find_shift, match_colors, undo_shift
 from torch_sr.data.resize import downscale
 from torch_sr.errors import ImageError
 from torch_sr.images import convert, read_image, to_unit
@@ -112,7 +112,7 @@ def _compare(image: Examined, hr: Array, lr: Array, scale_factor: int) -> None:
     lr, hr = (np.broadcast_to(part, (*part.shape[:2], channels)) for part in (lr, hr))
     lr, expected = _middle(lr, hr, scale_factor)
     image.shift = find_shift(lr, expected)
-    match = match_colors(lr, expected)
+    match = match_colors(*undo_shift(lr, expected, image.shift))
     image.color_difference, image.color_cause = match.difference, match.cause
 
 

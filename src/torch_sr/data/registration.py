@@ -8,6 +8,7 @@ Colours are compared by the means of blocks, which sharpening and small shifts l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ REGION = 256
 _MARGIN = 6
 _STEPS = 6
 _BLOCK = 8
+_GAMMAS = [step / 100 for step in range(40, 252, 2)]
 _LEAST_CONTRAST = 2 / 255
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -39,14 +41,32 @@ def find_shift(lr: Array, expected: Array) -> tuple[float, float] | None:
     if moved is None or fixed is None or min(moved.shape) < 4 * _MARGIN:
         return None
     shift = _whole_shift(moved, fixed)
-    if max(abs(shift)) > min(moved.shape) / 4:  # nothing alike
+    if max(abs(shift)) > min(moved.shape) / 6:  # nothing alike
         return None
     for _ in range(_STEPS):
-        step = _gradient_step(moved, _translated(fixed, shift))
+        margin = _MARGIN + math.ceil(max(abs(shift)))  # beyond which the other edge has come in
+        step = _gradient_step(moved, _translated(fixed, shift), margin)
         shift = shift + step
         if max(abs(step)) < 1e-4:
             break
     return float(shift[0]), float(shift[1])
+
+
+def undo_shift(
+    lr: Array, expected: Array, shift: tuple[float, float] | None
+) -> tuple[Array, Array]:
+    """Move ``expected`` over ``lr``, and leave out the border of both.
+
+    Args:
+        lr, expected: ``(H, W, C)`` of one size.
+        shift: as :func:`find_shift` gave it; None leaves both as they are.
+    """
+    if shift is None:
+        return lr, expected
+    margin = _MARGIN + math.ceil(max(map(abs, shift)))
+    inner = (slice(margin, -margin),) * 2
+    channels = [_translated(channel, np.array(shift)) for channel in expected.transpose(2, 0, 1)]
+    return lr[inner], np.stack(channels, axis=2)[inner]
 
 
 def _standardized(image: Array) -> Array | None:
@@ -80,10 +100,10 @@ def _translated(image: Array, shift: Array) -> Array:
     return moved
 
 
-def _gradient_step(moved: Array, fixed: Array) -> Array:
+def _gradient_step(moved: Array, fixed: Array, margin: int) -> Array:
     """The small shift that best explains the difference of two images."""
     rows, columns = np.gradient(fixed)
-    inner = (slice(_MARGIN, -_MARGIN),) * 2
+    inner = (slice(margin, -margin),) * 2
     gradients = np.stack([rows[inner].ravel(), columns[inner].ravel()], axis=1)
     difference = (moved - fixed)[inner].ravel()
     solution, *_ = np.linalg.lstsq(gradients, -difference, rcond=None)
@@ -108,21 +128,22 @@ def match_colors(lr: Array, expected: Array) -> ColorMatch:
     """Compare the colours of two images ``(H, W, C)`` in [0, 1] of one size."""
     found, wanted = (_block_means(image) for image in (lr, expected))
     error = _distance(found, wanted)
-    causes = {"": error, **_explain(found, wanted)}
-    best = min(causes, key=lambda cause: causes[cause])
-    return ColorMatch(error, best if error > 1 and causes[best] < 0.5 * error else "")
+    causes = _explain(found, wanted)
+    best = min(causes.values(), default=error)
+    if error < 1 or best > 0.5 * error:
+        return ColorMatch(error)
+    # The simpler cause, where a richer one explains hardly more.
+    return ColorMatch(error, next(c for c, left in causes.items() if left <= max(1, 1.5 * best)))
 
 
 def _explain(found: Array, wanted: Array) -> dict[str, float]:
-    """Distances that remain once a cause is taken away, in levels."""
+    """Distances that remain once a cause is taken away, in levels; the simplest cause first."""
     causes = {}
     if found.shape[1] == 3:
         causes["red and blue are exchanged"] = _distance(found[:, ::-1], wanted)
-    inside = (wanted > 0.02) & (wanted < 0.98) & (found > 0.02) & (found < 0.98)
-    if inside.sum() > 8:
-        logs, expected = np.log(found[inside]), np.log(wanted[inside])
-        gamma = float((logs * expected).sum() / (expected**2).sum())
-        causes[f"a gamma of {gamma:.2f}"] = _distance(found, wanted**gamma)
+    gammas = {gamma: _distance(found, wanted.clip(0, 1) ** gamma) for gamma in _GAMMAS}
+    gamma = min(gammas, key=lambda gamma: gammas[gamma])
+    causes[f"a gamma of {gamma:.2f}"] = gammas[gamma]
     deviation = wanted.std()
     if deviation > 0.01:
         gain = float(((found - found.mean()) * (wanted - wanted.mean())).mean() / deviation**2)

@@ -1,0 +1,282 @@
+"""doctor.py: every disease is found, and the healthy are left in peace."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from torch_sr.data.doctor import examine, find_subjects, subjects_of
+from torch_sr.data.resize import downscale
+from torch_sr.errors import DataError
+
+
+@pytest.fixture
+def scene():
+    """Pictures with nothing in common: ``scene(seed)``, 160x200 RGB."""
+
+    def make(seed, height=160, width=200):
+        rng = np.random.default_rng(seed)
+        coarse = rng.integers(20, 236, (20, 25, 3), np.uint8)
+        return np.asarray(PillowImage.fromarray(coarse).resize((width, height)))
+
+    return make
+
+
+@pytest.fixture
+def save():
+    def write(path, image):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PillowImage.fromarray(image).save(path)
+        return image
+
+    return write
+
+
+@pytest.fixture
+def folder(tmp_path, scene, save):
+    """A healthy set of four pairs at x4."""
+    for seed in range(4):
+        image = save(tmp_path / f"set/HR/{seed}.png", scene(seed))
+        save(tmp_path / f"set/LR/{seed}x4.png", downscale(image, 4))
+    return tmp_path / "set"
+
+
+def check(root, scale_factor=4, **options):
+    subjects, findings = find_subjects(root, scale_factor)
+    return examine(subjects, scale_factor, findings=findings, **options)
+
+
+def severe(diagnosis):
+    return [(f.severity, f.check) for f in diagnosis.findings if f.severity != "note"]
+
+
+def test_the_healthy_are_left_in_peace(folder):
+    told = []
+    diagnosis = check(folder, crop_size=(128, 128), progress=lambda *so_far: told.append(so_far))
+    assert diagnosis.findings == []
+    assert diagnosis.is_healthy
+    assert told[-1] == (4, 4)
+    assert [(s.label, s.purpose, len(s.pairs)) for s in diagnosis.subjects] == [("set", "train", 4)]
+    assert json.loads(json.dumps(diagnosis.to_dict())) == {
+        "healthy": True,
+        "subjects": [{"label": "set", "purpose": "train", "images": 4, "with_lr": 4}],
+        "findings": [],
+    }
+
+
+def lr_of(folder, change):
+    """Make every LR image of the set anew from its HR image."""
+    for file in (folder / "HR").iterdir():
+        image = np.asarray(PillowImage.open(file))
+        made = np.asarray(change(image))
+        PillowImage.fromarray(made).save(folder / "LR" / f"{file.stem}x4.png")
+
+
+def only(diagnosis):
+    (finding,) = diagnosis.findings
+    assert "\n" not in finding.message
+    return finding
+
+
+def test_nearest_neighbour_is_found_by_its_shift(folder):
+    lr_of(folder, lambda image: image[::4, ::4])
+    finding = only(check(folder))
+    assert (finding.severity, finding.check) == ("error", "shift")
+    assert finding.value == pytest.approx(0.375, abs=0.03)
+    assert "LR lies +0.3" in finding.message
+    assert "HR pixels" in finding.message
+
+
+def test_a_small_shift_is_a_warning_and_one_shifted_image_too(folder, scene, save):
+    lr_of(folder, lambda image: downscale(np.roll(image, 4, axis=0), 4))
+    assert severe(check(folder)) == [("error", "shift")]
+    lr_of(folder, lambda image: downscale(image, 4))
+    save(folder / "LR/2x4.png", downscale(np.roll(scene(2), 4, axis=1), 4))
+    finding = only(check(folder))
+    assert (finding.severity, finding.check) == ("warning", "shift")
+    assert "1 of 4 LR images" in finding.message
+    assert finding.images == (str(folder / "LR/2x4.png"),)
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda image: downscale(image, 4)[..., ::-1], "red and blue are exchanged"),
+        (
+            lambda image: (255 * (downscale(image, 4) / 255) ** 1.3).astype(np.uint8),
+            "a gamma of 1.",
+        ),
+        (lambda image: (downscale(image, 4) * 0.8).astype(np.uint8), "contrast of 0.80"),
+        (lambda image: np.full_like(downscale(image, 4), 90), ""),
+    ],
+)
+def test_other_colours_are_found_and_explained(folder, change, cause):
+    lr_of(folder, change)
+    findings = [f for f in check(folder).findings if f.check == "color"]
+    assert findings[0].severity == "error"
+    assert cause in findings[0].message
+    assert findings[0].value > 2
+
+
+def test_other_filters_are_no_fault(folder):
+    def lanczos(image):
+        return PillowImage.fromarray(image).resize((50, 40), PillowImage.LANCZOS)
+
+    lr_of(folder, lanczos)
+    assert check(folder).findings == []
+
+
+def test_wrong_sizes_and_corrupt_images_are_named(folder, scene, save):
+    save(folder / "LR/0x4.png", scene(0)[:39, :50])
+    data = (folder / "HR/1.png").read_bytes()
+    (folder / "HR/1.png").write_bytes(data[: len(data) // 2])
+    (folder / "LR/2x4.png").write_bytes(b"")
+    diagnosis = check(folder)
+    assert severe(diagnosis) == [("error", "scale"), ("error", "corrupt")]
+    scale, corrupt = diagnosis.findings
+    assert "50x39 pixels; of 200x160 it should be 50x40 at x4" in scale.message
+    assert "and 1 more such images" in corrupt.message
+    assert corrupt.value == 2
+
+
+def test_images_too_small_for_the_crop(folder, scene, save):
+    save(folder / "HR/2.png", scene(2)[:100, :200])
+    save(folder / "LR/2x4.png", downscale(scene(2)[:100, :200], 4))
+    assert check(folder, crop_size=(64, 100)).findings == []
+    finding = only(check(folder, crop_size=(64, 104)))
+    assert (finding.severity, finding.check) == ("error", "size")
+    assert "200x100 pixels hold no crop of 104x104" in finding.message
+
+
+def test_a_few_pixels_more_than_a_multiple_are_usual(folder, scene, save):
+    save(folder / "HR/2.png", scene(2, 163, 202))
+    save(folder / "LR/2x4.png", downscale(scene(2, 163, 202), 4))
+    assert check(folder).findings == []
+
+
+def test_missing_and_left_over_partners(folder, scene, save):
+    save(folder / "LR/9x4.png", downscale(scene(9), 4))
+    finding = only(check(folder))
+    assert (finding.severity, finding.check) == ("warning", "pairing")
+    assert "9x4.png" in finding.message
+    (folder / "LR/0x4.png").unlink()
+    subjects, findings = subjects_of({"train": [str(folder)]}, folder, 4)
+    assert subjects == []
+    assert "no low-resolution partner" in findings[0].message
+    assert not examine(subjects, 4, findings=findings).is_healthy
+
+
+def test_duplicates_within_a_set(folder, scene, save):
+    save(folder / "HR/again.png", scene(1)[:, ::-1])
+    save(folder / "LR/againx4.png", downscale(scene(1)[:, ::-1], 4))
+    finding = only(check(folder))
+    assert (finding.severity, finding.check, finding.value) == ("warning", "duplicate", 1)
+    assert len(finding.images) == 2
+
+
+def test_what_is_learnt_from_must_not_be_judged_by(tmp_path, scene, save):
+    for seed in range(3):
+        save(tmp_path / f"mine/{seed}.png", scene(seed))
+        save(tmp_path / f"judge/{seed}.png", scene(seed + 2))
+    PillowImage.fromarray(scene(2)).resize((100, 80)).save(tmp_path / "mine/2.jpg", quality=60)
+    specs = {"train": ["mine"], "val": ["judge"]}
+    subjects, findings = subjects_of(specs, tmp_path, 4)
+    diagnosis = examine(subjects, 4, findings=findings)
+    leak = diagnosis.findings[0]
+    assert (leak.severity, leak.check, leak.subject) == ("error", "duplicate", "mine")
+    assert "2 of 4 images are in judge too, which is for val" in leak.message
+    both = {"val": ["judge"], "test": ["judge"]}
+    subjects, _ = subjects_of(both, tmp_path, 4)
+    assert examine(subjects, 4).is_healthy
+
+
+def test_kinds_are_counted(folder, scene, save):
+    save(folder / "HR/0.png", scene(0)[..., 0])
+    finding = only(check(folder))
+    assert (finding.severity, finding.check) == ("note", "kind")
+    assert "of 4 images 1 gray" in finding.message
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 500), (9, 9)])
+def test_tiny_images_are_no_crash(tmp_path, scene, save, height, width):
+    save(tmp_path / "set/a.png", scene(0)[:height, :width])
+    assert check(tmp_path / "set").is_healthy
+
+
+def test_flat_images_have_no_shift(tmp_path, save):
+    save(tmp_path / "set/HR/a.png", np.full((80, 80, 3), 77, np.uint8))
+    save(tmp_path / "set/LR/a.png", np.full((20, 20, 3), 77, np.uint8))
+    assert check(tmp_path / "set").findings == []
+
+
+def test_stray_files_and_links_are_passed_over(folder):
+    for name in ("HR/Thumbs.db", "HR/.DS_Store", "HR/notes.txt", "LR/._0x4.png"):
+        (folder / name).write_bytes(b"\0")
+    (folder / "HR/loop").symlink_to(folder, target_is_directory=True)
+    assert check(folder).findings == []
+
+
+def test_a_root_holds_known_sets_and_others(tmp_path, scene, save):
+    for seed, place in enumerate(
+        (
+            "BSR/BSDS500/data/images/train/1.jpg",
+            "BSR/BSDS500/data/images/val/2.jpg",
+            "benchmark/Set5/HR/baby.png",
+            "mine/HR/a.png",
+            ".hidden/a.png",
+        )
+    ):
+        save(tmp_path / place, scene(seed))
+    subjects, findings = find_subjects(tmp_path, 4)
+    assert findings == []
+    assert [(s.label, s.purpose) for s in subjects] == [
+        ("bsds500:train", "train"),
+        ("bsds500:val", "test"),
+        ("set5", "test"),
+        ("mine", "train"),
+    ]
+
+
+def test_nothing_to_look_at(tmp_path):
+    with pytest.raises(DataError, match="holds no images"):
+        find_subjects(tmp_path, 4)
+    with pytest.raises(DataError, match="no such folder"):
+        find_subjects(tmp_path / "nowhere", 4)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read(folder, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    find_subjects(tmp_path, 4)
+
+
+# --- Real data ----------------------------------------------------------------------------------
+
+
+def test_val_of_bsds500_is_b100(shared_data):
+    specs = {"train": ["bsds500:val"], "val": ["set5"]}
+    subjects, findings = subjects_of(specs, shared_data, 4)
+    diagnosis = examine(subjects, 4, findings=findings)
+    assert not diagnosis.is_healthy
+    assert next(f for f in diagnosis.findings if f.severity == "error").message.startswith(
+        "holds all 100 images of B100"
+    )
+
+
+def test_training_data_of_bsds500_hold_one_image_of_set5(shared_data):
+    subjects, findings = subjects_of({"train": ["bsds500"], "test": ["set5"]}, shared_data, 4)
+    diagnosis = examine(subjects, 4, findings=findings)
+    assert {f.check for f in diagnosis.findings if f.severity == "error"} == {
+        "benchmark",
+        "duplicate",
+    }
+    assert all("302003.jpg" in f.message for f in diagnosis.findings if f.severity == "error")
+
+
+@pytest.mark.parametrize("scale_factor", [2, 3, 4])
+def test_the_benchmarks_are_healthy(shared_data, scale_factor):
+    specs = {"test": ["set5", "set14"]}
+    subjects, findings = subjects_of(specs, shared_data, scale_factor)
+    assert examine(subjects, scale_factor, findings=findings).is_healthy

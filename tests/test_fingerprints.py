@@ -1,0 +1,140 @@
+"""fingerprints.py: one picture is recognized, two are not, in real data too."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from torch_sr.data.datasets import resolve
+from torch_sr.data.fingerprints import (
+    BENCHMARKS,
+    LIMIT,
+    _describe_benchmarks,
+    find_matches,
+    fingerprint,
+    known_benchmarks,
+    turned_fingerprints,
+)
+from torch_sr.images import read_samples
+
+
+@pytest.fixture
+def scene():
+    """Make smooth pictures that have nothing in common: ``scene(height, width, seed)``."""
+
+    def make(height, width, seed=0):
+        coarse = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8)
+        return np.asarray(PillowImage.fromarray(coarse).resize((width, height)))
+
+    return make
+
+
+def distance(some, others):
+    return int((fingerprint(some) != fingerprint(others)).sum())
+
+
+def jpeg(image, quality):
+    buffer = io.BytesIO()
+    PillowImage.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.asarray(PillowImage.open(buffer))
+
+
+def resized(image, factor):
+    height, width = (round(size * factor) for size in image.shape[:2])
+    return np.asarray(PillowImage.fromarray(image).resize((width, height)))
+
+
+CHANGES = {
+    "re-encoded": lambda image: jpeg(image, 30),
+    "halved": lambda image: resized(image, 0.5),
+    "quartered": lambda image: resized(image, 0.25),
+    "enlarged": lambda image: resized(image, 1.7),
+    "cropped": lambda image: image[2:-3, 4:-4],
+    "gray": lambda image: np.asarray(PillowImage.fromarray(image).convert("L"))[..., None],
+    "brighter": lambda image: np.clip(image.astype(int) + 20, 0, 255).astype(np.uint8),
+    "16 bits": lambda image: image.astype(np.uint16) * 257,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_picture_is_the_same(scene, change):
+    for seed in range(4):
+        image = scene(240, 320, seed)
+        assert distance(image, CHANGES[change](image)) <= LIMIT
+
+
+def test_other_pictures_are_others(scene):
+    images = [scene(120, 160, seed) for seed in range(12)]
+    hashes = np.stack([turned_fingerprints(image) for image in images])
+    assert [(a, b) for a, b, _ in find_matches(hashes, hashes[:, 0]) if a != b] == []
+    assert [d for a, b, d in find_matches(hashes, hashes[:, 0]) if a == b] == [0] * 12
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("flipped", [False, True])
+def test_turned_pictures_are_found(scene, turns, flipped):
+    image = scene(120, 160)
+    turned = np.rot90(image.transpose(1, 0, 2) if flipped else image, turns)
+    found = list(find_matches(turned_fingerprints(turned)[None], fingerprint(image)[None]))
+    assert found
+    assert found[0][2] <= 2
+    upright = list(find_matches(fingerprint(turned)[None], fingerprint(image)[None]))
+    assert bool(upright) == (turns == 0 and not flipped)
+
+
+def test_matches_agree_with_counting(scene):
+    hashes = np.stack([fingerprint(scene(40, 40, seed)) for seed in range(9)])
+    expected = {
+        (a, b, int((hashes[a] != hashes[b]).sum()))
+        for a in range(9)
+        for b in range(9)
+        if (hashes[a] != hashes[b]).sum() <= 120
+    }
+    assert set(find_matches(hashes, hashes, limit=120)) == expected
+    assert 9 < len(expected) < 81
+
+
+@pytest.mark.parametrize("size", [(1, 1, 3), (2, 500, 3), (31, 33, 1)])
+def test_odd_sizes_have_a_hash(photo, size):
+    assert fingerprint(photo(*size)).shape == (255,)
+
+
+def test_thumbnails_are_means(photo):
+    from torch_sr.data.fingerprints import _average
+
+    image = photo(64, 96, 1)[..., 0].astype(float)
+    means = _average(_average(image, 0), 1)
+    np.testing.assert_allclose(means, image.reshape(32, 2, 32, 3).mean(axis=(1, 3)), atol=1e-9)
+    assert _average(image[:50], 0).mean() == pytest.approx(image[:50].mean())
+
+
+def test_shipped_hashes():
+    known = known_benchmarks()
+    assert {name: len(hashes) for name, hashes in known.items()} == {
+        "set5": 5,
+        "set14": 14,
+        "b100": 100,
+    }
+    assert set(known) == set(BENCHMARKS)
+
+
+def test_shipped_hashes_are_those_of_the_benchmarks(shared_data):
+    from importlib.resources import files
+
+    shipped = files("torch_sr.data").joinpath("benchmarks.json").read_text("utf-8")
+    assert _describe_benchmarks(shared_data) + "\n" == shipped
+
+
+def test_no_two_real_pictures_are_taken_for_one(shared_data):
+    specs = (("bsds500:train+test+val", "train"), ("set5", "test"), ("set14", "test"))
+    pairs = [pair for spec, purpose in specs for pair in resolve(spec, shared_data, 4, purpose)]
+    hashes = np.stack([turned_fingerprints(read_samples(pair.hr)) for pair in pairs])
+    found = {
+        frozenset((pairs[a].name, pairs[b].name))
+        for a, b, _ in find_matches(hashes, hashes[:, 0])
+        if a != b
+    }
+    woman = frozenset(("302003", "img_005_SRF_4"))  # BSDS500's train split holds one of Set5
+    face = frozenset(("img_004_SRF_4", "img_006_SRF_4"))  # and Set14 another
+    assert found == {woman, face}
