@@ -14,7 +14,10 @@ from torch_sr.cli.main import app
 ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
+    ROOT / "docs/data.md",
+    ROOT / "docs/testing.md",
     ROOT / "docs/training.md",
+    ROOT / "examples/reproduce_section_9.md",
     ROOT / "src/torch_sr/models/weights/compact_x4.md",
 )
 
