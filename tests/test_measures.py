@@ -38,6 +38,7 @@ def alexnet_features():
 @pytest.fixture
 def random_networks(monkeypatch):
     """The parts of torchvision's networks that are used, with random weights."""
+    from torchmetrics.functional.image import dists
     from torchvision.models import vgg
 
     from torch_sr.evaluation import measures
@@ -51,7 +52,7 @@ def random_networks(monkeypatch):
 
     monkeypatch.setattr(torchvision.models, "alexnet", made(alexnet_features))
     vgg16 = made(lambda: vgg.make_layers(vgg.cfgs["D"]))
-    monkeypatch.setattr(torchvision.models, "vgg16", vgg16)
+    monkeypatch.setattr(dists, "vgg16", vgg16)
     monkeypatch.setattr(measures, "_check_backbone", lambda name: None)
     small = functools.partial(PerceptualLoss, {"conv1_1": 1.0}, "vgg11")
     monkeypatch.setattr(measures, "PerceptualLoss", lambda layers, weights: small(weights=weights))

@@ -1,0 +1,40 @@
+"""The recipe of section 9, with one training of hardly a step."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "reproduce_section_9.py"
+NAME = "p192_t128_cr_16_rrdb_div2k+bsds500"
+
+
+def test_section_9_from_nothing(tmp_path, save_photo, vgg_file, monkeypatch):
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    for number in range(3):
+        save_photo(tmp_path / f"data/photos/{number}.png", 64, 64, seed=number)
+        save_photo(tmp_path / f"data/Set5/{number}.png", 48, 64, seed=number + 5)
+    stages = ("pretraining", "training")
+    changes = [
+        *(f'{stage}.train_datasets=["photos"]' for stage in stages),
+        *(f'{stage}.val_datasets=["set5"]' for stage in stages),
+        *(f"{stage}.num_steps=1" for stage in stages),
+        'perceptual_loss.layer_weights={"conv1_1": 1}',
+        "perceptual_loss.vgg_type=vgg11",
+        f"perceptual_loss.weights={vgg_file}",
+    ]
+    command = [
+        *(sys.executable, EXAMPLE, "--minute", "--only", NAME, "--device", "cpu"),
+        *("--data-root", "data", "--out-dir", "out", "--datasets", "set5"),
+        *(word for change in changes for word in ("--set", change)),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert done.stdout.strip() == str(Path("out/README.md"))
+    page = (out / "README.md").read_text(encoding="utf-8")
+    for kind in ("PSNR", "ESRGAN", "ESRGAN-interp"):
+        assert (out / "models" / f"{NAME}_{kind}.safetensors").is_file()
+        assert page.count(f"| set5 | {NAME}_{kind} |") == 2
+    assert all((out / f"9.2.{number}.png").stat().st_size > 10_000 for number in (1, 2, 3, 4))
+    assert (out / "results_paper/set5/0_sheet.png").is_file()
+    assert (out / "report_enhanced-srgan.html").is_file()
