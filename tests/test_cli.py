@@ -389,6 +389,20 @@ def test_files_that_cannot_be_written_are_told_before_the_work(run, model, tmp_p
     assert "name one in a folder that exists" in err
 
 
+def test_sixteen_bits_are_measured_and_stored(run, model, data_root, tmp_path, photo):
+    deep = photo(24, 32, 3, np.uint16)
+    (data_root / "deep").mkdir()
+    write_image(data_root / "deep" / "a.png", Image.from_array(deep))
+    page = tmp_path / "page.html"
+    code, _, _ = run(
+        "test", model, "-d", "deep", "-o", tmp_path / "out", "--report", page, "--device", "cpu"
+    )
+    assert code == 0
+    assert read_image(tmp_path / "out/deep/a_sr.png").depth == 16
+    assert read_image(tmp_path / "out/deep/a_sheet.png").depth == 8
+    assert page.is_file()
+
+
 def test_test_measures_what_is_asked_for(run, model, data_root):
     code, out, _ = run(
         "test", model, "-d", "set5", "--metrics", "content_loss,ssim", "--json", "--device", "cpu"

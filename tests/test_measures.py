@@ -153,6 +153,13 @@ def test_what_is_missing_is_told(monkeypatch):
         build_measures(["psrn"], Setting(4))
 
 
+def test_an_image_too_small_for_a_network_is_told(images, random_networks):
+    hr, near, _ = images
+    compare = build_measures(["lpips"], Setting(4))["lpips"]
+    with pytest.raises(DataError, match="lpips cannot compare 9x9 pixels"):
+        compare(near[..., :9, :9], hr[..., :9, :9])
+
+
 def test_which_is_better_is_right(images, random_networks, vgg_file):
     hr, near, far = images
     names = [name for name in MEASURES if name not in ("niqe", "brisque")]

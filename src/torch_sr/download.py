@@ -70,10 +70,10 @@ def download(
     """
     from filelock import FileLock
 
-    if _is_right(path, digest):
-        return path
     job = _Job(path, digest, num_bytes, progress, retries, wait, timeout)
     try:
+        if _is_right(path, digest):
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock")
         with FileLock(lock):  # another process may be at it

@@ -184,14 +184,15 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
         "--show-results",
         type=_not_negative,
         default=0,
-        help="List the N images of best PSNR, with --out-dir the files of their results. "
-        "If not specified, only metrics are printed",
+        help="Show the N images of best PSNR: a list, with --out-dir the files of their results, "
+        "and where there is a display the pictures. If not specified, only metrics are printed",
     )
     add(
         "-o",
         "--out-dir",
         type=Path,
-        help="Directory for the results: OUT_DIR/<dataset>/<image>_sr.png. "
+        help="Directory for the results: OUT_DIR/<dataset>/<image>_sr.png, and _sheet.png, which "
+        "compares. "
         "If not specified, results are not stored",
     )
     _add_run_options(parser, data_root=True)

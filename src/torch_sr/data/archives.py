@@ -191,8 +191,20 @@ def fetch(
         DataError: when it is not to be fetched, or an archive is damaged or hostile.
         DownloadError: when an archive cannot be fetched or the disk is full.
     """
+    archives = archives_of(name, scale_factor, split)
+    try:
+        return _fetch_all(archives, data_root, keep_archives, progress)
+    except OSError as error:
+        raise DownloadError(
+            f"{error.filename or data_root}: {error.strerror or error}; check who may write there"
+        ) from error
+
+
+def _fetch_all(
+    archives: list[Archive], data_root: Path, keep_archives: bool, progress: Progress | None
+) -> list[Path]:
     folders = []
-    for archive in archives_of(name, scale_factor, split):
+    for archive in archives:
         folders.append(data_root / archive.folder / archive.holds)
         if archive.is_unpacked(data_root):
             continue

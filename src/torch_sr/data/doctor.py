@@ -74,6 +74,13 @@ def find_subjects(root: Path, scale_factor: int) -> tuple[list[Subject], list[Fi
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; name a data root or a configuration")
+    try:
+        return _find_below(root, scale_factor)
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}; check who may read it") from error
+
+
+def _find_below(root: Path, scale_factor: int) -> tuple[list[Subject], list[Finding]]:
     specs: list[tuple[str, Purpose]] = []
     known: list[Path] = []
     for spec, folder in present(root):

@@ -7,7 +7,7 @@ measures of :mod:`torch_sr.evaluation.measures`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -55,8 +55,8 @@ class Comparison:
     Args:
         dataset: as it is reported: ``set5``.
         image: its name, ``set5/baby``.
-        lr: ``(h, w, C)`` uint8, C 1 or 3.
-        hr: ``(h * s, w * s, C)`` uint8.
+        lr: ``(h, w, C)``, C 1 or 3, uint8 or uint16.
+        hr: ``(h * s, w * s, C)``, likewise.
         results: what each method made of ``lr``, the baseline first; like ``hr``.
         metrics: by method, then by the names of :data:`~torch_sr.evaluation.measures.MEASURES`.
     """
@@ -67,6 +67,12 @@ class Comparison:
     hr: Array
     results: dict[str, Array]
     metrics: dict[str, dict[str, float]]
+
+    def to_8_bit(self) -> Comparison:
+        """The same for showing: all images uint8."""
+        results = {method: convert(sr, np.uint8) for method, sr in self.results.items()}
+        lr, hr = convert(self.lr, np.uint8), convert(self.hr, np.uint8)
+        return replace(self, lr=lr, hr=hr, results=results)
 
     @property
     def scores(self) -> list[ImageScore]:
@@ -131,10 +137,8 @@ def evaluate(
         for method, super_resolve in methods.items():
             sr = super_resolve(given)
             metrics[method] = _measure(measures, sr, hr, image)
-            results[method] = convert(sr, np.uint8)
-        yield Comparison(
-            dataset, image, convert(lr, np.uint8), convert(hr, np.uint8), results, metrics
-        )
+            results[method] = convert(sr, hr.dtype)
+        yield Comparison(dataset, image, lr, hr, results, metrics)
 
 
 def _measure(measures: Mapping[str, Compare], sr: Array, hr: Array, image: str) -> dict[str, float]:

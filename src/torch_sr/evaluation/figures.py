@@ -46,7 +46,7 @@ def telling_place(comparison: Comparison, side: int = DETAIL) -> Box:
     """The square in which the methods differ most in how far they are from the original.
 
     Args:
-        comparison: an image under its methods.
+        comparison: an image of 8 bits under its methods.
         side: in high-resolution pixels; where the image is smaller, its shorter side.
 
     Returns:
@@ -92,6 +92,7 @@ def draw_sheet(comparison: Comparison) -> npt.NDArray[np.uint8]:
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
+    comparison = comparison.to_8_bit()
     box = telling_place(comparison)
     cells = _cells(comparison, box)
     rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]

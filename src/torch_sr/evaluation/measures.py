@@ -72,7 +72,23 @@ def build_measures(names: Sequence[str], setting: Setting) -> dict[str, Compare]
     for name in names:
         if name not in MEASURES:
             raise DataError(f"metric {name!r}: there are {', '.join(MEASURES)}")
-    return {name: MEASURES[name].build(setting) for name in names}
+    return {name: _guarded(name, MEASURES[name].build(setting)) for name in names}
+
+
+def _guarded(name: str, compare: Compare) -> Compare:
+    """Networks that measure fail in many ways where an image is too small for them."""
+
+    def guarded(sr: Tensor, hr: Tensor) -> float:
+        try:
+            return compare(sr, hr)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            size = f"{hr.shape[-1]}x{hr.shape[-2]}"
+            reason = " ".join(str(error).split())[:150]
+            raise DataError(f"{name} cannot compare {size} pixels ({reason})") from error
+
+    return guarded
 
 
 def _psnr(setting: Setting) -> Compare:

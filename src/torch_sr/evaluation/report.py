@@ -79,6 +79,7 @@ class Report:
 
     def add(self, comparison: Comparison) -> None:
         """Take an image; only its scores and small pictures are kept."""
+        comparison = comparison.to_8_bit()
         hr, lr = comparison.hr, comparison.lr
         rows, columns = slice(0, hr.shape[0]), slice(0, hr.shape[1])
         if max(hr.shape[:2]) > WHOLE:
