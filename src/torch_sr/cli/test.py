@@ -379,22 +379,22 @@ def print_tables(scores: Sequence[ImageScore], *, per_image: bool, protocol: str
     from torch_sr.evaluation.evaluate import interval_scores, mean_scores
     from torch_sr.evaluation.measures import MEASURES
 
-    console = Console()
+    # What is piped into a file has room enough; a terminal shows what fits.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     metrics = list(scores[0].metrics)
     means, intervals = mean_scores(scores), interval_scores(scores)
     table = Table(
         "data set", Column("method", overflow="fold"), title=f"mean, protocol {protocol!r}"
     )
     for metric in metrics:
-        table.add_column(MEASURES[metric].title, justify="right")
-        table.add_column("95 %", justify="right")
+        table.add_column(f"{MEASURES[metric].title}\n95 %", justify="right", no_wrap=True)
     for dataset, methods in means.items():
         for method, values in methods.items():
             row = [dataset, method]
             for metric in metrics:
                 digits = MEASURES[metric].digits
                 bounds = (f"{b:.{digits}f}" for b in intervals[dataset][method][metric])
-                row += [f"{values[metric]:.{digits}f}", "–".join(bounds)]  # noqa: RUF001
+                row.append(f"{values[metric]:.{digits}f}\n[dim]{'–'.join(bounds)}[/]")  # noqa: RUF001
             table.add_row(*row)
     console.print(table)
     if per_image:

@@ -291,7 +291,7 @@ def draw_plane(
         colour = "#8a8f98" if point.method == "bicubic" else "#2a6f97"
         colour = "#d64026" if point.group is not None else colour
         axes.scatter([point.x], [point.y], s=46, color=colour, zorder=2)
-    axes.margins(0.14)
+    axes.margins(0.2)
     if lower_is_better_y:
         axes.invert_yaxis()
     axes.set_xlabel(f"{x_label}, more is better →")
