@@ -7,6 +7,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hostile_server import answer, break_off, run_site
@@ -289,7 +290,7 @@ def test_a_data_set_is_fetched_once_and_then_found(div2k, tmp_path):
         "DIV2K/DIV2K_valid_HR/0801.png",
         "DIV2K/DIV2K_valid_LR_bicubic/X4/0801x4.png",
     ]
-    assert not (tmp_path / ".downloads").exists()
+    assert not list((tmp_path / ".downloads").iterdir())
     (pair,) = resolve("div2k", tmp_path, 4, "train")
     assert pair.lr.name == "0001x4.png"
     asked = len(div2k.requests)
@@ -323,9 +324,21 @@ def test_an_interrupted_unpacking_is_done_again(div2k, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fetch("div2k", tmp_path, 4, split="val", progress=interrupt)
-    assert tree(tmp_path) == [".downloads/DIV2K_valid_HR.zip"]
+    names = ["DIV2K_valid_HR.zip", "DIV2K_valid_HR.zip.unpacking"]
+    assert tree(tmp_path) == [f".downloads/{name}" for name in names]
     fetch("div2k", tmp_path, 4, split="val")
     assert len(tree(tmp_path)) == 2
+    assert sum(path == "/DIV2K_valid_HR.zip" for path, _ in div2k.requests) == 1
+
+
+def test_several_processes_fetch_once(div2k, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(fetch, "div2k", tmp_path, 4, split="val") for _ in range(4)]:
+            assert len(done.result()) == 2
+    assert tree(tmp_path) == [
+        "DIV2K/DIV2K_valid_HR/0801.png",
+        "DIV2K/DIV2K_valid_LR_bicubic/X4/0801x4.png",
+    ]
     assert sum(path == "/DIV2K_valid_HR.zip" for path, _ in div2k.requests) == 1
 
 

@@ -382,6 +382,12 @@ def test_test_writes_a_report_and_a_list(run, model, data_root, tmp_path):
     assert float(table.read_text().splitlines()[2].split(",")[3]) == images[1]["metrics"]["psnr"]
 
 
+def test_a_plane_of_no_known_format_is_told_before_the_work(run, model, tmp_path):
+    code, _, err = run("test", model, "-d", "set5", "--plane", tmp_path / "plane.svg")
+    assert code == 1
+    assert "'.svg' is no format to write" in err
+
+
 @pytest.mark.parametrize("option", ["--report", "--csv", "--plane"])
 def test_files_that_cannot_be_written_are_told_before_the_work(run, model, tmp_path, option):
     code, _, err = run("test", model, "-d", "set5", option, tmp_path / "none" / "file.html")
@@ -427,6 +433,9 @@ def test_all_metrics_are_those_that_can_be_had(run, model, data_root, monkeypatc
     code, out, err = run("test", model, "-d", "set5", "-m", "all", "--json", "--device", "cpu")
     assert code == 0
     assert list(json.loads(out)["images"][0]["metrics"]) == ["psnr", "ssim", "content_loss"]
+    code, _, without = run("test", model, "-d", "set5", "-m", "all", "--plane", "p.png")
+    assert code == 1
+    assert "--plane needs a perceptual metric" in without
     left_out = [line.split()[2].strip(":") for line in err.splitlines()]
     assert left_out == ["perceptual_loss", "lpips", "dists", "niqe", "brisque"]
 

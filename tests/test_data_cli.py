@@ -108,6 +108,35 @@ def test_bad_downloads(run, tmp_path, arguments, code, words):
     assert words in " ".join(err.split())
 
 
+def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp_path):
+    asked = []
+
+    def fetch(name, data_root, scale_factor, *, split, progress):
+        asked.append((name, scale_factor, split))
+        for place in ("DIV2K/DIV2K_train_HR", "DIV2K/DIV2K_valid_HR", "benchmark/Set5/HR"):
+            (root / place).mkdir(parents=True, exist_ok=True)
+            (root / place / "1.png").write_bytes((root / "mine/HR/a.png").read_bytes())
+
+    monkeypatch.setattr("torch_sr.data.open.fetch", fetch)
+    config = {"download": True, "training": {"num_epoch": 0}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("torch_sr.training.check.check_training", lambda *_: [])
+    arguments = ["torch-sr", "train", tmp_path / "config.json", "--data-root", root, "--check"]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    with pytest.raises(SystemExit):
+        main()
+    assert asked == [("div2k", 4, "train")]  # which brought val along
+    (root / "benchmark/Set5/HR/1.png").unlink()
+    (root / "benchmark/Set5/HR").rmdir()
+    (root / "benchmark/Set5").rmdir()
+    arguments = ["torch-sr", "test", "compact-x4", "-d", "set5", "--data-root", root, "--download"]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    assert asked[1:] == [("set5", 4, None)]
+
+
 # --- check --------------------------------------------------------------------------------------
 
 

@@ -113,6 +113,10 @@ def test(
         raise typer.BadParameter("--datasets names none")
     for path in (report, csv, plane):
         check_place(path)
+    if plane is not None:
+        from torch_sr.images import check_writable
+
+        check_writable(plane, 1, 1)
     methods, setting = load_methods(
         models,
         _split(sweep) if sweep is not None else None,
@@ -202,9 +206,9 @@ def choose_metrics(wanted: list[str], setting: Setting, *, plane: bool) -> list[
     """PSNR always, for images are ranked by it; of all, those that can be had.
 
     Raises:
-        DataError: for an unknown name.
+        DataError: for an unknown name, or where a plane has nothing to show.
     """
-    from torch_sr.errors import TorchSRError
+    from torch_sr.errors import DataError, TorchSRError
     from torch_sr.evaluation.measures import MEASURES, build_measures
 
     if wanted != ["all"]:
@@ -217,6 +221,8 @@ def choose_metrics(wanted: list[str], setting: Setting, *, plane: bool) -> list[
             names.append(name)
         except TorchSRError as error:
             print(f"note: without {name}: {error}", file=sys.stderr)
+    if plane and perceptual_of(names) is None:
+        raise DataError("--plane needs a perceptual metric, and none of them can be had")
     return names
 
 

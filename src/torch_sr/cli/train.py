@@ -130,10 +130,22 @@ def train(
             keep_checkpoints=keep_checkpoints,
         ),
     )
+    if hyperparameters.download:
+        fetch_data(hyperparameters, data_root)
     if check:
         check_training(hyperparameters, settings)
         return
     run_training(hyperparameters, settings, tensorboard=tensorboard, wandb=wandb)
+
+
+def fetch_data(config: Hyperparameters, data_root: Path) -> None:
+    """Fetch the data sets of both stages that are missing, showing progress."""
+    from torch_sr.training.launch import is_first_process
+
+    if is_first_process():  # the others wait for its downloads
+        for stage in config.stages.values():
+            fetch_first(stage.train_datasets, data_root, config.scale_factor, "train")
+            fetch_first(stage.val_datasets, data_root, config.scale_factor, "val")
 
 
 def check_training(config: Hyperparameters, settings: RunSettings) -> None:
@@ -159,11 +171,6 @@ def run_training(
     from torch_sr.training.run import train as run_stages
 
     first = is_first_process()
-    if config.download and first:
-        for stage in config.stages.values():
-            where = settings.data_root, config.scale_factor
-            fetch_first(stage.train_datasets, *where, "train")
-            fetch_first(stage.val_datasets, *where, "val")
     start = read_start(settings.resume)
     run = start.run_name(settings.models_dir)
     loggers = make_loggers(settings, run, tensorboard=tensorboard, wandb=wandb) if first else []

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock
+
 from torch_sr.download import download
 from torch_sr.errors import DataError, DownloadError
 
@@ -203,28 +205,39 @@ def fetch(
 def _fetch_all(
     archives: list[Archive], data_root: Path, keep_archives: bool, progress: Progress | None
 ) -> list[Path]:
-    folders = []
+    downloads = data_root / ".downloads"
     for archive in archives:
-        folders.append(data_root / archive.folder / archive.holds)
         if archive.is_unpacked(data_root):
             continue
-        path = data_root / ".downloads" / archive.name
-        download(
-            archive.urls,
-            path,
-            digest=archive.digest,
-            num_bytes=archive.num_bytes,
-            progress=_named(progress, archive.name),
-        )
-        extract(path, data_root / archive.folder, _named(progress, f"unpacking {archive.name}"))
-        if not archive.is_unpacked(data_root):
-            raise DataError(
-                f"{path}: holds no {archive.holds}; it is not the archive that is known"
-            )
-        if not keep_archives:
-            path.unlink()
-    _remove_if_empty(data_root / ".downloads")
-    return folders
+        downloads.mkdir(parents=True, exist_ok=True)
+        lock = downloads / f"{archive.name}.unpacking"
+        with FileLock(lock):  # another process may be at it, from the first byte to the last file
+            if not archive.is_unpacked(data_root):
+                _fetch_one(archive, data_root, downloads, keep_archives, progress)
+            lock.unlink(missing_ok=True)  # whoever waits for it finds the data set there
+    return [data_root / archive.folder / archive.holds for archive in archives]
+
+
+def _fetch_one(
+    archive: Archive,
+    data_root: Path,
+    downloads: Path,
+    keep_archive: bool,
+    progress: Progress | None,
+) -> None:
+    path = downloads / archive.name
+    download(
+        archive.urls,
+        path,
+        digest=archive.digest,
+        num_bytes=archive.num_bytes,
+        progress=_named(progress, archive.name),
+    )
+    extract(path, data_root / archive.folder, _named(progress, f"unpacking {archive.name}"))
+    if not archive.is_unpacked(data_root):
+        raise DataError(f"{path}: holds no {archive.holds}; it is not the archive that is known")
+    if not keep_archive:
+        path.unlink()
 
 
 def _named(progress: Progress | None, text: str) -> Callable[[int, int | None], None]:
@@ -233,11 +246,6 @@ def _named(progress: Progress | None, text: str) -> Callable[[int, int | None], 
             progress(text, done, total)
 
     return tell
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 # --- Unpacking ----------------------------------------------------------------------------------
