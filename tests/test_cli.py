@@ -486,7 +486,7 @@ def test_sweeps_that_do_not_fit(run, model, data_root, sweep, code, words):
 
 
 def test_best_images_are_shown_where_there_is_a_display(run, model, data_root, monkeypatch):
-    from torch_sr.cli import test as command
+    from torch_sr.cli import results as command
 
     shown = []
     monkeypatch.setattr(PillowImage.Image, "show", lambda self, title: shown.append(title))
@@ -499,7 +499,7 @@ def test_best_images_are_shown_where_there_is_a_display(run, model, data_root, m
 
 
 def test_a_display_is_where_a_terminal_and_a_screen_are(monkeypatch):
-    from torch_sr.cli.test import has_display
+    from torch_sr.cli.results import has_display
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
