@@ -121,6 +121,16 @@ def test_good_archives(tmp_path, kind):
     assert told[-1] == (1001, 1001)
 
 
+def test_what_a_killed_try_left_is_removed(tmp_path):
+    path = zipped(GOOD, tmp_path / "set.zip")
+    left = tmp_path / "root" / ".unpacking-set.zip" / "set"
+    left.mkdir(parents=True)
+    (left / "half.png").write_bytes(b"half")
+    extract(path, tmp_path / "root")
+    assert tree(tmp_path / "root") == ["set/HR/a.png", "set/LR/a.png"]
+    assert [entry.name for entry in (tmp_path / "root").iterdir()] == ["set"]
+
+
 def test_files_are_plain_whatever_the_archive_says(tmp_path):
     info = tarfile.TarInfo("set/run.png")
     info.mode = 0o6777

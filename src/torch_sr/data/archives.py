@@ -13,7 +13,6 @@ import re
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -286,14 +285,26 @@ def extract(
                 need, have = (f"{size / 1e9:.2f} GB" for size in (total, free))
                 raise DownloadError(f"{archive}: unpacked it takes {need} and {have} are free")
             # In the same folder, so that the files can be moved by renaming alone.
-            with tempfile.TemporaryDirectory(prefix=".torch-sr-", dir=folder) as temporary:
-                _unpack(archive, members, Path(temporary), total, progress)
-                _move_into_place(Path(temporary), folder)
+            with _emptied(folder / f".unpacking-{archive.name}") as temporary:
+                _unpack(archive, members, temporary, total, progress)
+                _move_into_place(temporary, folder)
     except OSError as error:
         raise DownloadError(
             f"{folder}: cannot be written: {error.strerror or error}; make room, or name another "
             "folder"
         ) from error
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder for a while; what an earlier try left there, when it was killed, goes first."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
