@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from PIL import ImageCms, ImageOps
 from skimage.io import imread
 
-from torch_sr import images
+from torch_sr.images import writing
 from torch_sr.errors import ImageError
 from torch_sr.images import (
     Image,
@@ -461,7 +461,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         temporary.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(images, "_save", fail)
+    monkeypatch.setattr(writing, "_save", fail)
     expected = ImageError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as caught:
         write_image(path, sample(3, np.uint8, False))

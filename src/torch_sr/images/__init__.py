@@ -1,0 +1,72 @@
+"""Any image file <-> pixels: the one place that knows files, bit depths, alpha and profiles.
+
+::
+
+    pixels.py     Image, Metadata, Header; integers <-> [0, 1]
+    reading.py    a file -> an Image, or row bands from top to bottom
+    writing.py    an Image, or row bands -> a file, whole or not at all
+    row_pipe.py   how row bands reach libvips without lying in memory as a whole
+    metadata.py   EXIF and XMP that stay true for pixels of another size
+    naming.py     whatever goes wrong, in one line that begins with the file's name
+
+Pixels are never colour-managed: the embedded ICC profile travels along untouched. Only spaces that
+no network understands (CMYK, Lab) are converted, to sRGB. Nothing here knows PyTorch.
+"""
+
+from __future__ import annotations
+
+from torch_sr.images.pixels import (
+    Header,
+    Image,
+    Metadata,
+    Pixels,
+    convert,
+    from_unit,
+    to_nchw,
+    to_unit,
+)
+from torch_sr.images.reading import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    ImageReader,
+    is_image_name,
+    read_header,
+    read_image,
+    read_samples,
+    read_size,
+)
+from torch_sr.images.writing import (
+    WRITABLE_SUFFIXES,
+    ImageWriter,
+    WriteOptions,
+    check_writable,
+    holds_pages,
+    open_writer,
+    write_image,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "WRITABLE_SUFFIXES",
+    "Header",
+    "Image",
+    "ImageReader",
+    "ImageWriter",
+    "Metadata",
+    "Pixels",
+    "WriteOptions",
+    "check_writable",
+    "convert",
+    "from_unit",
+    "holds_pages",
+    "is_image_name",
+    "open_writer",
+    "read_header",
+    "read_image",
+    "read_samples",
+    "read_size",
+    "to_nchw",
+    "to_unit",
+    "write_image",
+]

@@ -1,0 +1,56 @@
+"""Libvips, and whatever goes wrong with a file: one line that begins with the file's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from torch_sr.errors import ImageError
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+UNREADABLE = "cannot be decoded ({}); it is damaged, cut short or of a rare kind: fetch it again"
+UNWRITABLE = "cannot be written ({}); is there room on the disk?"
+
+
+def libvips() -> Any:
+    """The binding of libvips.
+
+    Raises:
+        ImageError: it is not installed, or cannot start.
+    """
+    try:
+        import pyvips
+    except Exception as error:  # pyvips lacks, or libvips is missing, or cannot start
+        raise ImageError(
+            f"libvips is not usable ({_reason(error)}); run: pip install 'pyvips[binary]'"
+        ) from error
+    return pyvips
+
+
+@contextmanager
+def naming(path: PathLike, failed: str = UNREADABLE) -> Iterator[None]:
+    """Turn whatever goes wrong inside into an :class:`ImageError` that names the file."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(path))
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{shown}: {error}") from error.__cause__
+    except FileNotFoundError as error:
+        raise ImageError(f"{shown}: no such file; check the path") from error
+    except PermissionError as error:
+        raise ImageError(f"{shown}: permission denied; mend its rights") from error
+    except (OSError, ValueError, MemoryError, libvips().Error) as error:
+        raise ImageError(f"{shown}: {failed.format(_reason(error))}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Pick an error's telling line; libvips piles up many, each as ``domain: message``."""
+    text = getattr(error, "strerror", None) or getattr(error, "detail", None) or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    system = [line for line in lines if line.startswith("system error: ")]
+    plain = [line for line in lines if "bad seek" not in line]
+    line = (system or plain or lines or [type(error).__name__])[0]
+    return line.partition(": ")[2] or line

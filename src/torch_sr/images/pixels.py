@@ -1,0 +1,179 @@
+"""Pixels, what travels with them, and their values as numbers in [0, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from torch_sr.errors import ImageError
+
+Pixels: TypeAlias = NDArray[Any]  # uint8, uint16 or float32
+
+DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
+"""libvips' name of a sample type -> NumPy's."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Metadata:
+    """What travels with pixels.
+
+    Args:
+        icc: the ICC profile that the colours are meant in; none means sRGB.
+        exif: the EXIF block as found; its orientation is already applied to the pixels.
+        xmp: the XMP packet as found.
+        iptc: the IPTC block as found.
+        dpi: resolution for print.
+        delays: milliseconds that each frame of an animation is shown.
+        loop: how often an animation is played; 0 for ever.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    dpi: float | None = None
+    delays: tuple[int, ...] | None = None
+    loop: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Image(Metadata):
+    """Pixels and what travels with them.
+
+    Args:
+        color: gray ``(H, W, 1)`` or RGB ``(H, W, 3)``; uint8, uint16, or float32 in [0, 1].
+        alpha: opacity ``(H, W)`` of the same type, not multiplied into the colour.
+
+    Raises:
+        ImageError: arrays of another shape or type.
+    """
+
+    color: Pixels
+    alpha: Pixels | None = None
+
+    def __post_init__(self) -> None:
+        if self.color.ndim != 3 or self.channels not in (1, 3) or self.color.size == 0:
+            raise ImageError(f"colour must be (H, W, 1) or (H, W, 3), not {self.color.shape}")
+        if self.color.dtype not in DTYPES.values():
+            raise ImageError(f"pixels must be uint8, uint16 or float32, not {self.color.dtype}")
+        if self.alpha is not None and (
+            self.alpha.shape != self.color.shape[:2] or self.alpha.dtype != self.color.dtype
+        ):
+            raise ImageError("alpha must be (H, W) of the colour's size and type")
+
+    @classmethod
+    def from_array(cls, array: Pixels) -> Image:
+        """Split gray ``(H, W)`` or ``(H, W, 1..4)`` into colour and, where even, a last alpha."""
+        layers = array[..., None] if array.ndim == 2 else array
+        if layers.ndim != 3 or not 1 <= layers.shape[2] <= 4:
+            raise ImageError(f"an image is (H, W) or (H, W, 1 to 4), not {array.shape}")
+        colors = 1 if layers.shape[2] < 3 else 3
+        alpha = layers[..., colors].copy() if layers.shape[2] > colors else None
+        return cls(np.ascontiguousarray(layers[..., :colors]), alpha)
+
+    def to_array(self) -> Pixels:
+        """Join colour and alpha, if any: ``(H, W, 1..4)``."""
+        return self.color if self.alpha is None else np.dstack([self.color, self.alpha])
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return int(self.color.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Pixels in a row."""
+        return int(self.color.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """Colour channels, alpha not counted: 1 or 3."""
+        return int(self.color.shape[2])
+
+    @property
+    def depth(self) -> int:
+        """Bits per sample: 8, 16, or 32 for float."""
+        return int(self.color.dtype.itemsize) * 8
+
+    @property
+    def max_value(self) -> int:
+        """What stands for full brightness: 255, 65535 or 1."""
+        return max_value(self.color.dtype)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a picture before its pixels: upright size, colours, bits.
+
+    Args:
+        height, width: of one upright page.
+        channels: 1 or 3, alpha not counted.
+        depth: bits per sample: 8, 16, or 32 for float.
+        alpha: whether there is a channel of opacity.
+        pages: frames of an animation, pages of a document.
+    """
+
+    height: int
+    width: int
+    channels: int
+    depth: int
+    alpha: bool
+    pages: int = 1
+
+    @property
+    def layers(self) -> int:
+        """Channels with alpha: 1 to 4."""
+        return self.channels + self.alpha
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of a sample."""
+        return np.dtype({8: np.uint8, 16: np.uint16, 32: np.float32}[self.depth])
+
+    @property
+    def num_pixels(self) -> int:
+        """Of all pages."""
+        return self.height * self.width * self.pages
+
+
+def to_unit(array: Pixels) -> NDArray[np.float32]:
+    """Integers or floats as float32 in [0, 1]; what is no number becomes 0.
+
+    >>> to_unit(np.array([0, 51, 255], dtype=np.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    unit: NDArray[np.float32] = array.astype(np.float32) / np.float32(max_value(array.dtype))
+    if np.issubdtype(array.dtype, np.floating):
+        np.clip(np.nan_to_num(unit, copy=False), 0, 1, out=unit)
+    return unit
+
+
+def from_unit(array: Pixels, dtype: DTypeLike) -> Pixels:
+    """Floats in [0, 1] clamped and rounded to uint8 or uint16, or only cast to float32."""
+    if np.issubdtype(dtype, np.floating):
+        return array.astype(dtype)
+    levels: Pixels = np.rint(to_unit(array) * np.float32(max_value(dtype)))
+    return levels.astype(dtype)
+
+
+def to_nchw(array: Pixels) -> NDArray[np.float32]:
+    """Turn pixels ``(H, W, C)`` of any depth into a network's ``(1, C, H, W)`` in [0, 1]."""
+    return np.ascontiguousarray(to_unit(array).transpose(2, 0, 1)[None])
+
+
+def convert(array: Pixels, dtype: DTypeLike) -> Pixels:
+    """Pixels in another type, the same picture: 65535 <-> 255 <-> 1.0."""
+    return array if array.dtype == dtype else from_unit(to_unit(array), dtype)
+
+
+def max_value(dtype: DTypeLike) -> int:
+    """What stands for full brightness: 255, 65535 or 1."""
+    return int(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1
+
+
+def profile_fits(icc: bytes, channels: int) -> bool:
+    """Whether an ICC profile is for as many colour channels."""
+    return icc[16:20] == (b"GRAY" if channels == 1 else b"RGB ")

@@ -1,0 +1,353 @@
+"""An Image, or rows from top to bottom -> a file, whole or not at all.
+
+What the format cannot hold is converted: depth is rounded down to what fits, JPEG's transparency
+becomes white, WebP, AVIF and GIF store gray as RGB.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torch_sr.errors import ImageError
+from torch_sr.files import atomic_write
+from torch_sr.images.metadata import correct_xmp
+from torch_sr.images.naming import UNWRITABLE, PathLike, libvips, naming
+from torch_sr.images.pixels import (
+    Header,
+    Image,
+    Metadata,
+    Pixels,
+    convert,
+    from_unit,
+    profile_fits,
+    to_unit,
+)
+from torch_sr.images.row_pipe import RowPipe
+
+_BAND_PIXELS = 1 << 22  # written at once
+
+
+@dataclass(frozen=True)
+class _Format:
+    """What a file format can hold."""
+
+    name: str
+    max_side: int
+    deepest: int = 8  # bits per sample
+    quality: int | None = None  # the default; none: always lossless
+    gray: bool = True
+    alpha: bool = True
+    lossless: bool = True
+    pages: bool = False
+
+
+_JPEG = _Format("JPEG", 65_500, quality=95, alpha=False, lossless=False)
+_TIFF = _Format("TIFF", 10_000_000, deepest=32, pages=True)
+_WRITERS = {
+    ".png": _Format("PNG", 1_000_000, deepest=16),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": _Format("WebP", 16_383, quality=95, gray=False, pages=True),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".avif": _Format("AVIF", 16_384, deepest=16, quality=85, gray=False),  # of 16 bits, 12 are kept
+    ".gif": _Format("GIF", 65_535, gray=False, lossless=False, pages=True),
+}
+WRITABLE_SUFFIXES = tuple(_WRITERS)
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How an image is stored.
+
+    Args:
+        format: png, jpg, webp, tif, avif or gif; without it, the name's suffix decides.
+        quality: 1 to 100 for JPEG (default 95), WebP (95) and AVIF (85).
+        lossless: WebP and AVIF without loss; PNG and TIFF always are.
+    """
+
+    format: str | None = None
+    quality: int | None = None
+    lossless: bool = False
+
+
+class ImageWriter:
+    """Takes rows from top to bottom, page after page, and stores them; see :func:`open_writer`."""
+
+    def __init__(self, source: Header, target: Header, writer: _Format, pipe: RowPipe) -> None:
+        self._source = source
+        self._target = target
+        self._writer = writer
+        self._pipe = pipe
+        self._resized = source.pages > 1 and _size(source) != _size(target)
+        self._page: list[Pixels] = []
+
+    def write(self, rows: Pixels) -> None:
+        """Store ``(h, W, layers)`` of the type announced; bands may be of any height.
+
+        Raises:
+            ImageError: they could not be stored.
+        """
+        if not self._resized:
+            self._pipe.write(_fit(rows, self._source, self._writer))
+            return
+        # Frames may not run into each other, so each is resized by itself.
+        self._page.append(rows)
+        if sum(map(len, self._page)) == self._source.height:
+            page = libvips().Image.new_from_array(
+                np.concatenate(self._page),
+                interpretation=_interpretation(self._source),
+            )
+            self._page.clear()
+            resized = np.asarray(_resize(page, self._source, self._target)).reshape(
+                self._target.height, self._target.width, -1
+            )
+            self._pipe.write(_fit(resized, self._source, self._writer))
+
+
+@contextmanager
+def open_writer(
+    path: PathLike,
+    header: Header,
+    metadata: Metadata | None = None,
+    *,
+    options: WriteOptions | None = None,
+    size: tuple[int, int] | None = None,
+) -> Iterator[ImageWriter]:
+    """Yield a writer of rows; the file is there, whole, when the block is left without an error.
+
+    Args:
+        path: where to; an existing file is replaced.
+        header: what the rows will be.
+        metadata: what to store beside them.
+        options: format and quality.
+        size: ``(height, width)`` to resample each page to, by Lanczos' filter.
+
+    Raises:
+        ImageError: what :func:`check_writable` refuses, a bad option, or a failed write.
+    """
+    path = Path(path)
+    options = options or WriteOptions()
+    height, width = size or _size(header)
+    check_writable(path, height, width, format=options.format)
+    writer = _WRITERS[_suffix(path, options.format)]
+    with naming(path, UNWRITABLE):
+        _check_options(writer, options, header)
+        fitted = _fitted(header, writer)
+        target = Header(height, width, fitted.channels, fitted.depth, fitted.alpha, fitted.pages)
+        resized = header.pages == 1 and _size(header) != (height, width)
+        piped = fitted if resized else target
+        with atomic_write(path) as temporary:
+
+            def consume(image: Any) -> None:
+                image = image.copy(interpretation=_interpretation(fitted))
+                if resized:
+                    image = _resize(image, fitted, target)
+                _save(temporary, _describe(image, target, metadata), writer, options)
+
+            pipe = RowPipe(piped, consume)
+            try:
+                yield ImageWriter(header, target, writer, pipe)
+                pipe.finish()
+            finally:
+                pipe.close()
+
+
+def write_image(
+    path: PathLike,
+    image: Image,
+    *,
+    format: str | None = None,  # noqa: A002
+    quality: int | None = None,
+    lossless: bool = False,
+) -> Path:
+    """Write an image file whole or not at all.
+
+    Args:
+        path: where to; an existing file is replaced.
+        image: pixels, with the profile and metadata to keep.
+        format, quality, lossless: see :class:`WriteOptions`.
+
+    Raises:
+        ImageError: what :func:`check_writable` refuses, a bad option, or a failed write.
+    """
+    options = WriteOptions(format, quality, lossless)
+    header = Header(image.height, image.width, image.channels, image.depth, image.alpha is not None)
+    step = max(1, _BAND_PIXELS // image.width)
+    pixels = image.to_array()
+    with open_writer(path, header, image, options=options) as writer:
+        for top in range(0, image.height, step):
+            writer.write(pixels[top : top + step])
+    return Path(path)
+
+
+def check_writable(
+    path: PathLike,
+    height: int,
+    width: int,
+    *,
+    format: str | None = None,  # noqa: A002
+) -> None:
+    """Raise an :class:`ImageError` now if an image of this size could not be written later."""
+    path = Path(path)
+    with naming(path):
+        writer = _WRITERS.get(suffix := _suffix(path, format))
+        if writer is None:
+            known = ", ".join(WRITABLE_SUFFIXES)
+            raise ImageError(f"'{suffix}' is no format to write; use one of {known}")
+        if max(height, width) > writer.max_side:
+            raise ImageError(
+                f"{width}x{height} pixels do not fit: {writer.name} ends at {writer.max_side} "
+                "per side; write .tif instead"
+            )
+        if not path.parent.is_dir():
+            raise ImageError("its folder does not exist; create it first")
+        if path.is_dir():
+            raise ImageError("is a folder; give a file name")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise ImageError("its folder may not be written to; choose another or mend its rights")
+
+
+def holds_pages(path: PathLike, format: str | None = None) -> bool:  # noqa: A002
+    """Whether a file of this name can hold an animation or several pages."""
+    writer = _WRITERS.get(_suffix(Path(path), format))
+    return writer is not None and writer.pages
+
+
+def _suffix(path: Path, format: str | None) -> str:  # noqa: A002
+    return (path.suffix if format is None else "." + format.lstrip(".")).lower()
+
+
+def _size(header: Header) -> tuple[int, int]:
+    return header.height, header.width
+
+
+def _check_options(writer: _Format, options: WriteOptions, header: Header) -> None:
+    if options.quality is not None and not 1 <= options.quality <= 100:
+        raise ImageError(f"quality must be 1 to 100, not {options.quality}")
+    if options.lossless and not writer.lossless:
+        raise ImageError(f"{writer.name} is never lossless; write .png, .webp, .tif or .avif")
+    if header.pages > 1 and not writer.pages:
+        raise ImageError(
+            f"{header.pages} pages do not fit: {writer.name} holds one; write .tif, .webp or .gif"
+        )
+
+
+# --- What the format can hold -------------------------------------------------------------------
+
+
+def _fitted(header: Header, writer: _Format) -> Header:
+    """What becomes of a picture in this format, size aside."""
+    return Header(
+        header.height,
+        header.width,
+        header.channels if writer.gray else 3,
+        min(header.depth, writer.deepest),
+        header.alpha and writer.alpha,
+        header.pages,
+    )
+
+
+def _fit(rows: Pixels, header: Header, writer: _Format) -> Pixels:
+    """Bring rows ``(h, W, layers)`` to the nearest that the format can hold."""
+    color, alpha = rows[..., : header.channels], rows[..., header.channels :]
+    if header.alpha and not writer.alpha:  # onto white
+        opacity = to_unit(alpha)
+        color = from_unit(to_unit(color) * opacity + (1 - opacity), rows.dtype)
+        alpha = alpha[..., :0]
+    if header.channels == 1 and not writer.gray:
+        color = np.repeat(color, 3, axis=2)
+    if color.shape[2] + alpha.shape[2] != rows.shape[2] or color.shape[2] != header.channels:
+        rows = np.dstack([color, alpha])
+    fitted = _fitted(header, writer)
+    rows = convert(rows, fitted.dtype)
+    if writer.name == "AVIF" and fitted.depth == 16:  # round here: libvips would cut
+        rows = np.rint(rows * np.float64(4095 / 65535)).astype(np.uint16) << 4
+    return rows
+
+
+def _interpretation(header: Header) -> str:
+    gray, rgb = {8: ("b-w", "srgb"), 16: ("grey16", "rgb16"), 32: ("b-w", "scrgb")}[header.depth]
+    return gray if header.channels == 1 else rgb
+
+
+def _resize(image: Any, source: Header, target: Header) -> Any:
+    """Resample by Lanczos' filter; colours weigh as much as they are opaque."""
+    shrunk = image.premultiply() if source.alpha else image
+    shrunk = shrunk.resize(target.width / source.width, vscale=target.height / source.height)
+    if source.alpha:
+        shrunk = shrunk.unpremultiply()
+    if source.depth < 32:
+        shrunk = shrunk.rint()  # a cast would cut
+    return shrunk.cast(image.format).copy(interpretation=image.interpretation)
+
+
+# --- Saving -------------------------------------------------------------------------------------
+
+
+def _describe(image: Any, header: Header, metadata: Metadata | None) -> Any:
+    """Attach what travels with the pixels."""
+    metadata = metadata or Metadata()
+    vips = libvips()
+    per_mm = (metadata.dpi or 72) / 25.4
+    image = image.copy(xres=per_mm, yres=per_mm)
+    for name in image.get_fields():  # what the pipe brought
+        if name.startswith(("png-", "vips-loader", "palette", "bits-per-sample")):
+            image.remove(name)
+    icc = metadata.icc if metadata.icc and profile_fits(metadata.icc, header.channels) else None
+    xmp = metadata.xmp and correct_xmp(metadata.xmp, header.height, header.width)
+    blobs = {"icc-profile": icc, "exif": metadata.exif, "xmp": xmp, "iptc": metadata.iptc}
+    for name, blob in blobs.items():
+        if blob:
+            image.set_type(vips.GValue.blob_type, f"{name}-data", blob)
+    image.set_type(vips.GValue.gint_type, "orientation", 1)  # after EXIF, which sets it too
+    if header.pages > 1:
+        image.set_type(vips.GValue.gint_type, "page-height", header.height)
+        if metadata.delays:
+            image.set_type(vips.GValue.array_int_type, "delay", list(metadata.delays))
+        if metadata.loop is not None:
+            image.set_type(vips.GValue.gint_type, "loop", metadata.loop)
+    return image
+
+
+def _save(path: Path, image: Any, writer: _Format, options: WriteOptions) -> None:
+    """Write straight to `path`; the one place that knows the encoders' settings."""
+    name = os.fsencode(path)
+    quality = options.quality or writer.quality
+    if writer.name == "PNG":
+        image.pngsave(name, compression=6)
+    elif writer.name == "JPEG":
+        image.jpegsave(name, Q=quality, subsample_mode="off", optimize_coding=True)
+    elif writer.name == "WebP":
+        image.webpsave(name, Q=quality, lossless=options.lossless, exact=True, smart_subsample=True)
+    elif writer.name == "GIF":
+        image.gifsave(name)
+    elif writer.name == "AVIF":
+        image.heifsave(
+            name,
+            compression="av1",
+            Q=quality,
+            lossless=options.lossless,
+            bitdepth=8 if image.format == "uchar" else 12,
+            subsample_mode="off",
+        )
+    else:
+        size = (
+            image.width
+            * image.height
+            * image.bands
+            * {"uchar": 1, "ushort": 2}.get(image.format, 4)
+        )
+        image.tiffsave(
+            name,
+            compression="deflate",
+            predictor="float" if image.format == "float" else "horizontal",
+            bigtiff=size > 2**31,  # its compressed size is not known yet
+        )
