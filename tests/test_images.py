@@ -14,7 +14,6 @@ from PIL import Image as PillowImage
 from PIL import ImageCms, ImageOps
 from skimage.io import imread
 
-from torch_sr.images import writing
 from torch_sr.errors import ImageError
 from torch_sr.images import (
     Image,
@@ -28,6 +27,7 @@ from torch_sr.images import (
     to_nchw,
     to_unit,
     write_image,
+    writing,
 )
 
 RNG = np.random.default_rng(7)

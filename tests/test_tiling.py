@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from torch_sr.tiling import spans
+from torch_sr.tiling import Joiner, plan, spans
 
 
 def cases():
@@ -106,3 +106,42 @@ def test_one_tile_where_it_fits():
     (tile,) = spans(64, 64, 16)
     assert (tile.start, tile.stop) == (0, 64)
     assert (tile.weights(4) == 1).all()
+
+
+def test_joining_gives_back_the_signal_and_keeps_little():
+    rng = np.random.default_rng(3)
+    for length, tile_size, overlap in CASES[::7]:
+        for scale_factor in (1, 2, 3):
+            signal = rng.random((2, length * scale_factor, 1)).astype(np.float32)
+            joiner, parts = Joiner(1, scale_factor), []
+            for tile in spans(length, tile_size, overlap):
+                inside = slice(tile.start * scale_factor, tile.stop * scale_factor)
+                parts.append(joiner.add(tile, signal[:, inside].copy()))
+            joined = np.concatenate(parts, axis=1)
+            np.testing.assert_allclose(joined, signal, atol=1e-6)
+
+
+def test_plans_fit_their_area_and_do_no_more_work_than_squares():
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        height, width = (int(2 ** rng.uniform(0, 13)) for _ in "hw")
+        overlap = int(rng.integers(0, 33))
+        least = 4 * overlap + 1
+        side = int(rng.integers(least, 600))
+        rows, columns = plan(height, width, overlap, side * side)
+        case = (height, width, overlap, side)
+        tile = rows[0].stop * columns[0].stop
+        assert tile <= side * side, case
+        squares = spans(height, side, overlap), spans(width, side, overlap)
+        work = tile * len(rows) * len(columns)
+        assert work <= squares[0][0].stop * len(squares[0]) * squares[1][0].stop * len(
+            squares[1]
+        ), case
+
+
+def test_a_plan_keeps_tiles_wide_enough_even_for_a_tiny_area():
+    rows, columns = plan(500, 500, 16, 1)
+    assert rows[0].stop <= 65
+    assert columns[0].stop <= 65
+    assert plan(10, 20, 16, 1)[0] == [spans(10, 10, 16)[0]]
+    assert plan(5000, 30, 16, 10_000, max_rows=100)[0][0].stop <= 100

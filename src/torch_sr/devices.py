@@ -1,7 +1,12 @@
-"""Which device computes, and in which precision: chosen by what is there."""
+"""Which device computes, in which precision and with how much memory: by what is there."""
 
 from __future__ import annotations
 
+import contextlib
+import math
+from pathlib import Path
+
+import psutil
 import torch
 
 from torch_sr.errors import DeviceError
@@ -46,6 +51,31 @@ def choose_precision(name: str, device: torch.device) -> str:
     if name == "fp16" and device.type == "cpu":
         raise DeviceError("precision fp16: not on a CPU; use fp32 or bf16")
     return name
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device now; of a container's limit, where there is one."""
+    if device.type == "cuda":
+        # What torch holds in its cache is free for us too.
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + cached)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    return int(min(psutil.virtual_memory().available, _free_in_container()))
+
+
+def _free_in_container(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Control groups, of Linux: version 2, then 1. The cache of files counts as free."""
+    for limit, used, statistics in (
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # none, or "max"
+            most, now = (int((root / name).read_text(encoding="ascii")) for name in (limit, used))
+            rows = (root / statistics).read_text(encoding="ascii").splitlines()
+            cached = [int(row.split()[1]) for row in rows if row.startswith("inactive_file ")]
+            return max(0, most - now + sum(cached))
+    return math.inf
 
 
 def _has_mps() -> bool:

@@ -12,6 +12,7 @@
     ├── TrainingError         a training that does not learn any more
     ├── DownloadError         a file that cannot be fetched, or is not what it should be
     ├── DeviceError           a device or precision that this machine does not have
+    │   └── DeviceMemoryError     one that has not memory enough
     └── MissingExtraError     an optional package that is not installed
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "DeviceMemoryError",
     "DownloadError",
     "ImageError",
     "MissingDatasetError",
@@ -70,6 +72,10 @@ class DownloadError(TorchSRError):
 
 class DeviceError(TorchSRError):
     """The device or precision asked for is not available here."""
+
+
+class DeviceMemoryError(DeviceError):
+    """A device has not enough memory for what it was given."""
 
 
 class MissingExtraError(TorchSRError):

@@ -33,13 +33,18 @@ class Span:
 
     def weights(self, scale_factor: int) -> npt.NDArray[np.float32]:
         """Blending weights in [0, 1] of the super-resolved span, ``(size * scale_factor,)``."""
+        return (self._ramp(self.seam_before, scale_factor) - self.fall(scale_factor)).astype(
+            np.float32
+        )
+
+    def fall(self, scale_factor: int) -> npt.NDArray[np.float64]:
+        """Weights in [0, 1] of the tile after this one, ``(size * scale_factor,)``."""
+        return self._ramp(self.seam_after, scale_factor)
+
+    def _ramp(self, seam: float, scale_factor: int) -> npt.NDArray[np.float64]:
         centres = np.arange(self.start * scale_factor, self.stop * scale_factor) + 0.5
         width = max(self.fade * scale_factor, 1)
-        rise, fall = (
-            np.clip((centres - seam * scale_factor) / width + 0.5, 0, 1)
-            for seam in (self.seam_before, self.seam_after)
-        )
-        return (rise - fall).astype(np.float32)
+        return np.clip((centres - seam * scale_factor) / width + 0.5, 0, 1)
 
 
 def spans(length: int, tile_size: int, overlap: int) -> list[Span]:
@@ -67,3 +72,76 @@ def spans(length: int, tile_size: int, overlap: int) -> list[Span]:
             starts, [-math.inf, *seams], [*seams, math.inf], strict=True
         )
     ]
+
+
+def plan(
+    height: int, width: int, overlap: int, max_area: int, max_rows: int | None = None
+) -> tuple[list[Span], list[Span]]:
+    """Cover an image by tiles of at most ``max_area`` pixels, with the least work in all.
+
+    Wide tiles share fewer edges, so a narrow image is cut into rows alone.
+
+    Args:
+        height, width: of the image.
+        overlap: pixels of context on each inner side of a tile; tiles are at least
+            ``4 * overlap + 1`` pixels wide and high, even where that is more than ``max_area``.
+        max_area: pixels of a tile, overlap included.
+        max_rows: the highest tile, whatever its area.
+
+    Returns:
+        Spans of the rows and of the columns of tiles.
+    """
+    least = 4 * overlap + 1
+    best: tuple[int, list[Span], list[Span]] | None = None
+    count = 1
+    while True:
+        size = max(-(-(width + (count - 1) * 2 * overlap) // count), least)
+        columns = spans(width, size, overlap)
+        tile_width = columns[0].stop
+        tallest = max(min(max_area // tile_width, max_rows or height), least)
+        rows = spans(height, tallest, overlap)
+        work = len(rows) * rows[0].stop * len(columns) * tile_width
+        fits = rows[0].stop * tile_width <= max_area
+        narrowest = size == least or tile_width <= least
+        if (fits or narrowest) and (best is None or work < best[0]):
+            best = (work, rows, columns)
+        if narrowest:
+            return best[1:] if best is not None else (rows, columns)
+        count += 1
+
+
+class Joiner:
+    """Join tiles along one axis: give out what is final, keep what the next tile fades into.
+
+    Args:
+        axis: the axis of the arrays along which the tiles follow one another.
+        scale_factor: how much larger the tiles are than their spans.
+    """
+
+    def __init__(self, axis: int, scale_factor: int) -> None:
+        self._axis = axis
+        self._scale_factor = scale_factor
+        self._carried: npt.NDArray[np.float32] | None = None
+
+    def add(self, span: Span, tile: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Take the next tile, which is overwritten, and return the part that is final now."""
+        weights, fall = span.weights(self._scale_factor), span.fall(self._scale_factor)
+        used = np.flatnonzero(weights)
+        first, stop = int(used[0]), int(used[-1]) + 1
+        final = int(
+            np.searchsorted(fall, 0, side="right")
+        )  # from here on the next tile is mixed in
+        for faded in (slice(first, first + self._num_carried()), slice(final, stop)):
+            shape = [1] * tile.ndim
+            shape[self._axis] = -1
+            tile[self._at(faded)] *= weights[faded].reshape(shape)
+        if self._carried is not None:
+            tile[self._at(slice(first, first + self._num_carried()))] += self._carried
+        self._carried = tile[self._at(slice(final, stop))].copy()
+        return tile[self._at(slice(first, final))]
+
+    def _num_carried(self) -> int:
+        return 0 if self._carried is None else self._carried.shape[self._axis]
+
+    def _at(self, part: slice) -> tuple[slice, ...]:
+        return (*[slice(None)] * self._axis, part)

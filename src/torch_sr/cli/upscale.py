@@ -32,7 +32,10 @@ def upscale(
         int | None,
         typer.Option(min=1, help="Largest tile in pixels of the input; smaller needs less memory."),
     ] = None,
-    overlap: Annotated[int, typer.Option(min=0, help="Context around each tile, in pixels.")] = 16,
+    overlap: Annotated[
+        int | None,
+        typer.Option(min=0, help="Context around each tile, in pixels; else what the model needs."),
+    ] = None,
 ) -> None:
     """Super-resolve images: photo.jpg becomes photo_sr.jpg."""
     sources = find_sources(images)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,10 @@ class WriteOptions:
 class ImageWriter:
     """Takes rows from top to bottom, page after page, and stores them; see :func:`open_writer`."""
 
-    def __init__(self, source: Header, target: Header, writer: _Format, pipe: RowPipe) -> None:
+    def __init__(
+        self, path: Path, source: Header, target: Header, writer: _Format, pipe: RowPipe
+    ) -> None:
+        self._path = path
         self._source = source
         self._target = target
         self._writer = writer
@@ -95,21 +98,24 @@ class ImageWriter:
         Raises:
             ImageError: they could not be stored.
         """
-        if not self._resized:
-            self._pipe.write(_fit(rows, self._source, self._writer))
-            return
-        # Frames may not run into each other, so each is resized by itself.
+        with naming(self._path, UNWRITABLE):
+            if self._resized:
+                self._collect(rows)
+            else:
+                self._pipe.write(_fit(rows, self._source, self._writer))
+
+    def _collect(self, rows: Pixels) -> None:
+        """Frames may not run into each other, so each is resized by itself."""
         self._page.append(rows)
-        if sum(map(len, self._page)) == self._source.height:
-            page = libvips().Image.new_from_array(
-                np.concatenate(self._page),
-                interpretation=_interpretation(self._source),
-            )
-            self._page.clear()
-            resized = np.asarray(_resize(page, self._source, self._target)).reshape(
-                self._target.height, self._target.width, -1
-            )
-            self._pipe.write(_fit(resized, self._source, self._writer))
+        if sum(map(len, self._page)) < self._source.height:
+            return
+        page = libvips().Image.new_from_array(
+            np.concatenate(self._page), interpretation=_interpretation(self._source)
+        )
+        self._page.clear()
+        shape = (self._target.height, self._target.width, self._source.layers)
+        resized = np.asarray(_resize(page, self._source, self._target)).reshape(shape)
+        self._pipe.write(_fit(resized, self._source, self._writer))
 
 
 @contextmanager
@@ -138,13 +144,12 @@ def open_writer(
     height, width = size or _size(header)
     check_writable(path, height, width, format=options.format)
     writer = _WRITERS[_suffix(path, options.format)]
-    with naming(path, UNWRITABLE):
-        _check_options(writer, options, header)
-        fitted = _fitted(header, writer)
-        target = Header(height, width, fitted.channels, fitted.depth, fitted.alpha, fitted.pages)
-        resized = header.pages == 1 and _size(header) != (height, width)
-        piped = fitted if resized else target
-        with atomic_write(path) as temporary:
+    fitted = _fitted(header, writer)
+    target = replace(fitted, height=height, width=width)
+    resized = header.pages == 1 and _size(header) != (height, width)
+    try:
+        with naming(path, UNWRITABLE), atomic_write(path) as temporary:
+            _check_options(writer, options, header)
 
             def consume(image: Any) -> None:
                 image = image.copy(interpretation=_interpretation(fitted))
@@ -152,12 +157,28 @@ def open_writer(
                     image = _resize(image, fitted, target)
                 _save(temporary, _describe(image, target, metadata), writer, options)
 
-            pipe = RowPipe(piped, consume)
+            pipe = RowPipe(fitted if resized else target, consume)
             try:
-                yield ImageWriter(header, target, writer, pipe)
+                with _letting_through():
+                    yield ImageWriter(path, header, target, writer, pipe)
                 pipe.finish()
             finally:
                 pipe.close()
+    except _OutsideError as outside:
+        assert outside.__cause__ is not None
+        raise outside.__cause__ from outside.__cause__.__cause__
+
+
+class _OutsideError(Exception):
+    """Carries an error that is none of writing, and shall not be told as such."""
+
+
+@contextmanager
+def _letting_through() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _OutsideError from error
 
 
 def write_image(

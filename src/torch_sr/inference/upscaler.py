@@ -1,13 +1,15 @@
 """START HERE: how an image becomes a super-resolved image.
 
-read -> tiles -> ``backend(lr) -> sr`` -> blend -> write. The result is made as a sequence of row
-bands, each final when it is yielded, so memory holds one row of tiles whatever the height.
+read -> tiles -> ``backend(lr) -> sr`` -> blend -> write. Rows come from the top and go out from
+the top: at any time memory holds one row of tiles, whatever the height of the picture.
 
 Nothing here prints, and one :class:`Upscaler` may be used by several threads.
 """
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
@@ -17,20 +19,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.errors import ConfigError
-from torch_sr.images import Image, check_writable, from_unit, read_image, to_nchw, write_image
+from torch_sr.errors import ConfigError, DeviceMemoryError
+from torch_sr.images import (
+    MAX_PIXELS,
+    Header,
+    Image,
+    ImageReader,
+    WriteOptions,
+    from_unit,
+    holds_pages,
+    open_writer,
+    read_image,
+    to_unit,
+)
+from torch_sr.images.pixels import max_value
+from torch_sr.inference.arrays import to_batch
 from torch_sr.inference.backends import Backend
 from torch_sr.inference.backends.pytorch import PyTorchBackend
+from torch_sr.inference.ensemble import SelfEnsemble
+from torch_sr.inference.receptive_field import measure_overlap
+from torch_sr.inference.transparency import REACH, bleed
 from torch_sr.models.loading import GeneratorInfo, load_generator
 from torch_sr.models.weights import model_path
-from torch_sr.tiling import Span, spans
+from torch_sr.tiling import Joiner, Span, plan, spans
 
 Array = npt.NDArray[Any]
+Unit = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with the tiles done and the tiles in all."""
+ReadRows = Callable[[int], Array]
+"""The next so many rows of a batch: ``(N, h, W, layers)``."""
+TargetSize = Callable[[int, int], tuple[int, int]]
+"""Height and width of a picture -> of its result, by which it is resampled after the network."""
 
 DEFAULT_MODEL = "compact-x4"
-DEFAULT_OVERLAP = 16
+_BAND_BYTES = 256 * 2**20  # of the result, that a row of tiles may fill
 
 
 class Upscaler:
@@ -42,14 +65,19 @@ class Upscaler:
         device: ``auto`` (cuda, mps, cpu: the first there is), or one of them.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
-            by default what suits the device. Smaller needs less memory.
-        overlap: context, in low-resolution pixels, on each inner side of a tile. 16 makes seams
-            invisible with the networks measured.
+            by default what suits device and free memory.
+        overlap: context, in low-resolution pixels, on each inner side of a tile; by default what
+            the network needs, which is measured when a picture first needs tiles.
+        tta: take the mean over the eight flips and quarter turns; eight times slower.
 
     Raises:
         ModelError: when the model is unknown or unreadable.
         DeviceError: when device or precision is not available.
         ConfigError: for a tile size below 1 or an overlap below 0.
+
+    >>> upscaler = Upscaler("compact-x4", device="cpu")
+    >>> upscaler.upscale(np.zeros((8, 9, 3), dtype=np.uint8)).shape
+    (32, 36, 3)
     """
 
     def __init__(
@@ -59,9 +87,10 @@ class Upscaler:
         device: str = "auto",
         precision: str = "auto",
         tile_size: int | None = None,
-        overlap: int = DEFAULT_OVERLAP,
+        overlap: int | None = None,
+        tta: bool = False,
     ) -> None:
-        if (tile_size is not None and tile_size < 1) or overlap < 0:
+        if (tile_size is not None and tile_size < 1) or (overlap is not None and overlap < 0):
             raise ConfigError(
                 f"tile_size is {tile_size} and overlap {overlap}; tiles have at least 1 pixel and "
                 "overlap at least 0"
@@ -77,131 +106,262 @@ class Upscaler:
                 device,
                 precision,
             )
-        self._backend = model
+        self._backend: Backend = SelfEnsemble(model) if tta else model
         self.scale_factor = model.scale_factor
-        self.overlap = overlap
-        self.tile_size = tile_size or model.tile_size
+        self.tile_size = tile_size
+        self._overlap = overlap
+        self._measuring = threading.Lock()
+        self._most: float = np.inf  # pixels of a tile, once a device has said that more do not fit
 
-    def upscale(self, image: Array | str | Path, progress: Progress | None = None) -> Array:
-        """Super-resolve pixels, or the file of that name.
+    @property
+    def overlap(self) -> int:
+        """Context on each inner side of a tile, in low-resolution pixels."""
+        with self._measuring:
+            if self._overlap is None:
+                self._overlap = measure_overlap(self._backend)
+            return self._overlap
+
+    @property
+    def tiles_redone(self) -> int:
+        """How many tiles were not finite in half precision and were computed again in full."""
+        return self._backend.tiles_redone
+
+    def upscale(self, image: Any, progress: Progress | None = None) -> Any:
+        """Super-resolve a picture, a batch of pictures, or the file of that name.
 
         Args:
-            image: ``(H, W)`` gray, ``(H, W, 1)``, ``(H, W, 3)`` RGB or ``(H, W, 2 or 4)`` with a
-                straight alpha channel last; uint8, uint16 or float32 in [0, 1]. Or a path.
+            image: one of these; a last channel of 2 or 4 is straight alpha.
+
+                - NumPy ``(H, W)``, ``(H, W, 1 to 4)``, or a batch ``(N, H, W, 1 to 4)``: uint8,
+                  uint16, or float32 in [0, 1]
+                - PyTorch ``(1 to 4, H, W)`` or ``(N, 1 to 4, H, W)``, of these types
+                - a Pillow image
+                - a path, which gives an array as NumPy would have it
             progress: called after each tile.
 
         Returns:
-            An array of the same axes, channels and dtype, ``scale_factor`` times as high and wide.
+            The same kind of picture, ``scale_factor`` times as high and wide.
 
         Raises:
-            ImageError: when the file cannot be read, or the array is no image.
+            ImageError: when the file cannot be read, or it is no image.
+            DeviceMemoryError: when not even the smallest tile fits.
+
+        >>> import torch
+        >>> upscaler = Upscaler("compact-x4", device="cpu")
+        >>> upscaler.upscale(torch.rand(2, 3, 8, 8)).shape
+        torch.Size([2, 3, 32, 32])
         """
         if isinstance(image, (str, Path)):
             return self.upscale_image(read_image(image), progress).to_array()
-        result = self.upscale_image(Image.from_array(image), progress).to_array()
-        return result[..., 0] if image.ndim == 2 else result
+        batch, restore = to_batch(image)
+        return restore(self._upscale_batch(batch, progress))
+
+    def upscale_image(self, image: Image, progress: Progress | None = None) -> Image:
+        """Super-resolve colour and alpha; depth, gray and metadata stay what they are."""
+        sr = Image.from_array(self._upscale_batch(image.to_array()[None], progress)[0])
+        return replace(image, color=sr.color, alpha=sr.alpha)
 
     def upscale_file(
-        self, source: str | Path, target: str | Path, progress: Progress | None = None
+        self,
+        source: str | Path,
+        target: str | Path,
+        progress: Progress | None = None,
+        *,
+        options: WriteOptions | None = None,
+        size: TargetSize | None = None,
+        max_pixels: int | None = MAX_PIXELS,
     ) -> Path:
-        """Super-resolve a file into another, whose suffix chooses the format.
+        """Super-resolve a file into another, neither of which has to fit in memory.
+
+        Animations and documents of several pages stay so where the target's format can hold them;
+        of others the first page is taken.
+
+        Args:
+            source, target: the target's suffix chooses the format.
+            progress: called after each tile.
+            options: format and quality.
+            size: resample afterwards to the height and width it tells.
+            max_pixels: refuse larger pages; ``None`` for no limit.
 
         Raises:
             ImageError: when the source cannot be read or the target cannot be written.
         """
-        image = read_image(source)
-        # What cannot be written is better known before the work than after it.
-        check_writable(target, image.height * self.scale_factor, image.width * self.scale_factor)
-        return write_image(target, self.upscale_image(image, progress))
+        options = options or WriteOptions()
+        pages = holds_pages(target, options.format)
+        with ImageReader(source, max_pixels, pages=pages) as reader:
+            header, scale = reader.header, self.scale_factor
+            enlarged = replace(header, height=header.height * scale, width=header.width * scale)
+            target_size = size(header.height, header.width) if size else None
+            with open_writer(
+                target, enlarged, reader.metadata, options=options, size=target_size
+            ) as writer:
+                tell = _count_on(progress, header.pages)
+                for _ in range(header.pages):
+                    for band in self.bands(header, lambda n: reader.read(n)[None], tell):
+                        writer.write(band[0])
+        return Path(target)
 
-    def upscale_image(self, image: Image, progress: Progress | None = None) -> Image:
-        """Super-resolve colour and alpha; depth, gray and colour profile stay what they are."""
-        alpha = image.alpha
-        # An alpha channel that is opaque everywhere stays so: no need to compute it.
-        computed = alpha is not None and bool((alpha != image.max_value).any())
-        tell = _count_on(progress, 2 if computed else 1)
-        color = self._upscale_pixels(image.color, tell)
-        if alpha is not None and computed:
-            alpha = self._upscale_pixels(alpha[..., None], tell)[..., 0]
-        elif alpha is not None:
-            alpha = np.full(color.shape[:2], image.max_value, dtype=alpha.dtype)
-        return replace(image, color=color, alpha=alpha)
-
-    def _upscale_pixels(self, pixels: Array, progress: Progress) -> Array:
-        height, width, channels = pixels.shape
-        scale = self.scale_factor
-        out = np.empty((height * scale, width * scale, channels), dtype=pixels.dtype)
-        top = 0
-        for band in self.bands(pixels, progress):
-            out[top : top + len(band)] = band
-            top += len(band)
-        return out
-
-    def bands(self, pixels: Array, progress: Progress | None = None) -> Iterator[Array]:
-        """Super-resolve ``(H, W, 1 or 3)`` and yield the result from top to bottom, in bands.
+    def bands(
+        self,
+        header: Header,
+        read: ReadRows,
+        progress: Progress | None = None,
+        *,
+        num_images: int = 1,
+    ) -> Iterator[Array]:
+        """Super-resolve rows as they come, and yield the result in bands from top to bottom.
 
         Args:
-            pixels: uint8, uint16 or float32 in [0, 1].
+            header: what the rows are; of one page.
+            read: gives the next rows ``(N, h, W, layers)``, uint8, uint16 or float32 in [0, 1].
             progress: called after each tile.
+            num_images: N.
 
         Yields:
-            ``(h, W * scale_factor, C)`` of the dtype and channels of ``pixels``.
+            ``(N, h, W * scale_factor, layers)`` of the same type.
         """
-        scale = self.scale_factor
-        rows = spans(pixels.shape[0], self.tile_size, self.overlap)
-        columns = spans(pixels.shape[1], self.tile_size, self.overlap)
-        counter = count(1)
+        rows, columns = self._plan(header, num_images)
+        strips = _Strips(header, read)
+        counter, total = count(1), len(rows) * len(columns)
 
         def tile_done() -> None:
             if progress is not None:
-                progress(next(counter), len(rows) * len(columns))
+                progress(next(counter), total)
 
-        carried: npt.NDArray[np.float32] | None = None
-        for number, row in enumerate(rows):
-            below = rows[number + 1].start if row is not rows[-1] else row.stop
-            band = self._row_of_tiles(pixels[row.start : row.stop], columns, tile_done)
-            band *= row.weights(scale)[:, None, None]
-            if carried is not None:
-                band[: len(carried)] += carried
-            final = (below - row.start) * scale
-            carried = band[final:].copy()
-            yield from_unit(band[:final], pixels.dtype)
+        return self._join(strips.take, rows, columns, header.dtype, tile_done)
 
-    def _row_of_tiles(
-        self, strip: Array, columns: list[Span], tile_done: Callable[[], None]
-    ) -> npt.NDArray[np.float32]:
-        """Super-resolve a strip as high as a tile: ``(h * s, W * s, C)`` float32, unclamped."""
+    def _upscale_batch(self, batch: Array, progress: Progress | None) -> Array:
+        number, height, width, layers = batch.shape
         scale = self.scale_factor
-        band = np.zeros(
-            (strip.shape[0] * scale, strip.shape[1] * scale, strip.shape[2]), dtype=np.float32
+        colors = 1 if layers < 3 else 3
+        header = Header(height, width, colors, batch.itemsize * 8, layers > colors)
+        rows_read = 0
+
+        def read(rows: int) -> Array:
+            nonlocal rows_read
+            rows_read += rows
+            return batch[:, rows_read - rows : rows_read]
+
+        out = np.empty((number, height * scale, width * scale, layers), dtype=batch.dtype)
+        top = 0
+        for band in self.bands(header, read, progress, num_images=number):
+            out[:, top : top + band.shape[1]] = band
+            top += band.shape[1]
+        return out
+
+    def _plan(self, header: Header, num_images: int) -> tuple[list[Span], list[Span]]:
+        """Rows and columns of tiles; the overlap is only asked for where there are several."""
+        height, width = header.height, header.width
+        area = self._most if self.tile_size else min(self._backend.tile_area, self._most)
+        area = int(min(area, self.tile_size**2 if self.tile_size else area) // num_images)
+        row_bytes = num_images * width * self.scale_factor**2 * header.layers * header.depth // 8
+        highest = max(1, _BAND_BYTES // row_bytes)
+        side = self.tile_size or max(height, width)
+        if max(height, width) <= side and height * width <= area and height <= highest:
+            return [Span(0, height)], [Span(0, width)]
+        if self.tile_size is None:
+            return plan(height, width, self.overlap, area, highest)
+        side = min(side, math.isqrt(area))
+        return spans(height, side, self.overlap), spans(width, side, self.overlap)
+
+    def _join(
+        self,
+        strip_of: Callable[[Span], Array],
+        rows: list[Span],
+        columns: list[Span],
+        dtype: npt.DTypeLike,
+        tile_done: Callable[[], None],
+    ) -> Iterator[Array]:
+        """Super-resolve tile by tile, blend them, and yield what is final after each row."""
+        scale = self.scale_factor
+        down = [Joiner(1, scale) for _ in columns]
+        for row in rows:
+            strip = strip_of(row)
+            across = Joiner(2, scale)
+            parts = []
+            for column, joiner in zip(columns, down, strict=True):
+                sr = self._super_resolve(strip[:, :, column.start : column.stop])
+                parts.append(from_unit(joiner.add(row, across.add(column, sr)), dtype))
+                tile_done()
+            yield np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
+
+    def _super_resolve(self, tile: Array) -> Unit:
+        """One tile ``(N, h, w, 1 to 4)`` of any depth to ``(N, h * s, w * s, …)``, unclamped."""
+        layers = tile.shape[3]
+        if layers in (1, 3):
+            return self._run(tile)
+        alpha = tile[..., -1:]
+        color = self._run(tile[..., :-1])
+        # Where all is opaque, or nothing to be seen, it stays so: no need to compute it.
+        if (alpha == alpha.flat[0]).all() and alpha.flat[0] in (0, max_value(tile.dtype)):
+            opacity = np.full((*color.shape[:3], 1), to_unit(alpha.flat[:1])[0], np.float32)
+        else:
+            opacity = self._run(alpha)
+        return np.concatenate([color, opacity], axis=3)
+
+    def _run(self, tile: Array) -> Unit:
+        """Gray or colour ``(N, h, w, 1 or 3)`` to ``(N, h * s, w * s, 1 or 3)``, unclamped."""
+        lr = to_unit(tile).transpose(0, 3, 1, 2)
+        try:
+            sr = self._backend(_fit_channels(lr, self._backend.img_channels))
+        except DeviceMemoryError as error:
+            return self._run_in_parts(tile, error)
+        if self._backend.img_channels == 1:  # the channels went as images of a batch
+            sr = sr.reshape(len(tile), -1, *sr.shape[2:])
+        sr = sr[:, :3]
+        if tile.shape[3] == 1 and sr.shape[1] > 1:
+            sr = sr.mean(axis=1, keepdims=True)
+        # A copy: blending writes into it, and an engine may give what it was given.
+        return np.array(sr.transpose(0, 2, 3, 1), dtype=np.float32, order="C")
+
+    def _run_in_parts(self, tile: Array, error: DeviceMemoryError) -> Unit:
+        """Too much for the device: halve the tile, and all later ones."""
+        number, height, width, _ = tile.shape
+        area = height * width // 2
+        rows, columns = plan(height, width, self.overlap, area)
+        if len(rows) * len(columns) == 1:
+            raise error
+        self._most = min(self._most, number * area)
+        parts = self._join(
+            lambda row: tile[:, row.start : row.stop], rows, columns, np.float32, lambda: None
         )
-        for column in columns:
-            tile = self._super_resolve(strip[:, column.start : column.stop])
-            tile *= column.weights(scale)[:, None]
-            band[:, column.start * scale : column.stop * scale] += tile
-            tile_done()
-        return band
-
-    def _super_resolve(self, tile: Array) -> npt.NDArray[np.float32]:
-        """One tile ``(h, w, 1 or 3)`` of any depth to ``(h * s, w * s, 1 or 3)`` float32."""
-        sr = self._backend(_fit_channels(to_nchw(tile), self._backend.img_channels))
-        if self._backend.img_channels == 1:
-            sr = sr.transpose(1, 0, 2, 3)  # the channels went as images of a batch
-        sr = sr[0, :3]
-        if tile.shape[2] == 1:
-            sr = sr.mean(axis=0, keepdims=True)
-        return np.ascontiguousarray(sr.transpose(1, 2, 0))
+        return np.concatenate(list(parts), axis=1)
 
 
-def _fit_channels(lr: Array, img_channels: int) -> npt.NDArray[np.float32]:
-    """Make ``(1, 1 or 3, H, W)`` what a network of 1, 3 or 4 channels takes."""
+class _Strips:
+    """Strips of rows as high as a tile, of which each begins within the one before."""
+
+    def __init__(self, header: Header, read: ReadRows) -> None:
+        self._header = header
+        self._read = read
+        self._held: Array | None = None
+        self._first = 0  # the row that `_held` begins with
+
+    def take(self, span: Span) -> Array:
+        """``(N, h, W, layers)``; colours are bled under what is transparent."""
+        margin = REACH if self._header.alpha else 0
+        top = max(0, span.start - margin)
+        bottom = min(self._header.height, span.stop + margin)
+        held = self._read(bottom) if self._held is None else self._held
+        if (missing := bottom - self._first - held.shape[1]) > 0:
+            held = np.concatenate([held, self._read(missing)], axis=1)
+        self._held = held[:, top - self._first :]
+        self._first = top
+        strip = self._held[:, : bottom - top]
+        if self._header.alpha:
+            strip = bleed(strip, max_value(strip.dtype))
+        return strip[:, span.start - top : span.stop - top]
+
+
+def _fit_channels(lr: Unit, img_channels: int) -> Unit:
+    """Make ``(N, 1 or 3, H, W)`` what a network of 1, 3 or 4 channels takes."""
     if img_channels == 1:  # it knows no colour: each channel is an image of its own
-        return np.ascontiguousarray(lr.transpose(1, 0, 2, 3))
-    if lr.shape[1] == 1:
+        lr = lr.reshape(-1, 1, *lr.shape[2:])
+    elif lr.shape[1] == 1:
         lr = np.repeat(lr, 3, axis=1)
     if img_channels == 4:
         lr = np.concatenate([lr, np.ones_like(lr[:, :1])], axis=1)
-    return lr
+    return np.ascontiguousarray(lr)
 
 
 def _count_on(progress: Progress | None, passes: int) -> Progress:

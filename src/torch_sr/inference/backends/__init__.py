@@ -15,9 +15,21 @@ class Backend(Protocol):
     """How many times higher and wider the result is."""
     img_channels: int
     """1 (gray), 3 (RGB) or 4."""
-    tile_size: int
-    """The largest square, in low-resolution pixels, that suits the device."""
+
+    @property
+    def tile_area(self) -> int:
+        """The most low-resolution pixels at once that suit the device and its free memory."""
+        ...
+
+    @property
+    def tiles_redone(self) -> int:
+        """How many results were not finite in half precision and were computed again in full."""
+        ...
 
     def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """``(N, C, H, W)`` float32 in [0, 1] to ``(N, C, H * s, W * s)`` float32, unclamped."""
+        """``(N, C, H, W)`` float32 in [0, 1] to ``(N, C, H * s, W * s)`` float32, unclamped.
+
+        Raises:
+            DeviceMemoryError: so many pixels do not fit; fewer may.
+        """
         ...

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from torch_sr.devices import DTYPES, choose_device, choose_precision
-from torch_sr.errors import DeviceError
+from torch_sr.devices import DTYPES, choose_device, choose_precision, free_memory
+from torch_sr.errors import DeviceMemoryError
 
-_TILE_SIZES = {"cpu": 192, "mps": 256, "cuda": 512}
+_LARGEST_TILES = {"cpu": 768 * 2**20, "mps": 2**31, "cuda": 2**33}  # bytes: larger gains nothing
+_PROBE = 24  # pixels
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "could not create a memory", "bad_alloc")
 
 
 class PyTorchBackend:
@@ -42,31 +45,78 @@ class PyTorchBackend:
         self.img_channels = img_channels
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.tile_size = _TILE_SIZES[self.device.type]
+        self.tiles_redone = 0
         self._dtype = DTYPES[self.precision]
         self._network = network.eval().to(
             self.device,
             memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
-        self._once = threading.Lock()  # one tile at a time: the device is busy anyway
+        self._bytes_per_pixel: float | None = None
+        self._once = threading.RLock()  # one tile at a time: the device is busy anyway
+
+    @property
+    def tile_area(self) -> int:
+        """The most low-resolution pixels at once that suit the device and its free memory.
+
+        At most half of what is free now is used.
+        """
+        with self._once:
+            if self._bytes_per_pixel is None:
+                self._bytes_per_pixel = self._measure_memory()
+        room = min(free_memory(self.device) / 2, _LARGEST_TILES[self.device.type])
+        return max(1, int(room / self._bytes_per_pixel))
 
     def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         try:
-            return self._run(lr)
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"{self.device} has not enough memory for {lr.shape[3]}x{lr.shape[2]} pixels at "
-                "once; lower --tile-size"
-            ) from error
+            with self._once, torch.inference_mode():
+                return self._run(lr)
+        except (RuntimeError, MemoryError) as error:  # torch's own are RuntimeErrors
+            text = str(error).lower()
+            if isinstance(error, RuntimeError) and not any(word in text for word in _OUT_OF_MEMORY):
+                raise
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise DeviceMemoryError(
+            f"{self.device} has not enough memory for {lr.shape[3]}x{lr.shape[2]} pixels at once; "
+            "free some, or choose a smaller model"
+        )
 
     def _run(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        autocast = torch.autocast(self.device.type, self._dtype, enabled=self.precision != "fp32")
-        with self._once, torch.inference_mode(), autocast:
-            x = torch.from_numpy(lr).to(self.device, memory_format=torch.channels_last)
-            sr = self._network(x).float()
-            if self.precision != "fp32" and not bool(torch.isfinite(sr).all()):
-                # Half precision overflows on some images; black squares are no answer.
-                with torch.autocast(self.device.type, enabled=False):
-                    sr = self._network(x).float()
-            result: npt.NDArray[np.float32] = sr.cpu().numpy()
+        x = torch.from_numpy(lr).to(self.device, memory_format=torch.channels_last)
+        sr = self._forward(x)
+        if self.precision != "fp32" and not bool(torch.isfinite(sr).all()):
+            # Half precision overflows on some images; black squares are no answer.
+            self.tiles_redone += 1
+            with torch.autocast(self.device.type, enabled=False):
+                sr = self._network(x).float()
+        result: npt.NDArray[np.float32] = sr.cpu().numpy()
         return result
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, self._dtype, enabled=self.precision != "fp32"):
+            sr: torch.Tensor = self._network(x)
+        return sr.float()
+
+    def _measure_memory(self) -> float:
+        """Bytes for a low-resolution pixel: the layer with the largest tensors, and some beside.
+
+        Around the largest layer lie what came before, which is not yet freed, and the copies that
+        the device's own libraries make; a network's widest tensors count two and a half times.
+        """
+        largest = 0
+
+        def watch(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            nonlocal largest
+            tensors = [t for t in (*inputs, output) if isinstance(t, torch.Tensor)]
+            largest = max(largest, sum(t.numel() * t.element_size() for t in tensors))
+
+        leaves = [m for m in self._network.modules() if not any(True for _ in m.children())]
+        hooks = [leaf.register_forward_hook(watch) for leaf in leaves]
+        try:
+            with torch.inference_mode():
+                x = torch.zeros(1, self.img_channels, _PROBE, _PROBE, device=self.device)
+                result = self._forward(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return 2.5 * max(largest, result.numel() * 4) / _PROBE**2

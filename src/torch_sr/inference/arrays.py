@@ -1,0 +1,73 @@
+"""Pictures as programs hold them (NumPy, PyTorch, Pillow) <-> batches of pixels."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from torch_sr.errors import ImageError
+from torch_sr.images.pixels import DTYPES
+
+Pixels = npt.NDArray[Any]
+
+
+def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
+    """Make any picture ``(N, H, W, 1 to 4)``, and say how to make such a one of a result.
+
+    Raises:
+        ImageError: it is no picture.
+    """
+    if isinstance(image, torch.Tensor):
+        return _from_tensor(image)
+    pillow = sys.modules.get("PIL.Image")  # where it is not loaded there are no such images
+    if pillow is not None and isinstance(image, pillow.Image):
+        modes = ("L", "LA", "RGB", "RGBA")
+        image = image if image.mode in modes else image.convert(_mode_for(image))
+        batch, _ = to_batch(np.asarray(image))
+        return batch, lambda sr: pillow.fromarray(sr[0, ..., 0] if sr.shape[3] == 1 else sr[0])
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"{type(image).__name__} is no image; give an array, a tensor or a path")
+    if image.ndim == 2:
+        return _checked(image[None, ..., None]), lambda sr: sr[0, ..., 0]
+    if image.ndim == 3:
+        return _checked(image[None]), lambda sr: sr[0]
+    return _checked(image), lambda sr: sr
+
+
+def _from_tensor(tensor: torch.Tensor) -> tuple[Pixels, Callable[[Pixels], torch.Tensor]]:
+    """``(C, H, W)`` or ``(N, C, H, W)``, on any device; floats in half precision too."""
+    if tensor.ndim not in (3, 4):
+        raise ImageError(f"a tensor is (C, H, W) or (N, C, H, W), not {tuple(tensor.shape)}")
+    whole = tensor.detach().cpu()
+    whole = whole.float() if whole.is_floating_point() else whole
+    batch = whole.numpy()
+    batch = batch[None] if tensor.ndim == 3 else batch
+
+    def restore(sr: Pixels) -> torch.Tensor:
+        result = torch.from_numpy(np.ascontiguousarray(sr.transpose(0, 3, 1, 2)))
+        result = result.to(tensor.device, tensor.dtype)
+        return result[0] if tensor.ndim == 3 else result
+
+    return _checked(batch.transpose(0, 2, 3, 1)), restore
+
+
+def _checked(batch: Pixels) -> Pixels:
+    if batch.ndim != 4 or not 1 <= batch.shape[3] <= 4 or batch.size == 0:
+        raise ImageError(
+            f"an image is (H, W) or (H, W, 1 to 4), a batch (N, H, W, 1 to 4), not {batch.shape}"
+        )
+    if batch.dtype not in DTYPES.values():
+        raise ImageError(f"pixels must be uint8, uint16 or float32, not {batch.dtype}")
+    return batch
+
+
+def _mode_for(image: Any) -> str:
+    """Of palettes, CMYK and the like: what Pillow is to convert it to."""
+    if image.mode == "1":
+        return "L"
+    return "RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB"

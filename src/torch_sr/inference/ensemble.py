@@ -1,0 +1,51 @@
+"""Self-ensemble: the mean over the eight flips and quarter turns of the input.
+
+EDSR (Lim et al. 2017, section 3.4) calls it geometric self-ensemble. It costs eight times as much
+and gains about a tenth of a decibel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torch_sr.inference.backends import Backend
+
+
+class SelfEnsemble:
+    """An engine that asks another one eight times.
+
+    Args:
+        backend: the engine to ask.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.scale_factor = backend.scale_factor
+        self.img_channels = backend.img_channels
+
+    @property
+    def tile_area(self) -> int:
+        """As of the engine behind."""
+        return self.backend.tile_area
+
+    @property
+    def tiles_redone(self) -> int:
+        """As of the engine behind."""
+        return self.backend.tiles_redone
+
+    def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """``(N, C, H, W)`` in [0, 1] to ``(N, C, H * s, W * s)``, as a backend does."""
+        total: npt.NDArray[Any] | None = None
+        for turns in range(4):
+            for flipped in (False, True):
+                seen = np.rot90(lr, turns, (2, 3))
+                seen = seen[..., ::-1] if flipped else seen
+                sr = self.backend(np.ascontiguousarray(seen))
+                sr = sr[..., ::-1] if flipped else sr
+                sr = np.rot90(sr, -turns, (2, 3))
+                total = sr.copy() if total is None else total + sr
+        assert total is not None
+        return total / 8
