@@ -215,7 +215,8 @@ def test_upscale_overwrites_no_other_source_and_no_result_of_the_same_call(run, 
     before = (pictures / "a_sr.png").read_bytes()
     code, _, err = run("upscale", pictures, "-m", model, "--device", "cpu")
     assert code == 1
-    assert "a.png: would overwrite" in err
+    assert "a.png: its result" in err
+    assert "--skip-existing" in err
     assert (pictures / "a_sr.png").read_bytes() == before
     assert (pictures / "b_sr.png").exists()
 

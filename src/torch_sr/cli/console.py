@@ -79,13 +79,18 @@ def show_version(wanted: bool) -> None:
 
 
 @contextmanager
-def progress_bar(unit: str) -> Iterator[Progress]:
-    """A progress bar on stderr, invisible where that is not a terminal."""
+def progress_bar(unit: str, *, counted: bool = True) -> Iterator[Progress]:
+    """A progress bar on stderr, invisible where that is not a terminal.
+
+    Args:
+        unit: what follows the count, with Rich's markup of a task's fields.
+        counted: whether to tell how many of how many.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        *([MofNCompleteColumn()] if counted else []),
         TextColumn(unit),
         TimeElapsedColumn(),
         TextColumn("left"),

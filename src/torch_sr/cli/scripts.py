@@ -80,7 +80,13 @@ def inference(arguments: Sequence[str]) -> None:
     options = parse_inference(arguments)
     from torch_sr.cli.upscale import upscale as command
 
-    command(options.images, model=options.model_path, out=options.out_dir, device=options.device)
+    command(
+        options.images,
+        model=options.model_path,
+        out=options.out_dir,
+        device=options.device,
+        overwrite=True,
+    )
 
 
 def net_interpolation(arguments: Sequence[str]) -> None:

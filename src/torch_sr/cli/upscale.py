@@ -1,133 +1,284 @@
-"""``torch-sr upscale``: super-resolve images, whatever their number."""
+"""``torch-sr upscale``: super-resolve images and videos, whatever their number."""
 
 from __future__ import annotations
 
-import glob
+import json
+import re
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torch_sr.cli.console import Device, Precision, progress_bar
-from torch_sr.errors import ImageError, TorchSRError
+from torch_sr.cli.console import AsJSON, Precision, progress_bar
 
 if TYPE_CHECKING:
+    from torch_sr.inference.batch import BatchOptions, Outcome
+    from torch_sr.inference.jobs import Job
     from torch_sr.inference.upscaler import Upscaler
+
+_QUALITY = "How files are written"
+_BATCH = "Many files"
+_COMPUTING = "How it is computed"
 
 
 def upscale(
-    images: Annotated[list[str], typer.Argument(help="Files, folders and globs.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders and patterns; - reads names from standard input."),
+    ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A shipped model or a weights file.")
     ] = "compact-x4",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for the results; else beside their sources."),
+        typer.Option("--out", "-o", help="Folder for the results, or the one file."),
     ] = None,
-    suffix: Annotated[str, typer.Option(help="Appended to each name.")] = "_sr",
-    device: Device = "auto",
+    scale: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Resample to so many times the source's size afterwards."),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Resample to this width; the height follows.")
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Resample to this height; the width follows.")
+    ] = None,
+    suffix: Annotated[
+        str, typer.Option(help="Appended to each name.", rich_help_panel=_QUALITY)
+    ] = "_sr",
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(
+            help="png, jpg, webp, tif, avif or gif; else as the source.", rich_help_panel=_QUALITY
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF.", rich_help_panel=_QUALITY),
+    ] = None,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="WebP and AVIF.", rich_help_panel=_QUALITY)
+    ] = False,
+    crf: Annotated[
+        int,
+        typer.Option(
+            min=0, max=51, help="Of videos: 0 is lossless, 51 worst.", rich_help_panel=_QUALITY
+        ),
+    ] = 16,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing", help="Go on where a run was broken off.", rich_help_panel=_BATCH
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace results, though never a source.", rich_help_panel=_BATCH
+        ),
+    ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Do only each N-th file, from the I-th on, for N processes or machines.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Draw each beside bicubic: photo_sr_sheet.png.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = False,
+    as_json: AsJSON = False,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="auto (cuda, mps, cpu: the first there is), cpu, cuda, mps; or several, "
+            "with commas, which share the files: cuda:0,cuda:1.",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = "auto",
     precision: Precision = "auto",
     tile_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Largest tile in pixels of the input; smaller needs less memory."),
+        typer.Option(
+            min=1,
+            help="Largest tile in pixels of the input; else what fits the memory.",
+            rich_help_panel=_COMPUTING,
+        ),
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option(min=0, help="Context around each tile, in pixels; else what the model needs."),
+        typer.Option(
+            min=0,
+            help="Context around each tile, in pixels; else what the model needs.",
+            rich_help_panel=_COMPUTING,
+        ),
     ] = None,
+    tta: Annotated[
+        bool,
+        typer.Option(
+            "--tta",
+            help="Mean over the eight flips and turns; eight times slower.",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = False,
+    max_pixels: Annotated[
+        int,
+        typer.Option(min=1, help="Refuse larger images, of a page.", rich_help_panel=_COMPUTING),
+    ] = 500_000_000,
 ) -> None:
-    """Super-resolve images: photo.jpg becomes photo_sr.jpg."""
-    sources = find_sources(images)
+    """Super-resolve images and videos: photo.jpg becomes photo_sr.jpg.
+
+    Gray, alpha, 16 bits, colour profile, EXIF and animation are kept. A file that fails is told at
+    the end, and the others are done.
+    """
+    _check_usage(scale, width, height, skip_existing, overwrite)
+    number, count = _parse_shard(part)
+    from torch_sr.images import WriteOptions
+    from torch_sr.inference.batch import BatchOptions, survey, target_size
+    from torch_sr.inference.jobs import find_jobs, read_names, shard
     from torch_sr.inference.upscaler import Upscaler
 
-    upscaler = Upscaler(
-        model, device=device, precision=precision, tile_size=tile_size, overlap=overlap
+    names = [name for argument in images for name in _expanded(argument, read_names)]
+    jobs = shard(find_jobs(names, out, suffix=suffix, format=format), number, count)
+    upscalers = [
+        Upscaler(
+            model, device=name, precision=precision, tile_size=tile_size, overlap=overlap, tta=tta
+        )
+        for name in device.split(",")
+    ]
+    options = BatchOptions(
+        write=WriteOptions(format, quality, lossless),
+        size=target_size(scale, width, height),
+        existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
+        max_pixels=max_pixels,
+        crf=crf,
     )
-    failures = upscale_all(upscaler, sources, out, suffix)
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    if failures:
-        print(f"{len(sources) - len(failures)} done, {len(failures)} failed", file=sys.stderr)
+    jobs = list(survey(jobs, upscalers[0].scale_factor, options))
+    outcomes = _run(upscalers, jobs, options, as_json=as_json, compare=compare)
+    _summarise(outcomes, sum(upscaler.tiles_redone for upscaler in upscalers), as_json=as_json)
+    if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def find_sources(arguments: list[str]) -> list[Path]:
-    """The image files that files, folders and globs name, in order, each once.
+def _run(
+    upscalers: Sequence[Upscaler],
+    jobs: Sequence[Job],
+    options: BatchOptions,
+    *,
+    as_json: bool,
+    compare: bool,
+) -> list[Outcome]:
+    """Do the files, and tell of each as it is done."""
+    from torch_sr.inference.batch import upscale_files
 
-    A file is taken as it is, whatever its name; a folder gives the images directly in it.
-
-    Raises:
-        ImageError: when a folder or a glob gives nothing.
-    """
-    from torch_sr.images import is_image_name
-
-    sources: dict[Path, None] = {}
-    for argument in arguments:
-        path = Path(argument).expanduser()
-        if path.is_dir():
-            try:
-                found = sorted(file for file in path.iterdir() if is_image_name(file))
-            except OSError as error:
-                raise ImageError(f"{path}: cannot list this folder: {error.strerror}") from error
-        elif not path.exists() and glob.has_magic(argument):
-            matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 - absolute patterns too
-            found = sorted(Path(match) for match in matches if is_image_name(Path(match)))
-        else:
-            found = [path]
-        if not found:
-            raise ImageError(f"{argument}: no images there")
-        sources |= dict.fromkeys(found)
-    return list(sources)
+    outcomes = []
+    with _progress(jobs) as (on_tile, on_outcome):
+        for outcome in upscale_files(upscalers, jobs, options, on_tile):
+            outcomes.append(outcome)
+            on_outcome(outcome)
+            if compare and outcome.status == "done" and not outcome.job.is_video:
+                _draw_sheet(outcome.job)
+            if as_json:
+                print(json.dumps(outcome.to_dict(), ensure_ascii=False), flush=True)
+            elif outcome.status == "done":
+                print(outcome.job.target, flush=True)
+    return outcomes
 
 
-def upscale_all(
-    upscaler: Upscaler, sources: list[Path], out: Path | None, suffix: str
-) -> list[str]:
-    """Super-resolve files one by one, going on after a bad one; return what failed and why.
-
-    No source and no result of the same call is ever overwritten.
-    """
-    failures: list[str] = []
-    taken = {source.resolve() for source in sources}
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImageError(f"{out}: cannot make this folder: {error.strerror}") from error
-    with progress_bar("tiles") as progress:
-        for number, source in enumerate(sources, start=1):
-            task = progress.add_task(f"{number}/{len(sources)} {source.name}", total=None)
-            target = target_of(source, out, suffix)
-            try:
-                if target.resolve() in taken:
-                    raise ImageError(
-                        f"{source}: would overwrite {target}, which is a source or a result of "
-                        "this call; give another --suffix or --out"
-                    )
-                upscaler.upscale_file(
-                    source,
-                    target,
-                    lambda done, total, task=task: progress.update(  # type: ignore[misc]
-                        task, completed=done, total=total
-                    ),
-                )
-                taken.add(target.resolve())
-                print(target)
-            except TorchSRError as error:
-                failures.append(str(error))
-            except MemoryError:
-                failures.append(f"{source}: not enough memory; lower --tile-size or cut the image")
-            progress.remove_task(task)
-    return failures
+def _summarise(outcomes: Sequence[Outcome], redone: int, *, as_json: bool) -> None:
+    """Say what failed, and how many were done, where that is not plain."""
+    counts = {
+        status: sum(outcome.status == status for outcome in outcomes)
+        for status in ("done", "skipped", "failed")
+    }
+    if as_json:
+        print(json.dumps({"summary": {**counts, "tiles_redone": redone}}))
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            print(f"failed: {outcome.message}", file=sys.stderr)
+    if counts["skipped"] or counts["failed"]:
+        told = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+        print(told, file=sys.stderr)
+    if redone:
+        print(
+            f"{redone} tiles overflowed in half precision and were computed again in fp32",
+            file=sys.stderr,
+        )
 
 
-def target_of(source: Path, out: Path | None, suffix: str) -> Path:
-    """``photo.jpg`` to ``photo_sr.jpg``, in ``out`` or beside the source.
+@contextmanager
+def _progress(
+    jobs: Sequence[Job],
+) -> Iterator[tuple[Callable[[Job, int, int], None], Callable[[Outcome], None]]]:
+    """A bar over all pixels, with the images done and the speed; invisible without a terminal."""
+    total = sum(job.pixels for job in jobs if job.refusal is None)
+    with progress_bar("{task.fields[told]}", counted=False) as progress:
+        task = progress.add_task("", total=total or None, told="")
+        done_pixels: dict[Path, float] = {}
+        finished = 0
 
-    Formats that are read but not written become PNG.
-    """
-    from torch_sr.images import WRITABLE_SUFFIXES
+        def show(job: Job) -> None:
+            speed = progress.tasks[0].speed
+            told = f"{finished}/{len(jobs)} images"
+            told += f"  {speed / 1e6:.2f} MP/s" if speed else ""
+            progress.update(
+                task,
+                completed=sum(done_pixels.copy().values()),
+                told=told,
+                description=job.source.name,
+            )
 
-    extension = source.suffix if source.suffix.lower() in WRITABLE_SUFFIXES else ".png"
-    return (out or source.parent) / f"{source.stem}{suffix}{extension}"
+        def on_tile(job: Job, done: int, tiles: int) -> None:
+            done_pixels[job.source] = job.pixels * done / tiles
+            show(job)
+
+        def on_outcome(outcome: Outcome) -> None:
+            nonlocal finished
+            finished += 1
+            done_pixels[outcome.job.source] = outcome.job.pixels
+            show(outcome.job)
+
+        yield on_tile, on_outcome
+
+
+def _draw_sheet(job: Job) -> None:
+    """The picture and one place of it, by bicubic interpolation and super-resolved."""
+    from torch_sr.evaluation.figures import draw_upscaled
+    from torch_sr.images import Image, write_image
+
+    sheet = draw_upscaled(job.source, job.target)
+    target = job.target.with_name(f"{job.target.stem}_sheet.png")
+    write_image(target, Image(sheet))
+
+
+def _expanded(argument: str, read_names: Callable[[Iterator[str]], list[str]]) -> list[str]:
+    return read_names(iter(sys.stdin)) if argument == "-" else [argument]
+
+
+def _check_usage(
+    scale: float | None, width: int | None, height: int | None, skip: bool, overwrite: bool
+) -> None:
+    if scale is not None and (width is not None or height is not None):
+        raise typer.BadParameter("--scale and --width or --height: give one of them")
+    if skip and overwrite:
+        raise typer.BadParameter("--skip-existing and --overwrite: give one of them")
+
+
+def _parse_shard(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise typer.BadParameter(f"--shard {text}: write I/N with I from 1 to N, as 2/4")
+    return int(match[1]), int(match[2])

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from torch_sr.evaluation.evaluate import Comparison
 from torch_sr.evaluation.measures import MEASURES
+from torch_sr.images import Image, ImageReader, convert, from_unit, read_image, to_unit
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -30,6 +31,7 @@ Box = tuple[int, int, int]
 DETAIL = 64
 """Side of the place that a sheet enlarges, in high-resolution pixels."""
 _CELL = 256
+_LARGE = 512
 _MARGIN = 20
 _CAPTION = 46
 _COLUMNS = 4
@@ -253,6 +255,83 @@ def _font(size: int) -> Any:
 
     file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     return ImageFont.truetype(str(file), size)
+
+
+# --- A picture that has no original ---------------------------------------------------------------
+
+
+def draw_upscaled(source: Path, result: Path) -> npt.NDArray[np.uint8]:
+    """A picture whole, and its busiest place by bicubic interpolation and super-resolved.
+
+    Of the result, which may be very large, only that place is kept.
+
+    Args:
+        source, result: image files; the result has the proportions of the source.
+
+    Returns:
+        ``(H, W, 3)`` uint8.
+
+    Raises:
+        ImageError: one of them cannot be read.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    lr = _on_white(read_image(source).to_array())
+    with ImageReader(result) as reader:
+        header = reader.header
+        scale = header.width / lr.shape[1]
+        side = max(1, min(DETAIL, *lr.shape[:2]))
+        top, left = _busiest(lr, side)
+        above = round(top * scale)
+        for start in range(0, above, 1024):  # rows come from the top
+            reader.read(min(1024, above - start))
+        rows = reader.read(min(max(1, round(side * scale)), header.height - above))
+    columns = slice(round(left * scale), round(left * scale) + rows.shape[0])
+    detail = _pillow(lr[top : top + side, left : left + side])
+    shown = [
+        ("bicubic", detail.resize((_LARGE, _LARGE), Pillow.Resampling.BICUBIC)),
+        (f"torch-sr, x{scale:.3g}", _pillow(_on_white(rows[:, columns]))),
+    ]
+    overview = _overview(lr, (top, left, side))
+    height = 34 + 2 * _MARGIN + max(_LARGE + 26, overview.height)
+    width = overview.width + 2 * _MARGIN + len(shown) * (_LARGE + _MARGIN)
+    sheet = Pillow.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    size = f"{lr.shape[1]} x {lr.shape[0]} to {header.width} x {header.height} pixels"
+    title = f"{source.name}   {size}"
+    _write(draw, (_MARGIN, _MARGIN - 4), title, 20, _INK, width - 2 * _MARGIN)
+    sheet.paste(overview, (_MARGIN, 34 + _MARGIN))
+    for number, (name, picture) in enumerate(shown):
+        x = overview.width + 2 * _MARGIN + number * (_LARGE + _MARGIN)
+        sheet.paste(picture.resize((_LARGE, _LARGE), Pillow.Resampling.BICUBIC), (x, 34 + _MARGIN))
+        _write(draw, (x, 34 + _MARGIN + _LARGE + 4), name, 15, _INK, _LARGE)
+    drawn: npt.NDArray[np.uint8] = np.asarray(sheet)
+    return drawn
+
+
+def _busiest(image: Array, side: int) -> tuple[int, int]:
+    """Top and left of the square with the most edges, a little inwards rather than at the rim."""
+    gray = image.astype(np.float32).mean(axis=2)
+    edges = np.zeros_like(gray)
+    edges[1:] += np.abs(np.diff(gray, axis=0))
+    edges[:, 1:] += np.abs(np.diff(gray, axis=1))
+    total = np.pad(edges, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    windows = (
+        total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    )
+    top, left = np.unravel_index(int(windows.argmax()), windows.shape)
+    return int(top), int(left)
+
+
+def _on_white(layers: Array) -> Array:
+    """Any layers as 8-bit gray or RGB, transparency as white."""
+    image = Image.from_array(layers)
+    color = convert(image.color, np.uint8)
+    if image.alpha is None:
+        return color
+    opacity = to_unit(image.alpha)[..., None]
+    return from_unit(to_unit(color) * opacity + 1 - opacity, np.uint8)
 
 
 # --- The perception-distortion plane ------------------------------------------------------------

@@ -217,23 +217,37 @@ def check_writable(
     format: str | None = None,  # noqa: A002
 ) -> None:
     """Raise an :class:`ImageError` now if an image of this size could not be written later."""
+    check_format(path, height, width, format=format)
     path = Path(path)
     with naming(path):
-        writer = _WRITERS.get(suffix := _suffix(path, format))
-        if writer is None:
-            known = ", ".join(WRITABLE_SUFFIXES)
-            raise ImageError(f"'{suffix}' is no format to write; use one of {known}")
-        if max(height, width) > writer.max_side:
-            raise ImageError(
-                f"{width}x{height} pixels do not fit: {writer.name} ends at {writer.max_side} "
-                "per side; write .tif instead"
-            )
         if not path.parent.is_dir():
             raise ImageError("its folder does not exist; create it first")
         if path.is_dir():
             raise ImageError("is a folder; give a file name")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise ImageError("its folder may not be written to; choose another or mend its rights")
+
+
+def check_format(
+    path: PathLike,
+    height: int,
+    width: int,
+    *,
+    format: str | None = None,  # noqa: A002
+) -> None:
+    """Raise an :class:`ImageError` if the format of this name cannot hold an image so large."""
+    with naming(path):
+        writer = _WRITERS.get(suffix := _suffix(Path(path), format))
+        if writer is None:
+            known = ", ".join(WRITABLE_SUFFIXES)
+            raise ImageError(f"'{suffix}' is no format to write; use one of {known}")
+        if min(height, width) < 1:
+            raise ImageError(f"{width}x{height} pixels are no picture; ask for a larger one")
+        if max(height, width) > writer.max_side:
+            raise ImageError(
+                f"{width}x{height} pixels do not fit: {writer.name} ends at {writer.max_side} "
+                "per side; write .tif instead"
+            )
 
 
 def holds_pages(path: PathLike, format: str | None = None) -> bool:  # noqa: A002

@@ -13,7 +13,7 @@ from torch import nn
 from torch_sr.devices import DTYPES, choose_device, choose_precision, free_memory
 from torch_sr.errors import DeviceMemoryError
 
-_LARGEST_TILES = {"cpu": 768 * 2**20, "mps": 2**31, "cuda": 2**33}  # bytes: larger gains nothing
+_LARGEST_TILES = {"cpu": 512 * 2**20, "mps": 2**31, "cuda": 2**33}  # bytes: larger gains nothing
 _PROBE = 24  # pixels
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "could not create a memory", "bad_alloc")
 

@@ -1,0 +1,218 @@
+"""Many files: several in flight, the bad ones told and passed over, finished ones left alone.
+
+While the network computes a tile of one file, others are decoded and encoded. Results are written
+whole or not at all, so what is there is finished, and a broken run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch_sr.errors import ImageError, TorchSRError
+from torch_sr.images import MAX_PIXELS, WriteOptions, check_format, holds_pages, read_header
+from torch_sr.inference.jobs import Job
+from torch_sr.inference.upscaler import TargetSize, Upscaler
+
+OnTile = Callable[[Job, int, int], None]
+"""Called with a job, its tiles done and its tiles in all; from several threads."""
+
+_IN_FLIGHT = 2  # files for each upscaler: one is computed, one decoded or encoded
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Args:
+        job: which.
+        status: ``done``, ``skipped`` (the result is there already) or ``failed``.
+        message: why, where it failed.
+        seconds: from its first row to the finished file.
+    """
+
+    job: Job
+    status: str
+    message: str | None = None
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a log wants."""
+        fields = {k: v for k, v in asdict(self).items() if k != "job" and v is not None}
+        named = {"source": str(self.job.source), "target": str(self.job.target)}
+        return {**named, "pixels": self.job.pixels, **fields}
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How files are treated.
+
+    Args:
+        write: format and quality.
+        size: resample each result; see :meth:`Upscaler.upscale_file`.
+        existing: what to do where a result is there already: ``refuse``, ``skip``, ``overwrite``.
+        max_pixels: refuse larger pages.
+        crf: quality of videos, as x264 counts it: 0 is lossless, 51 worst.
+    """
+
+    write: WriteOptions = field(default_factory=WriteOptions)
+    size: TargetSize | None = None
+    existing: str = "refuse"
+    max_pixels: int | None = MAX_PIXELS
+    crf: int = 16
+
+
+class _StoppedError(Exception):
+    """The batch ends early; what is half done is thrown away."""
+
+
+def upscale_files(
+    upscalers: Sequence[Upscaler],
+    jobs: Sequence[Job],
+    options: BatchOptions | None = None,
+    on_tile: OnTile | None = None,
+) -> Iterator[Outcome]:
+    """Super-resolve files, and tell of each what became of it, in the order of the jobs.
+
+    To leave the iterator early, or an interrupt, ends the files in flight without a trace.
+
+    Args:
+        upscalers: one for each device; they share the jobs.
+        jobs: see :func:`~torch_sr.inference.jobs.find_jobs`.
+        options: how.
+        on_tile: see :data:`OnTile`.
+    """
+    options = options or BatchOptions()
+    stop = threading.Event()
+    todo: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[int, Outcome | BaseException]] = queue.SimpleQueue()
+    for numbered in enumerate(jobs):
+        todo.put(numbered)
+
+    def tell(job: Job, done: int, total: int) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        if on_tile is not None:
+            on_tile(job, done, total)
+
+    def work(upscaler: Upscaler) -> None:
+        while not stop.is_set():
+            try:
+                number, job = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                finished.put((number, _do(upscaler, job, options, tell)))
+            except BaseException as error:  # ours to raise in the thread that asked
+                finished.put((number, error))
+
+    threads = [
+        threading.Thread(target=work, args=(upscaler,), name="upscaling", daemon=True)
+        for upscaler in upscalers
+        for _ in range(min(_IN_FLIGHT, len(jobs)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield from _in_order(finished, len(jobs))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _in_order(
+    finished: queue.SimpleQueue[tuple[int, Outcome | BaseException]], count: int
+) -> Iterator[Outcome]:
+    waiting: dict[int, Outcome] = {}
+    for number in range(count):
+        while number not in waiting:
+            which, outcome = finished.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            waiting[which] = outcome
+        yield waiting.pop(number)
+
+
+def _do(upscaler: Upscaler, job: Job, options: BatchOptions, tell: OnTile) -> Outcome:
+    start = time.perf_counter()
+    try:
+        if job.refusal:
+            raise ImageError(job.refusal)
+        if job.target.exists() and options.existing != "overwrite":
+            if options.existing == "skip":
+                return Outcome(job, "skipped")
+            raise ImageError(
+                f"{job.source}: its result {job.target} exists; --skip-existing keeps it, "
+                "--overwrite replaces it"
+            )
+        _make_folder(job.target.parent)
+        upscaler.upscale_file(
+            job.source,
+            job.target,
+            lambda done, total: tell(job, done, total),
+            options=options.write,
+            size=options.size,
+            max_pixels=options.max_pixels,
+        )
+    except TorchSRError as error:
+        return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start)
+    except MemoryError:
+        message = f"{job.source}: not enough memory; lower --tile-size or cut the image"
+        return Outcome(job, "failed", message, seconds=time.perf_counter() - start)
+    return Outcome(job, "done", seconds=time.perf_counter() - start)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot make this folder: {error.strerror}") from error
+
+
+def survey(
+    jobs: Sequence[Job], scale_factor: int, options: BatchOptions | None = None
+) -> Iterator[Job]:
+    """Look at the headers before the work: count pixels, refuse what no result could hold.
+
+    Unreadable files are left for their turn, which says what is wrong with them.
+    """
+    options = options or BatchOptions()
+    for job in jobs:
+        try:
+            header = read_header(job.source, pages=holds_pages(job.target))
+        except TorchSRError:
+            yield job
+            continue
+        size = (header.height * scale_factor, header.width * scale_factor)
+        if options.size is not None:
+            size = options.size(header.height, header.width)
+        try:
+            check_format(job.target, *size, format=options.write.format)
+        except ImageError as error:
+            job = replace(job, refusal=job.refusal or str(error))
+        yield replace(job, pixels=header.num_pixels)
+
+
+def target_size(
+    scale_factor: float | None = None, width: int | None = None, height: int | None = None
+) -> TargetSize | None:
+    """A size that was asked for: as many times as large, or as wide or high; or both, exactly.
+
+    >>> target_size(scale_factor=2.5)(10, 20), target_size(width=50)(10, 20)
+    ((25, 50), (25, 50))
+    """
+    if scale_factor is not None:
+        return lambda h, w: (max(1, round(h * scale_factor)), max(1, round(w * scale_factor)))
+    if width is not None and height is not None:
+        return lambda h, w: (height, width)
+    if width is not None:
+        return lambda h, w: (max(1, round(h * width / w)), width)
+    if height is not None:
+        return lambda h, w: (height, max(1, round(w * height / h)))
+    return None
