@@ -15,9 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr.errors import ImageError, TorchSRError
-from torch_sr.images import MAX_PIXELS, WriteOptions, check_format, holds_pages, read_header
+from torch_sr.images import (
+    MAX_PIXELS,
+    Header,
+    WriteOptions,
+    check_format,
+    holds_pages,
+    read_header,
+)
 from torch_sr.inference.jobs import Job
 from torch_sr.inference.upscaler import TargetSize, Upscaler
+from torch_sr.inference.video import read_video_info, upscale_video
 
 OnTile = Callable[[Job, int, int], None]
 """Called with a job, its tiles done and its tiles in all; from several threads."""
@@ -152,20 +160,38 @@ def _do(upscaler: Upscaler, job: Job, options: BatchOptions, tell: OnTile) -> Ou
                 "--overwrite replaces it"
             )
         _make_folder(job.target.parent)
-        upscaler.upscale_file(
-            job.source,
-            job.target,
-            lambda done, total: tell(job, done, total),
-            options=options.write,
-            size=options.size,
-            max_pixels=options.max_pixels,
-        )
+        _upscale(upscaler, job, options, lambda done, total: tell(job, done, total))
     except TorchSRError as error:
         return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start)
     except MemoryError:
         message = f"{job.source}: not enough memory; lower --tile-size or cut the image"
         return Outcome(job, "failed", message, seconds=time.perf_counter() - start)
     return Outcome(job, "done", seconds=time.perf_counter() - start)
+
+
+def _upscale(
+    upscaler: Upscaler, job: Job, options: BatchOptions, progress: Callable[[int, int], None]
+) -> None:
+    if not job.is_video:
+        upscaler.upscale_file(
+            job.source,
+            job.target,
+            progress,
+            options=options.write,
+            size=options.size,
+            max_pixels=options.max_pixels,
+        )
+        return
+    upscale_video(
+        upscaler.upscale,
+        upscaler.scale_factor,
+        job.source,
+        job.target,
+        size=options.size,
+        crf=options.crf,
+        fingerprint=upscaler.fingerprint,
+        progress=lambda done, total: progress(done, total or done + 1),
+    )
 
 
 def _make_folder(folder: Path) -> None:
@@ -185,7 +211,7 @@ def survey(
     options = options or BatchOptions()
     for job in jobs:
         try:
-            header = read_header(job.source, pages=holds_pages(job.target))
+            header = _header_of(job)
         except TorchSRError:
             yield job
             continue
@@ -193,10 +219,18 @@ def survey(
         if options.size is not None:
             size = options.size(header.height, header.width)
         try:
-            check_format(job.target, *size, format=options.write.format)
+            if not job.is_video:
+                check_format(job.target, *size, format=options.write.format)
         except ImageError as error:
             job = replace(job, refusal=job.refusal or str(error))
         yield replace(job, pixels=header.num_pixels)
+
+
+def _header_of(job: Job) -> Header:
+    if not job.is_video:
+        return read_header(job.source, pages=holds_pages(job.target))
+    info = read_video_info(job.source)
+    return Header(info.height, info.width, 3, 8, False, pages=info.frames or 1)
 
 
 def target_size(

@@ -107,6 +107,7 @@ class Upscaler:
                 precision,
             )
         self._backend: Backend = SelfEnsemble(model) if tta else model
+        self._precision = precision
         self.scale_factor = model.scale_factor
         self.tile_size = tile_size
         self._overlap = overlap
@@ -120,6 +121,15 @@ class Upscaler:
             if self._overlap is None:
                 self._overlap = measure_overlap(self._backend)
             return self._overlap
+
+    @property
+    def fingerprint(self) -> str:
+        """What results depend on beside the picture; empty for an engine of one's own."""
+        if self.info is None:
+            return ""
+        status = self.info.path.stat()
+        settings = (type(self._backend).__name__, self._precision, self.tile_size)
+        return f"{self.info.path.resolve()} {status.st_size} {status.st_mtime_ns} {settings}"
 
     @property
     def tiles_redone(self) -> int:

@@ -1,0 +1,322 @@
+"""Films: times, sound, subtitles, rotation and colours are kept; a break costs one segment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torch_sr.errors import ImageError
+from torch_sr.inference.video import read_video_info, upscale_video
+
+av = pytest.importorskip("av")
+reformatter = pytest.importorskip("av.video.reformatter").Interpolation
+ACCURATE = reformatter.BICUBIC | reformatter.ACCURATE_RND | reformatter.FULL_CHR_H_INT
+
+CLIP = Path(__file__).parents[2] / "shared" / "data" / "video" / "onepiece_demo.mp4"
+CONSTANT = tuple(range(0, 20 * 512, 512))
+VARIABLE = (0, 500, 900, 2100, 2300, 5000, 5100, 7000)
+
+
+def twice(frame):
+    return frame.repeat(2, 0).repeat(2, 1)
+
+
+def picture(number, height, width, dtype=np.uint8):
+    """A gradient that moves, its colours far from gray."""
+    y, x = np.mgrid[0:height, 0:width]
+    layers = [40 + 5 * number + 0 * x, 200 - 2 * x, 60 + 2 * y]
+    frame = np.stack(layers, axis=2).clip(0, 255)
+    return (frame * (257 if dtype == np.uint16 else 1)).astype(dtype)
+
+
+def make_film(
+    path,
+    times=CONSTANT,
+    size=(48, 64),
+    *,
+    sound=None,
+    subtitles=None,
+    rotation=0,
+    pix_fmt="yuv420p",
+    matrix=5,
+    full=False,
+    codec="libx264",
+):
+    with av.open(str(path), "w") as film:
+        video = film.add_stream(codec, rate=24)
+        video.height, video.width, video.pix_fmt = *size, pix_fmt
+        video.time_base = video.codec_context.time_base = Fraction(1, 12288)
+        video.codec_context.options = {"crf": "2", "g": "6"}
+        video.codec_context.colorspace, video.codec_context.color_range = matrix, 2 if full else 1
+        if rotation:
+            video.set_display_rotation(rotation)
+        audio = film.add_stream(sound, rate=48000) if sound else None
+        if audio:
+            audio.codec_context.layout = "mono"
+            audio.metadata["language"] = "eng"
+        deep = "10" in pix_fmt
+        for number, time in enumerate(times):
+            pixels = picture(number, *size, np.uint16 if deep else np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb48le" if deep else "rgb24")
+            frame = frame.reformat(
+                format=pix_fmt,
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
+                src_color_range=2,
+                dst_color_range=2 if full else 1,
+                interpolation=ACCURATE,
+            )
+            frame.pts, frame.time_base = time, Fraction(1, 12288)
+            film.mux(video.encode(frame))
+        film.mux(video.encode(None))
+        for number in range(12 if audio else 0):
+            wave = np.sin(np.arange(1024) * 0.05)[None].astype(np.float32)
+            sample = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+            sample.rate, sample.pts = 48000, number * 1024
+            film.mux(audio.encode(sample))
+        if audio:
+            film.mux(audio.encode(None))
+    return path
+
+
+def frames_of(path, kind="rgb24"):
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        return [(f.pts * f.time_base, f.to_ndarray(format=kind)) for f in film.decode(stream)]
+
+
+def packets_of(path, kind):
+    with av.open(str(path)) as film:
+        (stream,) = (s for s in film.streams if s.type == kind)
+        return [bytes(packet) for packet in film.demux(stream) if packet.size]
+
+
+@pytest.mark.parametrize("times", [CONSTANT, VARIABLE])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_each_frame_keeps_its_time(tmp_path, times, suffix):
+    source = make_film(tmp_path / "a.mp4", times)
+    told = []
+    target = upscale_video(
+        twice, 2, source, tmp_path / f"b{suffix}", segment_frames=6,
+        progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
+    before, after = frames_of(source), frames_of(target)
+    assert [time for time, _ in before] == [time for time, _ in after]
+    assert after[0][1].shape == (96, 128, 3)
+    assert told == [(done, len(times)) for done in range(1, len(times) + 1)]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", f"b{suffix}"}
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 9])
+@pytest.mark.parametrize("full", [False, True])
+def test_colours_stay(tmp_path, matrix, full):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:3], matrix=matrix, full=full)
+    target = upscale_video(twice, 2, source, tmp_path / "b.mp4", crf=4)
+    with av.open(str(target)) as film:
+        context = film.streams.video[0].codec_context
+        assert (context.colorspace, context.color_range) == (matrix, 2 if full else 1)
+        for number, frame in enumerate(film.decode(video=0)):
+            rgb = frame.reformat(
+                format="rgb24",
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
+                src_color_range=2 if full else 1,
+                dst_color_range=2,
+                interpolation=ACCURATE,
+            ).to_ndarray()
+            wanted = picture(number, 48, 64).mean((0, 1))
+            assert np.abs(rgb.mean((0, 1)) - wanted).max() < 1.5
+
+
+def test_an_untold_matrix_is_told_since_players_guess_by_size(tmp_path):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], matrix=2)
+    target = upscale_video(twice, 2, source, tmp_path / "b.mp4")
+    with av.open(str(target)) as film:
+        assert film.streams.video[0].codec_context.colorspace == 5
+
+
+def test_sound_is_copied_packet_by_packet(tmp_path):
+    source = make_film(tmp_path / "a.mp4", sound="aac")
+    target = upscale_video(twice, 2, source, tmp_path / "b.mkv")
+    assert packets_of(target, "audio") == packets_of(source, "audio")
+    with av.open(str(target)) as film:
+        assert film.streams.audio[0].metadata["language"] == "eng"
+        assert [s.type for s in film.streams] == ["video", "audio"]
+
+
+def test_sound_that_does_not_fit_is_written_in_another_code(tmp_path):
+    source = make_film(tmp_path / "a.mp4", sound="aac")
+    target = upscale_video(twice, 2, source, tmp_path / "b.webm", segment_frames=8)
+    with av.open(str(target)) as film:
+        assert film.streams.video[0].codec_context.name in ("vp9", "libvpx-vp9")
+        assert film.streams.audio[0].codec_context.name in ("opus", "libopus")
+        assert sum(frame.samples for frame in film.decode(audio=0)) >= 11 * 1024
+    assert len(frames_of(target)) == 20
+
+
+def test_subtitles_are_copied_or_left_out_with_a_warning(tmp_path, caplog):
+    plain = make_film(tmp_path / "a.mp4")
+    (tmp_path / "a.srt").write_text("1\n00:00:00,100 --> 00:00:00,500\nGood morning\n")
+    source = tmp_path / "a.mkv"
+    with (
+        av.open(str(plain)) as film,
+        av.open(str(tmp_path / "a.srt")) as text,
+        av.open(str(source), "w") as both,
+    ):
+        streams = {}
+        for stream in (film.streams.video[0], text.streams.subtitles[0]):
+            streams[stream] = both.add_stream_from_template(stream)
+        for packet in [*film.demux(video=0), *text.demux(subtitles=0)]:
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream]
+                both.mux(packet)
+    target = upscale_video(twice, 2, source, tmp_path / "b.mkv")
+    assert packets_of(target, "subtitle") == packets_of(source, "subtitle") == [b"Good morning"]
+    upscale_video(twice, 2, source, tmp_path / "b.mp4")
+    assert "left out; write .mkv" in caplog.text
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_turned_film_comes_out_upright(tmp_path, rotation):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], rotation=rotation)
+    with av.open(str(source)) as film:
+        first = next(film.decode(video=0))
+        upright = np.rot90(first.to_ndarray(format="rgb24"), round(first.rotation / 90))
+    info = read_video_info(source)
+    assert (info.height, info.width) == upright.shape[:2]
+    target = upscale_video(twice, 2, source, tmp_path / "b.mp4", crf=4)
+    with av.open(str(target)) as film:
+        frame = next(film.decode(video=0))
+        assert frame.rotation == 0
+        found = frame.to_ndarray(format="rgb24")
+    assert np.abs(found.astype(int) - twice(upright)).mean() < 3
+
+
+@pytest.mark.parametrize(("size", "scale"), [((45, 63), 3), ((48, 64), 1)])
+def test_odd_sizes(tmp_path, size, scale):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], size, pix_fmt="yuv444p")
+    bigger = lambda f: f.repeat(scale, 0).repeat(scale, 1)  # noqa: E731
+    target = upscale_video(bigger, scale, source, tmp_path / "b.mp4", size=lambda h, w: (135, 189))
+    assert frames_of(target)[0][1].shape == (135, 189, 3)
+
+
+def test_ten_bits_stay_ten(tmp_path):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], pix_fmt="yuv420p10le")
+    seen = []
+
+    def note(frame):
+        seen.append(frame.dtype)
+        return twice(frame)
+
+    target = upscale_video(note, 2, source, tmp_path / "b.mp4", crf=4)
+    assert set(seen) == {np.dtype(np.uint16)}
+    with av.open(str(target)) as film:
+        assert film.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
+
+
+KILLED = """
+import os, signal, sys
+from torch_sr.inference.video import upscale_video
+from pathlib import Path
+calls = 0
+def twice(frame):
+    global calls
+    calls += 1
+    if calls > 14:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return frame.repeat(2, 0).repeat(2, 1)
+upscale_video(twice, 2, Path(sys.argv[1]), Path(sys.argv[2]), segment_frames=6)
+"""
+
+
+def test_a_killed_run_goes_on_after_its_last_segment(tmp_path):
+    source, target = make_film(tmp_path / "a.mp4", sound="aac"), tmp_path / "b.mp4"
+    done = subprocess.run([sys.executable, "-c", KILLED, source, target], check=False)
+    assert done.returncode == -9
+    assert not target.exists()
+    calls = []
+
+    def count(frame):
+        calls.append(0)
+        return twice(frame)
+
+    upscale_video(count, 2, source, target, segment_frames=6)
+    assert len(calls) == 20 - 12
+    whole = upscale_video(twice, 2, source, tmp_path / "c.mp4", segment_frames=6)
+    resumed, plain = frames_of(target), frames_of(whole)
+    assert [time for time, _ in resumed] == [time for time, _ in plain]
+    for (_, a), (_, b) in zip(resumed, plain, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "b.mp4", "c.mp4"}
+
+
+def test_segments_of_other_settings_are_thrown_away(tmp_path):
+    source, target = make_film(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    subprocess.run([sys.executable, "-c", KILLED, source, target], check=False)
+    calls = []
+
+    def count(frame):
+        calls.append(0)
+        return twice(frame)
+
+    upscale_video(count, 2, source, target, segment_frames=6, fingerprint="another model")
+    assert len(calls) == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file"),
+        (b"", "is empty"),
+        (b"not a film at all" * 99, "cannot be decoded"),
+        (b"\0\0\0\x20ftypisom" + b"\0" * 500, "cannot be decoded"),
+    ],
+)
+def test_what_is_no_film_is_told_in_one_line(tmp_path, content, words):
+    source = tmp_path / "a.mp4"
+    if content is not None:
+        source.write_bytes(content)
+    with pytest.raises(ImageError, match=words) as caught:
+        upscale_video(twice, 2, source, tmp_path / "b.mp4")
+    assert str(caught.value).startswith(str(source))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_a_film_of_sound_alone_is_refused(tmp_path):
+    source = tmp_path / "a.mp4"
+    with av.open(str(source), "w") as film:
+        audio = film.add_stream("aac", rate=48000)
+        sample = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        sample.rate, sample.pts = 48000, 0
+        film.mux([*audio.encode(sample), *audio.encode(None)])
+    with pytest.raises(ImageError, match="holds no video"):
+        upscale_video(twice, 2, source, tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("name", ["b.avi", "nowhere/b.mp4", "a.mp4"])
+def test_impossible_targets_are_refused_before_the_work(tmp_path, name):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:2])
+    with pytest.raises(ImageError, match=r"write|create|source"):
+        upscale_video(lambda frame: 1 / 0, 2, source, tmp_path / name)
+
+
+def test_a_film_cut_short_gives_what_can_be_decoded(tmp_path):
+    source = make_film(tmp_path / "a.mkv")
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    target = upscale_video(twice, 2, source, tmp_path / "b.mp4")
+    assert 2 <= len(frames_of(target)) < 20
+
+
+@pytest.mark.skipif(not CLIP.exists(), reason="no real clip here")
+def test_a_real_clip(tmp_path):
+    target = upscale_video(
+        lambda f: f[::4, ::4], 1, CLIP, tmp_path / "b.mp4", size=lambda h, w: (120, 160)
+    )
+    assert [t for t, _ in frames_of(target)] == [t for t, _ in frames_of(CLIP)]
+    assert packets_of(target, "audio") == packets_of(CLIP, "audio")
