@@ -17,6 +17,7 @@ PAGES = (
     ROOT / "docs/data.md",
     ROOT / "docs/testing.md",
     ROOT / "docs/training.md",
+    ROOT / "docs/upscaling.md",
     ROOT / "examples/reproduce_section_9.md",
     ROOT / "src/torch_sr/models/weights/compact_x4.md",
 )
