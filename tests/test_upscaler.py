@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import tifffile
 import torch
+from PIL import Image as Pillow
 from skimage.data import chelsea
 
 from torch_sr.data.resize import imresize
 from torch_sr.errors import ConfigError, DeviceError, DeviceMemoryError, ImageError, ModelError
-from torch_sr.images import Image, read_image, write_image
+from torch_sr.images import (
+    Header,
+    Image,
+    ImageReader,
+    convert,
+    read_image,
+    to_unit,
+    write_image,
+)
 from torch_sr.inference.backends.pytorch import PyTorchBackend
+from torch_sr.inference.transparency import bleed
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.metrics import measure
 from torch_sr.models.rrdb import RRDBNet
@@ -175,3 +188,380 @@ def test_a_device_out_of_memory_says_how_much_did_not_fit():
 
     with pytest.raises(DeviceMemoryError, match="9x8 pixels"):
         PyTorchBackend(Large(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
+
+
+# --- Seams --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_tiles_of_any_shape_leave_no_trace(seed):
+    rng = np.random.default_rng(seed)
+    height, width = (int(2 ** rng.uniform(0, 8)) for _ in "hw")
+    layers = int(rng.integers(1, 5))
+    engine = Enlarge(scale_factor=int(rng.integers(1, 5)), img_channels=int(rng.choice([1, 3, 4])))
+    engine.tile_area = int(2 ** rng.uniform(0, 14))
+    pixels = rng.integers(1, 256, (height, width, layers), dtype=np.uint8)
+    sr = Upscaler(engine, overlap=int(rng.integers(0, 20))).upscale(pixels)
+    scale = engine.scale_factor
+    np.testing.assert_array_equal(sr, pixels.repeat(scale, 0).repeat(scale, 1))
+
+
+class Blur(Enlarge):
+    """An engine that looks exactly `reach` pixels far: a mean over a square."""
+
+    def __init__(self, reach):
+        super().__init__(scale_factor=1)
+        self.tile_area = 64 * 64
+        self.reach = reach
+
+    def __call__(self, lr):
+        size = 2 * self.reach + 1
+        return torch.nn.functional.avg_pool2d(torch.from_numpy(lr), size, 1, self.reach).numpy()
+
+
+@pytest.mark.parametrize("reach", [0, 1, 5, 12])
+def test_the_overlap_that_a_network_needs_is_measured(noise, reach):
+    pixels = noise(200, 190, 3)
+    tiled = Upscaler(Blur(reach))
+    assert reach * 2 / 3 <= tiled.overlap <= 2 * reach + 4
+    whole = Blur(reach)
+    whole.tile_area = 10**6
+    difference = np.abs(tiled.upscale(pixels).astype(int) - Upscaler(whole).upscale(pixels))
+    assert difference.max() <= 1
+
+
+def test_a_network_that_looks_everywhere_gets_the_largest_overlap():
+    class Everywhere(Blur):
+        def __call__(self, lr):
+            return lr * 0.5 + lr.mean((2, 3), keepdims=True)
+
+    assert Upscaler(Everywhere(0)).overlap == 40
+
+
+# --- Memory -------------------------------------------------------------------------------------
+
+
+def test_tiles_are_halved_until_they_fit(noise):
+    class Small(Enlarge):
+        tile_area = 10**6
+
+        def __call__(self, lr):
+            if lr.shape[2] * lr.shape[3] > 1000:
+                raise DeviceMemoryError("too much")
+            return super().__call__(lr)
+
+    pixels = noise(150, 130, 3)
+    upscaler = Upscaler(Small(2), overlap=3)
+    np.testing.assert_array_equal(upscaler.upscale(pixels), pixels.repeat(2, 0).repeat(2, 1))
+    calls = []
+    upscaler.upscale(pixels, lambda done, total: calls.append(total))
+    assert calls[0] > 15  # what did not fit is not tried again
+
+
+def test_memory_that_not_even_the_smallest_tile_finds_is_told(noise):
+    class Full(Enlarge):
+        def __call__(self, lr):
+            raise DeviceMemoryError("cpu has not enough memory")
+
+    with pytest.raises(DeviceMemoryError, match="not enough memory"):
+        Upscaler(Full(), overlap=4).upscale(noise(90, 90, 3))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("could not create a memory object"),
+        MemoryError(),
+    ],
+)
+def test_every_way_to_run_out_of_memory_is_understood(error):
+    class Large(torch.nn.Module):
+        def forward(self, x):
+            raise error
+
+    with pytest.raises(DeviceMemoryError):
+        PyTorchBackend(Large(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
+
+
+def test_other_errors_of_a_network_are_not_taken_for_a_lack_of_memory():
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        PyTorchBackend(Broken(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
+
+
+def test_tiles_shrink_with_free_memory(monkeypatch):
+    backend = PyTorchBackend(RRDBNet(4, 3, 8, 4, 1), 4, 3, "cpu")
+    areas = []
+    for free in (2**24, 2**26, 2**40):
+        monkeypatch.setattr("torch_sr.inference.backends.pytorch.free_memory", lambda _, f=free: f)
+        areas.append(backend.tile_area)
+    assert areas[0] * 4 == pytest.approx(areas[1], abs=4)
+    assert areas[1] < areas[2] < 2**30
+
+
+# --- Arrays, tensors, pictures ------------------------------------------------------------------
+
+
+def test_a_batch_is_done_in_one_pass(noise):
+    engine = Enlarge(2)
+    calls = []
+    batch = np.maximum(noise(5, 20, 30, 4), 1)
+    sr = Upscaler(engine).upscale(batch, lambda *numbers: calls.append(numbers))
+    np.testing.assert_array_equal(sr, batch.repeat(2, 1).repeat(2, 2))
+    assert Upscaler(engine, tile_size=16, overlap=2).upscale(batch).tolist() == sr.tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
+def test_tensors_come_back_as_they_went(dtype):
+    image = torch.rand(3, 6, 7) if dtype.is_floating_point else torch.randint(0, 256, (3, 6, 7))
+    image = image.to(dtype)
+    for given in (image, image[None], image[:1]):
+        sr = Upscaler(Enlarge(2)).upscale(given)
+        wanted = given.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        assert sr.dtype == dtype
+        torch.testing.assert_close(sr, wanted)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "CMYK"])
+def test_pillow_images_come_back_as_such(mode):
+    image = Pillow.fromarray(np.full((6, 7, 3), (250, 10, 10), np.uint8)).convert(mode)
+    sr = Upscaler(Enlarge(2)).upscale(image)
+    assert sr.size == (14, 12)
+    assert sr.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
+
+
+def test_what_is_no_picture_is_refused():
+    for thing in ([[1, 2]], torch.zeros(5), torch.zeros(5, 8, 8), np.zeros((1, 1, 1, 1, 1))):
+        with pytest.raises(ImageError):
+            Upscaler(Enlarge()).upscale(thing)
+
+
+# --- Transparency -------------------------------------------------------------------------------
+
+
+def test_no_dark_fringe_around_what_is_transparent():
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[10:30, 10:30] = (250, 200, 150, 255)
+    sr = Upscaler("compact-x4", device="cpu").upscale(pixels)
+    seen = sr[..., 3] > 0
+    assert np.abs(sr[seen][:, :3].astype(int) - (250, 200, 150)).max() <= 6
+    assert (sr[44:116, 44:116, 3] == 255).all()
+    rows, columns = np.nonzero(seen)  # no halo beyond the next pixel of the source
+    assert min(rows.min(), columns.min()) >= 36
+    assert max(rows.max(), columns.max()) < 124
+
+
+def test_bleeding_takes_the_nearest_visible_colours():
+    layers = np.zeros((3, 60, 4), np.uint8)
+    layers[:, 20] = (200, 100, 50, 255)
+    layers[:, 25] = (100, 200, 250, 1)
+    bled = bleed(layers)
+    np.testing.assert_array_equal(bled[..., 3], layers[..., 3])
+    np.testing.assert_array_equal(bled[1, 19, :3], (200, 100, 50))
+    np.testing.assert_array_equal(bled[1, 25, :3], (100, 200, 250))
+    assert bled[1, 20 - 16, 0] == 200
+    assert bled[1, 25 + 17, 0] == 0
+    assert bleed(layers[:, :20]) is not None
+
+
+def test_bleeding_is_the_same_in_tiles():
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (120, 90, 4), dtype=np.uint8)
+    pixels[..., 3][rng.random((120, 90)) < 0.9] = 0
+    whole = Upscaler(Enlarge(2), tile_size=500).upscale(pixels)
+    np.testing.assert_array_equal(
+        Upscaler(Enlarge(2), tile_size=30, overlap=3).upscale(pixels)[:, :, 3], whole[:, :, 3]
+    )
+    rows_only = Upscaler(Enlarge(2), overlap=3)
+    rows_only._most = 90 * 20
+    np.testing.assert_array_equal(rows_only.upscale(pixels), whole)
+
+
+# --- Self-ensemble ------------------------------------------------------------------------------
+
+
+def test_the_ensemble_asks_eight_times_and_turns_back(noise):
+    seen = []
+
+    class Note(Enlarge):
+        def __call__(self, lr):
+            seen.append(lr.copy())
+            return super().__call__(lr)
+
+    pixels = noise(5, 7, 3)
+    sr = Upscaler(Note(2), tta=True).upscale(pixels)
+    np.testing.assert_array_equal(sr, pixels.repeat(2, 0).repeat(2, 1))
+    assert len({lr.tobytes() for lr in seen}) == 8
+
+
+def test_the_ensemble_is_no_worse():
+    hr = np.ascontiguousarray(chelsea()[40:168, 60:188])
+    lr = imresize(hr, 1 / 4)
+    errors = [
+        float(((Upscaler(device="cpu", tta=tta).upscale(lr).astype(float) - hr) ** 2).mean())
+        for tta in (False, True)
+    ]
+    assert errors[1] < errors[0]
+
+
+# --- Files --------------------------------------------------------------------------------------
+
+
+def test_a_file_gives_the_same_as_its_pixels(tmp_path, noise):
+    pixels = noise(70, 50, 3, dtype=np.uint16)
+    source = write_image(tmp_path / "a.png", Image(pixels))
+    upscaler = Upscaler(Enlarge(2), tile_size=20, overlap=2)
+    result = read_image(upscaler.upscale_file(source, tmp_path / "b.tif"))
+    np.testing.assert_array_equal(result.color, upscaler.upscale(pixels))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animations_frame_by_frame(tmp_path, suffix):
+    frames = [Pillow.new("RGB", (12, 10), color) for color in ("red", "lime", "blue")]
+    source = tmp_path / "a.gif"
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=[50, 100, 150], loop=3)
+    calls = []
+    target = Upscaler(Enlarge(2)).upscale_file(
+        source, tmp_path / f"b{suffix}", lambda *numbers: calls.append(numbers)
+    )
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    with Pillow.open(target) as result:
+        assert (result.n_frames, result.size) == (3, (24, 20))
+        shown = []
+        for number in range(3):
+            result.seek(number)
+            color = result.convert("RGB").getpixel((12, 10))  # which decodes the frame
+            shown.append((result.info["duration"], color))
+    assert [duration for duration, _ in shown] == [50, 100, 150]
+    wanted = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+    assert np.abs(np.array([color for _, color in shown]) - wanted).max() <= 3
+
+
+def test_resampled_frames_do_not_run_into_each_other(tmp_path):
+    frames = [Pillow.new("RGB", (12, 10), color) for color in ("white", "black")]
+    source = tmp_path / "a.gif"
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=50)
+    target = Upscaler(Enlarge(4)).upscale_file(
+        source, tmp_path / "b.gif", size=lambda h, w: (h * 3 // 2, w * 3 // 2)
+    )
+    with Pillow.open(target) as result:
+        assert result.size == (18, 15)
+        for number, value in enumerate((255, 0)):
+            result.seek(number)
+            assert np.unique(np.asarray(result.convert("L"))).tolist() == [value]
+
+
+def test_documents_page_by_page(tmp_path, noise):
+    pages = noise(3, 20, 30, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack")
+    target = Upscaler(Enlarge(2)).upscale_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    with ImageReader(target, pages=True) as reader:
+        assert (reader.header.pages, reader.header.depth, reader.header.channels) == (3, 16, 1)
+        for page in pages:
+            np.testing.assert_array_equal(reader.read(40)[..., 0], page.repeat(2, 0).repeat(2, 1))
+
+
+def test_pages_of_different_sizes_are_refused_and_pyramids_are_not(tmp_path, noise):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(noise(20, 30))
+        file.write(noise(30, 20))
+    with pytest.raises(ImageError, match=r"page 2 is .* split it"):
+        Upscaler(Enlarge(2)).upscale_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    with tifffile.TiffWriter(tmp_path / "p.tif") as file:
+        file.write(noise(40, 40))
+        file.write(noise(20, 20))
+    Upscaler(Enlarge(2)).upscale_file(tmp_path / "p.tif", tmp_path / "b.tif")
+    assert read_image(tmp_path / "b.tif").height == 80
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_resampling_after_the_network(tmp_path, dtype, alpha):
+    y, x = np.mgrid[0:30, 0:40] / 60
+    ramp = np.stack([x, y, x * 0 + 0.5], axis=2).astype(np.float32)
+    opacity = np.ones((30, 40), np.float32) if alpha else None
+    image = Image(convert(ramp, dtype), None if opacity is None else convert(opacity, dtype))
+    source = write_image(tmp_path / "a.tif", image)
+    target = Upscaler(Enlarge(4)).upscale_file(
+        source, tmp_path / "b.tif", size=lambda h, w: (45, 60)
+    )
+    result = read_image(target)
+    assert result.color.shape == (45, 60, 3)
+    assert result.color.dtype == dtype
+    y, x = (np.mgrid[0:45, 0:60] + 0.5) / 1.5
+    wanted = np.stack([(x - 0.5) / 60, (y - 0.5) / 60, x * 0 + 0.5], axis=2)
+    inside = np.abs(to_unit(result.color) - wanted)[4:-4, 4:-4]
+    assert inside.max() < 0.015
+    if alpha:
+        assert (to_unit(result.alpha) > 0.999).all()
+
+
+def test_what_is_stored_of_the_camera_stays_true(tmp_path, noise):
+    exif = Pillow.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    exif.get_ifd(0x8769)[0xA002], exif.get_ifd(0x8769)[0xA003] = 30, 20
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6" note="kept"/></x:xmpmeta>'
+    Pillow.fromarray(noise(20, 30, 3)).save(tmp_path / "a.jpg", exif=exif, xmp=xmp)
+    target = Upscaler(Enlarge(2)).upscale_file(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    with Pillow.open(target) as result:
+        assert result.size == (40, 60)
+        found = result.getexif()
+        assert (found[0x010F], found[0x0112]) == ("Maker", 1)
+        assert found.get_ifd(0x8769)[0xA002] == 40
+        assert found.get_ifd(0x8769)[0xA003] == 60
+        assert b'tiff:Orientation="1" note="kept"' in result.info["xmp"]
+
+
+def test_a_source_that_breaks_half_way_is_named_and_leaves_nothing(tmp_path, noise):
+    source = write_image(tmp_path / "a.png", Image(noise(300, 300, 3)))
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    with pytest.raises(ImageError) as caught:
+        Upscaler(Enlarge(2), tile_size=50, overlap=2).upscale_file(source, tmp_path / "b.png")
+    assert str(caught.value).startswith(str(source))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_an_interrupt_between_tiles_leaves_nothing(tmp_path, noise):
+    source = write_image(tmp_path / "a.png", Image(noise(100, 100, 3)))
+
+    def interrupt(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Upscaler(Enlarge(2), tile_size=30, overlap=2).upscale_file(
+            source, tmp_path / "b.png", interrupt
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_memory_does_not_grow_with_the_height(tmp_path):
+    """What is held of rows: a strip of the source, a band of the result."""
+    header = Header(20_000, 64, 3, 8, False)
+    held = []
+
+    def read(rows):
+        held.append(rows)
+        return np.zeros((1, rows, 64, 3), np.uint8)
+
+    upscaler = Upscaler(Enlarge(2), tile_size=100, overlap=4)
+    bands = [band.shape for band in upscaler.bands(header, read)]
+    assert max(held) <= 100
+    assert sum(shape[1] for shape in bands) == 40_000
+    assert max(shape[1] for shape in bands) <= 200
+
+
+def test_one_upscaler_serves_several_threads(noise):
+    upscaler = Upscaler("compact-x4", device="cpu", tile_size=66)
+    pictures = [noise(70, 80 + n, 3) for n in range(4)]
+    alone = [upscaler.upscale(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(alone, pool.map(upscaler.upscale, pictures), strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -38,7 +38,7 @@ from torch_sr.inference.backends import Backend
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.ensemble import SelfEnsemble
 from torch_sr.inference.receptive_field import measure_overlap
-from torch_sr.inference.transparency import REACH, bleed
+from torch_sr.inference.transparency import REACH, bleed, without_halo
 from torch_sr.models.loading import GeneratorInfo, load_generator
 from torch_sr.models.weights import model_path
 from torch_sr.tiling import Joiner, Span, plan, spans
@@ -306,7 +306,7 @@ class Upscaler:
         if (alpha == alpha.flat[0]).all() and alpha.flat[0] in (0, max_value(tile.dtype)):
             opacity = np.full((*color.shape[:3], 1), to_unit(alpha.flat[:1])[0], np.float32)
         else:
-            opacity = self._run(alpha)
+            opacity = without_halo(self._run(alpha), to_unit(alpha), self.scale_factor)
         return np.concatenate([color, opacity], axis=3)
 
     def _run(self, tile: Array) -> Unit:
@@ -359,7 +359,7 @@ class _Strips:
         self._first = top
         strip = self._held[:, : bottom - top]
         if self._header.alpha:
-            strip = bleed(strip, max_value(strip.dtype))
+            strip = bleed(strip)
         return strip[:, span.start - top : span.stop - top]
 
 
