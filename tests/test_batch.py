@@ -1,0 +1,147 @@
+"""Many files at once: what fails is told, what is there is kept, an interrupt leaves no trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from torch_sr.images import Image, WriteOptions, read_image, write_image
+from torch_sr.inference.batch import BatchOptions, survey, target_size, upscale_files
+from torch_sr.inference.jobs import find_jobs
+from torch_sr.inference.upscaler import Upscaler
+
+
+class Repeat:
+    scale_factor = 2
+    img_channels = 3
+    tile_area = 400
+    tiles_redone = 0
+
+    def __call__(self, lr):
+        return lr.repeat(2, 2).repeat(2, 3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for number in range(1, 6):
+        pixels = rng.integers(0, 256, (20 + number, 30, 3), dtype=np.uint8)
+        write_image(tmp_path / "in" / f"{number}.png", Image(pixels))
+    return tmp_path
+
+
+@pytest.fixture
+def upscaler():
+    return Upscaler(Repeat(), overlap=2)
+
+
+def run(upscalers, folder, **options):
+    jobs = find_jobs([str(folder / "in")], folder / "out")
+    return list(upscale_files(upscalers, jobs, BatchOptions(**options)))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_all_are_done_in_order_by_several_devices(folder):
+    outcomes = run([Upscaler(Repeat(), overlap=2) for _ in range(3)], folder)
+    assert [outcome.status for outcome in outcomes] == ["done"] * 5
+    assert [outcome.job.source.name for outcome in outcomes] == [f"{n}.png" for n in range(1, 6)]
+    for outcome in outcomes:
+        wanted = read_image(outcome.job.source).color.repeat(2, 0).repeat(2, 1)
+        np.testing.assert_array_equal(read_image(outcome.job.target).color, wanted)
+
+
+def test_bad_files_are_told_and_passed_over(folder, upscaler):
+    (folder / "in" / "2.png").write_bytes(b"")
+    (folder / "in" / "3.png").write_bytes((folder / "in" / "3.png").read_bytes()[:200])
+    outcomes = run([upscaler], folder)
+    assert [o.status for o in outcomes] == ["done", "failed", "failed", "done", "done"]
+    assert "2.png: is empty" in outcomes[1].message
+    assert names(folder / "out") == ["1_sr.png", "4_sr.png", "5_sr.png"]
+
+
+def test_what_is_there_is_refused_skipped_or_replaced(folder, upscaler):
+    run([upscaler], folder)
+    before = (folder / "out" / "1_sr.png").stat().st_mtime_ns
+    assert {outcome.status for outcome in run([upscaler], folder)} == {"failed"}
+    (folder / "out" / "4_sr.png").unlink()
+    statuses = [outcome.status for outcome in run([upscaler], folder, existing="skip")]
+    assert statuses == ["skipped", "skipped", "skipped", "done", "skipped"]
+    assert (folder / "out" / "1_sr.png").stat().st_mtime_ns == before
+    run([upscaler], folder, existing="overwrite")
+    assert (folder / "out" / "1_sr.png").stat().st_mtime_ns > before
+
+
+def test_to_stop_early_leaves_whole_results_only(folder, upscaler):
+    jobs = find_jobs([str(folder / "in")], folder / "out")
+    outcomes = upscale_files([upscaler], jobs)
+    next(outcomes)
+    outcomes.close()
+    assert all(not name.startswith(".") for name in names(folder / "out"))
+    for name in names(folder / "out"):
+        read_image(folder / "out" / name)
+
+
+def test_our_own_mistakes_are_not_hidden(folder):
+    class Broken(Repeat):
+        def __call__(self, lr):
+            raise RuntimeError("a mistake of ours")
+
+    with pytest.raises(RuntimeError, match="of ours"):
+        run([Upscaler(Broken(), overlap=2)], folder)
+    assert names(folder / "out") == []
+
+
+def test_limits_of_formats_are_told_before_the_work(tmp_path):
+    write_image(tmp_path / "a.png", Image(np.zeros((4, 9000, 3), np.uint8)))
+    write_image(tmp_path / "b.png", Image(np.zeros((4, 90, 3), np.uint8)))
+    jobs = find_jobs([str(tmp_path)], format="webp")
+    surveyed = list(survey(jobs, 2, BatchOptions(write=WriteOptions("webp"))))
+    assert "WebP ends at 16383" in surveyed[0].refusal
+    assert surveyed[1].refusal is None
+    assert [job.pixels for job in surveyed] == [36_000, 360]
+
+
+def test_sizes_that_may_be_asked_for():
+    assert target_size() is None
+    assert target_size(2.5)(10, 20) == (25, 50)
+    assert target_size(width=50)(10, 20) == (25, 50)
+    assert target_size(height=50)(10, 20) == (50, 100)
+    assert target_size(width=7, height=9)(10, 20) == (9, 7)
+    assert target_size(0.01)(10, 20) == (1, 1)
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_broken_off_goes_on_where_it_was(tmp_path, signal_, save_photo):
+    for number in range(4):
+        save_photo(tmp_path / "in" / f"{number}.png", 64, 64, seed=number)
+    command = [sys.executable, "-m", "torch_sr", "upscale", tmp_path / "in", "-o", tmp_path / "out"]
+    command += ["--device", "cpu", "--skip-existing", "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    first = json.loads(process.stdout.readline())
+    process.send_signal(signal_)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert process.returncode == (130 if signal_ == signal.SIGINT else -9)
+    assert first["status"] == "done"
+    whole = list((tmp_path / "out").glob("[0-9]*.png"))
+    for path in whole:
+        read_image(path)
+    if signal_ == signal.SIGINT:
+        assert len(names(tmp_path / "out")) == len(whole)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[-1]["summary"]["skipped"] == len(whole)
+    assert lines[-1]["summary"]["done"] == 4 - len(whole)
