@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -541,3 +543,91 @@ def test_results_that_cannot_be_stored(run, model, data_root, tmp_path):
     code, _, err = run("test", model, "-d", "set5", "-o", tmp_path / "file", "--device", "cpu")
     assert code == 1
     assert "cannot make this folder" in err
+
+
+def test_upscale_prints_names_that_are_no_text(model, tmp_path):
+    strange = os.fsdecode(b"b\xff\n.png")
+    write_noise(tmp_path / strange)
+    write_noise(tmp_path / "\u65e5.png")
+    command = [
+        sys.executable,
+        "-m",
+        "torch_sr",
+        "upscale",
+        tmp_path,
+        "-m",
+        model,
+        "--device",
+        "cpu",
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for code in (0, 1):  # the second time the results exist
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+    assert (tmp_path / os.fsdecode(b"b\xff\n_sr.png")).exists()
+
+
+def test_upscale_resamples_and_chooses_the_format(run, model, pictures):
+    arguments = ["upscale", pictures / "a.png", "-m", model, "--device", "cpu"]
+    assert run(*arguments, "--scale", "2.5", "--format", "webp", "--lossless")[0] == 0
+    height, width = read_image(pictures / "a.png").color.shape[:2]
+    assert read_image(pictures / "a_sr.webp").color.shape[:2] == (
+        round(2.5 * height),
+        round(2.5 * width),
+    )
+    assert run(*arguments, "-o", pictures / "big.jpg", "--width", "50", "--quality", "30")[0] == 0
+    assert read_image(pictures / "big.jpg").color.shape[1] == 50
+
+
+def test_upscale_reads_names_from_standard_input(run, model, pictures, monkeypatch):
+    names_ = f"{pictures / 'a.png'}\0{pictures / 'b.png'}\0"
+    monkeypatch.setattr("sys.stdin", io.StringIO(names_))
+    code, out, _ = run("upscale", "-", "-m", model, "--device", "cpu")
+    assert code == 0
+    assert len(out.split()) == 2
+
+
+def test_upscale_draws_sheets(run, model, pictures):
+    code, _, err = run("upscale", pictures / "a.png", "-m", model, "--compare", "--device", "cpu")
+    assert code == 0, err
+    sheet = read_image(pictures / "a_sr_sheet.png").color
+    assert sheet.shape[0] > 500
+    assert sheet.std() > 20
+
+
+def test_upscale_shares_files_among_processes(run, model, pictures):
+    printed = [
+        run("upscale", pictures, "-m", model, "--device", "cpu", "--shard", f"{part}/2")[1]
+        for part in (1, 2)
+    ]
+    assert [text.split() for text in printed] == [
+        [str(pictures / "a_sr.png")],
+        [str(pictures / "b_sr.png")],
+    ]
+
+
+def test_upscale_logs_json(run, model, pictures):
+    (pictures / "c.png").write_bytes(b"")
+    code, out, _ = run("upscale", pictures, "-m", model, "--device", "cpu", "--json")
+    assert code == 1
+    *lines, last = [json.loads(line) for line in out.splitlines()]
+    assert [line["status"] for line in lines] == ["done", "done", "failed"]
+    assert "is empty" in lines[2]["message"]
+    assert last["summary"] == {"done": 2, "skipped": 0, "failed": 1, "tiles_redone": 0}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--scale", "2", "--width", "10"],
+        ["--skip-existing", "--overwrite"],
+        ["--shard", "3/2"],
+        ["--shard", "x"],
+        ["--quality", "0"],
+        ["--crf", "99"],
+    ],
+)
+def test_upscale_refuses_what_contradicts_itself(run, pictures, wrong):
+    assert run("upscale", pictures / "a.png", *wrong)[0] == 2

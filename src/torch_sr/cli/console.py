@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import logging
 import os
 import sys
@@ -51,6 +53,7 @@ def run_command(command: Callable[[], Any]) -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     # libvips warns of what it then fails at, and the error says it better.
     logging.getLogger("pyvips").setLevel(logging.ERROR)
+    _print_any_name()
     try:
         command()
     except TorchSRError as error:
@@ -61,6 +64,14 @@ def run_command(command: Callable[[], Any]) -> None:
     except BrokenPipeError:  # the reader of our output has left, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _print_any_name() -> None:
+    """Names of files may hold what is no text; they are printed as the bytes that they are."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
 def fail(message: str) -> None:

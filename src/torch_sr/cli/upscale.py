@@ -190,7 +190,7 @@ def _run(
             if compare and outcome.status == "done" and not outcome.job.is_video:
                 _draw_sheet(outcome.job)
             if as_json:
-                print(json.dumps(outcome.to_dict(), ensure_ascii=False), flush=True)
+                print(json.dumps(outcome.to_dict()), flush=True)
             elif outcome.status == "done":
                 print(outcome.job.target, flush=True)
     return outcomes

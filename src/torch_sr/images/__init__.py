@@ -15,6 +15,7 @@ no network understands (CMYK, Lab) are converted, to sRGB. Nothing here knows Py
 
 from __future__ import annotations
 
+from torch_sr.images.naming import display_name
 from torch_sr.images.pixels import (
     Header,
     Image,
@@ -60,6 +61,7 @@ __all__ = [
     "check_format",
     "check_writable",
     "convert",
+    "display_name",
     "from_unit",
     "holds_pages",
     "is_image_name",

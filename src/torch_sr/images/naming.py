@@ -30,10 +30,19 @@ def libvips() -> Any:
     return pyvips
 
 
+def display_name(path: PathLike) -> str:
+    r"""A file's name in one line, whatever is in it.
+
+    >>> display_name("two\nlines.png")
+    'two\\nlines.png'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(path))
+
+
 @contextmanager
 def naming(path: PathLike, failed: str = UNREADABLE) -> Iterator[None]:
     """Turn whatever goes wrong inside into an :class:`ImageError` that names the file."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(path))
+    shown = display_name(path)
     try:
         yield
     except ImageError as error:

@@ -20,6 +20,7 @@ from torch_sr.images import (
     Header,
     WriteOptions,
     check_format,
+    display_name,
     holds_pages,
     read_header,
 )
@@ -156,15 +157,17 @@ def _do(upscaler: Upscaler, job: Job, options: BatchOptions, tell: OnTile) -> Ou
             if options.existing == "skip":
                 return Outcome(job, "skipped")
             raise ImageError(
-                f"{job.source}: its result {job.target} exists; --skip-existing keeps it, "
-                "--overwrite replaces it"
+                f"{display_name(job.source)}: its result {display_name(job.target)} exists; "
+                "--skip-existing keeps it, --overwrite replaces it"
             )
         _make_folder(job.target.parent)
         _upscale(upscaler, job, options, lambda done, total: tell(job, done, total))
     except TorchSRError as error:
         return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start)
     except MemoryError:
-        message = f"{job.source}: not enough memory; lower --tile-size or cut the image"
+        message = (
+            f"{display_name(job.source)}: not enough memory; lower --tile-size or cut the image"
+        )
         return Outcome(job, "failed", message, seconds=time.perf_counter() - start)
     return Outcome(job, "done", seconds=time.perf_counter() - start)
 
@@ -198,7 +201,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ImageError(f"{folder}: cannot make this folder: {error.strerror}") from error
+        raise ImageError(
+            f"{display_name(folder)}: cannot make this folder: {error.strerror}"
+        ) from error
 
 
 def survey(

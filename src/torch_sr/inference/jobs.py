@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch_sr.errors import ImageError
-from torch_sr.images import WRITABLE_SUFFIXES, is_image_name
+from torch_sr.images import WRITABLE_SUFFIXES, display_name, is_image_name
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm", ".wmv"})
 _WRITABLE_VIDEOS = (".mkv", ".mov", ".mp4", ".webm")
@@ -171,8 +171,8 @@ def _checked(jobs: list[Job]) -> list[Job]:
         target = job.target.resolve()
         if target in taken:
             refusal = (
-                f"{job.source}: would overwrite {job.target}, which is a source or a result of "
-                "this call; give another --suffix or --out"
+                f"{display_name(job.source)}: would overwrite {display_name(job.target)}, which is "
+                "a source or a result of this call; give another --suffix or --out"
             )
             job = replace(job, refusal=refusal)
         taken[target] = job.source
