@@ -3,8 +3,10 @@
 import io
 import multiprocessing
 import os
+import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +18,24 @@ from skimage.io import imread
 
 from torch_sr.errors import ImageError
 from torch_sr.images import (
+    Header,
     Image,
+    ImageReader,
     check_writable,
     from_unit,
     is_image_name,
+    open_writer,
     read_header,
     read_image,
     read_samples,
     read_size,
+    reading,
     to_nchw,
     to_unit,
     write_image,
     writing,
 )
+from torch_sr.images.metadata import drop_thumbnail
 
 RNG = np.random.default_rng(7)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -548,3 +555,146 @@ def test_nchw():
     assert batch.flags.c_contiguous
     assert batch[0, 2, 4, 6] == np.float32(pixels[4, 6, 2] / np.float32(255))
     same(from_unit(batch[0].transpose(1, 2, 0), np.uint8), pixels)
+
+
+# --- Rows, HEIC, and what travels along ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_heic_is_read(tmp_path, deep):
+    heif = pytest.importorskip("pillow_heif")
+    pixels = smooth().astype(np.uint16) * 257 if deep else smooth()
+    file = heif.from_bytes("RGB;16" if deep else "RGB", (64, 48), pixels.tobytes())
+    try:
+        file.save(tmp_path / "a.heic", quality=-1)
+    except RuntimeError:
+        pytest.skip("this pillow-heif cannot write HEIC")
+    back = read_image(tmp_path / "a.heic")
+    assert back.depth == (16 if deep else 8)
+    assert np.abs(to_unit(back.color) - to_unit(pixels)).max() < 5 / 255  # it halves the chroma
+    assert read_size(tmp_path / "a.heic") == (48, 64)
+
+
+def test_heic_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 100)
+    with pytest.raises(ImageError, match=r"a\.heic: .*torch-sr\[heif\]"):
+        read_image(tmp_path / "a.heic")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_large_turned_images_go_by_way_of_the_disk(tmp_path, monkeypatch, orientation):
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    PillowImage.fromarray(smooth()).save(tmp_path / "a.png", exif=exif)
+    plain = read_image(tmp_path / "a.png")
+    monkeypatch.setattr(reading, "_SMALL", 0)
+    same(read_image(tmp_path / "a.png").color, plain.color)
+    with PillowImage.open(tmp_path / "a.png") as pillow:
+        same(plain.color, np.asarray(ImageOps.exif_transpose(pillow)))
+
+
+@pytest.mark.parametrize("height", [1, 7, 300])
+def test_rows_come_in_any_portions(tmp_path, height):
+    image = sample(3, np.uint16, True, height=height)
+    path = write_image(tmp_path / "a.tif", image)
+    with ImageReader(path) as reader:
+        rows = []
+        while sum(map(len, rows)) < height:
+            rows.append(reader.read(int(RNG.integers(1, 90))))
+    same(np.concatenate(rows), image.to_array())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_rows_are_written_in_any_portions(tmp_path, dtype, layers):
+    pixels = noise(70, 33, layers, dtype=dtype)
+    colors = 1 if layers < 3 else 3
+    header = Header(70, 33, colors, pixels.itemsize * 8, layers > colors)
+    with open_writer(tmp_path / "a.tif", header) as writer:
+        for start, stop in ((0, 1), (1, 50), (50, 70)):
+            writer.write(pixels[start:stop])
+    same(read_image(tmp_path / "a.tif").to_array(), pixels)
+
+
+def test_errors_of_the_caller_are_not_taken_for_those_of_the_file(tmp_path):
+    def write_and_fail(error):
+        with open_writer(tmp_path / "a.png", Header(9, 9, 3, 8, False)) as writer:
+            writer.write(noise(4, 9, 3))
+            raise error
+
+    for error in (ValueError("mine"), MemoryError(), OSError("mine"), ImageError("other: bad")):
+        with pytest.raises(type(error)) as caught:
+            write_and_fail(error)
+        assert caught.value is error
+    assert leftovers(tmp_path) == []
+
+
+def test_too_few_rows_leave_no_file(tmp_path):
+    with (
+        pytest.raises(ImageError, match=r"a\.png: cannot be written"),
+        open_writer(tmp_path / "a.png", Header(400, 99, 3, 8, False)) as writer,
+    ):
+        writer.write(noise(4, 99, 3))
+    assert leftovers(tmp_path) == []
+
+
+def test_several_pages_need_a_format_that_holds_them(tmp_path):
+    with (
+        pytest.raises(ImageError, match=r"2 pages do not fit: PNG .*\.tif"),
+        open_writer(tmp_path / "a.png", Header(4, 4, 3, 8, False, pages=2)),
+    ):
+        pass
+
+
+def test_thumbnails_in_xmp_are_dropped(tmp_path):
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><xmp:Thumbnails><a>OLD</a></xmp:Thumbnails>'
+        b"<exif:PixelXDimension>64</exif:PixelXDimension></x:xmpmeta>"
+    )
+    image = replace(Image(smooth()), xmp=xmp)
+    path = write_image(tmp_path / "a.webp", image)
+    data = path.read_bytes()
+    assert b"OLD" not in data
+    assert b"<exif:PixelXDimension>64<" in data
+
+
+def exif_with_thumbnail(order, thumbnail):
+    """A block with a maker's name, and a second directory that leads to a JPEG."""
+
+    def entry(tag, kind, count, value):
+        packed = (
+            struct.pack(order + "HH", value, 0) if kind == 3 else struct.pack(order + "I", value)
+        )
+        return struct.pack(order + "HHI", tag, kind, count) + packed
+
+    second = 8 + 2 + 12 + 4 + 6
+    jpeg = second + 2 + 36 + 4
+    parts = [b"II*\0" if order == "<" else b"MM\0*", struct.pack(order + "I", 8)]
+    parts += [
+        struct.pack(order + "H", 1),
+        entry(0x010F, 2, 6, 26),
+        struct.pack(order + "I", second),
+    ]
+    parts += [b"Maker\0", struct.pack(order + "H", 3), entry(0x0103, 3, 1, 6)]
+    parts += [entry(0x0201, 4, 1, jpeg), entry(0x0202, 4, 1, len(thumbnail)), bytes(4), thumbnail]
+    return b"Exif\0\0" + b"".join(parts)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_thumbnail_of_the_old_picture_is_dropped(tmp_path, suffix, order):
+    file = io.BytesIO()
+    PillowImage.new("L", (8, 8), 77).save(file, "JPEG")
+    exif = exif_with_thumbnail(order, file.getvalue())
+    PillowImage.fromarray(smooth()).save(tmp_path / "a.jpg", exif=exif)
+    assert file.getvalue() in (tmp_path / "a.jpg").read_bytes()
+    path = write_image(tmp_path / f"b{suffix}", read_image(tmp_path / "a.jpg"))
+    assert file.getvalue() not in path.read_bytes()
+    with PillowImage.open(path) as result:
+        assert result.getexif()[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize("exif", [b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff"])
+def test_exif_that_is_none_is_left_alone(exif):
+    assert drop_thumbnail(exif) == exif

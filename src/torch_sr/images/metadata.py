@@ -1,12 +1,14 @@
-"""XMP that stays true for upright pixels of another size (EXIF is mended by libvips).
+"""EXIF and XMP that stay true for upright pixels of another size.
 
-Sizes and orientation stand in an XMP packet as attributes or as elements, after the EXIF and TIFF
+In EXIF libvips states the new size and orientation; the thumbnail, which shows the old picture, it
+would keep. In XMP size and orientation stand as attributes or as elements, after the EXIF and TIFF
 schemas for XMP (ISO 16684-2). Only these are touched; embedded thumbnails, now wrong, are dropped.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 
 _SIZES = {
     rb"(?:tiff:ImageWidth|exif:PixelXDimension)": "width",
@@ -28,3 +30,22 @@ def correct_xmp(xmp: bytes, height: int, width: int) -> bytes:
         xmp = re.sub(rb"(\b" + name + rb"\s*=\s*[\"'])\d+", rb"\g<1>" + value, xmp)
         xmp = re.sub(rb"(<" + name + rb"\s*>\s*)\d+", rb"\g<1>" + value, xmp)
     return _THUMBNAILS.sub(b"", xmp)
+
+
+def drop_thumbnail(exif: bytes) -> bytes:
+    """End the list of an EXIF block's directories after the first: the second is the thumbnail's.
+
+    A block that is not built as it should be (EXIF 2.3, 4.5; TIFF 6.0, section 2) is left alone.
+    """
+    start = 6 if exif.startswith(b"Exif\0\0") else 0
+    order = {b"II": "<", b"MM": ">"}.get(exif[start : start + 2])
+    if order is None:
+        return exif
+    try:
+        (first,) = struct.unpack_from(order + "I", exif, start + 4)
+        (entries,) = struct.unpack_from(order + "H", exif, start + first)
+        link = start + first + 2 + 12 * entries
+        struct.unpack_from(order + "I", exif, link)
+    except struct.error:  # beyond its end
+        return exif
+    return exif[:link] + bytes(4) + exif[link + 4 :]

@@ -367,6 +367,8 @@ def _load_heic(path: PathLike) -> Any:
         missing = MissingExtraError("pillow-heif, which reads HEIC,", "heif")
         raise ImageError(str(missing)) from None
     file = pillow_heif.open_heif(os.fspath(path), convert_hdr_to_8bit=False)  # already upright
+    if file.size[0] * file.size[1] > MAX_PIXELS:  # before it is decoded
+        raise ImageError(f"{file.size[0]}x{file.size[1]} pixels are more than {MAX_PIXELS}")
     pixels = np.asarray(file)
     if pixels.dtype == np.uint16:  # libheif shifts 10 and 12 bits up, as libvips does
         bits = file.info.get("bit_depth", 10)

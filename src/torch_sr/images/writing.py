@@ -17,7 +17,7 @@ import numpy as np
 
 from torch_sr.errors import ImageError
 from torch_sr.files import atomic_write
-from torch_sr.images.metadata import correct_xmp
+from torch_sr.images.metadata import correct_xmp, drop_thumbnail
 from torch_sr.images.naming import UNWRITABLE, PathLike, libvips, naming
 from torch_sr.images.pixels import (
     Header,
@@ -338,7 +338,8 @@ def _describe(image: Any, header: Header, metadata: Metadata | None) -> Any:
             image.remove(name)
     icc = metadata.icc if metadata.icc and profile_fits(metadata.icc, header.channels) else None
     xmp = metadata.xmp and correct_xmp(metadata.xmp, header.height, header.width)
-    blobs = {"icc-profile": icc, "exif": metadata.exif, "xmp": xmp, "iptc": metadata.iptc}
+    exif = metadata.exif and drop_thumbnail(metadata.exif)
+    blobs = {"icc-profile": icc, "exif": exif, "xmp": xmp, "iptc": metadata.iptc}
     for name, blob in blobs.items():
         if blob:
             image.set_type(vips.GValue.blob_type, f"{name}-data", blob)
