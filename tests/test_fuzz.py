@@ -8,6 +8,7 @@ tries more of them.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import resource
 import struct
@@ -145,6 +146,7 @@ def read_all(path):
 def main(folder, seed, start, stop):
     """Try the files of these numbers; say which one, should it be the last."""
     files = list(seeds())
+    logging.disable()  # libvips' words, which the commands do not show either
     limit = 3 * 2**30
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for number in range(start, stop):
@@ -154,8 +156,16 @@ def main(folder, seed, start, stop):
         print(number, flush=True)
         check(path)
         path.unlink()
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1000
+    resident = most_resident()
     assert resident < MAX_RESIDENT, f"{resident / 1e6:.0f} MB resident"
+
+
+def most_resident():
+    """In bytes; what getrusage tells begins with what the parent process had."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
 
 
 @pytest.mark.parametrize("start", range(0, COUNT, BATCH))
@@ -170,7 +180,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, start):
     )
     last = done.stdout.split()[-1:] or ["none"]
     assert done.returncode == 0, f"file {last[0]} of seed 2026: {done.stderr[-3000:]}"
-    assert "Traceback" not in done.stderr
+    assert done.stderr == ""
 
 
 def test_every_seed_is_sound(tmp_path):

@@ -52,7 +52,7 @@ def run_command(command: Callable[[], Any]) -> None:
     # Lightning announces each precision it is set to, which the person chose.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     # libvips warns of what it then fails at, and the error says it better.
-    logging.getLogger("pyvips").setLevel(logging.ERROR)
+    logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)
     _print_any_name()
     try:
         command()
@@ -61,6 +61,8 @@ def run_command(command: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except MemoryError:
+        fail("not enough memory; close other programs, or take a smaller model or batch")
     except BrokenPipeError:  # the reader of our output has left, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

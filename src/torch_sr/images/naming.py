@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 from torch_sr.errors import ImageError
@@ -27,7 +28,20 @@ def libvips() -> Any:
         raise ImageError(
             f"libvips is not usable ({_reason(error)}); run: pip install 'pyvips[binary]'"
         ) from error
+    _log_complaints()
     return pyvips
+
+
+@functools.cache
+def _log_complaints() -> None:
+    """Send what GLib prints of lying headers to the log, as pyvips does with libvips' own words."""
+    import pyvips
+
+    every_level = 0b1111_1111
+    with suppress(AttributeError):  # it is not said that these names stay
+        pyvips.glib_lib.g_log_set_handler(
+            b"GLib-GObject", every_level, pyvips._log_handler_cb, pyvips.ffi.NULL
+        )
 
 
 def display_name(path: PathLike) -> str:
