@@ -4,6 +4,7 @@
 
     pixels.py     Image, Metadata, Header; integers <-> [0, 1]
     reading.py    a file -> an Image, or row bands from top to bottom
+    formats.py    what each format of files can hold
     writing.py    an Image, or row bands -> a file, whole or not at all
     row_pipe.py   how row bands reach libvips without lying in memory as a whole
     metadata.py   EXIF and XMP that stay true for pixels of another size
@@ -15,6 +16,7 @@ no network understands (CMYK, Lab) are converted, to sRGB. Nothing here knows Py
 
 from __future__ import annotations
 
+from torch_sr.images.formats import WRITABLE_SUFFIXES, check_format, holds_pages
 from torch_sr.images.naming import display_name
 from torch_sr.images.pixels import (
     Header,
@@ -37,12 +39,9 @@ from torch_sr.images.reading import (
     read_size,
 )
 from torch_sr.images.writing import (
-    WRITABLE_SUFFIXES,
     ImageWriter,
     WriteOptions,
-    check_format,
     check_writable,
-    holds_pages,
     open_writer,
     write_image,
 )

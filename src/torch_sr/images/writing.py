@@ -17,6 +17,7 @@ import numpy as np
 
 from torch_sr.errors import ImageError
 from torch_sr.files import atomic_write
+from torch_sr.images.formats import Format, check_format, find_format, fit, fitted_header
 from torch_sr.images.metadata import correct_xmp, drop_thumbnail
 from torch_sr.images.naming import UNWRITABLE, PathLike, libvips, naming
 from torch_sr.images.pixels import (
@@ -24,43 +25,11 @@ from torch_sr.images.pixels import (
     Image,
     Metadata,
     Pixels,
-    convert,
-    from_unit,
     profile_fits,
-    to_unit,
 )
 from torch_sr.images.row_pipe import RowPipe
 
 _BAND_PIXELS = 1 << 22  # written at once
-
-
-@dataclass(frozen=True)
-class _Format:
-    """What a file format can hold."""
-
-    name: str
-    max_side: int
-    deepest: int = 8  # bits per sample
-    quality: int | None = None  # the default; none: always lossless
-    gray: bool = True
-    alpha: bool = True
-    lossless: bool = True
-    pages: bool = False
-
-
-_JPEG = _Format("JPEG", 65_500, quality=95, alpha=False, lossless=False)
-_TIFF = _Format("TIFF", 10_000_000, deepest=32, pages=True)
-_WRITERS = {
-    ".png": _Format("PNG", 1_000_000, deepest=16),
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".webp": _Format("WebP", 16_383, quality=95, gray=False, pages=True),
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".avif": _Format("AVIF", 16_384, deepest=16, quality=85, gray=False),  # of 16 bits, 12 are kept
-    ".gif": _Format("GIF", 65_535, gray=False, lossless=False, pages=True),
-}
-WRITABLE_SUFFIXES = tuple(_WRITERS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +51,7 @@ class ImageWriter:
     """Takes rows from top to bottom, page after page, and stores them; see :func:`open_writer`."""
 
     def __init__(
-        self, path: Path, source: Header, target: Header, writer: _Format, pipe: RowPipe
+        self, path: Path, source: Header, target: Header, writer: Format, pipe: RowPipe
     ) -> None:
         self._path = path
         self._source = source
@@ -102,7 +71,7 @@ class ImageWriter:
             if self._resized:
                 self._collect(rows)
             else:
-                self._pipe.write(_fit(rows, self._source, self._writer))
+                self._pipe.write(fit(rows, self._source, self._writer))
 
     def _collect(self, rows: Pixels) -> None:
         """Frames may not run into each other, so each is resized by itself."""
@@ -115,7 +84,7 @@ class ImageWriter:
         self._page.clear()
         shape = (self._target.height, self._target.width, self._source.layers)
         resized = np.asarray(_resize(page, self._source, self._target)).reshape(shape)
-        self._pipe.write(_fit(resized, self._source, self._writer))
+        self._pipe.write(fit(resized, self._source, self._writer))
 
 
 @contextmanager
@@ -143,8 +112,8 @@ def open_writer(
     options = options or WriteOptions()
     height, width = size or _size(header)
     check_writable(path, height, width, format=options.format)
-    writer = _WRITERS[_suffix(path, options.format)]
-    fitted = _fitted(header, writer)
+    writer = find_format(path, options.format)
+    fitted = fitted_header(header, writer)
     target = replace(fitted, height=height, width=width)
     resized = header.pages == 1 and _size(header) != (height, width)
     try:
@@ -228,43 +197,11 @@ def check_writable(
             raise ImageError("its folder may not be written to; choose another or mend its rights")
 
 
-def check_format(
-    path: PathLike,
-    height: int,
-    width: int,
-    *,
-    format: str | None = None,  # noqa: A002
-) -> None:
-    """Raise an :class:`ImageError` if the format of this name cannot hold an image so large."""
-    with naming(path):
-        writer = _WRITERS.get(suffix := _suffix(Path(path), format))
-        if writer is None:
-            known = ", ".join(WRITABLE_SUFFIXES)
-            raise ImageError(f"'{suffix}' is no format to write; use one of {known}")
-        if min(height, width) < 1:
-            raise ImageError(f"{width}x{height} pixels are no picture; ask for a larger one")
-        if max(height, width) > writer.max_side:
-            raise ImageError(
-                f"{width}x{height} pixels do not fit: {writer.name} ends at {writer.max_side} "
-                "per side; write .tif instead"
-            )
-
-
-def holds_pages(path: PathLike, format: str | None = None) -> bool:  # noqa: A002
-    """Whether a file of this name can hold an animation or several pages."""
-    writer = _WRITERS.get(_suffix(Path(path), format))
-    return writer is not None and writer.pages
-
-
-def _suffix(path: Path, format: str | None) -> str:  # noqa: A002
-    return (path.suffix if format is None else "." + format.lstrip(".")).lower()
-
-
 def _size(header: Header) -> tuple[int, int]:
     return header.height, header.width
 
 
-def _check_options(writer: _Format, options: WriteOptions, header: Header) -> None:
+def _check_options(writer: Format, options: WriteOptions, header: Header) -> None:
     if options.quality is not None and not 1 <= options.quality <= 100:
         raise ImageError(f"quality must be 1 to 100, not {options.quality}")
     if options.lossless and not writer.lossless:
@@ -275,37 +212,7 @@ def _check_options(writer: _Format, options: WriteOptions, header: Header) -> No
         )
 
 
-# --- What the format can hold -------------------------------------------------------------------
-
-
-def _fitted(header: Header, writer: _Format) -> Header:
-    """What becomes of a picture in this format, size aside."""
-    return Header(
-        header.height,
-        header.width,
-        header.channels if writer.gray else 3,
-        min(header.depth, writer.deepest),
-        header.alpha and writer.alpha,
-        header.pages,
-    )
-
-
-def _fit(rows: Pixels, header: Header, writer: _Format) -> Pixels:
-    """Bring rows ``(h, W, layers)`` to the nearest that the format can hold."""
-    color, alpha = rows[..., : header.channels], rows[..., header.channels :]
-    if header.alpha and not writer.alpha:  # onto white
-        opacity = to_unit(alpha)
-        color = from_unit(to_unit(color) * opacity + (1 - opacity), rows.dtype)
-        alpha = alpha[..., :0]
-    if header.channels == 1 and not writer.gray:
-        color = np.repeat(color, 3, axis=2)
-    if color.shape[2] + alpha.shape[2] != rows.shape[2] or color.shape[2] != header.channels:
-        rows = np.dstack([color, alpha])
-    fitted = _fitted(header, writer)
-    rows = convert(rows, fitted.dtype)
-    if writer.name == "AVIF" and fitted.depth == 16:  # round here: libvips would cut
-        rows = np.rint(rows * np.float64(4095 / 65535)).astype(np.uint16) << 4
-    return rows
+# --- What libvips does with the rows --------------------------------------------------------------
 
 
 def _interpretation(header: Header) -> str:
@@ -353,7 +260,7 @@ def _describe(image: Any, header: Header, metadata: Metadata | None) -> Any:
     return image
 
 
-def _save(path: Path, image: Any, writer: _Format, options: WriteOptions) -> None:
+def _save(path: Path, image: Any, writer: Format, options: WriteOptions) -> None:
     """Write straight to `path`; the one place that knows the encoders' settings."""
     name = os.fsencode(path)
     quality = options.quality or writer.quality

@@ -1,0 +1,111 @@
+"""What file formats can hold, and the nearest that a picture becomes in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from torch_sr.errors import ImageError
+from torch_sr.images.naming import PathLike, naming
+from torch_sr.images.pixels import Header, Pixels, convert, from_unit, to_unit
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format can hold."""
+
+    name: str
+    max_side: int
+    deepest: int = 8  # bits per sample
+    quality: int | None = None  # the default; none: always lossless
+    gray: bool = True
+    alpha: bool = True
+    lossless: bool = True
+    pages: bool = False
+
+
+_JPEG = Format("JPEG", 65_500, quality=95, alpha=False, lossless=False)
+_TIFF = Format("TIFF", 10_000_000, deepest=32, pages=True)
+_FORMATS = {
+    ".png": Format("PNG", 1_000_000, deepest=16),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": Format("WebP", 16_383, quality=95, gray=False, pages=True),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".avif": Format("AVIF", 16_384, deepest=16, quality=85, gray=False),  # of 16 bits, 12 are kept
+    ".gif": Format("GIF", 65_535, gray=False, lossless=False, pages=True),
+}
+WRITABLE_SUFFIXES = tuple(_FORMATS)
+
+
+def find_format(path: PathLike, format: str | None = None) -> Format:  # noqa: A002
+    """The format of a name, or the one that is asked for.
+
+    Raises:
+        ImageError: there is none of that name.
+    """
+    suffix = (Path(path).suffix if format is None else "." + format.lstrip(".")).lower()
+    if suffix not in _FORMATS:
+        known = ", ".join(WRITABLE_SUFFIXES)
+        raise ImageError(f"'{suffix}' is no format to write; use one of {known}")
+    return _FORMATS[suffix]
+
+
+def check_format(
+    path: PathLike,
+    height: int,
+    width: int,
+    *,
+    format: str | None = None,  # noqa: A002
+) -> None:
+    """Raise an :class:`ImageError` if the format of this name cannot hold an image so large."""
+    with naming(path):
+        writer = find_format(path, format)
+        if min(height, width) < 1:
+            raise ImageError(f"{width}x{height} pixels are no picture; ask for a larger one")
+        if max(height, width) > writer.max_side:
+            raise ImageError(
+                f"{width}x{height} pixels do not fit: {writer.name} ends at {writer.max_side} "
+                "per side; write .tif instead"
+            )
+
+
+def holds_pages(path: PathLike, format: str | None = None) -> bool:  # noqa: A002
+    """Whether a file of this name can hold an animation or several pages."""
+    try:
+        return find_format(path, format).pages
+    except ImageError:
+        return False
+
+
+def fitted_header(header: Header, writer: Format) -> Header:
+    """What becomes of a picture in this format, size aside."""
+    return Header(
+        header.height,
+        header.width,
+        header.channels if writer.gray else 3,
+        min(header.depth, writer.deepest),
+        header.alpha and writer.alpha,
+        header.pages,
+    )
+
+
+def fit(rows: Pixels, header: Header, writer: Format) -> Pixels:
+    """Bring rows ``(h, W, layers)`` to the nearest that the format can hold."""
+    color, alpha = rows[..., : header.channels], rows[..., header.channels :]
+    if header.alpha and not writer.alpha:  # onto white
+        opacity = to_unit(alpha)
+        color = from_unit(to_unit(color) * opacity + (1 - opacity), rows.dtype)
+        alpha = alpha[..., :0]
+    if header.channels == 1 and not writer.gray:
+        color = np.repeat(color, 3, axis=2)
+    if color.shape[2] + alpha.shape[2] != rows.shape[2] or color.shape[2] != header.channels:
+        rows = np.dstack([color, alpha])
+    fitted = fitted_header(header, writer)
+    rows = convert(rows, fitted.dtype)
+    if writer.name == "AVIF" and fitted.depth == 16:  # round here: libvips would cut
+        rows = np.rint(rows * np.float64(4095 / 65535)).astype(np.uint16) << 4
+    return rows
