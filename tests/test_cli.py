@@ -622,6 +622,8 @@ def test_upscale_logs_json(run, model, pictures):
     "wrong",
     [
         ["--scale", "2", "--width", "10"],
+        ["--scale", "nan"],
+        ["--scale", "inf"],
         ["--skip-existing", "--overwrite"],
         ["--shard", "3/2"],
         ["--shard", "x"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torch_sr.cli.console import AsJSON, Precision, progress_bar
+from torch_sr.cli.console import AsJSON, progress_bar
 
 if TYPE_CHECKING:
     from torch_sr.inference.batch import BatchOptions, Outcome
@@ -107,7 +108,14 @@ def upscale(
             rich_help_panel=_COMPUTING,
         ),
     ] = "auto",
-    precision: Precision = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="auto (fp16 on CUDA, else fp32), fp32, bf16 or fp16.",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = "auto",
     tile_size: Annotated[
         int | None,
         typer.Option(
@@ -269,6 +277,8 @@ def _expanded(argument: str, read_names: Callable[[Iterator[str]], list[str]]) -
 def _check_usage(
     scale: float | None, width: int | None, height: int | None, skip: bool, overwrite: bool
 ) -> None:
+    if scale is not None and not math.isfinite(scale):
+        raise typer.BadParameter(f"--scale {scale} is no number; write one such as 2 or 2.5")
     if scale is not None and (width is not None or height is not None):
         raise typer.BadParameter("--scale and --width or --height: give one of them")
     if skip and overwrite:

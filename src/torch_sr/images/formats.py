@@ -66,10 +66,11 @@ def check_format(
         writer = find_format(path, format)
         if min(height, width) < 1:
             raise ImageError(f"{width}x{height} pixels are no picture; ask for a larger one")
-        if max(height, width) > writer.max_side:
+        if (longest := max(height, width)) > writer.max_side:
+            remedy = "write .tif instead" if longest <= _TIFF.max_side else "ask for fewer"
             raise ImageError(
                 f"{width}x{height} pixels do not fit: {writer.name} ends at {writer.max_side} "
-                "per side; write .tif instead"
+                f"per side; {remedy}"
             )
 
 
