@@ -118,6 +118,30 @@ def test_sizes_that_may_be_asked_for():
     assert target_size(height=50)(10, 20) == (50, 100)
     assert target_size(width=7, height=9)(10, 20) == (9, 7)
     assert target_size(0.01)(10, 20) == (1, 1)
+    assert target_size(0.7)(5, 5) == (4, 4)
+    assert target_size(1e308)(10, 10)[0] > 10**308  # which a format refuses
+    assert target_size(width=10**400)(10, 20)[0] == 5 * 10**399
+
+
+def test_names_at_which_the_system_stumbles(folder, upscaler):
+    (folder / "in" / "2.png").unlink()
+    (folder / "in" / "2.png").symlink_to("2.png")
+    (folder / "in" / ("z" * 251 + ".png")).write_bytes((folder / "in" / "1.png").read_bytes())
+    (folder / "out").mkdir()
+    (folder / "out" / "3_sr.png").symlink_to("3_sr.png")
+    outcomes = run([upscaler], folder, existing="overwrite")
+    assert [o.status for o in outcomes] == ["done", "failed", "failed", "done", "done", "failed"]
+    assert "leads in circles" in outcomes[2].message
+    assert "name too long" in outcomes[5].message
+    assert [o.status for o in run([upscaler], folder)].count("failed") == 6
+
+
+def test_a_sheet_that_is_there_is_refused(folder, upscaler):
+    (folder / "1_sr_sheet.png").touch()
+    jobs = find_jobs([str(folder / "in" / "1.png")], folder / "1_sr.png", sheets=True)
+    (outcome,) = upscale_files([upscaler], jobs)
+    assert "its sheet" in outcome.message
+    assert not (folder / "1_sr.png").exists()
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])

@@ -17,7 +17,9 @@ from PIL import Image as PillowImage
 
 from torch_sr._version import __version__
 from torch_sr.cli.main import main
+from torch_sr.cli.upscale import _progress
 from torch_sr.images import Image, read_image, write_image
+from torch_sr.inference.jobs import Job
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
@@ -582,11 +584,37 @@ def test_upscale_resamples_and_chooses_the_format(run, model, pictures):
 
 
 def test_upscale_reads_names_from_standard_input(run, model, pictures, monkeypatch):
-    names_ = f"{pictures / 'a.png'}\0{pictures / 'b.png'}\0"
-    monkeypatch.setattr("sys.stdin", io.StringIO(names_))
-    code, out, _ = run("upscale", "-", "-m", model, "--device", "cpu")
-    assert code == 0
-    assert len(out.split()) == 2
+    odd = pictures / "c\r\u2028.png"
+    odd.write_bytes((pictures / "a.png").read_bytes())
+    names_ = b"\0".join(map(os.fsencode, [pictures / "a.png", odd, ""]))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(names_), "utf-8"))
+    code, _, err = run("upscale", "-", "-m", model, "--device", "cpu")
+    assert code == 0, err
+    assert (pictures / "c\r\u2028_sr.png").exists()
+    monkeypatch.setattr("sys.stdin", None)
+    assert run("upscale", "-", "-m", model)[0] == 2
+
+
+def test_upscale_shows_names_as_they_are(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    job = Job(Path("a[link=b]c\n.png"), Path("x.png"), pixels=8)
+    with _progress([job]) as (on_tile, _):
+        on_tile(job, 1, 2)
+    assert r"a[link=b]c\n.png" in capsys.readouterr().err
+
+
+def test_upscale_draws_missing_sheets_and_tells_what_fails(run, model, pictures):
+    arguments = ["upscale", pictures / "a.png", "-m", model, "--device", "cpu", "--compare"]
+    assert run(*arguments)[0] == 0
+    sheet = pictures / "a_sr_sheet.png"
+    sheet.unlink()
+    assert run(*arguments, "--skip-existing")[0] == 0
+    assert sheet.exists()
+    sheet.unlink()
+    (pictures / "a.png").write_bytes(b"")
+    code, _, err = run(*arguments, "--skip-existing")
+    assert code == 1
+    assert "a_sr_sheet.png: cannot be drawn: " in err
 
 
 def test_upscale_draws_sheets(run, model, pictures):

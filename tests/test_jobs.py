@@ -110,9 +110,30 @@ def test_what_gives_nothing_is_told(tree, argument):
         find_jobs([argument])
 
 
+def test_sheets_are_no_sources_and_overwrite_none(tree):
+    for name in ("a_sr_sheet.png", "sub/c_sr.png", "sub/c.png"):
+        Path(name).touch()
+    assert "a_sr_sheet.png" not in dict(pairs("."))
+    by_source = {job.source.as_posix(): job for job in find_jobs(["."], sheets=True)}
+    assert by_source["a.png"].sheet == Path("a_sr_sheet.png")
+    assert by_source["e.mp4"].sheet is None
+    assert "would overwrite sub/c_sr_sheet.png" in by_source["sub/c.tif"].refusal  # c.png's too
+    both = find_jobs(["a.png", "a_sr_sheet.png"], sheets=True)
+    assert "would overwrite a_sr_sheet.png" in both[0].refusal
+
+
+def test_names_at_which_the_system_stumbles(tree):
+    Path("self.png").symlink_to("self.png")
+    too_long = "z" * 300 + ".png"
+    found = [job.source.as_posix() for job in find_jobs([".", too_long], Path("self.png"))]
+    assert {"self.png", too_long} < set(found)
+    assert find_jobs(["a.png"], Path(too_long))[0].target == Path(too_long)
+
+
 def test_lists_of_names():
     assert read_names(["a b.png\n", "\n", "c.png"]) == ["a b.png", "c.png"]
     assert read_names(["a\nb.png\0", "c.png\0"]) == ["a\nb.png", "c.png"]
+    assert read_names(["a\u2028b\rc.png\r\n", "d.png"]) == ["a\u2028b\rc.png", "d.png"]
 
 
 def test_shards_cover_all_once(tree):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torch_sr.cli.console import AsJSON, progress_bar
+from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
     from torch_sr.inference.batch import BatchOptions, Outcome
@@ -158,7 +161,8 @@ def upscale(
     from torch_sr.inference.upscaler import Upscaler
 
     names = [name for argument in images for name in _expanded(argument, read_names)]
-    jobs = shard(find_jobs(names, out, suffix=suffix, format=format), number, count)
+    jobs = find_jobs(names, out, suffix=suffix, format=format, sheets=compare)
+    jobs = shard(jobs, number, count)
     upscalers = [
         Upscaler(
             model, device=name, precision=precision, tile_size=tile_size, overlap=overlap, tta=tta
@@ -173,7 +177,7 @@ def upscale(
         crf=crf,
     )
     jobs = list(survey(jobs, upscalers[0].scale_factor, options))
-    outcomes = _run(upscalers, jobs, options, as_json=as_json, compare=compare)
+    outcomes = _run(upscalers, jobs, options, as_json=as_json)
     _summarise(outcomes, sum(upscaler.tiles_redone for upscaler in upscalers), as_json=as_json)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
@@ -185,18 +189,15 @@ def _run(
     options: BatchOptions,
     *,
     as_json: bool,
-    compare: bool,
 ) -> list[Outcome]:
     """Do the files, and tell of each as it is done."""
     from torch_sr.inference.batch import upscale_files
 
     outcomes = []
     with _progress(jobs) as (on_tile, on_outcome):
-        for outcome in upscale_files(upscalers, jobs, options, on_tile):
+        for outcome in map(_with_sheet, upscale_files(upscalers, jobs, options, on_tile)):
             outcomes.append(outcome)
             on_outcome(outcome)
-            if compare and outcome.status == "done" and not outcome.job.is_video:
-                _draw_sheet(outcome.job)
             if as_json:
                 print(json.dumps(outcome.to_dict()), flush=True)
             elif outcome.status == "done":
@@ -230,6 +231,10 @@ def _progress(
     jobs: Sequence[Job],
 ) -> Iterator[tuple[Callable[[Job, int, int], None], Callable[[Outcome], None]]]:
     """A bar over all pixels, with the images done and the speed; invisible without a terminal."""
+    from rich.markup import escape
+
+    from torch_sr.images import display_name
+
     total = sum(job.pixels for job in jobs if job.refusal is None)
     with progress_bar("{task.fields[told]}", counted=False) as progress:
         task = progress.add_task("", total=total or None, told="")
@@ -244,7 +249,7 @@ def _progress(
                 task,
                 completed=sum(done_pixels.copy().values()),
                 told=told,
-                description=job.source.name,
+                description=escape(display_name(job.source.name)),
             )
 
         def on_tile(job: Job, done: int, tiles: int) -> None:
@@ -260,18 +265,33 @@ def _progress(
         yield on_tile, on_outcome
 
 
-def _draw_sheet(job: Job) -> None:
-    """The picture and one place of it, by bicubic interpolation and super-resolved."""
+def _with_sheet(outcome: Outcome) -> Outcome:
+    """Draw the sheet that is asked for, unless it is there already; a failure is the file's own."""
     from torch_sr.evaluation.figures import draw_upscaled
-    from torch_sr.images import Image, write_image
+    from torch_sr.images import Image, display_name, write_image
 
-    sheet = draw_upscaled(job.source, job.target)
-    target = job.target.with_name(f"{job.target.stem}_sheet.png")
-    write_image(target, Image(sheet))
+    job = outcome.job
+    skipped = outcome.status == "skipped" and job.sheet is not None and job.sheet.exists()
+    if job.sheet is None or outcome.status == "failed" or skipped:
+        return outcome
+    try:
+        write_image(job.sheet, Image(draw_upscaled(job.source, job.target)))
+    except (TorchSRError, MemoryError) as error:
+        reason = str(error) or "not enough memory"
+        message = f"{display_name(job.sheet)}: cannot be drawn: {reason}"
+        return replace(outcome, status="failed", message=message)
+    return outcome
 
 
-def _expanded(argument: str, read_names: Callable[[Iterator[str]], list[str]]) -> list[str]:
-    return read_names(iter(sys.stdin)) if argument == "-" else [argument]
+def _expanded(argument: str, read_names: Callable[[Iterable[str]], list[str]]) -> list[str]:
+    if argument != "-":
+        return [argument]
+    if sys.stdin is None:
+        raise typer.BadParameter(
+            "-: standard input is closed; give names, or a list through a pipe"
+        )
+    # As bytes: names may hold what is no text, and line ends that are none.
+    return read_names([os.fsdecode(sys.stdin.buffer.read())])
 
 
 def _check_usage(

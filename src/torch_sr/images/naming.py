@@ -13,7 +13,7 @@ from torch_sr.errors import ImageError
 PathLike: TypeAlias = str | os.PathLike[str]
 
 UNREADABLE = "cannot be decoded ({}); it is damaged, cut short or of a rare kind: fetch it again"
-UNWRITABLE = "cannot be written ({}); is there room on the disk?"
+UNWRITABLE = "cannot be written ({}); make room on the disk, or choose another name"
 
 
 def libvips() -> Any:

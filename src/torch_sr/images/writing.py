@@ -188,11 +188,13 @@ def check_writable(
     """Raise an :class:`ImageError` now if an image of this size could not be written later."""
     check_format(path, height, width, format=format)
     path = Path(path)
-    with naming(path):
+    with naming(path, UNWRITABLE):
         if not path.parent.is_dir():
             raise ImageError("its folder does not exist; create it first")
         if path.is_dir():
             raise ImageError("is a folder; give a file name")
+        if Path(os.path.realpath(path)).is_symlink():
+            raise ImageError("is a link that leads in circles; give another name")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise ImageError("its folder may not be written to; choose another or mend its rights")
 

@@ -6,11 +6,13 @@ whole or not at all, so what is there is finished, and a broken run goes on wher
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +155,17 @@ def _do(upscaler: Upscaler, job: Job, options: BatchOptions, tell: OnTile) -> Ou
     try:
         if job.refusal:
             raise ImageError(job.refusal)
-        if job.target.exists() and options.existing != "overwrite":
+        if os.path.lexists(job.target) and options.existing != "overwrite":
             if options.existing == "skip":
                 return Outcome(job, "skipped")
             raise ImageError(
                 f"{display_name(job.source)}: its result {display_name(job.target)} exists; "
                 "--skip-existing keeps it, --overwrite replaces it"
+            )
+        if job.sheet and os.path.lexists(job.sheet) and options.existing != "overwrite":
+            raise ImageError(
+                f"{display_name(job.source)}: its sheet {display_name(job.sheet)} exists; "
+                "--overwrite replaces it"
             )
         _make_folder(job.target.parent)
         _upscale(upscaler, job, options, lambda done, total: tell(job, done, total))
@@ -202,7 +209,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImageError(
-            f"{display_name(folder)}: cannot make this folder: {error.strerror}"
+            f"{display_name(folder)}: cannot make this folder ({error.strerror}); choose another"
         ) from error
 
 
@@ -247,11 +254,16 @@ def target_size(
     ((25, 50), (25, 50))
     """
     if scale_factor is not None:
-        return lambda h, w: (max(1, round(h * scale_factor)), max(1, round(w * scale_factor)))
+        return lambda h, w: (_times(h, scale_factor), _times(w, scale_factor))
     if width is not None and height is not None:
         return lambda h, w: (height, width)
     if width is not None:
-        return lambda h, w: (max(1, round(h * width / w)), width)
+        return lambda h, w: (_times(h, Fraction(width, w)), width)
     if height is not None:
-        return lambda h, w: (height, max(1, round(w * height / h)))
+        return lambda h, w: (height, _times(w, Fraction(height, h)))
     return None
+
+
+def _times(side: int, factor: float | Fraction) -> int:
+    """A side so many times as long; as a fraction, since no float holds the largest numbers."""
+    return max(1, round(side * Fraction(str(factor))))

@@ -23,12 +23,14 @@ class Job:
         source, target: the files.
         refusal: why it cannot be done, where that is known already.
         pixels: of the source, all pages; 0 where that is not known yet.
+        sheet: where the result is to be drawn beside bicubic interpolation, if it is.
     """
 
     source: Path
     target: Path
     refusal: str | None = None
     pixels: int = 0
+    sheet: Path | None = None
 
     @property
     def is_video(self) -> bool:
@@ -42,18 +44,21 @@ def find_jobs(
     *,
     suffix: str = "_sr",
     format: str | None = None,  # noqa: A002
+    sheets: bool = False,
 ) -> list[Job]:
     """The files that are named, in order and each once, with the files their results go to.
 
     A file is taken as it is, whatever its name. Folders give the images and videos in them and in
     their sub-folders, a pattern those that match; below ``out`` the same sub-folders are used.
-    What is the result of another one found is no source, so that a folder can be done twice.
+    What is the result of another one found, or its sheet, is no source, so that a folder can be
+    done twice.
 
     Args:
         arguments: files, folders and patterns such as ``"*.png"``.
         out: the folder for results, else beside their sources; for one file, a file too.
         suffix: appended to each name, before its ending.
         format: the ending of all results; else their sources', or PNG where that is not written.
+        sheets: whether sheets are to be drawn too.
 
     Raises:
         ImageError: when a folder or a pattern gives nothing.
@@ -66,12 +71,13 @@ def find_jobs(
         if len(found) == before and not _gives_something(argument, out):
             raise ImageError(f"{argument}: no images there; name a file, a folder or a pattern")
     if out is not None and len(found) == 1 and _is_file_name(out):
-        return _checked([Job(next(iter(found)), out)])
+        return _checked([_job(next(iter(found)), out, sheets)])
     jobs = [
-        Job(source, _target(source, out / below if out else None, suffix, format))
+        _job(source, _target(source, out / below if out else None, suffix, format), sheets)
         for source, (below, _) in found.items()
     ]
     results = {job.target for job in jobs if job.target != job.source}
+    results |= {_sheet(target) for target in results}
     return _checked([job for job in jobs if found[job.source][1] or job.source not in results])
 
 
@@ -82,7 +88,9 @@ def read_names(lines: Iterable[str]) -> list[str]:
     (['a.png', 'b c.png'], ['a.png', 'b.png'])
     """
     text = "".join(lines)
-    names = text.split("\0") if "\0" in text else text.splitlines()
+    if "\0" in text:
+        return [name for name in text.split("\0") if name]
+    names = [line.removesuffix("\r") for line in text.split("\n")]  # no other separator is one here
     return [name for name in names if name.strip()]
 
 
@@ -94,7 +102,7 @@ def shard(jobs: Sequence[Job], number: int, count: int) -> list[Job]:
 def _sources(argument: str, out: Path | None) -> Iterator[tuple[Path, Path, bool]]:
     """Each file, the folder under which its place is kept, and whether it was named itself."""
     path = Path(argument).expanduser()
-    if path.is_dir():
+    if _is_folder(path):
         for file in _walk(path, out):
             yield file, path, False
     elif not os.path.lexists(path) and glob.has_magic(argument):
@@ -122,13 +130,13 @@ def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
 
     Links are followed, but into no folder a second time: they may lead in circles.
     """
-    seen = {out.resolve()} if out is not None and out.resolve() != folder.resolve() else set()
+    seen = {_real(out)} - {_real(folder)} if out is not None else set()
 
     def fail(error: OSError) -> None:
         raise ImageError(f"{error.filename}: cannot list this folder: {error.strerror}") from error
 
     for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-        real = Path(place).resolve()
+        real = _real(Path(place))
         if real in seen:
             folders.clear()
             continue
@@ -148,7 +156,7 @@ def _root_of(pattern: Path) -> Path:
 
 def _is_file_name(out: Path) -> bool:
     known = (*WRITABLE_SUFFIXES, *_WRITABLE_VIDEOS)
-    return out.suffix.lower() in known and not out.is_dir()
+    return out.suffix.lower() in known and not _is_folder(out)
 
 
 def _target(source: Path, folder: Path | None, suffix: str, format: str | None) -> Path:  # noqa: A002
@@ -163,18 +171,38 @@ def _target(source: Path, folder: Path | None, suffix: str, format: str | None) 
     return (folder or source.parent) / f"{source.stem}{suffix}{extension}"
 
 
+def _job(source: Path, target: Path, sheets: bool) -> Job:
+    job = Job(source, target)
+    return replace(job, sheet=_sheet(target)) if sheets and not job.is_video else job
+
+
+def _sheet(target: Path) -> Path:
+    return target.with_name(f"{target.stem}_sheet.png")
+
+
 def _checked(jobs: list[Job]) -> list[Job]:
     """Refuse what would overwrite a source, or a result of the same call."""
-    taken = {job.source.resolve(): job.source for job in jobs}
+    taken = {_real(job.source): job.source for job in jobs}
     checked = []
     for job in jobs:
-        target = job.target.resolve()
-        if target in taken:
-            refusal = (
-                f"{display_name(job.source)}: would overwrite {display_name(job.target)}, which is "
-                "a source or a result of this call; give another --suffix or --out"
-            )
-            job = replace(job, refusal=refusal)
-        taken[target] = job.source
+        for written in filter(None, (job.target, job.sheet)):
+            if _real(written) in taken:
+                refusal = (
+                    f"{display_name(job.source)}: would overwrite {display_name(written)}, which "
+                    "is a source or a result of this call; give another --suffix or --out"
+                )
+                job = replace(job, refusal=job.refusal or refusal)
+            taken[_real(written)] = job.source
         checked.append(job)
     return checked
+
+
+# Path's own methods raise of links that lead in circles, and of names that are too long.
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
