@@ -80,6 +80,11 @@ def test_one_file_may_have_a_name_for_its_result(tree):
     assert pairs("a.png", "x.bmp", out=Path("o.png"))[0] == ("a.png", "o.png/a_sr.png")
 
 
+def test_a_kind_that_is_not_written_is_no_folder(tree):
+    assert pairs("a.png", out=Path("big.bmp")) == [("a.png", "big.bmp")]
+    assert pairs("e.mp4", out=Path("big.avi")) == [("e.mp4", "big.avi")]
+
+
 def test_one_format_for_all(tree):
     found = dict(pairs("a.png", "sub/c.tif", "e.mp4", format="webp", suffix=""))
     assert list(found.values()) == ["a.webp", "sub/c.webp", "e.mp4"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from fractions import Fraction
@@ -320,3 +321,30 @@ def test_a_real_clip(tmp_path):
     )
     assert [t for t, _ in frames_of(target)] == [t for t, _ in frames_of(CLIP)]
     assert packets_of(target, "audio") == packets_of(CLIP, "audio")
+
+
+def test_names_that_ffmpeg_would_take_for_something_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("12:30.mp4", "-i.mp4", "a%03d.mp4", "b\udcff.mp4"):
+        source = make_film(tmp_path / "a.mp4", CONSTANT[:3]).rename(name)
+        target = upscale_video(twice, 2, Path(name), source.with_stem(source.stem + ":sr"))
+        assert target.stat().st_size > 0
+
+
+def test_what_cannot_be_written_is_not_told_of_the_source(tmp_path, monkeypatch):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:3])
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("torch_sr.inference.video.encoding.Encoder._to_frame", fail)
+    with pytest.raises(ImageError, match=r"b.mp4: cannot be written \(No space left on device\)"):
+        upscale_video(twice, 2, source, tmp_path / "b.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_mistakes_of_an_engine_are_not_told_of_a_file(tmp_path):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:3])
+    with pytest.raises(ZeroDivisionError):
+        upscale_video(lambda frame: 1 / 0, 2, source, tmp_path / "b.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

@@ -59,6 +59,8 @@ def naming(path: PathLike, failed: str = UNREADABLE) -> Iterator[None]:
     shown = display_name(path)
     try:
         yield
+    except _OutsideError as outside:
+        raise outside.error from outside.error.__cause__
     except ImageError as error:
         raise ImageError(f"{shown}: {error}") from error.__cause__
     except FileNotFoundError as error:
@@ -67,6 +69,20 @@ def naming(path: PathLike, failed: str = UNREADABLE) -> Iterator[None]:
         raise ImageError(f"{shown}: permission denied; mend its rights") from error
     except (OSError, ValueError, MemoryError, libvips().Error) as error:
         raise ImageError(f"{shown}: {failed.format(_reason(error))}") from error
+
+
+class _OutsideError(Exception):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+@contextmanager
+def letting_through() -> Iterator[None]:
+    """Within :func:`naming`: errors that are none of this file's, and shall not be told as such."""
+    try:
+        yield
+    except Exception as error:
+        raise _OutsideError(error) from error
 
 
 def _reason(error: Exception) -> str:

@@ -19,7 +19,7 @@ from torch_sr.errors import ImageError
 from torch_sr.files import atomic_write
 from torch_sr.images.formats import Format, check_format, find_format, fit, fitted_header
 from torch_sr.images.metadata import correct_xmp, drop_thumbnail
-from torch_sr.images.naming import UNWRITABLE, PathLike, libvips, naming
+from torch_sr.images.naming import UNWRITABLE, PathLike, letting_through, libvips, naming
 from torch_sr.images.pixels import (
     Header,
     Image,
@@ -116,38 +116,22 @@ def open_writer(
     fitted = fitted_header(header, writer)
     target = replace(fitted, height=height, width=width)
     resized = header.pages == 1 and _size(header) != (height, width)
-    try:
-        with naming(path, UNWRITABLE), atomic_write(path) as temporary:
-            _check_options(writer, options, header)
+    with naming(path, UNWRITABLE), atomic_write(path) as temporary:
+        _check_options(writer, options, header)
 
-            def consume(image: Any) -> None:
-                image = image.copy(interpretation=_interpretation(fitted))
-                if resized:
-                    image = _resize(image, fitted, target)
-                _save(temporary, _describe(image, target, metadata), writer, options)
+        def consume(image: Any) -> None:
+            image = image.copy(interpretation=_interpretation(fitted))
+            if resized:
+                image = _resize(image, fitted, target)
+            _save(temporary, _describe(image, target, metadata), writer, options)
 
-            pipe = RowPipe(fitted if resized else target, consume)
-            try:
-                with _letting_through():
-                    yield ImageWriter(path, header, target, writer, pipe)
-                pipe.finish()
-            finally:
-                pipe.close()
-    except _OutsideError as outside:
-        assert outside.__cause__ is not None
-        raise outside.__cause__ from outside.__cause__.__cause__
-
-
-class _OutsideError(Exception):
-    """Carries an error that is none of writing, and shall not be told as such."""
-
-
-@contextmanager
-def _letting_through() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise _OutsideError from error
+        pipe = RowPipe(fitted if resized else target, consume)
+        try:
+            with letting_through():
+                yield ImageWriter(path, header, target, writer, pipe)
+            pipe.finish()
+        finally:
+            pipe.close()
 
 
 def write_image(

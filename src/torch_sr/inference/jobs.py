@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch_sr.errors import ImageError
-from torch_sr.images import WRITABLE_SUFFIXES, display_name, is_image_name
+from torch_sr.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES, display_name, is_image_name
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm", ".wmv"})
 _WRITABLE_VIDEOS = (".mkv", ".mov", ".mp4", ".webm")
@@ -155,7 +155,7 @@ def _root_of(pattern: Path) -> Path:
 
 
 def _is_file_name(out: Path) -> bool:
-    known = (*WRITABLE_SUFFIXES, *_WRITABLE_VIDEOS)
+    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES  # those that are not written will be told
     return out.suffix.lower() in known and not _is_folder(out)
 
 

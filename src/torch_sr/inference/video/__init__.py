@@ -28,8 +28,8 @@ from typing import Any
 import numpy.typing as npt
 
 from torch_sr.errors import ImageError
-from torch_sr.images.naming import naming
-from torch_sr.inference.video.decoding import look_at, open_film, read_frames
+from torch_sr.images.naming import UNWRITABLE, naming
+from torch_sr.inference.video.decoding import look_at, naming_film, open_film, read_frames
 from torch_sr.inference.video.encoding import Encoder
 from torch_sr.inference.video.joining import join
 from torch_sr.inference.video.segments import Segments
@@ -98,7 +98,7 @@ def upscale_video(
     """
     _check_target(source, target)
     look, total = look_at(source)
-    with naming(source), open_film(source) as container:
+    with naming_film(source), open_film(source) as container:
         height, width = look.height * scale_factor, look.width * scale_factor
         height, width = size(look.height, look.width) if size else (height, width)
         settings = [fingerprint, crf, height, width, segment_frames, target.suffix.lower()]
@@ -125,7 +125,7 @@ def upscale_video(
                 break
         if done == 0:
             raise ImageError("holds no frame that can be decoded; fetch it again")
-    with naming(target):
+    with naming_film(target, UNWRITABLE):
         join(segments, source, target)
     segments.remove()
     return target

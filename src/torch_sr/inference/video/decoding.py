@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.errors import ImageError, MissingExtraError
-from torch_sr.images.naming import naming
+from torch_sr.images.naming import UNREADABLE, naming
 
 Frame = npt.NDArray[Any]
 
@@ -53,6 +54,23 @@ def pyav() -> Any:
     return av
 
 
+def film_url(path: Path) -> str:
+    """How ffmpeg is told a file: of ``12:30.mp4`` it would take 12 for a protocol."""
+    return f"file:{path}"
+
+
+@contextmanager
+def naming_film(path: Path, failed: str = UNREADABLE) -> Iterator[None]:
+    """As :func:`naming`, of what ffmpeg raises too."""
+    with naming(path, failed):
+        try:
+            yield
+        except pyav().error.FFmpegError as error:
+            if isinstance(error, (OSError, ValueError)):
+                raise
+            raise ValueError(error.strerror) from error
+
+
 def open_film(path: Path) -> Any:
     """A container; the caller closes it. A file that is missing or empty is told as such."""
     av = pyav()
@@ -61,12 +79,12 @@ def open_film(path: Path) -> Any:
         raise ImageError(f"{problem}; check the path")
     if path.stat().st_size == 0:
         raise ImageError("is empty (0 bytes); fetch it again")
-    return av.open(str(path), metadata_errors="replace")
+    return av.open(film_url(path), metadata_errors="replace")
 
 
 def look_at(path: Path) -> tuple[Look, int | None]:
     """How the frames are stored, and how many there are."""
-    with naming(path), open_film(path) as container:
+    with naming_film(path), open_film(path) as container:
         frame = next((frame for _, frame in _decode(container)), None)
         if frame is None:
             raise ImageError("holds no frame that can be decoded; fetch it again")

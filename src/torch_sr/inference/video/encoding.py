@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from torch_sr.inference.video.decoding import FULL, Look, accurate, pyav
+from torch_sr.inference.video.decoding import FULL, Look, accurate, film_url, pyav
 
 Frame = npt.NDArray[Any]
 
@@ -31,7 +31,7 @@ class Encoder:
     def open(self, path: Path) -> tuple[Any, Callable[[int, Frame], None]]:
         """Begin a segment: what to close, and what takes a time and a frame."""
         look = self._look
-        container = pyav().open(str(path), "w", format="nut")  # which keeps times as they are
+        container = pyav().open(film_url(path), "w", format="nut")  # which keeps times as they are
         stream = container.add_stream(self._codec, rate=look.rate or 25)
         height, width = self._size
         context = stream.codec_context

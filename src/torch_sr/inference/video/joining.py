@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr.files import atomic_write
-from torch_sr.inference.video.decoding import pyav
+from torch_sr.inference.video.decoding import film_url, pyav
 from torch_sr.inference.video.segments import Segments
 
 _log = logging.getLogger(__name__)
@@ -20,11 +20,11 @@ def join(segments: Segments, source: Path, target: Path) -> None:
     """One film of all segments and the source's sound, subtitles, chapters and descriptions."""
     av = pyav()
     with atomic_write(target) as temporary, ExitStack() as stack:
-        original = stack.enter_context(av.open(str(source), metadata_errors="replace"))
-        out = stack.enter_context(av.open(str(temporary), "w"))
+        original = stack.enter_context(av.open(film_url(source), metadata_errors="replace"))
+        out = stack.enter_context(av.open(film_url(temporary), "w"))
         out.metadata.update(original.metadata)
         paths = segments.paths
-        first = stack.enter_context(av.open(str(paths[0])))
+        first = stack.enter_context(av.open(film_url(paths[0])))
         template = first.streams.video[0]
         video = out.add_stream_from_template(template)
         video.time_base = template.time_base
@@ -43,7 +43,7 @@ def join(segments: Segments, source: Path, target: Path) -> None:
 
 def _video_packets(paths: Iterable[Path], stream: Any) -> Iterator[tuple[float, int, Any]]:
     for path in paths:
-        with pyav().open(str(path)) as segment:
+        with pyav().open(film_url(path)) as segment:
             for packet in segment.demux(segment.streams.video[0]):
                 if packet.dts is not None:
                     packet.stream = stream

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.files import atomic_write
+from torch_sr.images.naming import UNWRITABLE, letting_through
+from torch_sr.inference.video.decoding import naming_film
 
 Write = Callable[[int, npt.NDArray[Any]], None]
 """Takes the time of a frame, in units of its stream, and the frame."""
@@ -40,6 +42,7 @@ class Segments:
     """
 
     def __init__(self, target: Path, source: Path, settings: list[Any]) -> None:
+        self._target = target
         self._folder = target.with_name(f".torch-sr-{target.name}")
         status = source.stat()
         made_from = [str(source.resolve()), status.st_size, status.st_mtime_ns, settings]
@@ -64,23 +67,30 @@ class Segments:
     @contextmanager
     def append(self, encoder: Encoder) -> Iterator[Write]:
         """Yield what takes the frames of the next piece; it counts when the block is left well."""
-        self._folder.mkdir(exist_ok=True)
         frames, last = 0, 0
 
-        with atomic_write(self._path(len(self._pieces))) as temporary:
-            close, write = encoder.open(temporary)
-
-            def count(time: int, frame: npt.NDArray[np.generic]) -> None:
-                nonlocal frames, last
+        def count(time: int, frame: npt.NDArray[np.generic]) -> None:
+            nonlocal frames, last
+            with naming_film(self._target, UNWRITABLE):
                 write(time, frame)
-                frames, last = frames + 1, time
+            frames, last = frames + 1, time
 
-            try:
-                yield count
-            finally:
-                close()
-        self._pieces.append((frames, last))
-        self._note()
+        try:
+            with naming_film(self._target, UNWRITABLE):
+                self._folder.mkdir(exist_ok=True)
+                with atomic_write(self._path(len(self._pieces))) as temporary:
+                    close, write = encoder.open(temporary)
+                    try:
+                        with letting_through():
+                            yield count
+                    finally:
+                        close()
+                self._pieces.append((frames, last))
+                self._note()
+        finally:
+            if not self._pieces:
+                with suppress(OSError):  # it was not made, or is not empty
+                    self._folder.rmdir()
 
     def remove(self) -> None:
         """Throw all pieces away."""
