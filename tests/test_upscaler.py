@@ -318,6 +318,15 @@ def test_a_batch_is_done_in_one_pass(noise):
     assert Upscaler(engine, tile_size=16, overlap=2).upscale(batch).tolist() == sr.tolist()
 
 
+def test_pillow_images_of_16_bits_stay_so(noise):
+    gray = noise(6, 7).astype(np.uint16) * 250
+    swapped = Pillow.frombytes("I;16B", (7, 6), gray.astype(">u2").tobytes())
+    for image in (Pillow.fromarray(gray), swapped):
+        sr = Upscaler(Enlarge(2)).upscale(image)
+        assert sr.mode == "I;16"
+        np.testing.assert_array_equal(np.asarray(sr), gray.repeat(2, 0).repeat(2, 1))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
 def test_tensors_come_back_as_they_went(dtype):
     image = torch.rand(3, 6, 7) if dtype.is_floating_point else torch.randint(0, 256, (3, 6, 7))

@@ -27,8 +27,9 @@ def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
     pillow = sys.modules.get("PIL.Image")  # where it is not loaded there are no such images
     if pillow is not None and isinstance(image, pillow.Image):
         modes = ("L", "LA", "RGB", "RGBA")
-        image = image if image.mode in modes else image.convert(_mode_for(image))
-        batch, _ = to_batch(np.asarray(image))
+        deep = image.mode.startswith("I;16")  # which Pillow's own conversions cut at 255
+        image = image if image.mode in modes or deep else image.convert(_mode_for(image))
+        batch, _ = to_batch(np.asarray(image, np.uint16 if deep else np.uint8))
         return batch, lambda sr: pillow.fromarray(sr[0, ..., 0] if sr.shape[3] == 1 else sr[0])
     if not isinstance(image, np.ndarray):
         raise ImageError(f"{type(image).__name__} is no image; give an array, a tensor or a path")
