@@ -199,6 +199,26 @@ def test_profile_and_resolution_are_kept_and_pixels_left_alone(tmp_path, suffix)
     assert read_image(write_image(path, Image(smooth()))).icc is None
 
 
+def gray_profile(curve):
+    """The least that a profile of gray is made of (ICC.1:2001, 6.3.1.1)."""
+    header = struct.pack(">I4xI4s4s4s24x", 144 + len(curve), 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    header = header[:36] + b"acsp" + header[40:]
+    white = struct.pack(">III", 0xF6D6, 0x10000, 0xD32D)
+    tags = struct.pack(">I4sII", 1, b"kTRC", 144, len(curve))
+    return (header.ljust(68, b"\0") + white).ljust(128, b"\0") + tags + curve
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif", ".gif"])
+def test_gray_as_rgb_is_as_bright_as_its_profile_says(tmp_path, suffix):
+    linear = gray_profile(b"curv\0\0\0\0" + struct.pack(">IH", 1, 0x100))
+    color = np.full((16, 16, 1), 55, np.uint8)
+    for alpha in (None, np.full((16, 16), 255, np.uint8)):
+        path = write_image(tmp_path / f"a{suffix}", Image(color, alpha, icc=linear))
+        assert np.abs(read_image(path).color - 128.0).max() <= 2
+    path = write_image(tmp_path / f"b{suffix}", Image(color, icc=linear[:130]))
+    assert np.abs(read_image(path).color - 55.0).max() <= 2
+
+
 def test_profile_of_another_colour_space_is_dropped(tmp_path):
     gray = Image(smooth()[..., :1], icc=SRGB)
     assert read_image(write_image(tmp_path / "a.png", gray)).icc is None

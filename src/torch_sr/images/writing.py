@@ -123,6 +123,8 @@ def open_writer(
             image = image.copy(interpretation=_interpretation(fitted))
             if resized:
                 image = _resize(image, fitted, target)
+            if header.channels == 1 and fitted.channels == 3 and metadata is not None:
+                image = _gray_to_srgb(image, metadata.icc)
             _save(temporary, _describe(image, target, metadata), writer, options)
 
         pipe = RowPipe(fitted if resized else target, consume)
@@ -215,6 +217,21 @@ def _resize(image: Any, source: Header, target: Header) -> Any:
     if source.depth < 32:
         shrunk = shrunk.rint()  # a cast would cut
     return shrunk.cast(image.format).copy(interpretation=image.interpretation)
+
+
+def _gray_to_srgb(image: Any, icc: bytes | None) -> Any:
+    """Of gray as RGB: brightness as its gray profile means it, which cannot travel along."""
+    if not icc or not profile_fits(icc, 1):
+        return image
+    vips, deep = libvips(), image.format == "ushort"
+    gray = image[0].copy(interpretation="grey16" if deep else "b-w")
+    gray.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
+    try:
+        color = gray.icc_transform("srgb", embedded=True, depth=16 if deep else 8).copy()
+    except vips.Error:  # a damaged profile is as none
+        return image
+    color.remove("icc-profile-data")
+    return color.bandjoin(image[3]) if image.bands == 4 else color
 
 
 # --- Saving -------------------------------------------------------------------------------------
