@@ -199,6 +199,13 @@ def test_profile_and_resolution_are_kept_and_pixels_left_alone(tmp_path, suffix)
     assert read_image(write_image(path, Image(smooth()))).icc is None
 
 
+def test_rows_are_sent_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch_sr.images.row_pipe._AT_ONCE", 300)
+    image = sample(3, np.uint16, True)
+    back = read_image(write_image(tmp_path / "a.png", image))
+    same(back.to_array(), image.to_array())
+
+
 def gray_profile(curve):
     """The least that a profile of gray is made of (ICC.1:2001, 6.3.1.1)."""
     header = struct.pack(">I4xI4s4s4s24x", 144 + len(curve), 0x02400000, b"mntr", b"GRAY", b"XYZ ")

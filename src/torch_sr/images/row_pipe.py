@@ -26,6 +26,7 @@ _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # layers -> PNG's number for them
 _STORED = 65_535  # bytes in a stored block at most
 _BLOCKS = 64  # of these in one chunk
 _PIPE_BYTES = 1 << 20
+_AT_ONCE = 1 << 24  # bytes of rows, of which there are copies while they are sent
 
 
 class RowPipe:
@@ -52,6 +53,11 @@ class RowPipe:
 
     def write(self, rows: Pixels) -> None:
         """Send ``(h, W, layers)`` of the header's type; raise the consumer's error, if any."""
+        step = max(1, _AT_ONCE // self._bytes_per_row())
+        for top in range(0, len(rows), step):
+            self._send(rows[top : top + step])
+
+    def _send(self, rows: Pixels) -> None:
         raw = np.zeros((len(rows), 1 + self._bytes_per_row()), dtype=np.uint8)
         raw[:, 1:] = self._to_samples(rows).view(np.uint8).reshape(len(rows), -1)
         data = raw.reshape(-1).data

@@ -53,7 +53,7 @@ TargetSize = Callable[[int, int], tuple[int, int]]
 """Height and width of a picture -> of its result, by which it is resampled after the network."""
 
 DEFAULT_MODEL = "compact-x4"
-_BAND_BYTES = 256 * 2**20  # of the result, that a row of tiles may fill
+_BAND_BYTES = 128 * 2**20  # of the result, that a row of tiles may fill; some copies lie about
 
 
 class Upscaler:
