@@ -17,7 +17,7 @@ from torch_sr.images import read_image
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.receptive_field import edge_errors
 from torch_sr.models.loading import load_generator
-from torch_sr.models.weights import model_path
+from torch_sr.models.zoo import find_model
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--tile-sizes", type=int, nargs="+", default=[96, 128])
     parser.add_argument("--crop", type=int, default=300, help="of each image, in pixels")
     options = parser.parse_args()
-    loaded = load_generator(model_path(options.model))
+    loaded = load_generator(find_model(options.model))
     info = loaded.info
     backend = PyTorchBackend(loaded.network, info.scale_factor, info.img_channels, "cpu", "fp32")
     errors = 255 * edge_errors(backend)

@@ -140,19 +140,19 @@ def test_our_errors_are_one_line(run, arguments, tmp_path, monkeypatch):
 
 
 def test_bugs_keep_their_traceback(run, monkeypatch):
-    def broken(_):
+    def broken(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("torch_sr.models.weights.model_path", broken)
+    monkeypatch.setattr("torch_sr.models.zoo.find_model", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         run("models", "info", "any")
 
 
 def test_interruption(run, monkeypatch):
-    def interrupted(_):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torch_sr.models.weights.model_path", interrupted)
+    monkeypatch.setattr("torch_sr.models.zoo.find_model", interrupted)
     assert run("models", "info", "any")[0] == 130
 
 
@@ -450,11 +450,12 @@ def test_the_plane_shows_models_and_a_sweep(run, model, data_root, tmp_path, mon
     network = RRDBNet(scale_factor=2, rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
     save_generator(tmp_path / "gan.safetensors", network)
     drawn = []
-    from torch_sr.evaluation import figures, measures
+    from torch_sr.evaluation import measures
+    from torch_sr.evaluation import plane as planes
 
-    original = figures.draw_plane
+    original = planes.draw_plane
     monkeypatch.setattr(
-        figures,
+        planes,
         "draw_plane",
         lambda points, *rest: (drawn.append(points), original(points, *rest))[1],
     )
@@ -472,7 +473,7 @@ def test_the_plane_shows_models_and_a_sweep(run, model, data_root, tmp_path, mon
     assert list(means) == ["bicubic", "tiny", "alpha 0", "alpha 0.5", "alpha 1"]
     assert means["alpha 0"] == pytest.approx(means["tiny"], abs=1e-3)
     assert means["alpha 1"]["psnr"] != means["alpha 0"]["psnr"]
-    assert [point.group for point in drawn[0]] == [None, None, *["interpolation"] * 3]
+    assert [point.group for point in drawn[0]] == [None, None, *["alpha"] * 3]
     assert drawn[0][0].y == 0.5
     assert read_image(plane).color.shape == (720, 960, 3)
 

@@ -6,9 +6,7 @@ import pytest
 from torch_sr.evaluation.evaluate import Comparison
 from torch_sr.evaluation.figures import (
     DETAIL,
-    PlanePoint,
     describe,
-    draw_plane,
     draw_sheet,
     error_map,
     telling_place,
@@ -111,22 +109,3 @@ def test_captions():
     assert describe({"psnr": float("inf"), "ssim": 1.0, "lpips": 0.1}) == (
         "inf dB / 1.0000 / LPIPS 0.1000"
     )
-
-
-def test_the_plane_turns_its_axis_and_survives_infinities():
-    points = [
-        PlanePoint("bicubic", 26, 0.4),
-        PlanePoint("alpha 0", 28, 0.25, "interpolation"),
-        PlanePoint("alpha 1", 26.5, 0.2, "interpolation"),
-        PlanePoint("perfect", float("inf"), 0.0),
-    ]
-    turned = draw_plane(points, "PSNR (dB)", "LPIPS")
-    plain = draw_plane(points, "PSNR (dB)", "LPIPS", lower_is_better_y=False)
-    assert turned.shape == plain.shape == (720, 960, 3)
-
-    def highest(drawn):  # the upper of the two red points
-        rows, columns = np.nonzero((drawn == ACCENT).all(axis=2))
-        return columns[rows.argmin()]
-
-    assert highest(turned) < highest(plain)  # alpha 1 lies to the left, and is the better
-    assert draw_plane([], "PSNR (dB)", "LPIPS").shape == (720, 960, 3)

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from torch_sr.cli.interpolate import interpolate as command
 from torch_sr.errors import ModelError
-from torch_sr.models.interpolation import interpolate, interpolate_files
+from torch_sr.images import Image, read_image, write_image
+from torch_sr.models.interpolation import (
+    interpolate,
+    interpolate_files,
+    mix_networks,
+    mix_states,
+    parse_alphas,
+)
 from torch_sr.models.loading import load_generator
+from torch_sr.models.provenance import weights_sha256
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
@@ -25,15 +34,15 @@ def tiny(seed, **hparams):
 @pytest.fixture
 def parents(tmp_path):
     psnr, esrgan = tmp_path / "psnr.pth", tmp_path / "esrgan.safetensors"
-    save_generator(psnr, tiny(1), stage="pretraining")
+    save_generator(psnr, tiny(1), stage="pretraining", metadata={"licence": "MIT"})
     save_generator(esrgan, tiny(2), stage="training")
     return psnr, esrgan
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5, 0.8, 1.0])
-def test_equals_numpy(alpha):
+def test_equals_numpy_in_every_element(alpha):
+    mixed = interpolate(tiny(1), tiny(2), alpha).state_dict()
     psnr, esrgan = tiny(1).state_dict(), tiny(2).state_dict()
-    mixed = interpolate(psnr, esrgan, alpha)
     assert list(mixed) == list(psnr)
     for key, value in mixed.items():
         first, second = psnr[key].numpy(), esrgan[key].numpy()
@@ -42,17 +51,23 @@ def test_equals_numpy(alpha):
 
 
 def test_ends_are_exact_and_inputs_untouched():
-    psnr, esrgan = tiny(1).state_dict(), tiny(2).state_dict()
-    before = {key: value.clone() for key, value in psnr.items()}
+    psnr, esrgan = tiny(1), tiny(2)
     for alpha, parent in ((0, psnr), (1, esrgan)):
-        mixed = interpolate(psnr, esrgan, alpha)
-        assert all(torch.equal(mixed[key], parent[key]) for key in parent)
+        mixed = interpolate(psnr, esrgan, alpha).state_dict()
+        assert all(torch.equal(mixed[k], v) for k, v in parent.state_dict().items())
         next(iter(mixed.values())).zero_()
-    assert all(torch.equal(psnr[key], before[key]) for key in before)
+    assert all(torch.equal(psnr.state_dict()[k], v) for k, v in tiny(1).state_dict().items())
+
+
+def test_ends_are_exact_beside_what_is_no_number():
+    huge = {"w": torch.tensor([3e38])}
+    mixed = mix_states([huge, {"w": torch.tensor([float("inf")])}], [1.0, 0.0])
+    assert torch.equal(mixed["w"], huge["w"])  # 0 * inf would be no number
 
 
 def test_half_precision_is_mixed_in_float32():
-    mixed = interpolate({"w": torch.ones(1).half()}, {"w": torch.ones(1).half() * 1.001}, 0.5)
+    half = [{"w": torch.ones(1).half()}, {"w": torch.ones(1).half() * 1.001}]
+    mixed = mix_states(half, [0.5, 0.5])
     assert mixed["w"].dtype == torch.float32
     assert 1 < mixed["w"].item() < 1.001
 
@@ -60,32 +75,58 @@ def test_half_precision_is_mixed_in_float32():
 @pytest.mark.parametrize("alpha", [-0.01, 1.01, float("nan"), float("inf")])
 def test_alpha_out_of_range_is_refused(alpha, tmp_path):
     with pytest.raises(ModelError, match="alpha is"):
-        interpolate({}, {}, alpha)
+        interpolate(tiny(1), tiny(2), alpha)
     with pytest.raises(ModelError, match="alpha is"):
         interpolate_files("missing", "missing", alpha, tmp_path / "out.pth")
 
 
 def test_differences_are_named():
     one = {"a": torch.zeros(2), "b": torch.zeros(2)}
-    with pytest.raises(ModelError, match="only one of the two networks has b"):
-        interpolate(one, {"a": torch.zeros(2)}, 0.5)
+    with pytest.raises(ModelError, match="only one of the networks has b"):
+        mix_states([one, {"a": torch.zeros(2)}], [0.5, 0.5])
     with pytest.raises(ModelError, match=r"b has the shape \(2,\) in one network and \(3,\)"):
-        interpolate(one, {"a": torch.zeros(2), "b": torch.zeros(3)}, 0.5)
+        mix_states([one, {"a": torch.zeros(2), "b": torch.zeros(3)}], [0.5, 0.5])
+    with pytest.raises(ModelError, match=r"rrdb_channels is 8 in one network and 4 in"):
+        interpolate(tiny(1), tiny(2, rrdb_channels=4), 0.5)
+
+
+def test_a_soup_equals_numpy():
+    weights = [0.5, 0.3, 0.2]
+    mixed = mix_networks([tiny(n) for n in range(3)], weights).state_dict()
+    states = [tiny(n).state_dict() for n in range(3)]
+    for key, value in mixed.items():
+        expected = np.average([s[key].numpy() for s in states], axis=0, weights=weights)
+        np.testing.assert_allclose(value.numpy(), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([0.5, 0.3], "3 models and 2 weights"),
+        ([0.5, 0.3, 0.3], "add up to 1.1"),
+        ([1.5, -0.3, -0.2], "between 0 and 1"),
+        ([float("nan"), 0.5, 0.5], "between 0 and 1"),
+    ],
+)
+def test_weights_of_a_soup_are_checked(weights, words):
+    with pytest.raises(ModelError, match=words):
+        mix_networks([tiny(n) for n in range(3)], weights)
 
 
 @pytest.mark.parametrize("name", ["out.pth", "out.safetensors"])
 def test_files_of_different_layouts(parents, tmp_path, name):
     interpolate_files(*parents, 0.25, tmp_path / name)
     loaded = load_generator(tmp_path / name)
-    expected = interpolate(tiny(1).state_dict(), tiny(2).state_dict(), 0.25)
+    expected = interpolate(tiny(1), tiny(2), 0.25).state_dict()
     found = loaded.network.state_dict()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
     assert loaded.info.stage == "interpolation"
     assert loaded.info.metadata["alpha"] == "0.25"
-    assert json.loads(loaded.info.metadata["parents"]) == {
-        "psnr": "psnr.pth",
-        "esrgan": "esrgan.safetensors",
-    }
+    assert json.loads(loaded.info.metadata["parents"]) == [
+        {"name": name, "weight": weight, "weights_sha256": weights_sha256(tiny(n).state_dict())}
+        for name, weight, n in (("psnr", 0.75, 1), ("esrgan", 0.25, 2))
+    ]
+    assert loaded.info.metadata["licence"] == "MIT and unstated"
 
 
 def test_the_result_may_replace_a_parent(parents):
@@ -100,3 +141,51 @@ def test_unlike_networks_are_refused(parents, tmp_path, other):
     with pytest.raises(ModelError, match=next(iter(other))):
         interpolate_files(parents[0], tmp_path / "other.pth", 0.5, tmp_path / "out.pth")
     assert not (tmp_path / "out.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "alphas"),
+    [
+        ("0.8", [0.8]),
+        ("0:1:0.5", [0.0, 0.5, 1.0]),
+        ("0:1:0.1", [round(n / 10, 1) for n in range(11)]),
+        ("1:0:-0.5", [1.0, 0.5, 0.0]),
+        ("0.2:0.3:0.1", [0.2, 0.3]),
+    ],
+)
+def test_alphas_and_sweeps(text, alphas):
+    assert parse_alphas(text) == alphas
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "0:1", "0:1:0", "0:1:-0.1", "0:1:0.3", "0:2:0.5", "nan", "-0.1", "0:1:1e-9"]
+)
+def test_what_is_no_sweep_is_refused(text):
+    with pytest.raises(ModelError, match="alpha is"):
+        parse_alphas(text)
+
+
+def test_a_sweep_of_files_and_its_strip(parents, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "a.png", Image(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)))
+    command(
+        tmp_path / "m.safetensors",
+        *map(str, parents),
+        "0:1:0.25",
+        preview=tmp_path / "a.png",
+        image_space=True,
+        device="cpu",
+    )
+    printed = capsys.readouterr().out.split()
+    names = ["m_0", "m_0.25", "m_0.5", "m_0.75", "m_1"]
+    assert [line.rpartition("/")[2] for line in printed] == [
+        *(f"{name}.safetensors" for name in names),
+        "m_preview.png",
+    ]
+    ends = [load_generator(tmp_path / f"{name}.safetensors").network for name in ("m_0", "m_1")]
+    for end, parent in zip(ends, parents, strict=True):
+        for key, value in load_generator(parent).network.state_dict().items():
+            assert torch.equal(end.state_dict()[key], value)
+    strip = read_image(tmp_path / "m_preview.png").color
+    assert strip.shape[1] > 6 * 256
+    assert strip.shape[0] > 2 * 256  # networks, and pictures mixed

@@ -9,15 +9,19 @@ import pytest
 import torch_sr
 from torch_sr.errors import TorchSRError
 from torch_sr.inference.upscaler import Upscaler
+from torch_sr.models.conversion import convert
 from torch_sr.models.interpolation import interpolate
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.zoo import load
 
 PUBLIC = {
     "RRDBNet": RRDBNet,
     "TorchSRError": TorchSRError,
     "Upscaler": Upscaler,
+    "convert": convert,
     "interpolate": interpolate,
+    "load": load,
     "load_generator": load_generator,
 }
 

@@ -14,23 +14,29 @@ from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
     from torch_sr.inference.upscaler import Upscaler
+    from torch_sr.models.conversion import convert
     from torch_sr.models.interpolation import interpolate
     from torch_sr.models.loading import load_generator
     from torch_sr.models.rrdb import RRDBNet
+    from torch_sr.models.zoo import load
 
 __all__ = [
     "RRDBNet",
     "TorchSRError",
     "Upscaler",
     "__version__",
+    "convert",
     "interpolate",
+    "load",
     "load_generator",
 ]
 
 _HOMES = {
     "RRDBNet": "torch_sr.models.rrdb",
     "Upscaler": "torch_sr.inference.upscaler",
+    "convert": "torch_sr.models.conversion",
     "interpolate": "torch_sr.models.interpolation",
+    "load": "torch_sr.models.zoo",
     "load_generator": "torch_sr.models.loading",
 }
 

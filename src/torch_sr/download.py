@@ -144,7 +144,7 @@ class _Job:
             return
         raise DownloadError(
             f"{self.path.name}: {'; '.join(reasons)}; try again later, or fetch it by other means "
-            f"and put it at {self.path}"
+            f"({self.digest or 'its hash is not known'}) and put it at {self.path}"
         )
 
     def _fetch_from(self, url: str) -> None:

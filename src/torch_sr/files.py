@@ -1,4 +1,4 @@
-"""Write a file whole or not at all.
+"""Write a file whole or not at all; where what may be fetched again is kept.
 
 A file is written under a temporary name in its own folder, flushed to the disk, and renamed, so
 that neither a crash nor Ctrl-C leaves half a file behind, nor loses the one that was there before.
@@ -41,6 +41,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
         raise
     _flush_folder(target.parent)
+
+
+def home() -> Path:
+    """``$TORCH_SR_HOME``, or the user's cache folder: decoded data sets, fetched models."""
+    if named := os.environ.get("TORCH_SR_HOME"):
+        return Path(named).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("torch-sr")
 
 
 def _flush(path: Path) -> None:

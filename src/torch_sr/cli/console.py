@@ -130,6 +130,16 @@ def download_progress() -> Iterator[Callable[[str, int, int | None], None]]:
         yield tell
 
 
+def find_model(name_or_path: str | Path) -> Path:
+    """The file of a model, fetched at need, showing progress."""
+    from torch_sr.models import zoo
+
+    with download_progress() as tell:
+        return zoo.find_model(
+            name_or_path, lambda done, total: tell(str(name_or_path), done, total)
+        )
+
+
 def fetch_first(specs: Sequence[str], data_root: Path, scale_factor: int, purpose: Purpose) -> None:
     """Fetch those data sets known by name that are missing, showing progress."""
     from torch_sr.data.open import fetch_missing

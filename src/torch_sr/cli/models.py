@@ -1,42 +1,161 @@
-"""``torch-sr models``: look at weights files, and make them of checkpoints."""
+"""``torch-sr models``: list, look at, convert, make, verify and fetch models."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torch_sr.cli.console import AsJSON
+from torch_sr.cli.console import AsJSON, find_model
 
-app = typer.Typer(help="Look at models, make them of checkpoints.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from torch_sr.models.inspection import ModelReport
+
+app = typer.Typer(help="List, fetch, look at, convert and make models.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="A weights file, or a name that `list` shows.")]
 
 
 @app.callback()
 def _models() -> None:
-    """Look at models, make them of checkpoints."""
+    """List, fetch, look at, convert and make models."""
+
+
+@app.command("list")
+def list_models(as_json: AsJSON = False) -> None:
+    """List the models that have names: shipped, fetched already, or to be fetched."""
+    rows = _known_models()
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "", "scale", "architecture", "licence", "author", box=None)
+    for row in rows:
+        scale = f"x{row['scale_factor']}" if row["scale_factor"] else ""
+        table.add_row(
+            *(row["name"], row["status"], scale),
+            *(row[key] or "" for key in ("architecture", "licence", "author")),
+        )
+    Console(width=160).print(table)
+
+
+def _known_models() -> list[dict[str, Any]]:
+    from torch_sr.models.weights import SHIPPED
+    from torch_sr.models.zoo import ZOO, models_dir
+
+    rows = [_shipped_row(name) for name in SHIPPED]
+    for model in ZOO.values():
+        there = model.path.is_file()
+        rows.append(
+            {
+                "name": model.name,
+                "status": "fetched" if there else "to fetch" if model.urls else "unavailable",
+                "scale_factor": model.scale_factor,
+                "architecture": model.architecture,
+                "licence": model.licence,
+                "author": model.author,
+                "page": model.page,
+                "urls": list(model.urls),
+                "sha256": model.sha256,
+                "path": str(model.path) if there else None,
+            }
+        )
+    known = {model.file for model in ZOO.values()}
+    kept = models_dir().glob("*") if models_dir().is_dir() else iter(())
+    for path in sorted(kept):
+        if path.suffix in (".pth", ".pt", ".safetensors") and path.name not in known:
+            rows.append(_row(str(path), "file", path=str(path)))
+    return rows
+
+
+def _row(name: str, status: str, **told: Any) -> dict[str, Any]:
+    keys = ("scale_factor", "architecture", "licence", "author", "page", "sha256", "path")
+    return {"name": name, "status": status, **dict.fromkeys(keys), "urls": [], **told}
+
+
+def _shipped_row(name: str) -> dict[str, Any]:
+    from torch_sr.models.loading import load_generator
+    from torch_sr.models.weights import shipped_path
+
+    path = shipped_path(name)
+    assert path is not None
+    info = load_generator(path).info
+    return _row(
+        name,
+        "shipped",
+        scale_factor=info.scale_factor,
+        architecture=info.architecture,
+        licence=info.metadata.get("licence"),
+        author="torch-sr",
+        path=str(path),
+    )
 
 
 @app.command("info")
 def info(
-    model: Annotated[str, typer.Argument(help="A weights file or the name of a shipped model.")],
+    model: Model,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Also how much context tiles need, by running the network."),
+    ] = False,
     as_json: AsJSON = False,
 ) -> None:
-    """Print what a weights file holds: architecture, scale, sizes, metadata."""
-    from torch_sr.models.loading import load_generator
-    from torch_sr.models.weights import model_path
+    """Print what a weights file holds: architecture, scale, sizes, cost, hashes, records."""
+    from torch_sr.models.inspection import inspect_model
 
-    found = load_generator(model_path(model)).info.to_dict()
+    path = find_model(model)
+    found = _completed(inspect_model(path), model)
+    if measure:
+        from torch_sr.inference.upscaler import Upscaler
+
+        found["overlap"] = Upscaler(path, device="cpu", precision="fp32").overlap
     if as_json:
         print(json.dumps(found, indent=2))
         return
     for name, value in found.items():
         if isinstance(value, dict):
             for key, inner in value.items():
-                print(f"{name}.{key}: {inner}")
+                print(f"{name}.{key}: {json.dumps(inner) if _is_nested(inner) else inner}")
         elif value is not None:
-            print(f"{name}: {value}")
+            print(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
+
+
+def _completed(report: ModelReport, name: str) -> dict[str, Any]:
+    """What the zoo knows of a model that says nothing of itself."""
+    from torch_sr.models.zoo import find_in_zoo
+
+    found = report.to_dict()
+    row = find_in_zoo(name)
+    if row is not None and row.sha256 in (None, report.sha256):
+        found["licence"] = found["licence"] or row.licence
+        found |= {"author": row.author, "page": row.page}
+    return found
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict | list)
+
+
+@app.command("convert")
+def convert(
+    source: Model,
+    target: Annotated[Path, typer.Argument(help="The new file: .safetensors, .pth or .pt.")],
+    layout: Annotated[
+        str | None,
+        typer.Option(help="old, mid, new (BasicSR) or enhanced-srgan; else what suits the file."),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="fp32, fp16 or bf16; else the source's.")
+    ] = None,
+) -> None:
+    """Write a model under other names, in another format, with other numbers."""
+    from torch_sr.models.conversion import convert as convert_model
+
+    print(convert_model(find_model(source), target, layout=layout, dtype=dtype))
 
 
 @app.command("extract")
@@ -52,3 +171,102 @@ def extract(
 
     extract_model(checkpoint, out, raw=raw)
     print(out)
+
+
+@app.command("annotate")
+def annotate(
+    model: Annotated[Path, typer.Argument(help="A model that torch-sr wrote.")],
+    records: Annotated[
+        list[str], typer.Argument(help="licence=CC-BY-4.0 author=… ; nothing after = removes it.")
+    ],
+) -> None:
+    """Say of a model who made it, how it is called, and under which licence it is."""
+    from torch_sr.models import provenance
+
+    changes = {}
+    for record in records:
+        key, parted, value = record.partition("=")
+        if not parted or key not in provenance.ANNOTATIONS:
+            known = ", ".join(provenance.ANNOTATIONS)
+            raise typer.BadParameter(f"{record!r}: write key=value with one of {known}")
+        changes[key] = value or None
+    provenance.annotate(model, changes)
+
+
+@app.command("verify")
+def verify(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files or names; without any, all that have been fetched."),
+    ] = None,
+) -> None:
+    """See that files are sound: the hash of the zoo or of their records, and their numbers."""
+    from torch_sr.errors import TorchSRError
+    from torch_sr.models.zoo import ZOO
+
+    names = models or [model.name for model in ZOO.values() if model.path.is_file()]
+    if not names:
+        print("nothing has been fetched yet")
+    failed = False
+    for name in names:
+        try:
+            _verify(name)
+            print(f"ok    {name}")
+        except TorchSRError as error:
+            failed = True
+            print(f"FAIL  {error}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _verify(name: str) -> None:
+    from torch_sr.errors import ModelError
+    from torch_sr.models import zoo
+    from torch_sr.models.inspection import verify_model
+    from torch_sr.models.weights import shipped_path
+
+    row = None if Path(name).exists() else zoo.find_in_zoo(name)
+    if row is None:
+        path = shipped_path(name) or Path(name)
+    else:
+        path = row.path
+        if not path.is_file():
+            raise ModelError(f"{name} has not been fetched; run `torch-sr models fetch {name}`")
+        if not zoo.is_intact(row):
+            raise ModelError(f"{path} is damaged; `torch-sr models fetch {name}` fetches it again")
+    verify_model(path)
+
+
+@app.command("fetch")
+def fetch(names: Annotated[list[str], typer.Argument(help="Names that `list` shows.")]) -> None:
+    """Fetch models ahead of time; -m NAME fetches them on first use."""
+    for name in names:
+        print(find_model(name))
+
+
+@app.command("remove")
+def remove(names: Annotated[list[str], typer.Argument(help="Fetched models.")]) -> None:
+    """Remove fetched models."""
+    from torch_sr.models import zoo
+
+    for name in names:
+        print(f"removed {zoo.remove(name)}")
+
+
+@app.command("path")
+def path(
+    name: Annotated[str | None, typer.Argument(help="A model that is there already.")] = None,
+) -> None:
+    """Print where a model lies, or without a name the folder of fetched ones."""
+    from torch_sr.errors import ModelError
+    from torch_sr.models import zoo
+    from torch_sr.models.weights import shipped_path
+
+    if name is None:
+        print(zoo.models_dir())
+        return
+    row = zoo.find_in_zoo(name)
+    where = shipped_path(name) or (row.path if row is not None else Path(name))
+    if not where.is_file():
+        raise ModelError(f"{name}: not there; run `torch-sr models fetch {name}`")
+    print(where)

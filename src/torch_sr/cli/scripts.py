@@ -98,7 +98,7 @@ def net_interpolation(arguments: Sequence[str]) -> None:
         out=options.out_model_path,
         psnr_model_path=options.psnr_model_path,
         esrgan_model_path=options.esrgan_model_path,
-        alpha=options.alpha,
+        alpha=str(options.alpha),
     )
 
 

@@ -18,6 +18,7 @@ from torch_sr.cli.console import (
     Precision,
     cache_progress,
     fetch_first,
+    find_model,
     progress_bar,
 )
 from torch_sr.cli.results import BestComparisons, print_json, print_tables
@@ -25,12 +26,13 @@ from torch_sr.cli.results import BestComparisons, print_json, print_tables
 if TYPE_CHECKING:
     from torch_sr.evaluation.evaluate import Comparison, ImageScore, SuperResolve
     from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.plane import PlanePoint
     from torch_sr.evaluation.run import OnComparison
 
 
 def test(
     models: Annotated[
-        list[str], typer.Argument(help="Weights files or names of shipped models, of one factor.")
+        list[str], typer.Argument(help="Weights files or names of models, of one factor.")
     ],
     datasets: Annotated[
         str, typer.Option("--datasets", "-d", help="Separated by commas: set5,set14,bsds500,div2k.")
@@ -92,6 +94,9 @@ def test(
     sweep_steps: Annotated[
         int, typer.Option("--sweep-steps", min=1, help="Steps from one to the other.")
     ] = 5,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the means into the models' own files as well.")
+    ] = False,
     as_json: AsJSON = False,
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -110,6 +115,8 @@ def test(
         raise typer.BadParameter("--datasets names none")
     for path in (report, csv, plane):
         check_place(path)
+    if record:
+        check_records(models)
     if plane is not None:
         from torch_sr.images import check_writable
 
@@ -132,6 +139,8 @@ def test(
         page = make_report(specs, setting)
         watchers.append(page.add)
     scores = measure(methods, specs, names, setting, data_root, download, watchers)
+    if record:
+        record_scores(models, list(methods), scores, setting)
     if as_json:
         print_json(scores, best, protocol)
     else:
@@ -162,6 +171,36 @@ def check_place(path: Path | None) -> None:
         raise DataError(f"{path}: no file can be written there; name one in a folder that exists")
 
 
+def check_records(models: Sequence[str]) -> None:
+    """Refuse, before hours of measuring, files that records cannot be written into.
+
+    Raises:
+        ModelError: in one line.
+    """
+    from torch_sr.errors import ModelError
+    from torch_sr.models.provenance import annotate
+    from torch_sr.models.weights import shipped_path
+
+    for model in models:
+        if shipped_path(model) is not None:
+            raise ModelError(f"--record: {model} is part of the package; copy it to a file first")
+        annotate(find_model(model), {})
+
+
+def record_scores(
+    models: Sequence[str], names: Sequence[str], scores: Sequence[ImageScore], setting: Setting
+) -> None:
+    """Write each model's means into its file; the methods' names begin with the models'."""
+    from torch_sr.evaluation.evaluate import mean_scores
+    from torch_sr.models.provenance import append_results
+
+    means = mean_scores(scores)
+    where = f"x{setting.scale_factor}, protocol {setting.protocol.name}"
+    for model, name in zip(models, names, strict=False):
+        results = {f"{dataset} {where}": methods[name] for dataset, methods in means.items()}
+        append_results(find_model(model), results)
+
+
 def load_methods(
     models: list[str],
     sweep: list[str] | None,
@@ -188,11 +227,13 @@ def load_methods(
         "precision": precision,
         "tile_size": tile_size or known.TILE_SIZE,
     }
-    scale_factor, methods = known.load_models(models, **where)
+    scale_factor, methods = known.load_models([str(find_model(m)) for m in models], **where)
     if sweep is not None:
         if len(sweep) != 2:
             raise typer.BadParameter("--sweep takes two models, parted by a comma")
-        factor, steps = known.load_sweep(sweep[0], sweep[1], sweep_steps, **where)
+        psnr, esrgan = map(find_model, sweep)
+        alphas = [step / sweep_steps for step in range(sweep_steps + 1)]
+        factor, steps = known.load_sweep(psnr, esrgan, alphas, **where)
         if factor != scale_factor:
             raise ModelError(f"--sweep is of x{factor}, the other models are of x{scale_factor}")
         methods |= steps
@@ -284,25 +325,35 @@ def make_report(specs: list[str], setting: Setting) -> Any:
     return Report(title=title, protocol=setting.protocol.name, scale_factor=setting.scale_factor)
 
 
+def plane_points(scores: Sequence[ImageScore], perceptual: str) -> list[PlanePoint]:
+    """Every method's means over all images; interpolations make up groups of their own."""
+    from torch_sr.evaluation.plane import PlanePoint
+    from torch_sr.evaluation.run import overall_means
+
+    kinds = ("alpha", "images")  # as `methods.load_sweep` names them
+    return [
+        PlanePoint(
+            method,
+            means["psnr"],
+            means[perceptual],
+            next((kind for kind in kinds if method.startswith(f"{kind} ")), None),
+        )
+        for method, means in overall_means(scores).items()
+    ]
+
+
 def write_plane(path: Path, scores: Sequence[ImageScore], names: Sequence[str]) -> None:
     """Draw every method's means over all images."""
-    from torch_sr.evaluation.figures import PlanePoint, draw_plane
     from torch_sr.evaluation.measures import MEASURES
-    from torch_sr.evaluation.run import overall_means, store_image
+    from torch_sr.evaluation.plane import draw_plane
+    from torch_sr.evaluation.run import store_image
 
     y = perceptual_of(names)
     assert y is not None  # one was added
-    points = [
-        PlanePoint(method, means["psnr"], means[y], _group(method))
-        for method, means in overall_means(scores).items()
-    ]
     row = MEASURES[y]
+    points = plane_points(scores, y)
     drawn = draw_plane(points, MEASURES["psnr"].title, row.title, not row.higher_is_better)
     store_image(path, drawn)
-
-
-def _group(method: str) -> str | None:
-    return "interpolation" if method.startswith("alpha ") else None
 
 
 def _split(text: str) -> list[str]:

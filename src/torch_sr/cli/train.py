@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torch_sr.cli.console import DataRoot, Device, cache_progress, fetch_first
+from torch_sr.cli.console import DataRoot, Device, cache_progress, fetch_first, find_model
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
@@ -36,8 +36,10 @@ def train(
         Path, typer.Option("--out-dir", help="Parent of saved_models/ and logs/.")
     ] = Path(),
     load_checkpoint: Annotated[
-        Path | None,
-        typer.Option("--load-checkpoint", "-l", help="Checkpoint to go on from, or a model."),
+        str | None,
+        typer.Option(
+            "--load-checkpoint", "-l", help="Checkpoint to go on from, or a model, by file or name."
+        ),
     ] = None,
     checkpoint_interval: Annotated[
         int, typer.Option("--checkpoint-interval", "-i", min=1, help="Epochs between checkpoints.")
@@ -94,6 +96,9 @@ def train(
     channels_last: Annotated[
         bool, typer.Option(help="Order images and weights by pixel, which most devices like.")
     ] = True,
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Recorded in the models: CC-BY-4.0.")
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option(help="Log scalars and validation images for TensorBoard.")
     ] = True,
@@ -113,7 +118,7 @@ def train(
     settings = RunSettings(
         data_root=data_root,
         out_dir=out_dir,
-        resume=load_checkpoint,
+        resume=None if load_checkpoint is None else find_model(load_checkpoint),
         device=device,
         devices=devices,
         precision=precision,
@@ -129,6 +134,7 @@ def train(
             best_warmup=best_checkpoint_warmup,
             keep_checkpoints=keep_checkpoints,
         ),
+        licence=licence,
     )
     if hyperparameters.download:
         fetch_data(hyperparameters, data_root)

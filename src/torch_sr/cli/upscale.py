@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torch_sr.cli.console import AsJSON, progress_bar
+from torch_sr.cli.console import AsJSON, find_model, progress_bar
 from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def upscale(
         typer.Argument(help="Files, folders and patterns; - reads names from standard input."),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A shipped model or a weights file.")
+        str,
+        typer.Option(
+            "--model", "-m", help="A weights file or a name; `torch-sr models list` shows those."
+        ),
     ] = "compact-x4",
     out: Annotated[
         Path | None,
@@ -163,9 +166,10 @@ def upscale(
     names = [name for argument in images for name in _expanded(argument, read_names)]
     jobs = find_jobs(names, out, suffix=suffix, format=format, sheets=compare)
     jobs = shard(jobs, number, count)
+    weights = find_model(model)
     upscalers = [
         Upscaler(
-            model, device=name, precision=precision, tile_size=tile_size, overlap=overlap, tta=tta
+            weights, device=name, precision=precision, tile_size=tile_size, overlap=overlap, tta=tta
         )
         for name in device.split(",")
     ]

@@ -95,6 +95,10 @@ class ImageCache:
         """Shape and depth of one image, without touching its pixels."""
         return self._entries[index].layout
 
+    def digest(self, index: int) -> str:
+        """SHA-256 of the file that one image comes from, as it was when it was decoded."""
+        return self._entries[index].sha256
+
     @property
     def uncached_bytes(self) -> int:
         """None of the pixels are read from their files."""

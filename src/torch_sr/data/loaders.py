@@ -7,6 +7,7 @@ whatever the number of workers, and a run can go on from the middle of an epoch.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -77,6 +78,12 @@ class ImagePairs:
         """Bits a sample of the deepest image: 8 or 16."""
         sets = (*self._lr, *self._hr)
         return max(images.layout(i).depth for images in sets for i in range(len(images)))
+
+    def fingerprint(self) -> str:
+        """One hash of all image files, whatever their names and order."""
+        sets = (*self._lr, *self._hr)
+        digests = {images.digest(i) for images in sets for i in range(len(images))}
+        return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
     @property
     def uncached_bytes(self) -> int:

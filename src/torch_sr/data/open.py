@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +15,12 @@ from torch_sr.data.loaders import ImagePairs
 from torch_sr.data.pairs import ImagePair
 from torch_sr.data.sources import Images, PickedImages, SourceImages
 from torch_sr.errors import MissingDatasetError
+from torch_sr.files import home
 
 
 def default_cache_dir() -> Path:
     """``$TORCH_SR_HOME/datasets``, or the user's cache folder."""
-    home = os.environ.get("TORCH_SR_HOME")
-    if home:
-        return Path(home) / "datasets"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("torch-sr") / "datasets"
+    return home() / "datasets"
 
 
 def open_pairs(

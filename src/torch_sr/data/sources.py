@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from torch_sr.data.resize import downscale
+from torch_sr.download import find_digest
 from torch_sr.errors import DataError
 from torch_sr.images import read_header, read_samples
 
@@ -47,6 +48,10 @@ class Images(Protocol):
         """Shape and depth of one image, without touching its pixels."""
         ...
 
+    def digest(self, index: int) -> str:
+        """SHA-256 of the file that one image comes from."""
+        ...
+
     @property
     def uncached_bytes(self) -> int:
         """What the images that are read from their files would take in a cache."""
@@ -69,6 +74,10 @@ class PickedImages:
     def layout(self, index: int) -> Layout:
         """Shape and depth of one image, without touching its pixels."""
         return self._images.layout(self._picks[index])
+
+    def digest(self, index: int) -> str:
+        """As :class:`Images` says."""
+        return self._images.digest(self._picks[index])
 
     @property
     def uncached_bytes(self) -> int:
@@ -104,6 +113,10 @@ class SourceImages:
     def layout(self, index: int) -> Layout:
         """Shape and depth of one image, without touching its pixels."""
         return self._layouts[index]
+
+    def digest(self, index: int) -> str:
+        """SHA-256 of the file, which is read for it."""
+        return find_digest(self._paths[index], "sha256")
 
     @property
     def uncached_bytes(self) -> int:

@@ -1,14 +1,13 @@
-"""Pictures of a test: the sheet of an image, and the perception-distortion plane.
+"""Pictures of a test: the sheet of an image, and strips of one place under many methods.
 
 A sheet shows one image whole, and the place of it that says most about the methods: low
 resolution, every method and the original side by side, enlarged without smoothing, and under every
-method where it errs. The plane is that of Blau and Michaeli (2018), "The Perception-Distortion
-Tradeoff": better is up on one axis and down on the other, and no model reaches both ends.
+method where it errs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.evaluation.evaluate import Comparison
+from torch_sr.evaluation.evaluate import Comparison, SuperResolve
 from torch_sr.evaluation.measures import MEASURES
 from torch_sr.images import Image, ImageReader, convert, from_unit, read_image, to_unit
 
@@ -32,6 +31,7 @@ DETAIL = 64
 """Side of the place that a sheet enlarges, in high-resolution pixels."""
 _CELL = 256
 _LARGE = 512
+_AROUND = 32  # pixels of context
 _MARGIN = 20
 _CAPTION = 46
 _COLUMNS = 4
@@ -310,6 +310,54 @@ def draw_upscaled(source: Path, result: Path) -> npt.NDArray[np.uint8]:
     return drawn
 
 
+def draw_strip(image: Array, rows: Sequence[Mapping[str, SuperResolve]]) -> npt.NDArray[np.uint8]:
+    """The busiest place of a picture under several methods, one beside the other.
+
+    Only this place is super-resolved, with some of what lies around it.
+
+    Args:
+        image: ``(H, W, 1 to 4)``, uint8, uint16 or float32 in [0, 1].
+        rows: methods by the names to be written under them; bicubic stands before each row.
+
+    Returns:
+        ``(H, W, 3)`` uint8.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    lr = _on_white(image)
+    columns = 1 + max(map(len, rows))
+    height = _CELL + 26 + _MARGIN
+    size = (_MARGIN + columns * (_CELL + _MARGIN), _MARGIN + len(rows) * height)
+    sheet = Pillow.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for row, methods in enumerate(rows):
+        for column, (name, picture) in enumerate(_places(lr, methods).items()):
+            x, y = _MARGIN + column * (_CELL + _MARGIN), _MARGIN + row * height
+            sheet.paste(picture.resize((_CELL, _CELL), Pillow.Resampling.BICUBIC), (x, y))
+            _write(draw, (x, y + _CELL + 4), name, 15, _INK, _CELL)
+    drawn: npt.NDArray[np.uint8] = np.asarray(sheet)
+    return drawn
+
+
+def _places(lr: Array, methods: Mapping[str, SuperResolve]) -> dict[str, PillowImage]:
+    """The busiest place, as it is and under each method, which sees what lies around it too."""
+    side = max(1, min(DETAIL, *lr.shape[:2]))
+    top, left = _busiest(lr, side)
+    above, before = min(top, _AROUND), min(left, _AROUND)
+    around = np.ascontiguousarray(
+        lr[top - above : top + side + _AROUND, left - before : left + side + _AROUND]
+    )
+    places = {"bicubic": _pillow(lr[top : top + side, left : left + side])}
+    for name, super_resolve in methods.items():
+        sr = super_resolve(around)
+        scale = len(sr) // len(around)
+        first_row, first_column, length = above * scale, before * scale, side * scale
+        inner = sr[first_row : first_row + length, first_column : first_column + length]
+        places[name] = _pillow(inner)
+    return places
+
+
 def _busiest(image: Array, side: int) -> tuple[int, int]:
     """Top and left of the square with the most edges, a little inwards rather than at the rim."""
     gray = image.astype(np.float32).mean(axis=2)
@@ -332,81 +380,3 @@ def _on_white(layers: Array) -> Array:
         return color
     opacity = to_unit(image.alpha)[..., None]
     return from_unit(to_unit(color) * opacity + 1 - opacity, np.uint8)
-
-
-# --- The perception-distortion plane ------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PlanePoint:
-    """A method on the plane; those of one group are joined by a line, in their order."""
-
-    method: str
-    x: float
-    y: float
-    group: str | None = None
-
-
-def draw_plane(
-    points: Sequence[PlanePoint], x_label: str, y_label: str, lower_is_better_y: bool = True
-) -> npt.NDArray[np.uint8]:
-    """Draw methods by distortion and perception, ``(H, W, 3)`` uint8.
-
-    Args:
-        points: of finite values; the others are left out.
-        x_label, y_label: the measures; more of x is better.
-        lower_is_better_y: turns the axis of y, so that better is up.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    shown = [point for point in points if np.isfinite(point.x) and np.isfinite(point.y)]
-    figure = Figure(figsize=(8, 6), dpi=120, layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
-    for group in dict.fromkeys(point.group for point in shown if point.group is not None):
-        line = [point for point in shown if point.group == group]
-        axes.plot([p.x for p in line], [p.y for p in line], color="#8a8f98", zorder=1, lw=1.4)
-    for point in shown:
-        colour = "#8a8f98" if point.method == "bicubic" else "#2a6f97"
-        colour = "#d64026" if point.group is not None else colour
-        axes.scatter([point.x], [point.y], s=46, color=colour, zorder=2)
-    axes.margins(0.2)
-    if lower_is_better_y:
-        axes.invert_yaxis()
-    axes.set_xlabel(f"{x_label}, more is better →")
-    better = "less" if lower_is_better_y else "more"
-    axes.set_ylabel(f"{y_label}, {better} is better →")
-    axes.grid(color="#e6e6e3")
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    _label_points(axes, shown)
-    canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
-    canvas.draw()
-    drawn: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    return drawn
-
-
-def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:
-    """Write each name beside its point, where none is yet."""
-    figure = axes.figure
-    figure.draw_without_rendering()
-    taken: list[Any] = []
-    offsets = [(8, 6), (8, -14), (-8, 6), (-8, -14), (0, 14), (0, -22), (14, 22), (14, -30)]
-    for point in points:
-        for dx, dy in offsets:
-            align = "left" if dx > 0 else "right" if dx < 0 else "center"
-            text = axes.annotate(
-                point.method,
-                (point.x, point.y),
-                xytext=(dx, dy),
-                textcoords="offset points",
-                ha=align,
-                fontsize=9,
-                color="#1c1e21",
-            )
-            extent = text.get_window_extent()
-            if not any(extent.overlaps(other) for other in taken) or (dx, dy) == offsets[-1]:
-                taken.append(extent)
-                break
-            text.remove()

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.errors import ConfigError, DeviceMemoryError
+from torch_sr.devices import choose_device, choose_precision
+from torch_sr.errors import ConfigError, DeviceError, DeviceMemoryError
 from torch_sr.images import (
     MAX_PIXELS,
     Header,
@@ -40,7 +41,7 @@ from torch_sr.inference.ensemble import SelfEnsemble
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.inference.transparency import REACH, bleed, without_halo
 from torch_sr.models.loading import GeneratorInfo, load_generator
-from torch_sr.models.weights import model_path
+from torch_sr.models.zoo import find_model
 from torch_sr.tiling import Joiner, Span, plan, spans
 
 Array = npt.NDArray[Any]
@@ -60,8 +61,8 @@ class Upscaler:
     """Super-resolve images with one model.
 
     Args:
-        model: the name of a shipped model, the path of a weights file, or an engine of your own,
-            to which ``device`` and ``precision`` then do not apply.
+        model: the name of a model that ships or is fetched on first use, the path of a weights
+            file, or an engine of your own, to which ``device`` and ``precision`` do not apply.
         device: ``auto`` (cuda, mps, cpu: the first there is), or one of them.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
@@ -72,6 +73,7 @@ class Upscaler:
 
     Raises:
         ModelError: when the model is unknown or unreadable.
+        DownloadError: when it cannot be fetched.
         DeviceError: when device or precision is not available.
         ConfigError: for a tile size below 1 or an overlap below 0.
 
@@ -97,14 +99,14 @@ class Upscaler:
             )
         self.info: GeneratorInfo | None = None
         if isinstance(model, (str, Path)):
-            loaded = load_generator(model_path(model))
+            loaded = load_generator(find_model(model))
             self.info = loaded.info
             model = PyTorchBackend(
                 loaded.network,
                 loaded.info.scale_factor,
                 loaded.info.img_channels,
                 device,
-                precision,
+                _permitted(precision, device, loaded.info),
             )
         self._backend: Backend = SelfEnsemble(model) if tta else model
         self._precision = precision
@@ -262,6 +264,8 @@ class Upscaler:
     def _plan(self, header: Header, num_images: int) -> tuple[list[Span], list[Span]]:
         """Rows and columns of tiles; the overlap is only asked for where there are several."""
         height, width = header.height, header.width
+        if self.info is not None and not self.info.tileable:
+            return [Span(0, height)], [Span(0, width)]
         area = self._most if self.tile_size else min(self._backend.tile_area, self._most)
         area = int(min(area, self.tile_size**2 if self.tile_size else area) // num_images)
         row_bytes = num_images * width * self.scale_factor**2 * header.layers * header.depth // 8
@@ -328,6 +332,8 @@ class Upscaler:
         """Too much for the device: halve the tile, and all later ones."""
         number, height, width, _ = tile.shape
         area = height * width // 2
+        if self.info is not None and not self.info.tileable:
+            raise error
         rows, columns = plan(height, width, self.overlap, area)
         if len(rows) * len(columns) == 1:
             raise error
@@ -361,6 +367,23 @@ class _Strips:
         if self._header.alpha:
             strip = bleed(strip)
         return strip[:, span.start - top : span.stop - top]
+
+
+def _permitted(precision: str, device: str, info: GeneratorInfo) -> str:
+    """The precision asked for, or by ``auto`` one in which the network does not overflow.
+
+    Raises:
+        DeviceError: it would.
+    """
+    chosen = choose_precision(precision, choose_device(device))
+    if chosen in info.precisions:
+        return chosen
+    if precision == "auto":
+        return "bf16" if "bf16" in info.precisions else "fp32"
+    raise DeviceError(
+        f"{info.name} is a {info.architecture}, which does not compute in {precision}; use "
+        f"{' or '.join(info.precisions)}"
+    )
 
 
 def _fit_channels(lr: Unit, img_channels: int) -> Unit:

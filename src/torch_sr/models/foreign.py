@@ -1,13 +1,15 @@
 """Networks of other architectures, through spandrel.
 
 spandrel tells more than forty architectures by their parameter names and brings their code. It
-takes seconds to import, hence only when a file holds no RRDB generator.
+takes seconds to import, hence only when a file holds no RRDB generator. Architectures whose makers
+restrict their use come with ``spandrel_extra_arches``, an extra; :data:`RESTRICTED` names them.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -16,6 +18,22 @@ from torch_sr.models.layouts import describe_keys
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
+
+_log = logging.getLogger(__name__)
+
+RESTRICTED = {
+    "AdaCode": "CC BY-NC-SA 4.0",
+    "CodeFormer": "S-Lab License 1.0 (not for commercial use)",
+    "DDColor": "Alibaba (academic, not for commercial use)",
+    "FeMaSR": "CC BY-NC-SA 4.0",
+    "M3SNet": "Academic Public License (not for commercial use)",
+    "MAT": "CC BY-NC 4.0",
+    "MIRNet2": "Academic Public License (not for commercial use)",
+    "MPRNet": "Academic Public License (not for commercial use)",
+    "Restormer": "Academic Public License (not for commercial use)",
+    "SRFormer": "CC BY-NC 4.0",
+}
+"""The licences of the architectures in spandrel_extra_arches, as spandrel's repository has them."""
 
 
 class ForeignGenerator(nn.Module):
@@ -34,6 +52,10 @@ class ForeignGenerator(nn.Module):
         self.architecture = str(descriptor.architecture.name)
         self.scale_factor = int(descriptor.scale)
         self.img_channels = int(descriptor.input_channels)
+        self.restriction = RESTRICTED.get(str(descriptor.architecture.id))
+        halves = {"fp16": descriptor.supports_half, "bf16": descriptor.supports_bfloat16}
+        self.precisions = ("fp32", *(name for name, works in halves.items() if works))
+        self.tileable = descriptor.tiling.name != "INTERNAL"
         self.network = descriptor.model  # registered, so that .to() moves what the descriptor calls
         self._call = descriptor
 
@@ -54,14 +76,7 @@ def build_foreign(state: Mapping[str, Tensor]) -> ForeignGenerator:
     """
     import spandrel
 
-    keys = describe_keys(state)
-    try:
-        found = spandrel.ModelLoader(device="cpu").load_from_state_dict(dict(state))
-    except spandrel.UnsupportedModelError:
-        raise ModelError(f"holds no generator that is known here; it has {keys}") from None
-    except Exception as error:  # an architecture fed with what merely resembles it
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ModelError(f"looks like a known network, but does not fit: {reason}") from error
+    found = _recognize(dict(state))
     if not isinstance(found, spandrel.ImageModelDescriptor):
         raise ModelError(f"is a {found.architecture.name} network, which needs a mask besides")
     if found.input_channels != found.output_channels:
@@ -69,4 +84,44 @@ def build_foreign(state: Mapping[str, Tensor]) -> ForeignGenerator:
             f"is a {found.architecture.name} network that makes {found.output_channels} channels "
             f"of {found.input_channels}; they must be as many"
         )
-    return ForeignGenerator(found)
+    generator = ForeignGenerator(found)
+    if generator.restriction:
+        _log.warning(
+            "%s is an architecture under %s; mind it before you use its results",
+            generator.architecture,
+            generator.restriction,
+        )
+    return generator
+
+
+def _recognize(state: dict[str, Tensor]) -> Any:
+    """Ask spandrel, then its architectures of restricted use where these are installed."""
+    import spandrel
+
+    registries: list[Any] = [spandrel.MAIN_REGISTRY]
+    try:
+        from spandrel_extra_arches import EXTRA_REGISTRY
+
+        registries.append(EXTRA_REGISTRY)
+    except ImportError:
+        pass
+    for registry in registries:
+        try:
+            return spandrel.ModelLoader(device="cpu", registry=registry).load_from_state_dict(state)
+        except spandrel.UnsupportedModelError:
+            continue
+        except Exception as error:  # an architecture fed with what merely resembles it
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            raise ModelError(f"looks like a known network, but does not fit: {reason}") from error
+    remedy = (
+        ""
+        if len(registries) > 1
+        else (
+            "; if it is of an architecture that is free for research alone ("
+            + ", ".join(RESTRICTED)
+            + "), run: pip install 'torch-sr[restricted]'"
+        )
+    )
+    raise ModelError(
+        f"holds no generator that is known here; it has {describe_keys(state)}{remedy}"
+    )

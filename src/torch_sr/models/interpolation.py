@@ -1,91 +1,241 @@
 """Network interpolation (ESRGAN, section 3.4): a way between fidelity and texture.
 
 Every parameter of the result lies on the line between those of a PSNR-driven network and those of
-a GAN-driven network that was trained from it: ``(1 - alpha) * psnr + alpha * esrgan``.
+a GAN-driven network that was trained from it: ``(1 - alpha) * psnr + alpha * esrgan``. A soup is
+the same with more than two networks (Wortsman et al. 2022, "Model soups"). Where a file holds the
+average of its weights beside the weights in training, the average is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from torch_sr.errors import ModelError
-from torch_sr.models.loading import load_generator
+from torch_sr.models.inspection import stored_state
+from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.provenance import common_licence, weights_sha256
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
+from torch_sr.models.zoo import find_model
+
+Model: TypeAlias = str | Path | RRDBNet
+"""A network, or the name or file of one."""
+
+_MOST_STEPS = 1000
+_SUM_TOLERANCE = 1e-6
 
 
-def interpolate(
-    psnr_state: Mapping[str, Tensor], esrgan_state: Mapping[str, Tensor], alpha: float
-) -> dict[str, Tensor]:
-    """Interpolate two state dicts of the same names and shapes, in float32.
+def interpolate(psnr: Model, esrgan: Model, alpha: float) -> RRDBNet:
+    """Interpolate two networks, in float32 whatever they are stored in.
 
     Args:
-        psnr_state: parameters at ``alpha`` 0.
-        esrgan_state: parameters at ``alpha`` 1.
+        psnr: the network at ``alpha`` 0.
+        esrgan: the network at ``alpha`` 1.
         alpha: share of the second, in [0, 1].
 
     Raises:
-        ModelError: ``alpha`` out of range, or names or shapes that differ.
+        ModelError: ``alpha`` out of range, a file that cannot be read, or networks that differ.
+
+    >>> import torch_sr
+    >>> torch_sr.interpolate("compact-x4", "compact-x4", 0.5).scale_factor
+    4
+    """
+    _check_alpha(alpha)
+    return mix_networks([psnr, esrgan], [1.0 - alpha, alpha])
+
+
+def load_network(model: Model) -> RRDBNet:
+    """The network of a name or a file, or itself.
+
+    Raises:
+        ModelError: a file that cannot be read, or holds another architecture.
+        DownloadError: one that cannot be fetched.
+    """
+    if isinstance(model, RRDBNet):
+        return model
+    return _rrdbnet(load_generator(find_model(model)))
+
+
+def mix_networks(models: Sequence[Model], weights: Sequence[float]) -> RRDBNet:
+    """Mix several networks alike, each with a weight; the weights add up to 1.
+
+    Raises:
+        ModelError: weights that do not, a file that cannot be read, or networks that differ.
+    """
+    _check_weights(models, weights)
+    networks = [load_network(model) for model in models]
+    mixed = RRDBNet(**networks[0].hparams)  # type: ignore[arg-type]
+    names = [_name_of(model) for model in models]
+    for name, network in zip(names[1:], networks[1:], strict=True):
+        _check_alike(names[0], networks[0], name, network)
+    mixed.load_state_dict(mix_states([network.state_dict() for network in networks], weights))
+    return mixed.eval()
+
+
+def mix_states(
+    states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]
+) -> dict[str, Tensor]:
+    """The weighted sum of state dicts of the same names and shapes, in float32.
+
+    Raises:
+        ModelError: names or shapes that differ.
 
     >>> import torch
-    >>> interpolate({"w": torch.zeros(2)}, {"w": torch.ones(2)}, 0.25)["w"]
+    >>> mix_states([{"w": torch.zeros(2)}, {"w": torch.ones(2)}], [0.75, 0.25])["w"]
     tensor([0.2500, 0.2500])
     """
-    if not 0.0 <= alpha <= 1.0:  # NaN fails too
-        raise ModelError(f"alpha is {alpha}; it must be between 0 and 1")
-    for key in psnr_state.keys() ^ esrgan_state.keys():
-        raise ModelError(f"only one of the two networks has {key}; they must be alike")
-    return {key: _mix(key, psnr, esrgan_state[key], alpha) for key, psnr in psnr_state.items()}
+    first, *others = states
+    for other in others:
+        for key in first.keys() ^ other.keys():
+            raise ModelError(f"only one of the networks has {key}; they must be alike")
+        for key, value in first.items():
+            if value.shape != other[key].shape:
+                raise ModelError(
+                    f"{key} has the shape {tuple(value.shape)} in one network and "
+                    f"{tuple(other[key].shape)} in another; they must be alike"
+                )
+    return {key: _weighted_sum([s[key] for s in states], weights) for key in first}
+
+
+def write_mixture(
+    models: Sequence[str | Path],
+    weights: Sequence[float],
+    out_path: str | Path,
+    *,
+    alpha: float | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Mix weights files, or models by name, and write the result with a record of its parents.
+
+    Args:
+        models, weights: as for :func:`mix_networks`.
+        out_path: ends in ``.safetensors``, ``.pth`` or ``.pt``.
+        alpha: recorded, where the two models are the ends of an interpolation.
+        dtype: type to store; float32 by default.
+
+    Raises:
+        ModelError: a file that cannot be read or written, or networks that differ.
+    """
+    _check_weights(models, weights)
+    parents = [load_generator(find_model(model)) for model in models]
+    network = mix_networks([_rrdbnet(parent) for parent in parents], weights)
+    metadata: dict[str, Any] = {
+        "parents": [_describe(p, w) for p, w in zip(parents, weights, strict=True)],
+        "licence": common_licence(parent.info.metadata.get("licence") for parent in parents),
+    }
+    datasets = [p.info.metadata["dataset"] for p in parents if "dataset" in p.info.metadata]
+    if datasets:
+        metadata["dataset"] = "; ".join(dict.fromkeys(datasets))
+    if alpha is not None:
+        metadata["alpha"] = alpha
+    save_generator(out_path, network, stage="interpolation", metadata=metadata, dtype=dtype)
 
 
 def interpolate_files(
     psnr_path: str | Path, esrgan_path: str | Path, alpha: float, out_path: str | Path
 ) -> None:
-    """Interpolate two weights files, of any layouts, and write the result with its parents' names.
+    """Interpolate two weights files of any layouts into a third; see :func:`write_mixture`.
 
     Raises:
         ModelError: a file that cannot be read or written, or networks that differ.
     """
-    network = interpolate_networks(psnr_path, esrgan_path, alpha)
-    parents = {"psnr": Path(psnr_path).name, "esrgan": Path(esrgan_path).name}
-    save_generator(
-        out_path, network, stage="interpolation", metadata={"alpha": alpha, "parents": parents}
-    )
+    _check_alpha(alpha)
+    write_mixture([psnr_path, esrgan_path], [1.0 - alpha, alpha], out_path, alpha=alpha)
 
 
-def interpolate_networks(psnr_path: str | Path, esrgan_path: str | Path, alpha: float) -> RRDBNet:
-    """Interpolate the networks of two weights files, of any layouts.
+def parse_alphas(text: str) -> list[float]:
+    """One alpha, or a sweep ``first:last:step`` that holds both ends.
 
     Raises:
-        ModelError: a file that cannot be read, or networks that differ.
+        ModelError: no such numbers, or some beyond [0, 1].
+
+    >>> parse_alphas("0.8"), parse_alphas("0:1:0.25")
+    ([0.8], [0.0, 0.25, 0.5, 0.75, 1.0])
     """
-    if not 0.0 <= alpha <= 1.0:  # before the files are read
+    try:
+        first, *others = (float(part) for part in text.split(":"))
+        if not others:
+            alphas = [first]
+        else:
+            last, step = others
+            count = round((last - first) / step)
+            if not 1 <= count <= _MOST_STEPS or abs(first + count * step - last) > 1e-6:
+                raise ValueError
+            alphas = [round(first + i * step, 9) for i in range(count + 1)]
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ModelError(
+            f"alpha is {text!r}; write a number from 0 to 1, or first:last:step such as 0:1:0.1"
+        ) from None
+    for alpha in alphas:
+        _check_alpha(alpha)
+    return alphas
+
+
+def sweep_path(out_path: Path, alpha: float) -> Path:
+    """Where a network of a sweep goes: ``model.pth`` becomes ``model_0.25.pth``."""
+    return out_path.with_name(f"{out_path.stem}_{alpha:.6g}{out_path.suffix}")
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0.0 <= alpha <= 1.0:  # NaN fails too
         raise ModelError(f"alpha is {alpha}; it must be between 0 and 1")
-    psnr, esrgan = _load_rrdbnet(psnr_path), _load_rrdbnet(esrgan_path)
-    for name, value in psnr.hparams.items():
-        if esrgan.hparams[name] != value:
+
+
+def _check_weights(models: Sequence[Any], weights: Sequence[float]) -> None:
+    if len(models) < 2 or len(models) != len(weights):
+        raise ModelError(
+            f"{len(models)} models and {len(weights)} weights; name two models or more, and a "
+            "weight for each"
+        )
+    if not all(0.0 <= weight <= 1.0 for weight in weights):
+        raise ModelError(f"weights are {_list(weights)}; each must be between 0 and 1")
+    if not math.isclose(sum(weights), 1.0, abs_tol=_SUM_TOLERANCE):
+        raise ModelError(f"weights {_list(weights)} add up to {sum(weights):.6g}; they must to 1")
+
+
+def _check_alike(name: str, network: RRDBNet, other_name: str, other: RRDBNet) -> None:
+    for key, value in network.hparams.items():
+        if other.hparams[key] != value:
             raise ModelError(
-                f"{name} is {value} in {psnr_path} and {esrgan.hparams[name]} in {esrgan_path}; "
+                f"{key} is {value} in {name} and {other.hparams[key]} in {other_name}; "
                 "only networks alike can be interpolated"
             )
-    psnr.load_state_dict(interpolate(psnr.state_dict(), esrgan.state_dict(), alpha))
-    return psnr
 
 
-def _load_rrdbnet(path: str | Path) -> RRDBNet:
-    loaded = load_generator(path)
+def _weighted_sum(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Exact where one weight is 1: what has the weight 0 is left out."""
+    used = [(v.float(), w) for v, w in zip(values, weights, strict=True) if w]
+    total = used[0][0] * used[0][1]
+    for value, weight in used[1:]:
+        total = total + value * weight
+    return total
+
+
+def _rrdbnet(loaded: LoadedGenerator) -> RRDBNet:
     if not isinstance(loaded.network, RRDBNet):
-        raise ModelError(f"{path} is a {loaded.info.architecture}; only RRDBNet is interpolated")
+        raise ModelError(
+            f"{loaded.info.path} is a {loaded.info.architecture}; only RRDBNet is interpolated"
+        )
     return loaded.network
 
 
-def _mix(key: str, psnr: Tensor, esrgan: Tensor, alpha: float) -> Tensor:
-    if psnr.shape != esrgan.shape:
-        raise ModelError(
-            f"{key} has the shape {tuple(psnr.shape)} in one network and {tuple(esrgan.shape)} "
-            "in the other; they must be alike"
-        )
-    return (1.0 - alpha) * psnr.float() + alpha * esrgan.float()
+def _name_of(model: Model) -> str:
+    return "one network" if isinstance(model, RRDBNet) else str(model)
+
+
+def _describe(parent: LoadedGenerator, weight: float) -> dict[str, Any]:
+    return {
+        "name": parent.info.name,
+        "weight": weight,
+        "weights_sha256": weights_sha256(stored_state(parent.info.path)),
+    }
+
+
+def _list(weights: Sequence[float]) -> str:
+    return ", ".join(f"{weight:g}" for weight in weights)

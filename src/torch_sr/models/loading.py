@@ -55,6 +55,9 @@ class GeneratorInfo:
         dtype: type of the stored parameters, such as ``float16``.
         stage: the stage of training, if recorded.
         metadata: what else was recorded.
+        precisions: those that the network computes in without overflowing.
+        tileable: whether it may be given a picture in tiles.
+        restriction: the architecture's licence, where it does not allow any use.
     """
 
     path: Path
@@ -69,6 +72,9 @@ class GeneratorInfo:
     dtype: str
     stage: str | None
     metadata: dict[str, str]
+    precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")
+    tileable: bool = True
+    restriction: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values, ready for JSON."""
@@ -147,6 +153,9 @@ def _inform(
     state: Mapping[str, Tensor],
 ) -> GeneratorInfo:
     metadata = dict(raw.metadata)
+    rules: dict[str, Any] = {}
+    if not isinstance(network, RRDBNet):
+        rules = {name: getattr(network, name) for name in ("precisions", "tileable", "restriction")}
     return GeneratorInfo(
         path=raw.path,
         name=metadata.get("name", raw.path.stem),
@@ -160,6 +169,7 @@ def _inform(
         dtype=_dtype_name(next(iter(state.values()))),
         stage=raw.stage,
         metadata=metadata,
+        **rules,
     )
 
 

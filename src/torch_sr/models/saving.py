@@ -2,7 +2,8 @@
 
 ``.safetensors`` is our form: RRDBNet's parameter names, everything else as text in the metadata.
 ``.pth`` is the form of enhanced-srgan: ``model_state_dict``, ``hparams`` nested like the JSON
-configuration, ``stage``.
+configuration, ``stage``. Other layouts are for other programs; in a ``.pth`` of ``old`` or ``mid``
+these find parameters and nothing else, so no records go along.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from torch_sr._version import __version__
 from torch_sr.errors import ModelError
 from torch_sr.files import atomic_write
 from torch_sr.models.hparams import nest_hparams
-from torch_sr.models.layouts import from_canonical
+from torch_sr.models.layouts import DEFAULT_RESIDUAL_SCALING, from_canonical
+from torch_sr.models.provenance import records, with_metadata
 from torch_sr.models.rrdb import RRDBNet
 
 
@@ -32,6 +33,7 @@ def save_generator(
     stage: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
+    layout: str | None = None,
 ) -> None:
     """Write a generator, whole or not at all; missing folders are made.
 
@@ -42,9 +44,12 @@ def save_generator(
         metadata: whatever else to record, such as ``dataset`` or ``metrics``; what is not text is
             written as JSON.
         dtype: type to store the parameters in, such as ``torch.float16``; None keeps theirs.
+        layout: one of :data:`~torch_sr.models.layouts.LAYOUTS`, for other programs; None for
+            ``new`` in ``.safetensors`` and ``enhanced-srgan`` in ``.pth``.
 
     Raises:
-        ModelError: unknown suffix, parameters not finite, or a file that cannot be written.
+        ModelError: unknown suffix or layout, parameters not finite, what a layout cannot hold, or
+            a file that cannot be written.
     """
     path = Path(path)
     write = _WRITERS.get(path.suffix.lower())
@@ -57,12 +62,18 @@ def save_generator(
     for key, value in state.items():
         if not torch.isfinite(value).all():
             raise ModelError(f"{path} is not written: {key} has NaN or infinite numbers")
-    notes = {"format": "torch-sr", "architecture": "RRDBNet", "version": __version__}
-    notes |= {key: _as_text(value) for key, value in (metadata or {}).items()}
+    scaling = float(network.hparams["residual_scaling"])
+    foreign = layout not in (None, "enhanced-srgan") and path.suffix.lower() != ".safetensors"
+    if foreign and scaling != DEFAULT_RESIDUAL_SCALING:
+        raise ModelError(
+            f"{path}: layout {layout!r} cannot hold residual_scaling {scaling}, its readers assume "
+            f"{DEFAULT_RESIDUAL_SCALING}; write .safetensors or enhanced-srgan"
+        )
+    notes = records(state, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            write(temporary, state, network.hparams, stage, notes)
+            write(temporary, state, network.hparams, stage, notes, layout)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"{path} cannot be written: {reason}") from error
@@ -74,14 +85,17 @@ def _write_safetensors(
     hparams: Mapping[str, int | float | bool],
     stage: str | None,
     notes: dict[str, str],
+    layout: str | None,
 ) -> None:
+    state = from_canonical(state, layout or "new", float(hparams["residual_scaling"]))
     metadata = notes | {
         "hparams": json.dumps(hparams),
         "scale_factor": str(hparams["scale_factor"]),
     }
     if stage is not None:
         metadata["stage"] = stage
-    path.write_bytes(save(state, metadata))  # its save_file would let nobody else read the file
+    # Its save_file would let nobody else read the file.
+    path.write_bytes(with_metadata(save(state), lambda _: metadata))
 
 
 def _write_pickle(
@@ -90,21 +104,22 @@ def _write_pickle(
     hparams: Mapping[str, int | float | bool],
     stage: str | None,
     notes: dict[str, str],
+    layout: str | None,
 ) -> None:
-    content = {
-        "model_state_dict": from_canonical(
-            state, "enhanced-srgan", float(hparams["residual_scaling"])
-        ),
-        "hparams": nest_hparams(hparams),
-        "stage": stage,
-        "metadata": notes,
-    }
+    layout = layout or "enhanced-srgan"
+    renamed = from_canonical(state, layout, float(hparams["residual_scaling"]))
+    content: dict[str, Any] = renamed  # as ESRGAN's own programs and their descendants read it
+    if layout in _WRAPPERS:
+        content = {
+            _WRAPPERS[layout]: renamed,
+            "hparams": nest_hparams(hparams),
+            "stage": stage,
+            "metadata": notes,
+        }
     with path.open("wb") as file:  # given a name, torch would write the temporary one inside
         torch.save(content, file)
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
+_WRAPPERS = {"enhanced-srgan": "model_state_dict", "new": "params_ema"}
+"""Of a .pth: in the other layouts it holds parameters and nothing else, for so it is read."""
 _WRITERS = {".safetensors": _write_safetensors, ".pth": _write_pickle, ".pt": _write_pickle}

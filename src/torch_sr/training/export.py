@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr.config import parse_config
+from torch_sr.data.loaders import ImagePairs
 from torch_sr.errors import CheckpointError
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
@@ -19,6 +20,7 @@ def model_metadata(
     hparams: Mapping[str, Any],
     progress: Mapping[str, Any],
     metrics: Mapping[str, float],
+    notes: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What a model file says of its training.
 
@@ -27,14 +29,22 @@ def model_metadata(
         hparams: the configuration.
         progress: ``epoch`` and ``step``.
         metrics: of that epoch; the validation's are recorded.
+        notes: what else a run records; see :func:`run_notes`.
     """
     return {
         "dataset": ", ".join(hparams[stage]["train_datasets"]),
+        **notes,
         "epoch": progress["epoch"],
         "step": progress["step"],
         "metrics": {k: round(v, 5) for k, v in metrics.items() if k.startswith("val/")},
         "configuration": hparams,
     }
+
+
+def run_notes(pairs: ImagePairs, licence: str | None) -> dict[str, Any]:
+    """What a run records beside its configuration: its images, by a hash of them, and a licence."""
+    data = {"images": len(pairs), "fingerprint": pairs.fingerprint()}
+    return {"data": data, **({"licence": licence} if licence else {})}
 
 
 def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
@@ -61,5 +71,11 @@ def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
         return
     network = RRDBNet(**parse_config(state["hparams"]).generator_kwargs)
     network.load_state_dict(state["model_state_dict" if raw else "params_ema"])
-    metadata = model_metadata(state["stage"], state["hparams"], state["progress"], state["metrics"])
+    metadata = model_metadata(
+        state["stage"],
+        state["hparams"],
+        state["progress"],
+        state["metrics"],
+        state.get("notes", {}),  # which older checkpoints lack
+    )
     save_generator(out, network, stage=state["stage"], metadata=metadata)

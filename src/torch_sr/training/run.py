@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -24,6 +25,7 @@ from torch_sr.training.building import (
     open_crops,
     open_validation,
 )
+from torch_sr.training.export import run_notes
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.loggers import Logger
 from torch_sr.training.resume import StartingPoint, read_start
@@ -86,6 +88,7 @@ class _StageData:
     loader: DataLoader[tuple[Tensor, Tensor]]
     sampler: EpochSampler
     validation: ImagePairs
+    notes: dict[str, Any]
     limits: StageLimits
 
     @property
@@ -164,6 +167,7 @@ class _Run:
             ),
             loggers=self.loggers,
             hparams=self.config.to_dict(),
+            notes=data.notes,
         )
 
     def _fit(self, trainer: Trainer) -> TrainingResult:
@@ -187,7 +191,8 @@ class _Run:
             self.fabric.global_rank,
         )
         limits = StageLimits(section.num_epoch, section.num_steps)
-        return _StageData(loader, sampler, validation, limits)
+        notes = run_notes(crops.pairs, self.settings.licence)
+        return _StageData(loader, sampler, validation, notes, limits)
 
     def _count_workers(self) -> int:
         if self.settings.num_workers is not None:

@@ -68,6 +68,7 @@ class RunSettings:
             a few beside a GPU, and none on a CPU, which they would only share.
         intervals: how often to validate and store.
         cache_dir: where decoded images are kept.
+        licence: recorded in the models.
     """
 
     data_root: Path = Path("data")
@@ -82,6 +83,7 @@ class RunSettings:
     num_workers: int | None = None
     intervals: Intervals = field(default_factory=Intervals)
     cache_dir: Path | None = None
+    licence: str | None = None
 
     @property
     def models_dir(self) -> Path:

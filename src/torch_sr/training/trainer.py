@@ -64,6 +64,7 @@ class Trainer:
         files: where to store.
         loggers: told of everything.
         hparams: the configuration, carried in checkpoints and logs.
+        notes: recorded in models and checkpoints besides.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Trainer:
         files: RunFiles,
         loggers: Sequence[Logger],
         hparams: Mapping[str, Any],
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
         self.fabric = fabric
         self.stage = stage
@@ -92,6 +94,7 @@ class Trainer:
         self.files = files
         self.loggers = loggers
         self.hparams = dict(hparams)
+        self.notes = dict(notes or {})
         self.progress = Progress()
         self._sums = EpochSums(fabric)
         self._last_metrics: dict[str, float] = {}
@@ -318,6 +321,7 @@ class Trainer:
             "stage_state": self.stage.state_dict(),
             "progress": vars(self.progress),
             "metrics": self._last_metrics,
+            "notes": self.notes,
             "sums": self._sums.state_dict(),
             "watch": self.watch.state_dict(),
             "samples": self.sampler.recipe,
@@ -335,7 +339,11 @@ class Trainer:
             return
         self.files.folder.mkdir(parents=True, exist_ok=True)
         metadata = model_metadata(
-            self.stage.name, self.hparams, vars(self.progress), self._last_metrics
+            self.stage.name,
+            self.hparams,
+            vars(self.progress),
+            self._last_metrics,
+            self.notes,
         )
         save_generator(self.files.path(what), network, stage=self.stage.name, metadata=metadata)
 

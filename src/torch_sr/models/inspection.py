@@ -1,0 +1,151 @@
+"""What can be told of a weights file: sizes, cost, reach, types, hashes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_sr.download import find_digest
+from torch_sr.errors import ModelError
+from torch_sr.models.layouts import detect_layout, strip_prefixes, to_canonical
+from torch_sr.models.loading import GeneratorInfo, load_generator
+from torch_sr.models.provenance import weights_sha256
+from torch_sr.models.reading import load_state
+from torch_sr.models.rrdb import UPSCALING_STEPS, RRDBNet
+
+_PROBE = 64  # pixels a side: a multiple of every window in use
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """All that is told of a model.
+
+    Args:
+        info: what loading found.
+        num_bytes, sha256: of the file.
+        weights_sha256: of the parameters; see :mod:`torch_sr.models.provenance`.
+        tensor_types: how many tensors there are of each type.
+        macs_per_pixel: multiplications with addition for each pixel of the input.
+        receptive_field: pixels a side of the input that one pixel of the output may depend on, by
+            counting layers; None for architectures other than RRDBNet.
+        licence: as recorded, or that of the architecture's makers where it is restrictive.
+    """
+
+    info: GeneratorInfo
+    num_bytes: int
+    sha256: str
+    weights_sha256: str
+    tensor_types: dict[str, int]
+    macs_per_pixel: int
+    receptive_field: int | None
+    licence: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values, ready for JSON; records that are JSON become what they hold."""
+        found = self.info.to_dict()
+        metadata = {key: _parsed(value) for key, value in found.pop("metadata").items()}
+        own = {key: value for key, value in vars(self).items() if key != "info"}
+        return {**found, **own, "metadata": metadata}
+
+
+def inspect_model(path: str | Path) -> ModelReport:
+    """Read a weights file and tell all that can be told of it.
+
+    Raises:
+        ModelError: the file cannot be read, or holds no sound generator.
+    """
+    loaded = load_generator(path)
+    state = stored_state(path)
+    network = loaded.network
+    return ModelReport(
+        info=loaded.info,
+        num_bytes=loaded.info.path.stat().st_size,
+        sha256=find_digest(loaded.info.path, "sha256"),
+        weights_sha256=weights_sha256(state),
+        tensor_types=dict(Counter(str(v.dtype).removeprefix("torch.") for v in state.values())),
+        macs_per_pixel=count_macs(network, loaded.info.img_channels),
+        receptive_field=receptive_field(network) if isinstance(network, RRDBNet) else None,
+        licence=loaded.info.metadata.get("licence") or loaded.info.restriction,
+    )
+
+
+def verify_model(path: str | Path) -> None:
+    """See that a file holds a sound generator, and the parameters that were written to it.
+
+    Raises:
+        ModelError: it does not.
+    """
+    recorded = load_generator(path).info.metadata.get("weights_sha256")
+    if recorded is None:
+        return
+    found = weights_sha256(stored_state(path))
+    if found != recorded:
+        raise ModelError(
+            f"{path} is damaged or was changed: its parameters have the SHA-256 {found}, and "
+            f"{recorded} is recorded; fetch or make it again"
+        )
+
+
+def stored_state(path: str | Path) -> dict[str, Tensor]:
+    """The parameters of a file as they are stored, under RRDBNet's names where it is one.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    state = strip_prefixes(load_state(path).tensors)
+    return state if detect_layout(state) is None else to_canonical(state).state
+
+
+def count_macs(network: nn.Module, img_channels: int) -> int:
+    """Multiplications with addition of convolutions and matrices, for each pixel of the input."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = "cpu"
+    if isinstance(network, RRDBNet):  # of which none but the shapes is needed
+        device = "meta"
+        with torch.device(device):
+            network = RRDBNet(**network.hparams).eval()  # type: ignore[arg-type]
+    image = torch.zeros(1, img_channels, _PROBE, _PROBE, device=device)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(image)
+    return int(counter.get_total_flops()) // 2 // _PROBE**2
+
+
+def receptive_field(network: RRDBNet) -> int:
+    """Side of the square of the input that one pixel of the output may depend on.
+
+    Of the pixels of the output, which see more or less to either side, the one that sees most.
+    """
+    hparams = {name: int(value) for name, value in network.hparams.items()}
+    unshuffle = hparams["pixel_unshuffle"]
+    convolutions = 2  # the first one, and that behind the blocks
+    convolutions += (
+        hparams["num_basic_blocks"] * hparams["num_dense_blocks"] * hparams["num_residual_blocks"]
+    )
+    enlargement = network.scale_factor * unshuffle
+    widest = 0
+    for place in range(enlargement):
+        low, high = place - 2, place + 2  # conv_hr and conv_last
+        for factor in reversed(UPSCALING_STEPS[enlargement]):
+            if hparams["use_subpixel_conv"]:  # the convolution comes before the enlargement
+                low, high = low // factor - 1, high // factor + 1
+            else:
+                low, high = (low - 1) // factor, (high + 1) // factor
+        widest = max(widest, high - low + 1)
+    return (widest + 2 * convolutions) * unshuffle
+
+
+def _parsed(value: str) -> Any:
+    """What a record holds, where it is JSON of several values; otherwise its text."""
+    if value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,95 @@
+"""A model goes through every layout, format and number type, and comes back as it was."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from torch_sr.errors import ModelError
+from torch_sr.models.conversion import convert
+from torch_sr.models.layouts import LAYOUTS
+from torch_sr.models.loading import load_generator
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.saving import save_generator
+
+TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 2}
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "a.safetensors"
+    save_generator(path, RRDBNet(**TINY), stage="training", metadata={"name": "mine"})
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("hparams", [{}, {"scale_factor": 2}, {"use_subpixel_conv": True}])
+def test_there_and_back_without_loss(tmp_path, layout, suffix, hparams):
+    torch.manual_seed(0)
+    network = RRDBNet(**TINY | hparams).eval()
+    save_generator(tmp_path / "a.safetensors", network)
+    there = convert(tmp_path / "a.safetensors", tmp_path / f"b{suffix}", layout=layout)
+    assert load_generator(there).info.layout == layout
+    back = convert(there, tmp_path / "c.safetensors")
+    found = load_generator(back).network
+    assert found.hparams == network.hparams
+    lr = torch.rand(1, 3, 9, 8)
+    with torch.inference_mode():
+        for path in (there, back):
+            assert torch.equal(load_generator(path).network(lr), network(lr))
+
+
+@pytest.mark.parametrize(("dtype", "name"), [("fp16", "float16"), ("bf16", "bfloat16")])
+def test_number_types(model, tmp_path, dtype, name):
+    half = convert(model, tmp_path / "b.safetensors", dtype=dtype)
+    assert load_generator(half).info.dtype == name
+    assert half.stat().st_size < 0.6 * model.stat().st_size
+    again = convert(half, tmp_path / "c.pth")  # keeps its type, so nothing more is lost
+    assert load_generator(again).info.dtype == name
+    full = convert(half, tmp_path / "d.safetensors", dtype="fp32")
+    for key, value in load_generator(model).network.state_dict().items():
+        stored = load_generator(full).network.state_dict()[key]
+        assert torch.equal(stored, value.to(getattr(torch, name)).float())
+
+
+def test_records_go_along(model, tmp_path):
+    info = load_generator(convert(model, tmp_path / "b.pth")).info
+    assert (info.stage, info.metadata["name"]) == ("training", "mine")
+
+
+def test_other_programs_find_what_they_look_for(model, tmp_path):
+    new = torch.load(convert(model, tmp_path / "n.pth", layout="new"), weights_only=True)
+    assert "body.0.rdb1.conv1.weight" in new["params_ema"]
+    old = torch.load(convert(model, tmp_path / "o.pth", layout="old"), weights_only=True)
+    assert "model.1.sub.0.RDB1.conv1.0.weight" in old
+
+
+def test_what_a_layout_cannot_hold_is_refused(tmp_path):
+    save_generator(tmp_path / "a.safetensors", RRDBNet(**TINY, residual_scaling=0.3))
+    with pytest.raises(ModelError, match=r"cannot hold residual_scaling 0\.3"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.pth", layout="mid")
+    kept = convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", layout="mid")
+    assert load_generator(kept).network.hparams["residual_scaling"] == 0.3
+    assert not (tmp_path / "b.pth").exists()
+
+
+def test_numbers_too_large_for_half_are_refused(tmp_path):
+    network = RRDBNet(**TINY)
+    with torch.no_grad():
+        network.conv_last.bias.fill_(1e5)
+    save_generator(tmp_path / "a.safetensors", network)
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", dtype="fp16")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"layout": "newest"}, "newest"), ({"dtype": "int8"}, "int8")],
+)
+def test_unknown_forms_are_refused(model, tmp_path, options, words):
+    with pytest.raises(ModelError, match=words):
+        convert(model, tmp_path / "b.pth", **options)
+    with pytest.raises(ModelError, match="source"):
+        convert(model, model)
