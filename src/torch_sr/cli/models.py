@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +41,10 @@ def list_models(as_json: AsJSON = False) -> None:
             *(row["name"], row["status"], scale),
             *(row[key] or "" for key in ("architecture", "licence", "author")),
         )
-    Console(width=160).print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    print(
+        "\n-m NAME uses a model, and fetches it first where it is not there yet.", file=sys.stderr
+    )
 
 
 def _known_models() -> list[dict[str, Any]]:
@@ -68,7 +72,7 @@ def _known_models() -> list[dict[str, Any]]:
     kept = models_dir().glob("*") if models_dir().is_dir() else iter(())
     for path in sorted(kept):
         if path.suffix in (".pth", ".pt", ".safetensors") and path.name not in known:
-            rows.append(_row(str(path), "file", path=str(path)))
+            rows.append(_row(path.name, "yours", path=str(path)))
     return rows
 
 

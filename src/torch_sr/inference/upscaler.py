@@ -107,6 +107,7 @@ class Upscaler:
                 loaded.info.img_channels,
                 device,
                 _permitted(precision, device, loaded.info),
+                large_tiles=loaded.info.tiling != "free",
             )
         self._backend: Backend = SelfEnsemble(model) if tta else model
         self._precision = precision
@@ -264,12 +265,13 @@ class Upscaler:
     def _plan(self, header: Header, num_images: int) -> tuple[list[Span], list[Span]]:
         """Rows and columns of tiles; the overlap is only asked for where there are several."""
         height, width = header.height, header.width
-        if self.info is not None and not self.info.tileable:
+        tiling = self.info.tiling if self.info is not None else "free"
+        if tiling == "never":
             return [Span(0, height)], [Span(0, width)]
         area = self._most if self.tile_size else min(self._backend.tile_area, self._most)
         area = int(min(area, self.tile_size**2 if self.tile_size else area) // num_images)
         row_bytes = num_images * width * self.scale_factor**2 * header.layers * header.depth // 8
-        highest = max(1, _BAND_BYTES // row_bytes)
+        highest = height if tiling == "avoided" else max(1, _BAND_BYTES // row_bytes)
         side = self.tile_size or max(height, width)
         if max(height, width) <= side and height * width <= area and height <= highest:
             return [Span(0, height)], [Span(0, width)]
@@ -332,7 +334,7 @@ class Upscaler:
         """Too much for the device: halve the tile, and all later ones."""
         number, height, width, _ = tile.shape
         area = height * width // 2
-        if self.info is not None and not self.info.tileable:
+        if self.info is not None and self.info.tiling == "never":
             raise error
         rows, columns = plan(height, width, self.overlap, area)
         if len(rows) * len(columns) == 1:

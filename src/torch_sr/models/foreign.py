@@ -35,6 +35,8 @@ RESTRICTED = {
 }
 """The licences of the architectures in spandrel_extra_arches, as spandrel's repository has them."""
 
+_TILING = {"SUPPORTED": "free", "DISCOURAGED": "avoided", "INTERNAL": "never"}
+
 
 class ForeignGenerator(nn.Module):
     """A network of another architecture, used like RRDBNet.
@@ -55,7 +57,7 @@ class ForeignGenerator(nn.Module):
         self.restriction = RESTRICTED.get(str(descriptor.architecture.id))
         halves = {"fp16": descriptor.supports_half, "bf16": descriptor.supports_bfloat16}
         self.precisions = ("fp32", *(name for name, works in halves.items() if works))
-        self.tileable = descriptor.tiling.name != "INTERNAL"
+        self.tiling = _TILING[descriptor.tiling.name]
         self.network = descriptor.model  # registered, so that .to() moves what the descriptor calls
         self._call = descriptor
 

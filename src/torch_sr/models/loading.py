@@ -56,7 +56,8 @@ class GeneratorInfo:
         stage: the stage of training, if recorded.
         metadata: what else was recorded.
         precisions: those that the network computes in without overflowing.
-        tileable: whether it may be given a picture in tiles.
+        tiling: ``free``; ``avoided`` where it looks at whole pictures, which come in tiles only if
+            they do not fit the memory; or ``never``.
         restriction: the architecture's licence, where it does not allow any use.
     """
 
@@ -73,7 +74,7 @@ class GeneratorInfo:
     stage: str | None
     metadata: dict[str, str]
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")
-    tileable: bool = True
+    tiling: str = "free"
     restriction: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _inform(
     metadata = dict(raw.metadata)
     rules: dict[str, Any] = {}
     if not isinstance(network, RRDBNet):
-        rules = {name: getattr(network, name) for name in ("precisions", "tileable", "restriction")}
+        rules = {name: getattr(network, name) for name in ("precisions", "tiling", "restriction")}
     return GeneratorInfo(
         path=raw.path,
         name=metadata.get("name", raw.path.stem),

@@ -244,6 +244,8 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
         return path
     if (model := find_in_zoo(text)) is not None:
         return fetch(model, progress)
+    if (models_dir() / path).is_file():  # of one's own, put there by hand
+        return models_dir() / path
     if path.suffix:
         if (model := find_in_zoo(path.stem)) is not None:
             raise ModelError(f"{path} does not exist; -m {model.name} fetches the model it names")

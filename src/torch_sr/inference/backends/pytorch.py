@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -28,6 +29,7 @@ class PyTorchBackend:
         img_channels: ``C``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        large_tiles: take all the memory that is free for one tile, though it is no faster.
 
     Raises:
         DeviceError: when device or precision is not available.
@@ -40,12 +42,15 @@ class PyTorchBackend:
         img_channels: int,
         device: str = "auto",
         precision: str = "auto",
+        *,
+        large_tiles: bool = False,
     ) -> None:
         self.scale_factor = scale_factor
         self.img_channels = img_channels
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.tiles_redone = 0
+        self._largest = math.inf if large_tiles else _LARGEST_TILES[self.device.type]
         self._dtype = DTYPES[self.precision]
         self._network = network.eval().to(
             self.device,
@@ -63,7 +68,7 @@ class PyTorchBackend:
         with self._once:
             if self._bytes_per_pixel is None:
                 self._bytes_per_pixel = self._measure_memory()
-        room = min(free_memory(self.device) / 2, _LARGEST_TILES[self.device.type])
+        room = min(free_memory(self.device) / 2, self._largest)
         return max(1, int(room / self._bytes_per_pixel))
 
     def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

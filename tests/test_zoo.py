@@ -1,0 +1,261 @@
+"""Models by name, fetched from a server on this machine that breaks off and lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+
+import pytest
+import torch
+from hostile_server import answer, break_off, run_site
+
+from torch_sr.cli import main
+from torch_sr.errors import DownloadError, ModelError
+from torch_sr.models import zoo
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.saving import save_generator
+from torch_sr.models.weights import shipped_path
+
+NAME = "esrgan-x4"
+
+
+@pytest.fixture
+def server():
+    yield from run_site()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("torch_sr.download.time.sleep", lambda _: None)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def content(tmp_path):
+    torch.manual_seed(0)
+    network = RRDBNet(rrdb_channels=16, growth_channels=8, num_basic_blocks=2)
+    save_generator(tmp_path / "served.pth", network, layout="mid")
+    return (tmp_path / "served.pth").read_bytes()
+
+
+@pytest.fixture
+def site(server, home, content, monkeypatch):
+    """The table's first model lies on the server, with a mirror."""
+    site, address = server
+    site.files = {"/a.pth": content, "/mirror.pth": content}
+    row = dataclasses.replace(
+        zoo.ZOO[NAME],
+        urls=(f"{address}/a.pth", f"{address}/mirror.pth"),
+        sha256=hashlib.sha256(content).hexdigest(),
+        num_bytes=len(content),
+    )
+    monkeypatch.setitem(zoo.ZOO, NAME, row)
+    return site
+
+
+@pytest.fixture
+def run(capfd, monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["torch-sr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main.main()
+        return stop.value.code or 0, *capfd.readouterr()
+
+    return run
+
+
+def paths(site):
+    return [path for path, _ in site.requests]
+
+
+# --- The table ------------------------------------------------------------------------------------
+
+
+def test_rows_are_complete_and_addresses_last():
+    assert len({model.file for model in zoo.ZOO.values()}) == len(zoo.ZOO)
+    for name, model in zoo.ZOO.items():
+        assert name == model.name == name.lower()
+        assert model.licence
+        assert model.author
+        if not model.urls:
+            assert model.name.startswith("enhanced-srgan-")
+            continue
+        assert re.fullmatch("[0-9a-f]{64}", model.sha256)
+        assert model.num_bytes > 2e6
+        for url in model.urls:
+            assert url.startswith("https://")
+            assert "/blob/" not in url
+            fixed = re.search(r"/resolve/[0-9a-f]{40}/|/releases/download/v[0-9.]+/", url)
+            assert fixed, f"{url} may change"
+    # torch's way of naming a file: the hash begins with what stands before the suffix.
+    df2kost = zoo.ZOO["esrgan-x4-df2kost"]
+    assert df2kost.sha256.startswith(df2kost.file.removesuffix(".pth").rpartition("-")[2])
+
+
+def test_what_the_issue_names_is_there():
+    twelve = [name for name in zoo.ZOO if name.startswith("enhanced-srgan-")]
+    assert len(twelve) == 12
+    for name in ("x4plus", "x2plus", "x4plus-anime-6b"):
+        assert zoo.ZOO[f"realesrgan-{name}"].urls
+    assert zoo.ZOO["realesrgan-x2plus"].scale_factor == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("RealESRGAN_x4plus", "realesrgan-x4plus"),
+        ("realesrgan_X4plus_anime_6B", "realesrgan-x4plus-anime-6b"),
+        ("RRDB_ESRGAN_x4", "esrgan-x4"),
+        ("realesr-general-x4v3", "realesr-general-x4v3"),
+        ("enhanced-srgan_128_cr_23_rrdb_div2k_psnr", "enhanced-srgan-128-cr-23-rrdb-div2k-psnr"),
+        ("nothing", None),
+    ],
+)
+def test_names_in_any_spelling(asked, found):
+    row = zoo.find_in_zoo(asked)
+    assert (row and row.name) == found
+
+
+# --- Fetching -------------------------------------------------------------------------------------
+
+
+def test_a_model_is_fetched_once_and_kept(site, home, content):
+    told = []
+    path = zoo.find_model("RRDB_ESRGAN_x4", lambda done, total: told.append((done, total)))
+    assert path == home / "models" / "RRDB_ESRGAN_x4.pth"
+    assert path.read_bytes() == content
+    assert told[-1] == (len(content), len(content))
+    assert zoo.load(NAME).info.layout == "mid"
+    assert paths(site) == ["/a.pth"]
+
+
+def test_a_fetch_that_breaks_off_in_the_middle_goes_on_there(site, home, content):
+    half = len(content) // 2
+    site.behaviours["/a.pth"] = [break_off(half)]
+    zoo.find_model(NAME)
+    assert paths(site) == ["/a.pth", "/a.pth"]
+    start = int(site.requests[1][1].removeprefix("bytes=").removesuffix("-"))
+    assert 0 < start <= half
+    assert (home / "models" / "RRDB_ESRGAN_x4.pth").read_bytes() == content
+    assert len(list((home / "models").iterdir())) == 1
+
+
+def test_a_mirror_serves_where_the_first_address_does_not(site, content):
+    site.behaviours["/a.pth"] = [answer(404)]
+    assert zoo.find_model(NAME).read_bytes() == content
+    assert paths(site) == ["/a.pth", "/mirror.pth"]
+
+
+def test_a_wrong_file_is_not_taken(site, content):
+    site.files["/a.pth"] = content[:-1] + b"x"
+    assert zoo.find_model(NAME).read_bytes() == content
+    assert paths(site)[-1] == "/mirror.pth"
+
+
+def test_mirrors_of_ones_own_are_asked_first(site, server, content, monkeypatch):
+    site.files["/own/RRDB_ESRGAN_x4.pth"] = content
+    monkeypatch.setenv("TORCH_SR_MIRRORS", f"{server[1]}/none, {server[1]}/own/")
+    assert zoo.find_model(NAME).read_bytes() == content
+    assert paths(site) == ["/none/RRDB_ESRGAN_x4.pth", "/own/RRDB_ESRGAN_x4.pth"]
+
+
+def test_offline_it_says_address_hash_and_place(home, monkeypatch):
+    row = dataclasses.replace(zoo.ZOO[NAME], urls=("http://127.0.0.1:9/a.pth",))
+    monkeypatch.setitem(zoo.ZOO, NAME, row)
+    with pytest.raises(DownloadError) as caught:
+        zoo.find_model(NAME)
+    message = str(caught.value)
+    assert "\n" not in message
+    for words in (row.urls[0], row.sha256, str(home / "models" / row.file)):
+        assert words in message
+
+
+def test_a_file_put_there_by_hand_serves(site, home, content):
+    (home / "models").mkdir(parents=True)
+    (home / "models" / "RRDB_ESRGAN_x4.pth").write_bytes(content)
+    zoo.find_model(NAME)
+    assert site.requests == []
+
+
+def test_what_has_no_address_says_where_it_goes(home, content):
+    name = "enhanced-srgan-p192-cr-23-rrdb-div2k-psnr"
+    with pytest.raises(DownloadError, match="no address of it lasts") as caught:
+        zoo.find_model(name)
+    path = home / "models" / "enhanced-srgan_p192_cr_23_rrdb_div2k_psnr.pth"
+    assert str(path) in str(caught.value)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert zoo.find_model(name) == path
+
+
+def test_names_and_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert zoo.find_model("compact-x4") == shipped_path("compact-x4")
+    assert str(zoo.find_model("missing.pth")) == "missing.pth"  # told by whoever reads it
+    with pytest.raises(ModelError, match="did you mean compact-x4"):
+        zoo.find_model("compact_x4")
+    with pytest.raises(ModelError, match="-m realesrgan-x4plus fetches"):
+        zoo.find_model("RealESRGAN_x4plus.pth")
+    (tmp_path / NAME).write_text("a file of that name is taken for what it is")
+    assert zoo.find_model(NAME).read_text().startswith("a file")
+
+
+# --- Commands -------------------------------------------------------------------------------------
+
+
+def test_a_name_does_wherever_a_model_is_asked_for(site, run, save_photo, tmp_path):
+    save_photo(tmp_path / "a.png", 8, 9)
+    code, out, _ = run("upscale", tmp_path / "a.png", "-m", "RRDB_ESRGAN_x4", "--device", "cpu")
+    assert (code, out.strip()) == (0, str(tmp_path / "a_sr.png"))
+    out_file = tmp_path / "mixed.safetensors"
+    arguments = ("--psnr-model-path", NAME, "--esrgan-model-path", NAME, "--alpha", "0.5")
+    assert run("interpolate", out_file, *arguments)[0] == 0
+    assert run("models", "convert", NAME, tmp_path / "b.safetensors")[0] == 0
+    assert paths(site) == ["/a.pth"]
+
+
+def test_the_life_of_a_model(site, run, home):
+    path = home / "models" / "RRDB_ESRGAN_x4.pth"
+    assert run("models", "path")[1].strip() == str(home / "models")
+    code, _, err = run("models", "path", NAME)
+    assert code == 1
+    assert f"torch-sr models fetch {NAME}" in err
+    assert "to fetch" in line_of(run("models", "list")[1], NAME)
+    assert run("models", "fetch", NAME)[1].strip() == str(path)
+    assert "fetched" in line_of(run("models", "list")[1], NAME)
+    assert run("models", "path", NAME)[1].strip() == str(path)
+    assert run("models", "verify")[1].strip() == f"ok    {NAME}"
+    path.write_bytes(path.read_bytes()[:-3])
+    code, out, _ = run("models", "verify", NAME, "compact-x4")
+    assert code == 1
+    assert "damaged" in out
+    assert "ok    compact-x4" in out
+    assert run("models", "fetch", NAME)[0] == 0  # anew
+    assert run("models", "verify", NAME)[0] == 0
+    assert run("models", "remove", NAME)[1].strip() == f"removed {path}"
+    assert not path.exists()
+    assert run("models", "remove", NAME)[0] == 1
+    assert run("models", "remove", "compact-x4")[0] == 1
+
+
+def line_of(text, name):
+    return next(line for line in text.splitlines() if line.split()[:1] == [name])
+
+
+def test_the_list_names_licences_and_what_lies_beside(run, home, content):
+    (home / "models").mkdir(parents=True)
+    (home / "models" / "own.pth").write_bytes(content)
+    code, out, _ = run("models", "list")
+    assert code == 0
+    assert "shipped" in line_of(out, "compact-x4")
+    assert "BSD-3-Clause" in line_of(out, "realesrgan-x4plus")
+    assert "unavailable" in line_of(out, "enhanced-srgan-128-cr-23-rrdb-div2k-psnr")
+    assert "yours" in line_of(out, "own.pth")
+    assert zoo.find_model("own.pth") == home / "models" / "own.pth"
+    code, out, _ = run("models", "list", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert rows["realesrgan-x4plus"]["sha256"].startswith("4fa0d389")
+    assert rows["own.pth"]["path"] == str(home / "models" / "own.pth")
