@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs/data.md",
+    ROOT / "docs/models.md",
     ROOT / "docs/testing.md",
     ROOT / "docs/training.md",
     ROOT / "docs/upscaling.md",
@@ -40,8 +41,11 @@ def test_there_are_commands_to_try():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_is_understood(command):
     name, *arguments = shlex.split(command)[1:]
-    group = typer.main.get_command(app)
-    group.commands[name].make_context(name, arguments)
+    command = typer.main.get_command(app).commands[name]
+    while hasattr(command, "commands"):  # models, data
+        name, *arguments = arguments
+        command = command.commands[name]
+    command.make_context(name, arguments)
 
 
 def test_links_lead_somewhere():

@@ -40,7 +40,7 @@ def interpolate(
         ),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="fp32, fp16 or bf16, to store. [default: fp32]")
+        str | None, typer.Option("--dtype", help="fp32, fp16 or bf16, to store. \\[default: fp32]")
     ] = None,
     preview: Annotated[
         Path | None,
@@ -83,7 +83,7 @@ def interpolate(
         str | None,
         typer.Option(
             "--weights",
-            help="Their shares, as 0.5,0.3,0.2. [default: equal]",
+            help="Their shares, as 0.5,0.3,0.2. \\[default: equal]",
             rich_help_panel=_SOUP,
         ),
     ] = None,

@@ -102,7 +102,7 @@ def test(
     precision: Precision = "fp32",
     tile_size: Annotated[
         int | None,
-        typer.Option("--tile-size", min=1, help="Largest tile, in low-resolution pixels. [640]"),
+        typer.Option("--tile-size", min=1, help="Largest tile, in low-resolution pixels. \\[640]"),
     ] = None,
 ) -> None:
     """Measure models on data sets, beside bicubic: PSNR, SSIM and more; tables and pictures."""
@@ -227,7 +227,9 @@ def load_methods(
         "precision": precision,
         "tile_size": tile_size or known.TILE_SIZE,
     }
-    scale_factor, methods = known.load_models([str(find_model(m)) for m in models], **where)
+    for model in models:
+        find_model(model)  # fetches with a progress bar
+    scale_factor, methods = known.load_models(models, **where)
     if sweep is not None:
         if len(sweep) != 2:
             raise typer.BadParameter("--sweep takes two models, parted by a comma")

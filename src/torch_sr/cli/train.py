@@ -69,7 +69,7 @@ def train(
         typer.Option(
             "--num-workers",
             min=0,
-            help="Processes that cut training crops. [default: 4 beside a GPU, otherwise 0]",
+            help="Processes that cut training crops. \\[default: 4 beside a GPU, otherwise 0]",
         ),
     ] = None,
     device: Device = "auto",
@@ -78,7 +78,7 @@ def train(
         typer.Option(
             "--devices",
             min=1,
-            help="Processes, each with a device and a mini-batch of its own. [default: all GPUs]",
+            help="Processes, each with a device and a mini-batch of its own. \\[default: all GPUs]",
         ),
     ] = None,
     precision: Annotated[
