@@ -32,14 +32,15 @@ def list_models(as_json: AsJSON = False) -> None:
         print(json.dumps(rows, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "", "scale", "architecture", "licence", "author", box=None)
+    name = Column("name", overflow="fold")
+    table = Table(name, "", "scale", "architecture", "licence", box=None)
     for row in rows:
         scale = f"x{row['scale_factor']}" if row["scale_factor"] else ""
         table.add_row(
             *(row["name"], row["status"], scale),
-            *(row[key] or "" for key in ("architecture", "licence", "author")),
+            *(row[key] or "" for key in ("architecture", "licence")),
         )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     print(

@@ -87,8 +87,9 @@ def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
             pickled = file.read(2) == b"PK"
         rewrite = _rewrite_pickle if pickled else _rewrite_safetensors
         rewrite(path, changes)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be written: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # torch's own, where the disk is full
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path} cannot be written: {reason}") from error
 
 
 def append_results(path: str | Path, results: Mapping[str, Mapping[str, float]]) -> None:
