@@ -120,6 +120,21 @@ def test_files_without_a_place_for_records(tmp_path):
     with pytest.raises(ModelError, match="text"):
         annotate(tmp_path / "text.pth", {"name": "x"})
     assert (tmp_path / "old.pth").read_bytes() == before
+    torch.save(network.state_dict(), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(ModelError, match="no place for records"):
+        annotate(tmp_path / "a.pth", {"name": "x"})
+    content = {"params": network.state_dict(), "metadata": {}, "psnr": np.float64(30)}
+    torch.save(content, tmp_path / "numpy.pth")
+    with pytest.raises(ModelError, match="no place for records"):
+        annotate(tmp_path / "numpy.pth", {"name": "x"})
+
+
+def test_results_that_are_none_are_replaced(model):
+    annotate(model, {"results": "[1, 2"})
+    append_results(model, {"set5 x4": {"psnr": 31.0}})
+    annotate(model, {"results": [1, 2]})
+    append_results(model, {"set5 x4": {"psnr": 31.0}})
+    assert json.loads(records(model)["results"]) == {"set5 x4": {"psnr": 31.0}}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

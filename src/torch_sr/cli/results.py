@@ -1,4 +1,4 @@
-"""What ``torch-sr test`` shows of its results: tables, JSON, and the best images."""
+"""What ``torch-sr test`` shows and keeps of its results: tables, JSON, the best images, records."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch_sr.cli.console import find_model
+
 if TYPE_CHECKING:
     from torch_sr.evaluation.evaluate import Comparison, ImageScore
+    from torch_sr.evaluation.measures import Setting
 
 
 class BestComparisons:
@@ -51,6 +54,36 @@ class BestComparisons:
             seen = {id(comparison): comparison for _, comparison in self._kept}
             for comparison in seen.values():
                 open_window(comparison)
+
+
+def check_records(models: Sequence[str]) -> None:
+    """Refuse, before hours of measuring, files that records cannot be written into.
+
+    Raises:
+        ModelError: in one line.
+    """
+    from torch_sr.errors import ModelError
+    from torch_sr.models.provenance import annotate
+    from torch_sr.models.weights import shipped_path
+
+    for model in models:
+        if shipped_path(model) is not None:
+            raise ModelError(f"--record: {model} is part of the package; copy it to a file first")
+        annotate(find_model(model), {})
+
+
+def record_scores(
+    models: Sequence[str], names: Sequence[str], scores: Sequence[ImageScore], setting: Setting
+) -> None:
+    """Write each model's means into its file; the methods' names begin with the models'."""
+    from torch_sr.evaluation.evaluate import mean_scores
+    from torch_sr.models.provenance import append_results
+
+    means = mean_scores(scores)
+    where = f"x{setting.scale_factor}, protocol {setting.protocol.name}"
+    for model, name in zip(models, names, strict=False):
+        results = {f"{dataset} {where}": methods[name] for dataset, methods in means.items()}
+        append_results(find_model(model), results)
 
 
 def has_display() -> bool:

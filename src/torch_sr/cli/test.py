@@ -21,7 +21,13 @@ from torch_sr.cli.console import (
     find_model,
     progress_bar,
 )
-from torch_sr.cli.results import BestComparisons, print_json, print_tables
+from torch_sr.cli.results import (
+    BestComparisons,
+    check_records,
+    print_json,
+    print_tables,
+    record_scores,
+)
 
 if TYPE_CHECKING:
     from torch_sr.evaluation.evaluate import Comparison, ImageScore, SuperResolve
@@ -169,36 +175,6 @@ def check_place(path: Path | None) -> None:
 
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise DataError(f"{path}: no file can be written there; name one in a folder that exists")
-
-
-def check_records(models: Sequence[str]) -> None:
-    """Refuse, before hours of measuring, files that records cannot be written into.
-
-    Raises:
-        ModelError: in one line.
-    """
-    from torch_sr.errors import ModelError
-    from torch_sr.models.provenance import annotate
-    from torch_sr.models.weights import shipped_path
-
-    for model in models:
-        if shipped_path(model) is not None:
-            raise ModelError(f"--record: {model} is part of the package; copy it to a file first")
-        annotate(find_model(model), {})
-
-
-def record_scores(
-    models: Sequence[str], names: Sequence[str], scores: Sequence[ImageScore], setting: Setting
-) -> None:
-    """Write each model's means into its file; the methods' names begin with the models'."""
-    from torch_sr.evaluation.evaluate import mean_scores
-    from torch_sr.models.provenance import append_results
-
-    means = mean_scores(scores)
-    where = f"x{setting.scale_factor}, protocol {setting.protocol.name}"
-    for model, name in zip(models, names, strict=False):
-        results = {f"{dataset} {where}": methods[name] for dataset, methods in means.items()}
-        append_results(find_model(model), results)
 
 
 def load_methods(

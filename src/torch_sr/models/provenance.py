@@ -12,6 +12,7 @@ import datetime
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,8 @@ def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
     load_state(path)  # refuses what is damaged or unsafe
     try:
         with path.open("rb") as file:
-            pickled = file.read(2) == b"PK"
-        rewrite = _rewrite_pickle if pickled else _rewrite_safetensors
+            plain = file.read(9)[8:] == b"{"  # a safetensors header, behind its length
+        rewrite = _rewrite_safetensors if plain else _rewrite_pickle
         rewrite(path, changes)
     except (OSError, RuntimeError) as error:  # torch's own, where the disk is full
         reason = getattr(error, "strerror", None) or error
@@ -106,7 +107,8 @@ def append_results(path: str | Path, results: Mapping[str, Mapping[str, float]])
     try:
         before = json.loads(known)
     except ValueError:
-        before = {}
+        before = None
+    before = before if isinstance(before, dict) else {}  # else another program's own meaning
     rounded = {
         name: {metric: round(value, 5) for metric, value in metrics.items()}
         for name, metrics in results.items()
@@ -135,8 +137,11 @@ def _rewrite_safetensors(path: Path, changes: Mapping[str, Any]) -> None:
 
 
 def _rewrite_pickle(path: Path, changes: Mapping[str, Any]) -> None:
-    with path.open("rb") as file:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        with path.open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # another program's, with numbers of NumPy
+        content = None
     if not isinstance(content, dict) or not isinstance(content.get("metadata"), dict):
         raise ModelError(
             f"{path} has no place for records; convert it to .safetensors, or to the layout "

@@ -1,0 +1,217 @@
+"""The table of models that have names and do not ship: addresses, hashes, makers, licences.
+
+The hashes of the Real-ESRGAN models stand in OpenModelDB (``data/models``) and in the commit pages
+of several copies at Hugging Face; those of the two ESRGAN models and of its copy for BasicSR in
+such pages alone, and in programs that check them. Adding a model is adding a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch_sr.files import home
+
+_RELEASES = "https://github.com/xinntao/Real-ESRGAN/releases/download"
+_HUB = "https://huggingface.co"
+_LICYK = f"{_HUB}/licyk/sd-upscaler-models/resolve/2641dc0e5f4e20218de3f409fc9f2b75ef064b5b"
+_DEMO = f"{_HUB}/spaces/guetLzy/Real-ESRGAN-Demo/resolve/d935f642035d5d802c621ec5c7e35cb14a88fdb6"
+_ESRGAN_COPY = f"{_HUB}/databuzzword/esrgan/resolve/bc7c483933e234850fe76a1578935cf8603ff51b"
+_RRDB = "RRDBNet"
+_COMPACT = "SRVGGNetCompact"
+_WANG = "Xintao Wang et al."
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A row of the table.
+
+    Args:
+        name: by which it is asked for; the file's own name does as well.
+        file: its name in the cache folder.
+        sha256: of the file; None where nobody has published it.
+        num_bytes: of the file; None likewise.
+        urls: the maker's address first, then copies with the same bytes; empty where there is no
+            address that lasts.
+        scale_factor: how much larger results are.
+        architecture: of the network.
+        licence: of the weights, as their makers state it.
+        author: who trained it.
+        page: where one reads about it.
+    """
+
+    name: str
+    file: str
+    sha256: str | None
+    num_bytes: int | None
+    urls: tuple[str, ...]
+    scale_factor: int
+    architecture: str
+    licence: str
+    author: str
+    page: str
+
+    @property
+    def path(self) -> Path:
+        """Where the file is kept."""
+        return models_dir() / self.file
+
+    @property
+    def digest(self) -> str | None:
+        """The hash as :func:`~torch_sr.download.download` takes it."""
+        return f"sha256:{self.sha256}" if self.sha256 else None
+
+
+def _real_esrgan(
+    name: str,
+    file: str,
+    release: str,
+    sha256: str,
+    num_bytes: int,
+    copy: str,
+    scale_factor: int = 4,
+    architecture: str = _RRDB,
+) -> ZooModel:
+    return ZooModel(
+        name,
+        file,
+        sha256,
+        num_bytes,
+        (f"{_RELEASES}/{release}/{file}", f"{copy}/{file}"),
+        scale_factor,
+        architecture,
+        "BSD-3-Clause",
+        _WANG,
+        "https://github.com/xinntao/Real-ESRGAN",
+    )
+
+
+def _esrgan(name: str, file: str, sha256: str, num_bytes: int, urls: tuple[str, ...]) -> ZooModel:
+    page = "https://github.com/xinntao/ESRGAN"
+    return ZooModel(name, file, sha256, num_bytes, urls, 4, _RRDB, "Apache-2.0", _WANG, page)
+
+
+def _enhanced_srgan() -> list[ZooModel]:
+    """The twelve of enhanced-srgan (its section 9.4), which lie on a shared drive alone."""
+    runs = (
+        "p192_t128_cr_23_rrdb_div2k+bsds500",
+        "p192_t128_cr_16_rrdb_div2k+bsds500",
+        "p192_cr_23_rrdb_div2k",
+        "128_cr_23_rrdb_div2k",
+    )
+    return [
+        ZooModel(
+            f"enhanced-srgan-{run}-{kind}".replace("_", "-"),
+            f"enhanced-srgan_{run}_{kind}.pth",
+            None,
+            None,
+            (),
+            4,
+            _RRDB,
+            "LGPL-2.1",
+            "Marc Bermejo, Ferran Torres, Raul Puente",
+            "https://github.com/AIDL-PROJ-2022/enhanced-srgan",
+        )
+        for run in runs
+        for kind in ("psnr", "esrgan", "interp")
+    ]
+
+
+_ROWS = (
+    _esrgan(
+        "esrgan-x4",
+        "RRDB_ESRGAN_x4.pth",
+        "65fece06e1ccb48853242aa972bdf00ad07a7dd8938d2dcbdf4221b59f6372ce",
+        66_929_193,
+        (
+            "https://github.com/cszn/KAIR/releases/download/v1.0/ESRGAN.pth",
+            f"{_ESRGAN_COPY}/RRDB_ESRGAN_x4.pth",
+        ),
+    ),
+    _esrgan(
+        "esrgan-psnr-x4",
+        "RRDB_PSNR_x4.pth",
+        "f372b59f22929e1bc83fa58d78215c96f976de3b2eaeee736da1b348913da6cc",
+        66_929_193,
+        (f"{_ESRGAN_COPY}/RRDB_PSNR_x4.pth",),
+    ),
+    _esrgan(
+        "esrgan-x4-df2kost",
+        "ESRGAN_SRx4_DF2KOST_official-ff704c30.pth",
+        "ff704c30ff560305e48ed1f4db895e525ab6bc81a46fafe80c0094a271c806d9",
+        66_922_040,
+        (
+            f"{_RELEASES}/v0.1.1/ESRGAN_SRx4_DF2KOST_official-ff704c30.pth",
+            f"{_LICYK}/invokeai/ESRGAN_SRx4_DF2KOST_official-ff704c30.pth",
+        ),
+    ),
+    _real_esrgan(
+        "realesrgan-x4plus",
+        "RealESRGAN_x4plus.pth",
+        "v0.1.0",
+        "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
+        67_040_989,
+        f"{_LICYK}/invokeai",
+    ),
+    _real_esrgan(
+        "realesrgan-x2plus",
+        "RealESRGAN_x2plus.pth",
+        "v0.2.1",
+        "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb",
+        67_061_725,
+        f"{_LICYK}/invokeai",
+        scale_factor=2,
+    ),
+    _real_esrgan(
+        "realesrgan-x4plus-anime-6b",
+        "RealESRGAN_x4plus_anime_6B.pth",
+        "v0.2.2.4",
+        "f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
+        17_938_799,
+        f"{_LICYK}/invokeai",
+    ),
+    _real_esrgan(
+        "realesr-general-x4v3",
+        "realesr-general-x4v3.pth",
+        "v0.2.5.0",
+        "8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
+        4_885_111,
+        f"{_DEMO}/weights",
+        architecture=_COMPACT,
+    ),
+    _real_esrgan(
+        "realesr-general-wdn-x4v3",
+        "realesr-general-wdn-x4v3.pth",
+        "v0.2.5.0",
+        "1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca",
+        4_885_111,
+        f"{_DEMO}/weights",
+        architecture=_COMPACT,
+    ),
+    _real_esrgan(
+        "realesr-animevideov3",
+        "realesr-animevideov3.pth",
+        "v0.2.5.0",
+        "b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d",
+        2_504_012,
+        f"{_DEMO}/weights",
+        architecture=_COMPACT,
+    ),
+    _real_esrgan(
+        "realesrnet-x4plus",
+        "RealESRNet_x4plus.pth",
+        "v0.1.1",
+        "a820b9bde89a874d7599d545567308ce6c128fc8754a53208eda016d40aa81df",
+        67_040_989,
+        f"{_HUB}/xingren23/comfyflow-models/resolve/bfabf915bd8871f8d4f643d741bccd30714b9485"
+        "/upscale_models",
+    ),
+    *_enhanced_srgan(),
+)
+ZOO = {row.name: row for row in _ROWS}
+"""Every model that is known and does not ship, by name."""
+
+
+def models_dir() -> Path:
+    """Where fetched models are kept."""
+    return home() / "models"
