@@ -71,7 +71,8 @@ def draw_plane(
     colours = dict(zip(groups, _GROUPS, strict=False))
     for group in groups:
         line = [point for point in shown if point.group == group]
-        axes.plot([p.x for p in line], [p.y for p in line], color="#8a8f98", zorder=1, lw=1.4)
+        x, y = [p.x for p in line], [p.y for p in line]
+        axes.plot(x, y, "o-", color=colours[group], zorder=1, lw=1.4, ms=6, label=group)
     for point in shown:
         colour = "#8a8f98" if point.method == "bicubic" else "#2a6f97"
         colour = colour if point.group is None else colours[point.group]
@@ -86,6 +87,8 @@ def draw_plane(
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+    if groups:
+        axes.legend(frameon=False, loc="best")
     _label_points(axes, shown)
     canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
     canvas.draw()
@@ -94,16 +97,21 @@ def draw_plane(
 
 
 def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:
-    """Write each name beside its point, where none is yet."""
+    """Write each name beside its point, where none is yet; of groups what follows their name."""
     figure = axes.figure
     figure.draw_without_rendering()
     taken: list[Any] = []
+    told = set()
     offsets = [(8, 6), (8, -14), (-8, 6), (-8, -14), (0, 14), (0, -22), (14, 22), (14, -30)]
     for point in points:
+        label = point.method.removeprefix(f"{point.group} ")
+        if (here := (label, round(point.x, 4), round(point.y, 4))) in told:
+            continue  # two groups meet there
+        told.add(here)
         for dx, dy in offsets:
             align = "left" if dx > 0 else "right" if dx < 0 else "center"
             text = axes.annotate(
-                point.method,
+                label,
                 (point.x, point.y),
                 xytext=(dx, dy),
                 textcoords="offset points",

@@ -134,7 +134,7 @@ def _read_safetensors(path: Path) -> RawWeights:
         )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = dict(file.metadata() or {})
+            metadata = dict(sorted((file.metadata() or {}).items()))  # it knows no order
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError(f"{path} is truncated or damaged: {_first_line(error)}") from error
