@@ -19,7 +19,8 @@ from torch_sr.training.export import extract_model
 from torch_sr.training.run import train
 
 
-def test_a_checkpoint_becomes_the_model_of_its_epoch(settings, tmp_path):
+def test_a_checkpoint_becomes_the_model_of_its_epoch(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")  # they are written one after the other
     result = train(parse_config(TINY), settings, run="1")
     out = tmp_path / "models" / "a.safetensors"
     command = [sys.executable, "-m", "torch_sr", "models", "extract", result.checkpoint, out]
@@ -27,6 +28,8 @@ def test_a_checkpoint_becomes_the_model_of_its_epoch(settings, tmp_path):
     assert done.stdout.strip() == str(out)
     stored, extracted = load_generator(result.model), load_generator(out)
     assert extracted.info.metadata == stored.info.metadata
+    assert result.model.read_bytes() == out.read_bytes()
+    assert json.loads(extracted.info.metadata["data"])["images"] == 5
     assert extracted.info.stage == "pretraining"
     assert json.loads(extracted.info.metadata["metrics"])["val/PSNR"] > 5
     for name, weight in weights_of(out).items():
