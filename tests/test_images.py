@@ -182,7 +182,7 @@ def test_orientation_is_applied_once(tmp_path, orientation, suffix):
     same(read_image(again).color, image.color)
     with PillowImage.open(again) as pillow:
         assert pillow.getexif().get(0x0112, 1) == 1
-        assert suffix == ".tif" or pillow.getexif()[0x010F] == "Maker"
+        assert pillow.getexif()[0x010F] == "Maker"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])

@@ -8,6 +8,7 @@
     writing.py    an Image, or row bands -> a file, whole or not at all
     row_pipe.py   how row bands reach libvips without lying in memory as a whole
     metadata.py   EXIF and XMP that stay true for pixels of another size
+    tiff_exif.py  EXIF in TIFF files
     naming.py     whatever goes wrong, in one line that begins with the file's name
 
 Pixels are never colour-managed: the embedded ICC profile travels along untouched. Only spaces that

@@ -34,6 +34,7 @@ from torch_sr.images.pixels import (
     max_value,
     profile_fits,
 )
+from torch_sr.images.tiff_exif import read_exif
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -88,6 +89,8 @@ class ImageReader:
             self._pages = iter(range(1, 1 if tall else count))
             self.header = _header(self._image, count, tall)
             self.metadata = _metadata(self._image, self.header.channels)
+            if loader == "tiffload":
+                self.metadata = replace(self.metadata, exif=read_exif(path))
             self._region = libvips().Region.new(self._image)
         self._row = 0
 

@@ -28,8 +28,10 @@ from torch_sr.images.pixels import (
     profile_fits,
 )
 from torch_sr.images.row_pipe import RowPipe
+from torch_sr.images.tiff_exif import append_exif
 
 _BAND_PIXELS = 1 << 22  # written at once
+_BIG = 2**31  # bytes that may not fit a classic TIFF
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def open_writer(
             if header.channels == 1 and fitted.channels == 3 and metadata is not None:
                 image = _gray_to_srgb(image, metadata.icc)
             _save(temporary, _describe(image, target, metadata), writer, options)
+            if writer.name == "TIFF" and metadata is not None and metadata.exif:
+                append_exif(temporary, metadata.exif, target.height, target.width)
 
         pipe = RowPipe(fitted if resized else target, consume)
         try:
@@ -295,5 +299,5 @@ def _save(path: Path, image: Any, writer: Format, options: WriteOptions) -> None
             name,
             compression="deflate",
             predictor="float" if image.format == "float" else "horizontal",
-            bigtiff=size > 2**31,  # its compressed size is not known yet
+            bigtiff=size > _BIG,  # its compressed size is not known yet
         )
