@@ -146,8 +146,8 @@ def test_a_sheet_that_is_there_is_refused(folder, upscaler):
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_broken_off_goes_on_where_it_was(tmp_path, signal_, save_photo):
-    for number in range(4):
-        save_photo(tmp_path / "in" / f"{number}.png", 64, 64, seed=number)
+    for number in range(12):  # so many that the signal comes before the end
+        save_photo(tmp_path / "in" / f"{number}.png", 80, 80, seed=number)
     command = [sys.executable, "-m", "torch_sr", "upscale", tmp_path / "in", "-o", tmp_path / "out"]
     command += ["--device", "cpu", "--skip-existing", "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -168,4 +168,4 @@ def test_a_run_broken_off_goes_on_where_it_was(tmp_path, signal_, save_photo):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[-1]["summary"]["skipped"] == len(whole)
-    assert lines[-1]["summary"]["done"] == 4 - len(whole)
+    assert lines[-1]["summary"]["done"] == 12 - len(whole)
