@@ -44,11 +44,11 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
     if (shipped := shipped_path(text)) is not None:
         return shipped
     path = Path(name_or_path).expanduser()
-    if path.exists() or len(path.parts) > 1:
+    if os.path.exists(path) or len(path.parts) > 1:  # noqa: PTH110 - Path raises of long names
         return path
     if (model := find_in_zoo(text)) is not None:
         return fetch(model, progress)
-    if (models_dir() / path).is_file():  # of one's own, put there by hand
+    if os.path.isfile(models_dir() / path):  # noqa: PTH113 - of one's own, put there by hand
         return models_dir() / path
     if path.suffix:
         if (model := find_in_zoo(path.stem)) is not None:
