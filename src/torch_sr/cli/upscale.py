@@ -195,6 +195,7 @@ def _run(
     as_json: bool,
 ) -> list[Outcome]:
     """Do the files, and tell of each as it is done."""
+    from torch_sr.images import display_name
     from torch_sr.inference.batch import upscale_files
 
     outcomes = []
@@ -202,6 +203,8 @@ def _run(
         for outcome in map(_with_sheet, upscale_files(upscalers, jobs, options, on_tile)):
             outcomes.append(outcome)
             on_outcome(outcome)
+            for note in outcome.notes if not as_json else ():
+                print(f"note: {display_name(outcome.job.source)}: {note}", file=sys.stderr)
             if as_json:
                 print(json.dumps(outcome.to_dict()), flush=True)
             elif outcome.status == "done":

@@ -67,6 +67,10 @@ class ImageReader:
         max_pixels: refuse a page of more pixels than this before decoding; ``None``: no limit.
         pages: give all frames or pages, one below the other; otherwise the first only.
 
+    Attributes:
+        notes: what the file holds and the reader leaves out, one sentence each, complete once the
+            last row was read.
+
     Raises:
         ImageError: the file is missing, unreadable, no image, damaged, or too large.
     """
@@ -75,6 +79,7 @@ class ImageReader:
         self, path: PathLike, max_pixels: int | None = MAX_PIXELS, *, pages: bool = False
     ) -> None:
         self.path = path
+        self.notes: list[str] = []
         with naming(path):
             loader = _find_loader(path)
             first = _load(path, loader)

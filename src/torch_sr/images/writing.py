@@ -50,11 +50,17 @@ class WriteOptions:
 
 
 class ImageWriter:
-    """Takes rows from top to bottom, page after page, and stores them; see :func:`open_writer`."""
+    """Takes rows from top to bottom, page after page, and stores them; see :func:`open_writer`.
+
+    Attributes:
+        notes: what the format cannot hold and is therefore lost, one sentence each, complete once
+            the file is written.
+    """
 
     def __init__(
         self, path: Path, source: Header, target: Header, writer: Format, pipe: RowPipe
     ) -> None:
+        self.notes: list[str] = []
         self._path = path
         self._source = source
         self._target = target

@@ -27,7 +27,7 @@ from torch_sr.images import (
     read_header,
 )
 from torch_sr.inference.jobs import Job
-from torch_sr.inference.upscaler import TargetSize, Upscaler
+from torch_sr.inference.upscaler import OnNote, TargetSize, Upscaler
 from torch_sr.inference.video import read_video_info, upscale_video
 
 OnTile = Callable[[Job, int, int], None]
@@ -45,16 +45,18 @@ class Outcome:
         status: ``done``, ``skipped`` (the result is there already) or ``failed``.
         message: why, where it failed.
         seconds: from its first row to the finished file.
+        notes: what the source holds and the result could not keep, a sentence each.
     """
 
     job: Job
     status: str
     message: str | None = None
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """What a log wants."""
-        fields = {k: v for k, v in asdict(self).items() if k != "job" and v is not None}
+        fields = {k: v for k, v in asdict(self).items() if k != "job" and v not in (None, ())}
         named = {"source": str(self.job.source), "target": str(self.job.target)}
         return {**named, "pixels": self.job.pixels, **fields}
 
@@ -168,7 +170,10 @@ def _do(upscaler: Upscaler, job: Job, options: BatchOptions, tell: OnTile) -> Ou
                 "--overwrite replaces it"
             )
         _make_folder(job.target.parent)
-        _upscale(upscaler, job, options, lambda done, total: tell(job, done, total))
+        notes: list[str] = []
+        _upscale(
+            upscaler, job, options, lambda done, total: tell(job, done, total), notes.append
+        )
     except TorchSRError as error:
         return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start)
     except MemoryError:
@@ -176,11 +181,15 @@ def _do(upscaler: Upscaler, job: Job, options: BatchOptions, tell: OnTile) -> Ou
             f"{display_name(job.source)}: not enough memory; lower --tile-size or cut the image"
         )
         return Outcome(job, "failed", message, seconds=time.perf_counter() - start)
-    return Outcome(job, "done", seconds=time.perf_counter() - start)
+    return Outcome(job, "done", seconds=time.perf_counter() - start, notes=tuple(notes))
 
 
 def _upscale(
-    upscaler: Upscaler, job: Job, options: BatchOptions, progress: Callable[[int, int], None]
+    upscaler: Upscaler,
+    job: Job,
+    options: BatchOptions,
+    progress: Callable[[int, int], None],
+    on_note: OnNote,
 ) -> None:
     if not job.is_video:
         upscaler.upscale_file(
@@ -190,6 +199,7 @@ def _upscale(
             options=options.write,
             size=options.size,
             max_pixels=options.max_pixels,
+            on_note=on_note,
         )
         return
     upscale_video(
@@ -201,6 +211,7 @@ def _upscale(
         crf=options.crf,
         fingerprint=upscaler.fingerprint,
         progress=lambda done, total: progress(done, total or done + 1),
+        on_note=on_note,
     )
 
 

@@ -8,6 +8,7 @@ Nothing here prints, and one :class:`Upscaler` may be used by several threads.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -52,8 +53,11 @@ ReadRows = Callable[[int], Array]
 """The next so many rows of a batch: ``(N, h, W, layers)``."""
 TargetSize = Callable[[int, int], tuple[int, int]]
 """Height and width of a picture -> of its result, by which it is resampled after the network."""
+OnNote = Callable[[str], None]
+"""Called with a sentence on something that the source holds and the result does not."""
 
 DEFAULT_MODEL = "compact-x4"
+_log = logging.getLogger(__name__)
 _BAND_BYTES = 128 * 2**20  # of the result, that a row of tiles may fill; some copies lie about
 
 
@@ -183,6 +187,7 @@ class Upscaler:
         options: WriteOptions | None = None,
         size: TargetSize | None = None,
         max_pixels: int | None = MAX_PIXELS,
+        on_note: OnNote | None = None,
     ) -> Path:
         """Super-resolve a file into another, neither of which has to fit in memory.
 
@@ -195,6 +200,8 @@ class Upscaler:
             options: format and quality.
             size: resample afterwards to the height and width it tells.
             max_pixels: refuse larger pages; ``None`` for no limit.
+            on_note: called, once the target is written, with each thing that the result could not
+                keep; by default these are logged as warnings.
 
         Raises:
             ImageError: when the source cannot be read or the target cannot be written.
@@ -212,6 +219,12 @@ class Upscaler:
                 for _ in range(header.pages):
                     for band in self.bands(header, lambda n: reader.read(n)[None], tell):
                         writer.write(band[0])
+            notes = [*reader.notes, *writer.notes]
+        for note in dict.fromkeys(notes):
+            if on_note is None:
+                _log.warning("%s: %s", source, note)
+            else:
+                on_note(note)
         return Path(target)
 
     def bands(

@@ -37,6 +37,8 @@ from torch_sr.inference.video.segments import Segments
 Frame = npt.NDArray[Any]
 Progress = Callable[[int, int | None], None]
 """Called with the frames done and the frames in all, where that is known."""
+OnNote = Callable[[str], None]
+"""Called with a sentence on something that the source holds and the result does not."""
 
 _SEGMENT_FRAMES = 240
 
@@ -77,6 +79,7 @@ def upscale_video(
     fingerprint: str = "",
     segment_frames: int = _SEGMENT_FRAMES,
     progress: Progress | None = None,
+    on_note: OnNote | None = None,
 ) -> Path:
     """Super-resolve a film.
 
@@ -91,6 +94,8 @@ def upscale_video(
         fingerprint: of the model; finished segments of another one are not taken.
         segment_frames: frames in a segment, which a break may cost.
         progress: called after each frame.
+        on_note: called with each thing that the result could not keep; by default these are
+            logged as warnings.
 
     Raises:
         ImageError: the source is no film or damaged, or the target cannot be written.
