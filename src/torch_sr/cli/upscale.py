@@ -134,7 +134,7 @@ def upscale(
         int | None,
         typer.Option(
             min=0,
-            help="Context around each tile, in pixels; else what the model needs.",
+            help="Context around each tile and around the picture, in pixels; by default measured.",
             rich_help_panel=_COMPUTING,
         ),
     ] = None,

@@ -44,7 +44,14 @@ def load_models(
         ModelError: when one cannot be read, or they have several factors.
     """
     upscalers = [
-        Upscaler(model, device=device, precision=precision, tile_size=tile_size, overlap=OVERLAP)
+        Upscaler(
+            model,
+            device=device,
+            precision=precision,
+            tile_size=tile_size,
+            overlap=OVERLAP,
+            border=0,
+        )
         for model in models
     ]
     factors = [upscaler.scale_factor for upscaler in upscalers]
@@ -87,7 +94,7 @@ def load_sweep(
     def upscaler(network: RRDBNet) -> Upscaler:
         channels = int(network.hparams["img_channels"])
         backend = PyTorchBackend(network, network.scale_factor, channels, device, precision)
-        return Upscaler(backend, tile_size=tile_size, overlap=OVERLAP)
+        return Upscaler(backend, tile_size=tile_size, overlap=OVERLAP, border=0)
 
     ends = [load_network(path) for path in (psnr_path, esrgan_path)]
     methods: dict[str, SuperResolve] = {

@@ -171,9 +171,7 @@ def _do(upscaler: Upscaler, job: Job, options: BatchOptions, tell: OnTile) -> Ou
             )
         _make_folder(job.target.parent)
         notes: list[str] = []
-        _upscale(
-            upscaler, job, options, lambda done, total: tell(job, done, total), notes.append
-        )
+        _upscale(upscaler, job, options, lambda done, total: tell(job, done, total), notes.append)
     except TorchSRError as error:
         return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start)
     except MemoryError:

@@ -38,6 +38,7 @@ from torch_sr.images.pixels import max_value
 from torch_sr.inference.arrays import to_batch
 from torch_sr.inference.backends import Backend
 from torch_sr.inference.backends.pytorch import PyTorchBackend
+from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
 from torch_sr.inference.ensemble import SelfEnsemble
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.inference.transparency import REACH, bleed, without_halo
@@ -49,8 +50,6 @@ Array = npt.NDArray[Any]
 Unit = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with the tiles done and the tiles in all."""
-ReadRows = Callable[[int], Array]
-"""The next so many rows of a batch: ``(N, h, W, layers)``."""
 TargetSize = Callable[[int, int], tuple[int, int]]
 """Height and width of a picture -> of its result, by which it is resampled after the network."""
 OnNote = Callable[[str], None]
@@ -72,14 +71,17 @@ class Upscaler:
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
             by default what suits device and free memory.
         overlap: context, in low-resolution pixels, on each inner side of a tile; by default what
-            the network needs, which is measured when a picture first needs tiles.
+            the network needs, which is measured on first use.
+        border: pixels by which a picture is mirrored beyond its borders before the network sees it;
+            by default as many as ``overlap``. 0 gives the network the bare picture, whose borders
+            it then changes, as it is done where papers measure.
         tta: take the mean over the eight flips and quarter turns; eight times slower.
 
     Raises:
         ModelError: when the model is unknown or unreadable.
         DownloadError: when it cannot be fetched.
         DeviceError: when device or precision is not available.
-        ConfigError: for a tile size below 1 or an overlap below 0.
+        ConfigError: for a tile size below 1, or an overlap or border below 0.
 
     >>> upscaler = Upscaler("compact-x4", device="cpu")
     >>> upscaler.upscale(np.zeros((8, 9, 3), dtype=np.uint8)).shape
@@ -94,13 +96,16 @@ class Upscaler:
         precision: str = "auto",
         tile_size: int | None = None,
         overlap: int | None = None,
+        border: int | None = None,
         tta: bool = False,
     ) -> None:
-        if (tile_size is not None and tile_size < 1) or (overlap is not None and overlap < 0):
-            raise ConfigError(
-                f"tile_size is {tile_size} and overlap {overlap}; tiles have at least 1 pixel and "
-                "overlap at least 0"
-            )
+        for name, value, least in (
+            ("tile_size", tile_size, 1),
+            ("overlap", overlap, 0),
+            ("border", border, 0),
+        ):
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}, not {value}")
         self.info: GeneratorInfo | None = None
         if isinstance(model, (str, Path)):
             loaded = load_generator(find_model(model))
@@ -113,11 +118,13 @@ class Upscaler:
                 _permitted(precision, device, loaded.info),
                 large_tiles=loaded.info.tiling != "free",
             )
+        self._network = model  # which sees one orientation, and so can be measured quickly
         self._backend: Backend = SelfEnsemble(model) if tta else model
         self._precision = precision
         self.scale_factor = model.scale_factor
         self.tile_size = tile_size
         self._overlap = overlap
+        self._border = border
         self._measuring = threading.Lock()
         self._most: float = np.inf  # pixels of a tile, once a device has said that more do not fit
 
@@ -126,8 +133,18 @@ class Upscaler:
         """Context on each inner side of a tile, in low-resolution pixels."""
         with self._measuring:
             if self._overlap is None:
-                self._overlap = measure_overlap(self._backend)
+                self._overlap = measure_overlap(self._network)
             return self._overlap
+
+    @property
+    def border(self) -> int:
+        """Low-resolution pixels by which a picture is mirrored beyond its borders.
+
+        0 for networks that cut and pad their input by themselves.
+        """
+        if self.info is not None and self.info.tiling == "never":
+            return 0
+        return self.overlap if self._border is None else self._border
 
     @property
     def fingerprint(self) -> str:
@@ -135,7 +152,7 @@ class Upscaler:
         if self.info is None:
             return ""
         status = self.info.path.stat()
-        settings = (type(self._backend).__name__, self._precision, self.tile_size)
+        settings = (type(self._backend).__name__, self._precision, self.tile_size, self._border)
         return f"{self.info.path.resolve()} {status.st_size} {status.st_mtime_ns} {settings}"
 
     @property
@@ -246,15 +263,19 @@ class Upscaler:
         Yields:
             ``(N, h, W * scale_factor, layers)`` of the same type.
         """
-        rows, columns = self._plan(header, num_images)
-        strips = _Strips(header, read)
+        mirrored = MirroredRows(header, read, self.border)
+        rows, columns = self._plan(mirrored.header, num_images)
+        strips = _Strips(mirrored.header, mirrored.read)
         counter, total = count(1), len(rows) * len(columns)
 
         def tile_done() -> None:
             if progress is not None:
                 progress(next(counter), total)
 
-        return self._join(strips.take, rows, columns, header.dtype, tile_done)
+        bands = self._join(strips.take, rows, columns, header.dtype, tile_done)
+        scale = self.scale_factor
+        border, height, width = (n * scale for n in (self.border, header.height, header.width))
+        return cut_borders(bands, border, height, width)
 
     def _upscale_batch(self, batch: Array, progress: Progress | None) -> Array:
         number, height, width, layers = batch.shape
