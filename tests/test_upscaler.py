@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -350,6 +351,55 @@ def test_what_is_no_picture_is_refused():
     for thing in ([[1, 2]], torch.zeros(5), torch.zeros(5, 8, 8), np.zeros((1, 1, 1, 1, 1))):
         with pytest.raises(ImageError):
             Upscaler(Enlarge()).upscale(thing)
+
+
+@pytest.mark.parametrize(
+    "floats",
+    [
+        np.array([[0, 255.0]], np.float32),
+        np.array([[0.5, np.nan]], np.float32),
+        np.array([[0.5, np.inf]], np.float32),
+        np.array([[-1.0, 1.0]]),
+        torch.full((3, 4, 4), 128.0),
+    ],
+)
+def test_floats_far_outside_the_unit_range_are_refused_by_name(floats):
+    with pytest.raises(ImageError, match=r"\[0, 1\]|NaN"):
+        Upscaler(Enlarge()).upscale(floats)
+
+
+def test_an_overshoot_is_clipped_and_other_precisions_come_back():
+    sr = Upscaler(Enlarge(2)).upscale(np.array([[-0.1, 1.2]]))
+    assert sr.dtype == np.float64
+    np.testing.assert_array_equal(sr, [[0, 0, 1, 1]] * 2)
+    assert Upscaler(Enlarge(2)).upscale(np.ones((2, 2), np.float16)).dtype == np.float16
+
+
+def test_bytes_files_and_lists_are_taken(tmp_path, noise):
+    pixels = noise(5, 6, 3)
+    Pillow.fromarray(pixels).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    upscaler = Upscaler(Enlarge(2))
+    expected = pixels.repeat(2, 0).repeat(2, 1)
+    with (tmp_path / "a.png").open("rb") as file:
+        given = [content, bytearray(content), io.BytesIO(content), file, tmp_path / "a.png", pixels]
+        for sr in upscaler.upscale(given):
+            np.testing.assert_array_equal(sr, expected)
+    assert upscaler.upscale([]) == []
+
+
+def test_bytes_that_are_no_image_are_refused_without_a_path():
+    with pytest.raises(ImageError, match=r"^the image: ") as caught:
+        Upscaler(Enlarge()).upscale(b"no image at all, only some text")
+    assert "torch-sr-" not in str(caught.value)
+    with pytest.raises(ImageError, match="binary"):
+        Upscaler(Enlarge()).upscale(io.StringIO("text"))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pillow_images_of_unknown_white_are_refused(mode):
+    with pytest.raises(ImageError, match=mode):
+        Upscaler(Enlarge()).upscale(Pillow.new(mode, (3, 3), 7))
 
 
 # --- Transparency -------------------------------------------------------------------------------

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,8 @@ from torch_sr.errors import ImageError
 from torch_sr.images.pixels import DTYPES
 
 Pixels = npt.NDArray[Any]
+
+_OVERSHOOT = 0.5  # beyond [0, 1], which sharpening and resampling stay well below
 
 
 def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
@@ -26,18 +31,48 @@ def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
         return _from_tensor(image)
     pillow = sys.modules.get("PIL.Image")  # where it is not loaded there are no such images
     if pillow is not None and isinstance(image, pillow.Image):
+        if image.mode in ("I", "F"):  # whose white is not known
+            raise ImageError(
+                f"a Pillow image of mode {image.mode} has no known white; pass an array of uint8, "
+                "uint16 or floats in [0, 1]"
+            )
         modes = ("L", "LA", "RGB", "RGBA")
         deep = image.mode.startswith("I;16")  # which Pillow's own conversions cut at 255
         image = image if image.mode in modes or deep else image.convert(_mode_for(image))
         batch, _ = to_batch(np.asarray(image, np.uint16 if deep else np.uint8))
         return batch, lambda sr: pillow.fromarray(sr[0, ..., 0] if sr.shape[3] == 1 else sr[0])
     if not isinstance(image, np.ndarray):
-        raise ImageError(f"{type(image).__name__} is no image; give an array, a tensor or a path")
+        raise ImageError(
+            f"{type(image).__name__} is not an image; give an array, a tensor, a Pillow image, a "
+            "path, the bytes of a file or an open file"
+        )
+    dtype = image.dtype
+    if np.issubdtype(dtype, np.floating):  # in any precision, and back
+        image = image.astype(np.float32, copy=False)
     if image.ndim == 2:
-        return _checked(image[None, ..., None]), lambda sr: sr[0, ..., 0]
+        return _checked(image[None, ..., None]), lambda sr: sr[0, ..., 0].astype(dtype, copy=False)
     if image.ndim == 3:
-        return _checked(image[None]), lambda sr: sr[0]
-    return _checked(image), lambda sr: sr
+        return _checked(image[None]), lambda sr: sr[0].astype(dtype, copy=False)
+    return _checked(image), lambda sr: sr.astype(dtype, copy=False)
+
+
+@contextmanager
+def as_file(data: bytes | bytearray | memoryview | IO[bytes]) -> Iterator[Path]:
+    """Yield a temporary file of these bytes, since images are read from files.
+
+    Raises:
+        ImageError: the file object gives text, or nothing can be read from it.
+    """
+    content = data if isinstance(data, (bytes, bytearray, memoryview)) else data.read()
+    if isinstance(content, str):
+        raise ImageError("the file is open as text; open it in binary mode, as 'rb'")
+    with TemporaryDirectory(prefix="torch-sr-") as folder:
+        path = Path(folder, "image")
+        path.write_bytes(content)
+        try:
+            yield path
+        except ImageError as error:  # of which the person knows no path
+            raise ImageError(str(error).replace(str(path), "the image")) from error
 
 
 def _from_tensor(tensor: torch.Tensor) -> tuple[Pixels, Callable[[Pixels], torch.Tensor]]:
@@ -63,8 +98,22 @@ def _checked(batch: Pixels) -> Pixels:
             f"an image is (H, W) or (H, W, 1 to 4), a batch (N, H, W, 1 to 4), not {batch.shape}"
         )
     if batch.dtype not in DTYPES.values():
-        raise ImageError(f"pixels must be uint8, uint16 or float32, not {batch.dtype}")
+        raise ImageError(f"pixels must be uint8, uint16 or floats in [0, 1], not {batch.dtype}")
+    if np.issubdtype(batch.dtype, np.floating):
+        _check_range(batch)
     return batch
+
+
+def _check_range(batch: Pixels) -> None:
+    """Refuse floats that are no brightness in [0, 1]; a filter's overshoot is clipped later."""
+    least, most = float(batch.min()), float(batch.max())
+    if not (np.isfinite(least) and np.isfinite(most)):
+        raise ImageError("the image has NaN or infinite values; replace them first")
+    if least < -_OVERSHOOT or most > 1 + _OVERSHOOT:
+        raise ImageError(
+            f"floats must be in [0, 1], not {least:g} to {most:g}; divide by the value of white "
+            "(255 for 8 bits), or pass uint8 or uint16"
+        )
 
 
 def _mode_for(image: Any) -> str:

@@ -35,7 +35,7 @@ from torch_sr.images import (
     to_unit,
 )
 from torch_sr.images.pixels import max_value
-from torch_sr.inference.arrays import to_batch
+from torch_sr.inference.arrays import as_file, to_batch
 from torch_sr.inference.backends import Backend
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
@@ -161,23 +161,26 @@ class Upscaler:
         return self._backend.tiles_redone
 
     def upscale(self, image: Any, progress: Progress | None = None) -> Any:
-        """Super-resolve a picture, a batch of pictures, or the file of that name.
+        """Super-resolve a picture, or several.
 
         Args:
             image: one of these; a last channel of 2 or 4 is straight alpha.
 
                 - NumPy ``(H, W)``, ``(H, W, 1 to 4)``, or a batch ``(N, H, W, 1 to 4)``: uint8,
-                  uint16, or float32 in [0, 1]
+                  uint16, or floats in [0, 1]; what is slightly outside is clipped
                 - PyTorch ``(1 to 4, H, W)`` or ``(N, 1 to 4, H, W)``, of these types
                 - a Pillow image
-                - a path, which gives an array as NumPy would have it
+                - a path, the bytes of an image file, or a binary file object, each of which gives
+                  an array ``(H, W, 1 to 4)`` of the file's own depth
+                - a list or tuple of these, which gives a list
             progress: called after each tile.
 
         Returns:
             The same kind of picture, ``scale_factor`` times as high and wide.
 
         Raises:
-            ImageError: when the file cannot be read, or it is no image.
+            ImageError: when the file cannot be read, it is not an image, or its values are NaN,
+                infinite or far outside [0, 1].
             DeviceMemoryError: when not even the smallest tile fits.
 
         >>> import torch
@@ -185,8 +188,13 @@ class Upscaler:
         >>> upscaler.upscale(torch.rand(2, 3, 8, 8)).shape
         torch.Size([2, 3, 32, 32])
         """
+        if isinstance(image, (list, tuple)):
+            return [self.upscale(each, progress) for each in image]
         if isinstance(image, (str, Path)):
             return self.upscale_image(read_image(image), progress).to_array()
+        if isinstance(image, (bytes, bytearray, memoryview)) or hasattr(image, "read"):
+            with as_file(image) as path:
+                return self.upscale(path, progress)
         batch, restore = to_batch(image)
         return restore(self._upscale_batch(batch, progress))
 
