@@ -2,7 +2,7 @@
 
 import pytest
 
-from torch_sr.data.pairs import ImagePair, find_pairs, list_images, pair_folders, read_list
+from torch_sr.data.pairs import find_pairs, list_images, pair_folders
 from torch_sr.errors import DataError
 
 
@@ -176,48 +176,3 @@ def test_loops_of_links_end(tmp_path):
     make(tmp_path, "inner/a.png")
     (tmp_path / "inner/loop").symlink_to(tmp_path, target_is_directory=True)
     assert [name for name, *_ in listed(tmp_path, 4)] == ["inner/a"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "hr/a b.png\tlr/a.png\n",
-        "hr/a b.png,lr/a.png",
-        "\ufeffhr/a b.png , lr/a.png\r\n\r\n# end",
-    ],
-)
-def test_lists_of_pairs(tmp_path, text):
-    make(tmp_path, "hr/a b.png", "lr/a.png")
-    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
-    assert read_list(tmp_path / "list.txt") == [
-        ImagePair("hr/a b", tmp_path / "hr/a b.png", tmp_path / "lr/a.png")
-    ]
-
-
-def test_lists_of_basicsr(tmp_path):
-    make(tmp_path, "0001_s001.png")
-    (tmp_path / "list.txt").write_text("0001_s001.png (480,480,3)\n")
-    assert read_list(tmp_path / "list.txt")[0].hr == tmp_path / "0001_s001.png"
-
-
-def test_names_of_a_list_never_lead_elsewhere(tmp_path):
-    make(tmp_path, "a.png", "lists/b.png")
-    (tmp_path / "lists/list.txt").write_text(f"../a.png\n{tmp_path / 'a.png'}\nb.png\n")
-    assert [pair.name for pair in read_list(tmp_path / "lists/list.txt")] == ["a", "a-2", "b"]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (b"", "lists no images"),
-        (b"# nothing\n", "lists no images"),
-        (b"a.png\nb.png\n", "line 2: there is no image .*b.png"),
-        (b"a.png\tb.png\tc.png", "line 1: .*HR and LR parted by a tab"),
-        (b"\xff\xfe\x00a", "is UTF-8 text"),
-    ],
-)
-def test_bad_lists_are_refused(tmp_path, text, words):
-    make(tmp_path, "a.png")
-    (tmp_path / "list.txt").write_bytes(text)
-    with pytest.raises(DataError, match=words):
-        read_list(tmp_path / "list.txt")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from torch_sr.data.pairs import LIST_SUFFIXES, ImagePair, find_pairs, read_list
+from torch_sr.data.lists import LIST_SUFFIXES, read_list
+from torch_sr.data.pairs import ImagePair, find_pairs
 from torch_sr.errors import DataError, MissingDatasetError
 
 Purpose = Literal["train", "val", "test"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,16 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.data.diagnosis import Subject
-from torch_sr.data.fingerprints import fingerprint, turned_fingerprints
+from torch_sr.data.fingerprints import block_means, fingerprint, luma, turned_fingerprints
 from torch_sr.data.pairs import ImagePair
 from torch_sr.data.registration import REGION, find_shift, match_colors, undo_shift
 from torch_sr.data.resize import downscale
 from torch_sr.errors import ImageError
-from torch_sr.images import convert, read_image, to_unit
+from torch_sr.images import Image as Picture
+from torch_sr.images import ImageReader, convert, read_header, read_image, to_unit
 
 Array = npt.NDArray[Any]
 
 _EDGE = 8
+_SRGB = re.compile(r"srgb|61966-2|^c2$|^urgb$", re.IGNORECASE)  # c2, uRGB: compact forms of it
 
 
 @dataclass
@@ -31,6 +36,10 @@ class Examined:
             ``(1, 255)``; None where it could not be read.
         size: height and width of HR.
         kind: what is unusual about it: ``gray with alpha of 16 bits``.
+        frames: of an animation, or pages of a document; 1 for a single image.
+        contrast: standard deviation of luma, in levels of 255, of the shrunk image.
+        profile: name of its colour profile, where that is not sRGB.
+        notes: what the reader left out, see :class:`~torch_sr.images.ImageReader`.
         faults: names of checks, and what is wrong.
         shift: of LR against HR, in low-resolution pixels.
         color_difference, color_cause: see :class:`~torch_sr.data.registration.ColorMatch`.
@@ -41,6 +50,10 @@ class Examined:
     hashes: Array | None = None
     size: tuple[int, int] = (0, 0)
     kind: str = ""
+    frames: int = 1
+    contrast: float = 0.0
+    profile: str = ""
+    notes: tuple[str, ...] = ()
     faults: list[tuple[str, str]] = field(default_factory=list)
     shift: tuple[float, float] | None = None
     color_difference: float | None = None
@@ -59,12 +72,11 @@ def look_at(
     """
     image = Examined(subject, pair)
     try:
-        read = read_image(pair.hr)
-        image.size = (read.height, read.width)
-        image.kind = _kind(read.channels, read.depth, read.alpha is not None)
+        read = _read(image)
         turned = subject.purpose == "train"
-        eight = convert(read.color, np.uint8)
-        image.hashes = turned_fingerprints(eight) if turned else fingerprint(eight)[None]
+        small = block_means(convert(read.color, np.uint8))
+        image.contrast = float(luma(small).std())
+        image.hashes = turned_fingerprints(small) if turned else fingerprint(small)[None]
         if crop_size is not None and turned:
             _check_size(image, scale_factor, crop_size)
         if pair.lr is not None:
@@ -74,6 +86,33 @@ def look_at(
     except MemoryError:
         image.faults.append(("corrupt", f"{pair.hr}: is too large to be decoded here"))
     return image
+
+
+def _read(image: Examined) -> Picture:
+    """The HR image; what it says of itself is noted in ``image``."""
+    path = image.pair.hr
+    image.frames = read_header(path, pages=True).pages
+    with ImageReader(path) as reader:
+        header, icc = reader.header, reader.metadata.icc
+        read = Picture.from_array(reader.read(header.height))
+        image.notes = tuple(reader.notes)
+    image.size = header.height, header.width
+    image.kind = _kind(header.channels, header.depth, header.alpha)
+    image.profile = _foreign_profile(icc)
+    return read
+
+
+def _foreign_profile(icc: bytes | None) -> str:
+    """The name of an RGB profile that is not sRGB; empty for sRGB, gray, and what is damaged."""
+    if icc is None or icc[16:20] != b"RGB ":
+        return ""
+    from PIL import ImageCms
+
+    with suppress(ImageCms.PyCMSError, OSError):
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        name = ImageCms.getProfileDescription(profile).strip()
+        return "" if _SRGB.search(name) else name
+    return ""
 
 
 def _kind(channels: int, depth: int, alpha: bool) -> str:

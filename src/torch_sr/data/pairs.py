@@ -9,7 +9,7 @@ layout                                                    used by
 ``X_HR/0001.png`` + ``X_LR_bicubic/X4/0001x4.png``        DIV2K, Flickr2K
 ``HR/train/0001000/1.png`` + ``X4/train/0001000/1x4.png`` LSDIR
 images lying in the folder, or in ``HR/`` alone           anybody; low resolution is made
-a text file that lists images, or pairs of them           anybody, see :func:`read_list`
+a text file that lists images, or pairs of them           anybody, see :mod:`torch_sr.data.lists`
 ========================================================  ==================================
 
 A folder whose images lie in sub-folders only, as LSDIR's do, is taken with all of them. Files that
@@ -20,14 +20,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch_sr.errors import DataError, MissingDatasetError
 from torch_sr.images import is_image_name
 
-LIST_SUFFIXES = frozenset({".csv", ".lst", ".tsv", ".txt"})
 _LOW = re.compile(r"^\.|(^|_)LR|^lr|^[Xx]\d+$|^image_SRF_")  # hidden, or no original images
 _HR_FOLDERS = ("HR", "GTmod12", "GT", "hr", "gt")
 _LR_FOLDERS: tuple[str, ...] = (
@@ -89,6 +87,13 @@ def find_pairs(folder: Path, scale_factor: int, track: str | None = None) -> lis
         raise DataError(f"{folder}: holds {there}, not x{scale_factor}; choose one of them")
     hr_folder = _find_hr_folder(folder)
     return pair_folders(hr_folder, _find_lr_folder(hr_folder, scale_factor, track), scale_factor)
+
+
+def find_paired_folders(folder: Path, scale_factor: int) -> tuple[Path, Path] | None:
+    """The sub-folders of high and low resolution, where a folder has both and they fit by name."""
+    hr_folder = _find_hr_folder(folder)
+    lr_folder = _find_lr_folder(hr_folder, scale_factor, None) if hr_folder != folder else None
+    return None if lr_folder is None else (hr_folder, lr_folder)
 
 
 def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> list[ImagePair]:
@@ -162,55 +167,6 @@ def _walk(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not _LOW.search(name)]
         found += [Path(parent, name) for name in names if is_image_name(name)]
     return found
-
-
-def read_list(file: Path) -> list[ImagePair]:
-    """Read a text file of one image a line, or of HR and LR parted by a tab or a comma.
-
-    Paths count from the list's own folder. Empty lines, and those that begin with ``#``, say
-    nothing; neither does what BasicSR's lists give after a name: ``0001_s001.png (480,480,3)``.
-
-    Raises:
-        DataError: when the list cannot be read or is empty, or an image of it is missing.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror}; name another list of images") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is no list of images, which is UTF-8 text") from error
-    pairs = [
-        _pair_of_line(line.strip(), file, number)
-        for number, line in enumerate(lines, start=1)
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
-    if not pairs:
-        raise DataError(f"{file}: lists no images; write one path a line")
-    counts: Counter[str] = Counter()
-    return [_renamed(pair, counts) for pair in pairs]
-
-
-def _renamed(pair: ImagePair, counts: Counter[str]) -> ImagePair:
-    """``a``, then ``a-2``: two results must not have the name of one file."""
-    counts[pair.name] += 1
-    number = counts[pair.name]
-    return pair if number == 1 else replace(pair, name=f"{pair.name}-{number}")
-
-
-def _pair_of_line(line: str, file: Path, number: int) -> ImagePair:
-    line = re.sub(r"\s*\(\d+,\s*\d+,\s*\d+\)$", "", line)
-    fields = [field.strip() for field in re.split(r"[\t,]", line)]
-    if len(fields) > 2 or not all(fields):
-        raise DataError(f"{file}, line {number}: {line!r}; write HR, or HR and LR parted by a tab")
-    paths = [file.parent / Path(field).expanduser() for field in fields]
-    for path in paths:
-        if not path.is_file():
-            raise DataError(f"{file}, line {number}: there is no image {path}")
-    name = Path(fields[0])
-    # A path that leads elsewhere would, as a name, lead a result out of its folder.
-    elsewhere = name.is_absolute() or ".." in name.parts or name.parts[0].startswith("~")
-    shown = name.stem if elsewhere else name.with_suffix("").as_posix()
-    return ImagePair(shown, paths[0], paths[1] if len(paths) > 1 else None)
 
 
 def _find_hr_folder(folder: Path) -> Path:
