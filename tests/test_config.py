@@ -90,6 +90,7 @@ BEYOND_THE_TABLE = {
         "coarse_dropout": 0.0,
         "pipeline": None,
     },
+    "generator/pixel_unshuffle": 1,
     "discriminator/kind": "vgg",
     "discriminator/unet_channels": 64,
     "perceptual_loss/weights": None,

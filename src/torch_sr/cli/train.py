@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +18,26 @@ if TYPE_CHECKING:
     from torch_sr.training.settings import RunSettings
 
 
+class Stage(str, Enum):
+    """The stages of a training, by the names of their sections."""
+
+    PRETRAINING = "pretraining"
+    TRAINING = "training"
+
+
 def train(
     config: Annotated[Path, typer.Argument(help="JSON file of hyper-parameters.")],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a hyper-parameter: generator.num_basic_blocks=8."),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="MODEL",
+            help="Take scale_factor, img_channels and generator.* from a model, by file or name.",
+        ),
     ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the complete configuration and stop.")
@@ -41,6 +58,17 @@ def train(
             "--load-checkpoint", "-l", help="Checkpoint to go on from, or a model, by file or name."
         ),
     ] = None,
+    start_stage: Annotated[
+        Stage | None,
+        typer.Option(
+            "--start-stage",
+            help="Stage to begin with when -l names a model. \\[default: training]",
+        ),
+    ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Take from the model of -l what fits; list what does not."),
+    ] = False,
     checkpoint_interval: Annotated[
         int, typer.Option("--checkpoint-interval", "-i", min=1, help="Epochs between checkpoints.")
     ] = 1,
@@ -109,7 +137,10 @@ def train(
     """Train a generator; models and checkpoints go to saved_models/, logs to logs/."""
     from torch_sr.config import load_config
 
-    hyperparameters = load_config(config, overrides or [])
+    sizes = take_sizes(like) if like is not None else []
+    hyperparameters = load_config(config, [*sizes, *(overrides or [])])
+    for note in compare_sizes(sizes, hyperparameters):
+        print(f"note: {note}", file=sys.stderr)
     if print_config:
         print(hyperparameters.to_json(), end="")
         return
@@ -119,6 +150,8 @@ def train(
         data_root=data_root,
         out_dir=out_dir,
         resume=None if load_checkpoint is None else find_model(load_checkpoint),
+        start_stage=None if start_stage is None else start_stage.value,
+        partial=partial,
         device=device,
         devices=devices,
         precision=precision,
@@ -142,6 +175,24 @@ def train(
         check_training(hyperparameters, settings)
         return
     run_training(hyperparameters, settings, tensorboard=tensorboard, wandb=wandb)
+
+
+def take_sizes(model: str) -> list[str]:
+    """The generator's sizes in a model, as overrides, fetching the model at need."""
+    from torch_sr.training.transfer import like_overrides
+
+    return like_overrides(find_model(model))
+
+
+def compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str]:
+    """Say which of the sizes of ``--like`` the configuration has otherwise, by ``--set``."""
+    from torch_sr.config import to_overrides
+
+    final = dict(override.split("=", 1) for override in to_overrides(config.to_dict()))
+    for size in sizes:
+        key, value = size.split("=", 1)
+        if final[key] != value:
+            yield f"--set {key}={final[key]} replaces {value} of the model named with --like"
 
 
 def fetch_data(config: Hyperparameters, data_root: Path) -> None:
@@ -177,7 +228,7 @@ def run_training(
     from torch_sr.training.run import train as run_stages
 
     first = is_first_process()
-    start = read_start(settings.resume)
+    start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
     run = start.run_name(settings.models_dir)
     loggers = make_loggers(settings, run, tensorboard=tensorboard, wandb=wandb) if first else []
     try:

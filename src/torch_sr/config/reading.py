@@ -61,6 +61,17 @@ def parse_config(
         raise _refusal(source, _explain(first) + also) from None
 
 
+def to_overrides(data: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Write a part of a configuration as overrides, such as ``generator.num_basic_blocks=8``."""
+    overrides = []
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            overrides += to_overrides(value, f"{prefix}{key}.")
+        else:
+            overrides.append(f"{prefix}{key}={json.dumps(value)}")
+    return overrides
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a configuration file, for editors."""
     wrapped = json.dumps(Hyperparameters.model_json_schema())

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from torch_sr.config.values import (
+    SCALES,
     Betas,
     Channels,
     Count,
@@ -20,6 +21,7 @@ from torch_sr.config.values import (
     Counts,
     Crop,
     Datasets,
+    DatasetsOrNone,
     Decay,
     Factor,
     Fault,
@@ -31,6 +33,7 @@ from torch_sr.config.values import (
     Scale,
     Seed,
     Switch,
+    Unshuffle,
     Weights,
     must_be,
     suggest,
@@ -121,8 +124,9 @@ class PretrainingConfig(_Section):
     train_datasets: Datasets = ("div2k",)
     """Data sets to learn from: 'div2k', 'bsds500', 'set5', 'set14', a folder below the data root
     or an absolute path; ':split' or ':split+split' behind it takes parts of it."""
-    val_datasets: Datasets = ("div2k",)
-    """Data sets to validate on, written like train_datasets."""
+    val_datasets: DatasetsOrNone = ("div2k",)
+    """Data sets to validate on, written like train_datasets; an empty list trains without
+    validation and without a best model."""
     betas: Betas = (0.9, 0.99)
     """Decay rates of Adam's two running averages. Beyond the description's table."""
     num_steps: CountOrNone = None
@@ -172,8 +176,8 @@ class TrainingConfig(_Section):
     """Weight of the content loss in the generator's total loss."""
     train_datasets: Datasets = ("div2k",)
     """Data sets to learn from, written like those of the pretraining section."""
-    val_datasets: Datasets = ("div2k",)
-    """Data sets to validate on, written likewise."""
+    val_datasets: DatasetsOrNone = ("div2k",)
+    """Data sets to validate on, written likewise; an empty list trains without validation."""
     betas: Betas = (0.9, 0.99)
     """Decay rates of both Adams' two running averages. Beyond the description's table."""
     num_steps: CountOrNone = None
@@ -211,6 +215,10 @@ class GeneratorConfig(_Section):
     """What every residual is multiplied by before it is added."""
     use_subpixel_conv: Switch = False
     """Up-scale by sub-pixel convolution in place of interpolation and convolution."""
+    pixel_unshuffle: Unshuffle = 1
+    """Side of the squares of pixels that are folded into channels before the first convolution, as
+    in Real-ESRGAN's x2 and x1 models, which have 2 and 4: the trunk then works on fewer pixels.
+    scale_factor * pixel_unshuffle must be 1, 2, 3, 4 or 8. Beyond the description's table."""
 
 
 class DiscriminatorConfig(_Section):
@@ -326,6 +334,15 @@ class Hyperparameters(_Section):
     """The loss between VGG features."""
     watch: WatchConfig = Field(default_factory=WatchConfig)
     """When a training counts as gone wrong. Beyond the description's table."""
+
+    @model_validator(mode="after")
+    def _check_upscaling(self) -> Hyperparameters:
+        scale, unshuffle = self.scale_factor, self.generator.pixel_unshuffle
+        if scale * unshuffle not in SCALES:
+            fitting = [str(side) for side in SCALES if scale * side in SCALES]
+            remedy = f"it must be {' or '.join(fitting)} where scale_factor is {scale}"
+            raise Fault(remedy, ("generator", "pixel_unshuffle"), unshuffle)
+        return self
 
     @model_validator(mode="after")
     def _check_crops(self) -> Hyperparameters:

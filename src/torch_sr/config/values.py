@@ -50,9 +50,12 @@ def _rising(steps: tuple[int, ...]) -> tuple[int, ...]:
     return steps
 
 
-_PAIR = Field(strict=False)  # a tuple takes a list too; its items stay strict
+_TUPLE = Field(strict=False)  # a tuple takes a list too; its items stay strict
 _LIST = Field(strict=False, min_length=1)
 _DATASET = r"^([A-Za-z]:[\\/])?[^:]*[^:\s](:[^:+\s]+(\+[^:+\s]+)*)?$"
+
+SCALES = (1, 2, 3, 4, 8)
+"""The factors by which the up-scaling steps of a generator can enlarge."""
 
 Count = Annotated[int, Field(ge=1), must_be("a whole number, 1 or more")]
 CountOrZero = Annotated[int, Field(ge=0), must_be("a whole number, 0 or more")]
@@ -66,13 +69,14 @@ Decay = Annotated[float, Field(ge=0, lt=1), must_be("a number from 0 to below 1"
 Probability = Annotated[float, Field(ge=0, le=1), must_be("a number from 0 to 1")]
 Switch = Annotated[bool, must_be("true or false")]
 Scale = Annotated[Literal[1, 2, 3, 4, 8], BeforeValidator(_whole), must_be("1, 2, 3, 4 or 8")]
+Unshuffle = Annotated[Scale, must_be("1, 2, 3, 4 or 8")]
 Channels = Annotated[Literal[1, 3, 4], BeforeValidator(_whole), must_be("1, 3 or 4")]
 Crop = Annotated[
-    Annotated[tuple[Count, Count], _PAIR] | None,
+    Annotated[tuple[Count, Count], _TUPLE] | None,
     must_be("[height, width] in whole pixels, or null for whole images"),
 ]
 Betas = Annotated[
-    tuple[Decay, Decay], _PAIR, must_be("[beta1, beta2], two numbers from 0 to below 1")
+    tuple[Decay, Decay], _TUPLE, must_be("[beta1, beta2], two numbers from 0 to below 1")
 ]
 Counts = Annotated[tuple[Count, ...], _LIST]
 Milestones = Annotated[tuple[Count, ...], _LIST, AfterValidator(_rising)]
@@ -82,6 +86,7 @@ Dataset = Annotated[
     must_be("a data set's name or folder, and perhaps its splits: 'set5', 'bsds500:train+test'"),
 ]
 Datasets = Annotated[tuple[Dataset, ...], _LIST]
+DatasetsOrNone = Annotated[tuple[Dataset, ...], _TUPLE]
 Weights = Annotated[dict[str, Positive], Field(min_length=1)]
 
 

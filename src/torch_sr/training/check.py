@@ -37,6 +37,7 @@ from torch_sr.training.memory import (
     measure_step_memory,
     used_memory,
 )
+from torch_sr.training.planning import remark_on_length
 from torch_sr.training.resume import read_start
 from torch_sr.training.settings import RunSettings
 
@@ -80,17 +81,19 @@ class _Check:
         self.fabric: Fabric | None = None
         self.perceptual: PerceptualLoss | None = None
         self.base_memory = 0
+        self.stages = list(config.stages)
+        self.from_scratch = False
 
     def run(self) -> Iterator[Finding]:
         yield self._try("start", self._check_start)
         yield self._try("device", self._check_device)
-        for name in self.config.stages:
+        for name in self.stages:
             yield self._try(f"{name} data", partial(self._check_data, name))
         if self.data:
             yield self._try("disk", self._check_disk)
-        if "training" in self.config.stages:
+        if "training" in self.stages:
             yield self._try("VGG weights", self._check_vgg)
-        for name in self.config.stages:
+        for name in self.stages:
             if self.fabric is not None and (name != "training" or self.perceptual is not None):
                 yield self._try(f"{name} memory", partial(self._check_memory, name))
         for name in self.data:
@@ -105,11 +108,16 @@ class _Check:
     def _check_start(self) -> str:
         if not self.config.stages:
             raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
-        start = read_start(self.settings.resume)
+        settings = self.settings
+        start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
         changes = start.check(self.config)
+        self.stages = start.stages(self.config)
         if start.path is None:
-            return "from nothing"
-        start.fill(build_generator(self.config))
+            self.from_scratch = True
+            return "from scratch"
+        taken = start.fill(build_generator(self.config))
+        if start.model is not None:
+            return "; ".join([*start.describe(self.config), *taken])
         changed = f"; changed since: {', '.join(changes)}" if changes else ""
         return f"from {start.path}, with the stage {start.stage}{changed}"
 
@@ -129,10 +137,14 @@ class _Check:
         size = section.cr_patch_size
         what = "whole images" if size is None else f"crops of {size[1]}x{size[0]}"
         steps = max(1, len(crops) // (self.config.batch_size * processes))
-        return (
-            f"{len(crops)} images to train on, {what}, {steps} steps an epoch; {len(validation)} "
-            "to validate on; all paired, none too small"
+        validated = f"{len(validation)} to validate on" if validation else "no validation"
+        text = (
+            f"{len(crops)} images to train on, {what}, {steps} steps an epoch; {validated}; all "
+            "paired, none too small"
         )
+        total = min(section.num_epoch * steps, section.num_steps or math.inf)
+        remark = remark_on_length(self.config, int(total)) if self.from_scratch else None
+        return f"{text}; {remark}" if remark and name == self.stages[0] else text
 
     def _check_disk(self) -> str:
         cache_dir = self.settings.cache_dir or default_cache_dir()

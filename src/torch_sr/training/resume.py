@@ -1,7 +1,8 @@
-"""What a training starts from: nothing, a model, or a checkpoint to go on with."""
+"""What a training starts from: nothing, a model, or a checkpoint to resume."""
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from torch_sr.config import Hyperparameters
 from torch_sr.errors import CheckpointError
 from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.training.checkpoints import load_newest
+from torch_sr.training.transfer import check_fit, spoken_name, take_what_fits
 
 _GAN_STAGE = "training"
+_CALLED = {"pretraining": "PSNR", "training": "GAN"}
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,21 @@ class StartingPoint:
     """Read once, by :func:`read_start`.
 
     Args:
-        path: the file; None for a training from nothing.
-        checkpoint: all of a checkpoint of ours.
+        path: the file; None for a training from scratch.
+        checkpoint: all of a checkpoint of torch-sr.
         model: the generator in any other file.
+        chosen_stage: the stage to begin with, where the user chose one.
+        partial: take from a model what fits, in place of all.
     """
 
     path: Path | None = None
     checkpoint: Mapping[str, Any] | None = None
     model: LoadedGenerator | None = None
+    chosen_stage: str | None = None
+    partial: bool = False
 
     def run_name(self, models_dir: Path) -> str:
-        """The name of the run that is gone on with, or a new one."""
+        """The name of the run that is resumed, or a new one."""
         return new_run_name(models_dir) if self.checkpoint is None else str(self.checkpoint["run"])
 
     @property
@@ -41,31 +48,64 @@ class StartingPoint:
         """The stage to begin with; None leaves it to the configuration."""
         if self.checkpoint is not None:
             return str(self.checkpoint["stage"])
-        if self.model is None:
-            return None
+        if self.model is None or self.chosen_stage is not None:
+            return self.chosen_stage
         # A checkpoint of the original project has its epoch in it; a model is a finished stage.
         info = self.model.info
         unfinished = "epoch_i" in info.metadata and info.stage is not None
         return info.stage if unfinished else _GAN_STAGE
 
+    def stages(self, config: Hyperparameters) -> list[str]:
+        """The stages that will run, in order."""
+        names = list(config.stages)
+        return names[names.index(self.stage) :] if self.stage in names else names
+
+    def describe(self, config: Hyperparameters) -> list[str]:
+        """Say what a new run starts from, and how to get the other possibilities; see ``check``."""
+        if self.model is None:
+            return []
+        first, *others = self.stages(config)
+        kind = _CALLED.get(self.model.info.stage or "")
+        name = spoken_name(self.model.info.path)
+        text = f"starting the {_CALLED[first]} stage ({first}) from {name}"
+        text += f", a model of the {kind} stage" if kind else ""
+        if first == _GAN_STAGE and "pretraining" in config.stages:
+            text += (
+                "; to train the PSNR stage first, add --start-stage pretraining; for the PSNR "
+                "stage alone, add --set training.num_epoch=0"
+            )
+        elif others:
+            text += f", then the {_CALLED[others[0]]} stage"
+        return [text]
+
     def check(self, config: Hyperparameters) -> list[str]:
-        """Compare the configuration with that of the checkpoint.
+        """Compare the configuration with what the training starts from.
 
         Returns:
-            every change in words, such as ``pretraining.lr: 0.0002, now 0.0001``.
+            every change since the checkpoint in words: ``pretraining.lr: 0.0002, now 0.0001``.
 
         Raises:
-            CheckpointError: for a change with which the networks or the average do not fit.
+            CheckpointError: where the networks or the average do not fit, or the stage to begin
+                with is left out.
         """
-        if self.checkpoint is None:
-            return []
-        section = config.training if self.stage == _GAN_STAGE else config.pretraining
-        if not section.num_epoch:
+        if self.chosen_stage is not None and self.chosen_stage not in config.stages:
+            raise CheckpointError(
+                f"set {self.chosen_stage}.num_epoch above 0, or leave out "
+                f"--start-stage {self.chosen_stage}: the configuration leaves that stage out"
+            )
+        if self.model is not None and not self.partial:
+            check_fit(self.model, config.generator_kwargs)
+        return [] if self.checkpoint is None else self._check_changes(self.checkpoint, config)
+
+    def _check_changes(self, checkpoint: Mapping[str, Any], config: Hyperparameters) -> list[str]:
+        if self.stage not in config.stages:
             raise CheckpointError(
                 f"{self.path}: a checkpoint of the stage {self.stage}, which "
                 f"{self.stage}.num_epoch 0 leaves out; raise it, or give a model as the start"
             )
-        before, now = _flat(self.checkpoint["hparams"]), _flat(config.to_dict())
+        # What an older checkpoint lacks was not there yet, and had the effect of its default.
+        before = _flat(Hyperparameters().to_dict()) | _flat(checkpoint["hparams"])
+        now = _flat(config.to_dict())
         changes = {
             key: f"{key}: {before.get(key)}, now {now.get(key)}"
             for key in before
@@ -74,8 +114,8 @@ class StartingPoint:
         for key, words in changes.items():
             if self._is_fixed(key, before, now):
                 raise CheckpointError(
-                    f"{self.path}: {words}; a checkpoint cannot go on so: change it back, or give "
-                    "a model as the start of a new run"
+                    f"{self.path}: {words}; a checkpoint cannot be resumed with that: change it "
+                    "back, or give a model as the start of a new run"
                 )
         return list(changes.values())
 
@@ -90,37 +130,58 @@ class StartingPoint:
         sized_by_crop = key == "training.cr_patch_size" and now["discriminator.kind"] == "vgg"
         return sized_by_crop or key.startswith("discriminator.")
 
-    def fill(self, generator: nn.Module) -> None:
+    def fill(self, generator: nn.Module) -> list[str]:
         """Give a generator the weights of the model.
+
+        Returns:
+            in words, where only a part of them was taken: which ones.
 
         Raises:
             CheckpointError: when they do not fit.
         """
         if self.model is None:
-            return
-        try:
-            generator.load_state_dict(self.model.network.state_dict())
-        except RuntimeError as error:
-            info = self.model.info
-            raise CheckpointError(
-                f"{info.path}: holds a {info.architecture} with {info.hparams}, which is not the "
-                "generator of the configuration"
-            ) from error
+            return []
+        if self.partial:
+            return take_what_fits(generator, self.model)
+        generator.load_state_dict(self.model.network.state_dict())
+        return []
 
 
-def read_start(path: Path | None) -> StartingPoint:
-    """Read a checkpoint of ours, or else a model or checkpoint of any other kind.
+def read_start(
+    path: Path | None, *, stage: str | None = None, partial: bool = False
+) -> StartingPoint:
+    """Read a checkpoint of torch-sr, or else a model or checkpoint of any other kind.
+
+    Args:
+        path: the file; None for a training from scratch.
+        stage: with which a training from a model begins; see :class:`StartingPoint` for the rest.
+        partial: take from a model what fits, in place of all.
 
     Raises:
-        CheckpointError: for a checkpoint that is broken, as are the older ones beside it.
+        CheckpointError: for a checkpoint that is broken, as are the older ones beside it; for
+            options that do not go with the file.
         ModelError: for a file that is neither.
     """
+    options = _options(stage, partial)
     if path is None:
+        if options:
+            raise CheckpointError(f"name a model with --load-checkpoint, or leave out {options}")
         return StartingPoint()
     checkpoint = load_newest(path)
-    if checkpoint is not None:
-        return StartingPoint(path, checkpoint=checkpoint)
-    return StartingPoint(path, model=load_generator(path))
+    if checkpoint is None:
+        return StartingPoint(path, model=load_generator(path), chosen_stage=stage, partial=partial)
+    if options:
+        raise CheckpointError(
+            f"{path}: leave out {options}, which goes with a model, to resume this checkpoint; or "
+            f"make a model of it with 'torch-sr models extract {shlex.quote(str(path))} MODEL'"
+        )
+    return StartingPoint(path, checkpoint=checkpoint)
+
+
+def _options(stage: str | None, partial: bool) -> str:
+    """The options that only go with a model, as the user gave them."""
+    given = ([f"--start-stage {stage}"] if stage else []) + (["--partial"] if partial else [])
+    return " and ".join(given)
 
 
 def new_run_name(models_dir: Path) -> str:

@@ -28,6 +28,7 @@ from torch_sr.training.building import (
 from torch_sr.training.export import run_notes
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.loggers import Logger
+from torch_sr.training.planning import describe_no_validation, remark_on_length
 from torch_sr.training.resume import StartingPoint, read_start
 from torch_sr.training.settings import RunFiles, RunSettings, StageLimits
 from torch_sr.training.stages import GANStage, PSNRStage
@@ -77,7 +78,9 @@ def train(
         TrainingError: when the training goes wrong, see :class:`~torch_sr.config.WatchConfig`.
     """
     with leave_in_order():
-        start = start or read_start(settings.resume)
+        start = start or read_start(
+            settings.resume, stage=settings.start_stage, partial=settings.partial
+        )
         return _Run(config, settings, run, start, loggers, cache_progress).train()
 
 
@@ -115,18 +118,20 @@ class _Run:
         self.settings = settings
         self.start = start
         self.changes = start.check(config)
+        self.remarks: list[str] = []
         self.fabric = launch(settings)
         self.run = self.fabric.broadcast(run)  # a name made of the time differs by process
         self.loggers = loggers if self.fabric.is_global_zero else ()
         with self.fabric.rank_zero_first():  # one decodes or fetches, the others find it done
-            self.data = {name: self._open_data(name, cache_progress) for name in config.stages}
+            stages = start.stages(config)
+            self.data = {name: self._open_data(name, cache_progress) for name in stages}
             self.perceptual = self._build_perceptual() if config.training.num_epoch else None
 
     def train(self) -> TrainingResult:
         generator = lay_out(build_generator(self.config), self.settings)
-        self.start.fill(generator)
+        self.remarks = [*self.start.describe(self.config), *self.start.fill(generator)]
         result = None
-        if self._pretrains():
+        if PSNRStage.name in self.data:
             trainer = self._trainer(PSNRStage.name, generator)
             result = self._fit(trainer)
             if not result.finished:
@@ -136,11 +141,6 @@ class _Run:
             result = self._fit(self._trainer(GANStage.name, generator))
         assert result is not None
         return result
-
-    def _pretrains(self) -> bool:
-        if not self.config.pretraining.num_epoch:
-            return False
-        return not self.config.training.num_epoch or self.start.stage in (None, PSNRStage.name)
 
     def _trainer(self, name: str, generator: RRDBNet) -> Trainer:
         data = self.data[name]
@@ -171,13 +171,24 @@ class _Run:
         )
 
     def _fit(self, trainer: Trainer) -> TrainingResult:
-        checkpoint, remarks = self.start.checkpoint, []
+        checkpoint, remarks = self.start.checkpoint, [*self.remarks, *self._remarks_on(trainer)]
+        self.remarks = []
         if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
             trainer.load_state_dict(checkpoint)
             remarks = [f"changed since the checkpoint: {change}" for change in self.changes]
         finished = trainer.fit(remarks)
         model = trainer.model_file if finished else None
         return TrainingResult(finished, trainer.checkpoint_file, model)
+
+    def _remarks_on(self, trainer: Trainer) -> list[str]:
+        """What to know about a stage before it starts."""
+        name, remarks = trainer.stage.name, []
+        if not trainer.validation:
+            remarks.append(describe_no_validation(name))
+        fresh = self.start.path is None and name == next(iter(self.data))
+        if fresh and (remark := remark_on_length(self.config, self.data[name].total_steps)):
+            remarks.append(remark)
+        return remarks
 
     def _open_data(self, name: str, progress: CacheProgress | None) -> _StageData:
         crops = open_crops(name, self.config, self.settings, progress)

@@ -57,6 +57,9 @@ class RunSettings:
         data_root: where the data sets lie.
         out_dir: parent of ``saved_models/`` and ``logs/``.
         resume: a checkpoint to go on from, or a model to start from.
+        start_stage: ``pretraining`` or ``training``, with which a training from a model begins;
+            None begins with the GAN stage, where there is one.
+        partial: take from a model the parameters that fit, in place of all.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: how many of them, a process each; None takes all GPUs, or one CPU. torchrun, where
             it has started this process, decides by itself.
@@ -74,6 +77,8 @@ class RunSettings:
     data_root: Path = Path("data")
     out_dir: Path = Path()
     resume: Path | None = None
+    start_stage: str | None = None
+    partial: bool = False
     device: str = "auto"
     devices: int | None = None
     precision: str = "fp32"

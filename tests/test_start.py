@@ -1,0 +1,289 @@
+"""What a training starts from: sizes that must fit, parts that do, the stage, the length."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from training_kit import TINY, Recorder, weights_of
+
+from torch_sr.cli.main import main
+from torch_sr.config import parse_config
+from torch_sr.errors import CheckpointError, DataError, ModelError
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.saving import save_generator
+from torch_sr.models.weights import shipped_path
+from torch_sr.training.building import build_generator
+from torch_sr.training.check import check_training
+from torch_sr.training.planning import remark_on_length, steps_from_scratch
+from torch_sr.training.resume import read_start
+from torch_sr.training.run import train
+from torch_sr.training.transfer import like_overrides
+
+SIZES = {"scale_factor": 2, "rrdb_channels": 4, "growth_channels": 2, "num_basic_blocks": 1}
+
+
+@pytest.fixture
+def save_model(tmp_path):
+    """Write a generator of random weights: ``save_model(name, stage, **sizes)``."""
+
+    def save(name="model", stage="pretraining", **sizes):
+        torch.manual_seed(5)
+        network = RRDBNet(**{**SIZES, **sizes})
+        path = tmp_path / f"{name}.safetensors"
+        save_generator(path, network, stage=stage)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run ``torch-sr train`` with a tiny configuration: its stop code, stdout and stderr."""
+    (tmp_path / "tiny.json").write_text(json.dumps(TINY))
+
+    def run(*arguments):
+        line = ["torch-sr", "train", tmp_path / "tiny.json", *arguments]
+        monkeypatch.setattr(sys, "argv", [*map(str, line)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+def refusal(path, config, **options):
+    with pytest.raises(CheckpointError) as caught:
+        read_start(path, **options).check(config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- sizes --------------------------------------------------------------------------------------
+
+
+def test_a_model_of_other_sizes_is_refused_with_the_keys_and_the_options_that_fix_it(save_model):
+    path = save_model(num_basic_blocks=3, growth_channels=3, use_subpixel_conv=True)
+    message = refusal(path, parse_config(TINY))
+    start, _, values = message.partition("; ")
+    assert start.startswith(f"{path}: add --like {path}, or ")
+    fixes = [
+        "generator.growth_channels=3",
+        "generator.num_basic_blocks=3",
+        "generator.use_subpixel_conv=true",
+    ]
+    assert start.count("--set") == 3
+    assert all(f"--set {fix}" in start for fix in fixes)
+    assert "generator.num_basic_blocks 3 (here 1)" in values
+    assert "generator.use_subpixel_conv true (here false)" in values
+    assert read_start(path).check(parse_config(TINY, overrides=fixes)) == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "key"),
+    [
+        ({"residual_scaling": 0.1}, "generator.residual_scaling 0.1 (here 0.2)"),
+        ({"scale_factor": 3}, "scale_factor 3 (here 2)"),
+        ({"pixel_unshuffle": 2}, "generator.pixel_unshuffle 2 (here 1)"),
+        ({"img_channels": 1}, "img_channels 1 (here 3)"),
+    ],
+)
+def test_sizes_that_no_shape_shows_must_fit_too(save_model, sizes, key):
+    assert key in refusal(save_model(**sizes), parse_config(TINY))
+
+
+def test_sizes_without_an_effect_need_not_fit(save_model):
+    path = save_model(num_residual_blocks=1, growth_channels=9)
+    config = parse_config(TINY, overrides=["generator.num_residual_blocks=1"])
+    assert read_start(path).check(config) == []
+
+
+def test_a_model_that_is_no_rrdbnet_is_refused_by_its_architecture(tmp_path):
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+
+    path = tmp_path / "compact.pth"
+    network = SRVGGNetCompact(3, 3, num_feat=4, num_conv=1, upscale=2, act_type="prelu")
+    torch.save({"params": network.state_dict()}, path)
+    message = refusal(path, parse_config(TINY))
+    assert "start from an RRDBNet" in message
+    assert "SRVGGNetCompact" in message
+    with pytest.raises(ModelError, match="RRDBNet"):
+        like_overrides(path)
+
+
+def test_like_takes_every_size_of_the_generator(save_model):
+    sizes = {
+        "scale_factor": 2,
+        "img_channels": 1,
+        "rrdb_channels": 6,
+        "growth_channels": 3,
+        "num_basic_blocks": 2,
+        "num_dense_blocks": 2,
+        "num_residual_blocks": 4,
+        "residual_scaling": 0.5,
+        "use_subpixel_conv": True,
+        "pixel_unshuffle": 2,
+    }
+    config = parse_config({}, overrides=like_overrides(save_model(**sizes)))
+    assert config.generator_kwargs == sizes
+
+
+def test_like_takes_the_sizes_of_a_model_by_name_and_set_wins(run):
+    code, out, err = run("--like", "compact-x4", "--print-config")
+    assert (code, err) == (0, "")
+    printed = json.loads(out)
+    shipped = {"rrdb_channels": 32, "growth_channels": 16, "num_basic_blocks": 4}
+    assert shipped.items() <= printed["generator"].items()
+    assert printed["scale_factor"] == 4
+    assert printed["batch_size"] == TINY["batch_size"]
+    change = ("--set", "generator.num_basic_blocks=7")
+    code, out, err = run("--like", "compact-x4", *change, "--print-config")
+    assert code == 0
+    assert json.loads(out)["generator"]["num_basic_blocks"] == 7
+    assert "generator.num_basic_blocks=7 replaces 4 of the model named with --like" in err
+
+
+def test_like_and_load_checkpoint_start_from_a_shipped_model_in_one_go(run, settings, tmp_path):
+    code, out, err = run(
+        *("-l", "compact-x4", "--like", "compact-x4", "--set", "pretraining.num_epoch=1"),
+        *("--data-root", settings.data_root, "--out-dir", tmp_path, "--no-tensorboard"),
+    )
+    assert code == 0, err
+    assert "starting the PSNR stage (pretraining) from compact-x4" in err
+    assert weights_of(out.strip()).keys() == weights_of(shipped_path("compact-x4")).keys()
+
+
+# --- a part of a model --------------------------------------------------------------------------
+
+
+def test_partial_takes_what_fits_and_lists_the_rest(save_model, settings):
+    path = save_model(num_basic_blocks=3, scale_factor=1)
+    config = parse_config(TINY, overrides=["generator.num_basic_blocks=2"])
+    network, fresh = build_generator(config), build_generator(config)
+    said = read_start(path, partial=True).fill(network)
+    theirs, ours, before = weights_of(path), network.state_dict(), fresh.state_dict()
+    for key, value in ours.items():
+        assert torch.equal(value, theirs[key] if key in theirs else before[key]), key
+    assert said[0] == f"took {len(ours) - 2} of {len(ours)} tensors from {path}"
+    assert said[1:] == [
+        "not taken from the model: body.2 (30 tensors)",
+        "not in the model, starting fresh: conv_up1.weight, conv_up1.bias",
+    ]
+    recorder = Recorder()
+    settings = replace(settings, resume=path, partial=True)
+    train(config, settings, run="1", loggers=[recorder])
+    assert set(said) <= set(recorder.messages)
+
+
+def test_partial_shows_both_shapes_where_a_name_fits_and_its_shape_does_not(save_model):
+    said = read_start(save_model(pixel_unshuffle=2), partial=True).fill(
+        build_generator(parse_config(TINY))
+    )
+    assert "conv_first.weight (4, 12, 3, 3) instead of (4, 3, 3, 3)" in said[1]
+    assert "conv_first.weight (4, 3, 3, 3) instead of (4, 12, 3, 3)" in said[2]
+
+
+def test_partial_is_refused_where_nothing_fits(save_model):
+    start = read_start(save_model(rrdb_channels=6, growth_channels=5), partial=True)
+    with pytest.raises(CheckpointError, match="no weights fit"):
+        start.fill(build_generator(parse_config(TINY)))
+
+
+def test_options_of_a_start_need_a_model(settings, run):
+    with pytest.raises(CheckpointError, match=r"--load-checkpoint.*--start-stage training and --pa"):
+        read_start(None, stage="training", partial=True)
+    checkpoint = train(parse_config(TINY), settings, run="1").checkpoint
+    with pytest.raises(CheckpointError, match=r"leave out --partial.*models extract"):
+        read_start(checkpoint, partial=True)
+    assert run("--start-stage", "second")[0] == 2
+
+
+# --- the stage ----------------------------------------------------------------------------------
+
+
+def test_a_model_starts_the_gan_stage_and_this_is_said(settings, both_stages, save_model):
+    path, recorder = save_model(), Recorder()
+    train(both_stages, replace(settings, resume=path), run="1", loggers=[recorder])
+    assert recorder.stages == ["training"]
+    (said,) = recorder.messages
+    assert said.startswith(f"starting the GAN stage (training) from {path}, a model of the PSNR")
+    assert "--start-stage pretraining" in said
+    assert "--set training.num_epoch=0" in said
+
+
+def test_both_stages_start_from_a_model_on_demand(settings, both_stages, save_model):
+    path, recorder = save_model(stage=None), Recorder()
+    settings = replace(settings, resume=path, start_stage="pretraining")
+    train(both_stages, settings, run="1", loggers=[recorder])
+    assert recorder.stages == ["pretraining", "training"]
+    assert recorder.messages == [
+        f"starting the PSNR stage (pretraining) from {path}, then the GAN stage"
+    ]
+    fresh = Recorder()
+    train(both_stages, replace(settings, resume=None, start_stage=None), run="2", loggers=[fresh])
+    assert fresh.losses[0][1] != recorder.losses[0][1]
+
+
+def test_a_stage_that_is_left_out_cannot_be_the_first(save_model):
+    message = refusal(save_model(), parse_config(TINY), stage="training")
+    assert "set training.num_epoch above 0" in message
+
+
+def test_the_data_of_a_stage_that_does_not_run_are_not_needed(settings, both_stages, save_model):
+    config = parse_config(both_stages.to_dict(), overrides=['pretraining.train_datasets=["none"]'])
+    settings = replace(settings, resume=save_model())
+    assert train(config, settings, run="1").finished
+    findings = list(check_training(config, settings))
+    assert all(finding.passed for finding in findings), findings
+    assert "pretraining data" not in [finding.subject for finding in findings]
+    with pytest.raises(DataError, match="none"):
+        train(config, replace(settings, resume=None), run="2")
+
+
+# --- the length, and validation -----------------------------------------------------------------
+
+
+def test_too_few_steps_from_scratch_are_remarked_with_a_model_to_start_from():
+    config = parse_config({})
+    needed = steps_from_scratch(config)
+    assert 1000 < needed < 10000
+    assert remark_on_length(config, needed) is None
+    remark = remark_on_length(config, needed - 1)
+    assert "--load-checkpoint compact-x4 --like compact-x4" in remark
+    assert f"{needed - 1} steps are too few" in remark
+    gray = parse_config({"img_channels": 1})
+    assert "compact-x4" not in remark_on_length(gray, 1)
+    assert steps_from_scratch(parse_config({"pretraining": {"lr": 2e-3}})) == needed // 10
+    alone = parse_config({"pretraining": {"num_epoch": 0}, "training": {"g_lr": 4e-4}})
+    assert steps_from_scratch(alone) == needed // 2
+
+
+def test_a_training_from_a_model_is_not_called_too_short(settings, save_model):
+    config, scratch, started = parse_config(TINY), Recorder(), Recorder()
+    train(config, settings, run="1", loggers=[scratch])
+    assert "too few for a network from scratch" in " ".join(scratch.messages)
+    train(config, replace(settings, resume=save_model()), run="2", loggers=[started])
+    assert "too few" not in " ".join(started.messages)
+
+
+def test_without_validation_a_training_says_so_and_stores_the_model_of_its_end(settings):
+    config = parse_config(TINY, overrides=["pretraining.val_datasets=[]", "watch.psnr_drop=0.01"])
+    recorder = Recorder()
+    result = train(config, settings, run="1", loggers=[recorder])
+    assert result.finished
+    assert any("val_datasets is empty: no validation" in said for said in recorder.messages)
+    assert not any(key.startswith("val/") for key in recorder.epochs[-1][2])
+    stored = {path.name for path in settings.models_dir.glob("1_*")}
+    assert "1_RRDB_PSNR_x2_model.safetensors" in stored
+    assert not any("best" in name for name in stored)
+    findings = list(check_training(config, settings))
+    assert all(finding.passed for finding in findings)
+    assert any("no validation" in finding.text for finding in findings)
+
+
+def test_training_data_cannot_be_left_out():
+    with pytest.raises(Exception, match="train_datasets is \\[\\]; it must not be empty"):
+        parse_config(TINY, overrides=["pretraining.train_datasets=[]"])
