@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import spandrel
 import torch
 
 from torch_sr.errors import ModelError
-from torch_sr.models.conversion import convert
+from torch_sr.models.conversion import convert, find_obstacles
 from torch_sr.models.layouts import LAYOUTS
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
@@ -93,3 +94,46 @@ def test_unknown_forms_are_refused(model, tmp_path, options, words):
         convert(model, tmp_path / "b.pth", **options)
     with pytest.raises(ModelError, match="source"):
         convert(model, model)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "hparams",
+    [
+        {},
+        {"growth_channels": 16},
+        {"num_dense_blocks": 2},
+        {"num_residual_blocks": 4},
+        {"use_subpixel_conv": True},
+        {"scale_factor": 1},
+        {"scale_factor": 3},
+        {"scale_factor": 8},
+        {"img_channels": 1},
+        {"scale_factor": 2, "pixel_unshuffle": 2},
+    ],
+)
+def test_what_spandrel_loads_and_what_not_is_known(tmp_path, layout, hparams):
+    torch.manual_seed(0)
+    network = RRDBNet(**{**TINY, "num_basic_blocks": 1, "growth_channels": 32} | hparams).eval()
+    path = tmp_path / "a.pth"
+    save_generator(path, network, layout=layout)
+    lr = torch.rand(1, network.hparams["img_channels"], 8, 8)
+    try:
+        with torch.inference_mode():
+            found = spandrel.ModelLoader().load_from_file(path)
+            expected = network(lr).clamp(0, 1)
+            loads = found(lr).shape == expected.shape and torch.allclose(found(lr), expected)
+    except Exception:
+        loads = False
+    assert loads == (not list(find_obstacles(network, path, layout)))
+
+
+def test_a_model_that_other_programs_cannot_load_is_warned_of(model, tmp_path, caplog):
+    convert(model, tmp_path / "b.pth", layout="old")
+    assert "ComfyUI cannot load this model: they expect growth_channels 32, not 4" in caplog.text
+    caplog.clear()
+    save_generator(tmp_path / "c.safetensors", RRDBNet(**TINY | {"growth_channels": 32}))
+    convert(tmp_path / "c.safetensors", tmp_path / "d.pth", layout="old")
+    assert not caplog.text
+    convert(tmp_path / "c.safetensors", tmp_path / "e.pth")
+    assert "write --layout old" in caplog.text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -167,3 +169,28 @@ def test_without_the_extra_the_error_names_it(save, monkeypatch):
     network = torch.nn.Conv2d(3, 3, 3)
     with pytest.raises(ModelError, match=r"torch-sr\[restricted\]"):
         load_generator(save(network))
+
+
+def test_a_missing_parameter_is_named(tmp_path):
+    state = compact().state_dict()
+    del state["body.2.bias"]
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=r"Missing key\(s\) in state_dict: .body\.2\.bias.$"):
+        load_generator(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("make", [compact, dat])
+def test_libraries_warn_of_nothing(save, photo, make):
+    path = save(make())
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", _UPSCALE, path], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "warn" not in done.stderr.lower()
+
+
+_UPSCALE = """
+import sys, numpy
+from torch_sr import Upscaler
+Upscaler(sys.argv[1], device="cpu").upscale(numpy.zeros((8, 8, 3), numpy.uint8))
+"""

@@ -193,7 +193,9 @@ def test_partial_is_refused_where_nothing_fits(save_model):
 
 
 def test_options_of_a_start_need_a_model(settings, run):
-    with pytest.raises(CheckpointError, match=r"--load-checkpoint.*--start-stage training and --pa"):
+    with pytest.raises(
+        CheckpointError, match=r"--load-checkpoint.*--start-stage training and --pa"
+    ):
         read_start(None, stage="training", partial=True)
     checkpoint = train(parse_config(TINY), settings, run="1").checkpoint
     with pytest.raises(CheckpointError, match=r"leave out --partial.*models extract"):

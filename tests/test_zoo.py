@@ -8,6 +8,7 @@ import json
 import re
 
 import pytest
+import requests
 import torch
 from hostile_server import answer, break_off, run_site
 
@@ -182,7 +183,7 @@ def test_a_file_put_there_by_hand_serves(site, home, content):
 
 def test_what_has_no_address_says_where_it_goes(home, content):
     name = "enhanced-srgan-p192-cr-23-rrdb-div2k-psnr"
-    with pytest.raises(DownloadError, match="no address of it lasts") as caught:
+    with pytest.raises(DownloadError, match="no permanent address") as caught:
         zoo.find_model(name)
     path = home / "models" / "enhanced-srgan_p192_cr_23_rrdb_div2k_psnr.pth"
     assert str(path) in str(caught.value)
@@ -248,14 +249,45 @@ def line_of(text, name):
 def test_the_list_names_licences_and_what_lies_beside(run, home, content):
     (home / "models").mkdir(parents=True)
     (home / "models" / "own.pth").write_bytes(content)
-    code, out, _ = run("models", "list")
+    code, out, err = run("models", "list")
     assert code == 0
     assert "shipped" in line_of(out, "compact-x4")
     assert "BSD-3-Clause" in line_of(out, "realesrgan-x4plus")
-    assert "unavailable" in line_of(out, "enhanced-srgan-128-cr-23-rrdb-div2k-psnr")
+    assert "enhanced-srgan" not in out  # what can be had comes first, the others in one note
+    assert "enhanced-srgan-128-cr-23-rrdb-div2k-psnr" in err
+    assert str(home / "models") in err
     assert "yours" in line_of(out, "own.pth")
     assert zoo.find_model("own.pth") == home / "models" / "own.pth"
     code, out, _ = run("models", "list", "--json")
     rows = {row["name"]: row for row in json.loads(out)}
     assert rows["realesrgan-x4plus"]["sha256"].startswith("4fa0d389")
     assert rows["own.pth"]["path"] == str(home / "models" / "own.pth")
+
+
+@pytest.mark.parametrize("command", ["verify", "path", "info", "fetch", "remove"])
+def test_a_name_too_long_for_a_file_is_refused_in_one_line(run, home, command):
+    code, out, err = run("models", command, "a" * 300)
+    assert code == 1
+    assert len(f"{out}{err}".splitlines()) == 1
+    assert "Traceback" not in out + err
+
+
+def test_without_a_network_the_remedy_comes_first(home, monkeypatch):
+    """The error of a host that cannot be resolved, as requests raises it."""
+    asked = []
+
+    def fail(url, **kwargs):
+        asked.append(url)
+        raise requests.exceptions.ConnectionError(
+            "HTTPSConnectionPool: Max retries exceeded (Caused by NameResolutionError(...))"
+        )
+
+    monkeypatch.setattr(requests, "get", fail)
+    with pytest.raises(DownloadError) as caught:
+        zoo.find_model("realesrgan-x4plus")
+    message = str(caught.value)
+    assert message.index("save it as") < message.index("host not found")
+    assert "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1" in message
+    assert "NameResolution" not in message
+    assert len(message) < 500
+    assert len(asked) == 2  # each address once: the answer does not change in some seconds

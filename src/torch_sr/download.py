@@ -18,12 +18,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from torch_sr.errors import DownloadError
 from torch_sr.files import atomic_write
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import RequestException, Response
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there and the bytes in all, where the server tells them."""
@@ -127,13 +128,13 @@ class _Job:
         return self.path.with_name(f"{self.path.name}.part.json")
 
     def fetch(self, urls: Sequence[str]) -> None:
-        reasons = []
+        reasons: dict[str, list[str]] = {}  # and the hosts for which each was given
         for url in urls:
             try:
                 self._fetch_from(url)
                 self._verify()
             except _AddressError as error:
-                reasons.append(f"{url} {error}")
+                reasons.setdefault(str(error), []).append(urlsplit(url).netloc or url)
                 _log.info("%s %s", url, error)
                 continue
             _flush(self.part)
@@ -142,9 +143,11 @@ class _Job:
             if self.digest is None:
                 _log.warning("%s: no hash of it is known, so none was checked", self.path)
             return
+        causes = "; ".join(f"{' and '.join(hosts)}: {why}" for why, hosts in reasons.items())
+        digest = f" ({self.digest})" if self.digest else ""
         raise DownloadError(
-            f"{self.path.name}: {'; '.join(reasons)}; try again later, or fetch it by other means "
-            f"({self.digest or 'its hash is not known'}) and put it at {self.path}"
+            f"{self.path.name} cannot be downloaded: get {urls[0]} by other means and save it as "
+            f"{self.path}{digest}, or try again later; {causes}"
         )
 
     def _fetch_from(self, url: str) -> None:
@@ -158,7 +161,7 @@ class _Job:
                 tries = 0 if gained >= _PROGRESS else tries + 1
                 before = self._size()
                 if tries > self.retries:
-                    raise _AddressError(f"breaks off: {error}") from error
+                    raise _AddressError(str(error)) from error
                 time.sleep(self.wait * 2 ** max(0, tries - 1))
 
     def _ask(self, url: str) -> None:
@@ -187,14 +190,16 @@ class _Job:
             requests.exceptions.TooManyRedirects,
             requests.exceptions.MissingSchema,
         ) as error:
-            raise _AddressError(f"leads nowhere: {_words(error)}") from error
+            raise _AddressError(f"redirects to an address that cannot be used: {error}") from error
         except requests.exceptions.RequestException as error:
-            raise _BrokenError(_words(error)) from error
+            if _has_no_host(error):  # asking again in some seconds gives the same answer
+                raise _AddressError("host not found (is there a network connection?)") from error
+            raise _BrokenError(_cause(error)) from error
 
     def _check_status(self, response: Response) -> None:
         if response.status_code == 416:  # what is here is no part of what is there
             self._forget()
-            raise _BrokenError("the server has another version")
+            raise _BrokenError("another version of the file")
         if response.status_code >= 500 or response.status_code in (408, 429):
             raise _BrokenError(f"answers {response.status_code} {response.reason}")
         if response.status_code >= 400:
@@ -222,7 +227,7 @@ class _Job:
                 if self.progress is not None:
                     self.progress(done, total)
         if total is not None and done < total:
-            raise _BrokenError(f"{done} of {total} bytes came")
+            raise _BrokenError(f"broke off after {done} of {total} bytes")
 
     def _check_room(self, total: int | None, start: int) -> None:
         free = shutil.disk_usage(self.path.parent).free
@@ -274,5 +279,21 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _has_no_host(error: Exception) -> bool:
+    """Whether the name of the host could not be resolved, as without a network."""
+    return "NameResolutionError" in str(error)
+
+
+def _cause(error: RequestException) -> str:
+    """Why a request failed, in a few words; the libraries take 300 characters."""
+    import requests
+
+    kinds = {
+        requests.exceptions.ProxyError: "unreachable through the proxy",
+        requests.exceptions.SSLError: "no valid certificate",
+        requests.exceptions.ConnectTimeout: "no answer in time",
+        requests.exceptions.ReadTimeout: "stopped sending",
+        requests.exceptions.ChunkedEncodingError: "broke off",
+        requests.exceptions.ConnectionError: "connection refused or broken",
+    }
+    return next((words for kind, words in kinds.items() if isinstance(error, kind)), "broke off")

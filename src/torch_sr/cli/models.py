@@ -26,13 +26,17 @@ def _models() -> None:
 
 @app.command("list")
 def list_models(as_json: AsJSON = False) -> None:
-    """List the models that have names: shipped, fetched already, or to be fetched."""
+    """List the models that have names: shipped, downloaded, or to be downloaded on first use."""
     rows = _known_models()
     if as_json:
         print(json.dumps(rows, indent=2))
         return
+    unavailable = [row for row in rows if row["status"] == "unavailable"]
+    rows = [row for row in rows if row not in unavailable]
     from rich.console import Console
     from rich.table import Column, Table
+
+    from torch_sr.models.zoo import models_dir
 
     name = Column("name", overflow="fold")
     table = Table(name, "", "scale", "architecture", "licence", box=None)
@@ -43,9 +47,14 @@ def list_models(as_json: AsJSON = False) -> None:
             *(row[key] or "" for key in ("architecture", "licence")),
         )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    print(
-        "\n-m NAME uses a model, and fetches it first where it is not there yet.", file=sys.stderr
-    )
+    print("\n-m NAME uses a model, and downloads it first if necessary.", file=sys.stderr)
+    if unavailable:
+        names = ", ".join(row["name"] for row in unavailable)
+        print(
+            f"\nThese have no permanent address: download them from {unavailable[0]['page']} "
+            f"and save them in {models_dir()}: {names}.",
+            file=sys.stderr,
+        )
 
 
 def _known_models() -> list[dict[str, Any]]:
@@ -205,7 +214,7 @@ def verify(
         typer.Argument(help="Files or names; without any, all that have been fetched."),
     ] = None,
 ) -> None:
-    """See that files are sound: the hash of the zoo or of their records, and their numbers."""
+    """Check files against their recorded hashes, and their weights for NaN and infinity."""
     from torch_sr.errors import TorchSRError
     from torch_sr.models.zoo import ZOO
 
@@ -228,17 +237,10 @@ def _verify(name: str) -> None:
     from torch_sr.errors import ModelError
     from torch_sr.models import zoo
     from torch_sr.models.inspection import verify_model
-    from torch_sr.models.weights import shipped_path
 
-    row = None if Path(name).exists() else zoo.find_in_zoo(name)
-    if row is None:
-        path = shipped_path(name) or Path(name)
-    else:
-        path = row.path
-        if not path.is_file():
-            raise ModelError(f"{name} has not been fetched; run `torch-sr models fetch {name}`")
-        if not zoo.is_intact(row):
-            raise ModelError(f"{path} is damaged; `torch-sr models fetch {name}` fetches it again")
+    path, row = zoo.find_file(name), zoo.find_in_zoo(name)
+    if row is not None and path == row.path and not zoo.is_intact(row):
+        raise ModelError(f"{path} is damaged; run `torch-sr models fetch {name}` again")
     verify_model(path)
 
 
@@ -262,16 +264,7 @@ def remove(names: Annotated[list[str], typer.Argument(help="Fetched models.")]) 
 def path(
     name: Annotated[str | None, typer.Argument(help="A model that is there already.")] = None,
 ) -> None:
-    """Print where a model lies, or without a name the folder of fetched ones."""
-    from torch_sr.errors import ModelError
+    """Print the path of a model, or without a name the folder of fetched models."""
     from torch_sr.models import zoo
-    from torch_sr.models.weights import shipped_path
 
-    if name is None:
-        print(zoo.models_dir())
-        return
-    row = zoo.find_in_zoo(name)
-    where = shipped_path(name) or (row.path if row is not None else Path(name))
-    if not where.is_file():
-        raise ModelError(f"{name}: not there; run `torch-sr models fetch {name}`")
-    print(where)
+    print(zoo.models_dir() if name is None else zoo.find_file(name))

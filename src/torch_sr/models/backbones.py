@@ -40,7 +40,13 @@ def fetch_backbone(name: str, remedy: str = "") -> Path:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
     except (OSError, RuntimeError) as error:
         raise ModelError(
-            f"cannot fetch the weights of {name} ({error}); fetch {url} (its SHA-256 begins "
-            f"with {digest}) yourself and put it at {path}{remedy}"
+            f"the weights of {name} cannot be downloaded: get {url} by other means and save it as "
+            f"{path} (its SHA-256 begins with {digest}){remedy}; {_cause(error)}"
         ) from error
     return path
+
+
+def _cause(error: Exception) -> str:
+    """A few words on what went wrong, without the names of exceptions."""
+    reason = getattr(error, "reason", error)
+    return str(getattr(reason, "strerror", None) or reason)

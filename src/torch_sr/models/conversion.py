@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -9,8 +11,20 @@ import torch
 from torch_sr.errors import ModelError
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.saving import default_layout, save_generator
 from torch_sr.models.zoo import find_model
+
+_log = logging.getLogger(__name__)
+
+SPANDREL_SIZES = {
+    "growth_channels": 32,
+    "num_dense_blocks": 3,
+    "num_residual_blocks": 5,
+    "residual_scaling": 0.2,
+    "use_subpixel_conv": False,
+}
+"""Sizes of an RRDBNet that spandrel, and so chaiNNer and ComfyUI, takes for granted."""
+_SPANDREL_SCALES = (1, 2, 4, 8)
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -43,7 +57,8 @@ def convert(
         dtype: ``fp32``, ``fp16`` or ``bf16``; by default that of the source.
 
     Returns:
-        The file written. Stage and other records go along where the layout holds them.
+        The file written. Stage and other records go along where the layout holds them. A warning
+        is logged where programs that are built on spandrel cannot load it.
 
     Raises:
         ModelError: what cannot be read, written, or held; a network that is no RRDBNet.
@@ -72,4 +87,24 @@ def convert(
         dtype=chosen,
         layout=layout,
     )
+    for obstacle in find_obstacles(loaded.network, target, layout):
+        _log.warning("%s: chaiNNer and ComfyUI cannot load this model: %s", target, obstacle)
     return target
+
+
+def find_obstacles(network: RRDBNet, target: Path, layout: str | None) -> Iterator[str]:
+    """Why programs that load models through spandrel cannot load a file that is written.
+
+    Args:
+        network: of the file.
+        target: the file, whose suffix chooses the layout where none is named.
+        layout: see :func:`convert`.
+    """
+    if (layout or default_layout(target)) == "enhanced-srgan":
+        yield "they do not know the layout enhanced-srgan; write --layout old"
+    for key, expected in SPANDREL_SIZES.items():
+        if (value := network.hparams[key]) != expected:
+            yield f"they expect {key} {expected}, not {value}"
+    scale = network.hparams["scale_factor"] * network.hparams["pixel_unshuffle"]
+    if scale not in _SPANDREL_SCALES:
+        yield f"they expect a scale factor of 1, 2, 4 or 8, not {network.hparams['scale_factor']}"

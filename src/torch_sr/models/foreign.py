@@ -8,6 +8,8 @@ restrict their use come with ``spandrel_extra_arches``, an extra; :data:`RESTRIC
 from __future__ import annotations
 
 import logging
+import re
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +65,9 @@ class ForeignGenerator(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Super-resolve a batch."""
-        sr: Tensor = self._call(lr)
+        with warnings.catch_warnings():  # of libraries, about themselves
+            warnings.simplefilter("ignore")
+            sr: Tensor = self._call(lr)
         return sr
 
 
@@ -76,24 +80,35 @@ def build_foreign(state: Mapping[str, Tensor]) -> ForeignGenerator:
     Raises:
         ModelError: spandrel does not know it either, or it does not map images to like images.
     """
-    import spandrel
+    with warnings.catch_warnings():  # of libraries, about themselves
+        warnings.simplefilter("ignore")
+        import spandrel
 
-    found = _recognize(dict(state))
+        found = _recognize(dict(state))
     if not isinstance(found, spandrel.ImageModelDescriptor):
         raise ModelError(f"is a {found.architecture.name} network, which needs a mask besides")
     if found.input_channels != found.output_channels:
         raise ModelError(
             f"is a {found.architecture.name} network that makes {found.output_channels} channels "
-            f"of {found.input_channels}; they must be as many"
+            f"of {found.input_channels}; the counts must match"
         )
     generator = ForeignGenerator(found)
     if generator.restriction:
         _log.warning(
-            "%s is an architecture under %s; mind it before you use its results",
+            "%s is an architecture under %s; check this licence before you use its results",
             generator.architecture,
             generator.restriction,
         )
     return generator
+
+
+def _reason(error: Exception) -> str:
+    """What does not fit; PyTorch names the parameters below a line that says nothing new."""
+    lines = [line.strip().rstrip(".") for line in str(error).split("\n") if line.strip()]
+    if len(lines) > 1 and re.match(r"Error\(s\) in loading state_dict", lines[0]):
+        more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+        return f"{lines[1]}{more}"
+    return lines[0] if lines else type(error).__name__
 
 
 def _recognize(state: dict[str, Tensor]) -> Any:
@@ -113,8 +128,9 @@ def _recognize(state: dict[str, Tensor]) -> Any:
         except spandrel.UnsupportedModelError:
             continue
         except Exception as error:  # an architecture fed with what merely resembles it
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
-            raise ModelError(f"looks like a known network, but does not fit: {reason}") from error
+            raise ModelError(
+                f"looks like a known network, but does not fit: {_reason(error)}"
+            ) from error
     remedy = (
         ""
         if len(registries) > 1

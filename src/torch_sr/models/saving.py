@@ -79,6 +79,11 @@ def save_generator(
         raise ModelError(f"{path} cannot be written: {reason}") from error
 
 
+def default_layout(path: Path) -> str:
+    """The layout of a file for which none is named."""
+    return "new" if path.suffix.lower() == ".safetensors" else "enhanced-srgan"
+
+
 def _write_safetensors(
     path: Path,
     state: dict[str, Tensor],
@@ -87,7 +92,9 @@ def _write_safetensors(
     notes: dict[str, str],
     layout: str | None,
 ) -> None:
-    state = from_canonical(state, layout or "new", float(hparams["residual_scaling"]))
+    state = from_canonical(
+        state, layout or default_layout(path), float(hparams["residual_scaling"])
+    )
     metadata = notes | {
         "hparams": json.dumps(hparams),
         "scale_factor": str(hparams["scale_factor"]),
@@ -106,7 +113,7 @@ def _write_pickle(
     notes: dict[str, str],
     layout: str | None,
 ) -> None:
-    layout = layout or "enhanced-srgan"
+    layout = layout or default_layout(path)
     renamed = from_canonical(state, layout, float(hparams["residual_scaling"]))
     content: dict[str, Any] = renamed  # as ESRGAN's own programs and their descendants read it
     if layout in _WRAPPERS:

@@ -36,7 +36,7 @@ def vgg_features(
         raise ModelError(
             f"{vgg_type} has no layer {min(unknown)}; it has {', '.join(vgg_layers(vgg_type))}"
         )
-    remedy = ", or name it in perceptual_loss.weights"
+    remedy = ", or set perceptual_loss.weights to a file of them"
     path = Path(weights) if weights is not None else fetch_backbone(vgg_type, remedy)
     state = load_state(path).tensors
     features = nn.Sequential()

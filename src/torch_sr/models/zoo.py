@@ -20,6 +20,7 @@ __all__ = [
     "ZOO",
     "ZooModel",
     "fetch",
+    "find_file",
     "find_in_zoo",
     "find_model",
     "is_intact",
@@ -100,12 +101,30 @@ def fetch(model: ZooModel, progress: Progress | None = None) -> Path:
     urls += model.urls
     if not urls:
         raise DownloadError(
-            f"{model.name}: no address of it lasts; fetch it from {model.page} (section 9.4) and "
-            f"put it at {model.path}"
+            f"{model.name}: download it from {model.page} (section 9.4) and save it as "
+            f"{model.path}; it has no permanent address"
         )
     return download(
         urls, model.path, digest=model.digest, num_bytes=model.num_bytes, progress=progress
     )
+
+
+def find_file(name: str) -> Path:
+    """The file of a model that is here already; nothing is fetched.
+
+    Raises:
+        ModelError: it is unknown, or has not been fetched.
+    """
+    if (shipped := shipped_path(name)) is not None:
+        return shipped
+    if os.path.isfile(name):  # noqa: PTH113 - Path raises of long names
+        return Path(name)
+    model = find_in_zoo(name)
+    if model is None:
+        raise ModelError(f"{name} is neither a file nor a known name; see `torch-sr models list`")
+    if not model.path.is_file():
+        raise ModelError(f"{name} has not been fetched; run `torch-sr models fetch {name}`")
+    return model.path
 
 
 def is_intact(model: ZooModel) -> bool:
@@ -123,8 +142,10 @@ def remove(name: str) -> Path:
         raise ModelError(f"{name} is part of the package; it is removed with it")
     model = find_in_zoo(name)
     path = model.path if model is not None else models_dir() / Path(name).name
-    if not path.is_file():
-        raise ModelError(f"{name}: there is no {path}")
+    if not os.path.isfile(path):  # noqa: PTH113 - Path raises of long names
+        raise ModelError(
+            f"{name} is not among the fetched models; `torch-sr models list` shows them"
+        )
     try:
         path.unlink()
     except OSError as error:
