@@ -10,7 +10,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_kit import TINY, Recorder, make_both_stages, make_settings, weights_of
+from training_kit import (
+    TINY,
+    Recorder,
+    checkpoint_state,
+    make_both_stages,
+    make_settings,
+    weights_of,
+)
 
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError
@@ -83,14 +90,14 @@ def test_checkpoints_that_do_not_fit_are_refused(settings, tmp_path):
 
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.pth"
-    save_checkpoint(path, {"value": 1})
+    save_checkpoint(path, checkpoint_state(value=1))
 
     def broken(state, file):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", broken)
-    with pytest.raises(CheckpointError, match="No space left"):
-        save_checkpoint(path, {"value": 2})
+    with pytest.raises(CheckpointError, match="the disk is full"):
+        save_checkpoint(path, checkpoint_state(value=2))
     assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
     assert load_checkpoint(path)["value"] == 1
 
@@ -124,7 +131,9 @@ def test_finished_pretraining_starts_the_gan_stage(settings, both_stages):
 def test_a_flipped_bit_is_noticed_and_the_one_before_serves(tmp_path, caplog):
     path = tmp_path / "checkpoint.pth"
     for value in range(4):
-        save_checkpoint(path, {"value": value, "tensor": torch.full((1000,), value)}, keep=2)
+        save_checkpoint(
+            path, checkpoint_state(value=value, tensor=torch.full((1000,), value)), keep=2
+        )
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "checkpoint.pth", "checkpoint_1.pth", "checkpoint_2.pth"
     ]  # fmt: skip
@@ -311,12 +320,12 @@ def test_the_last_good_checkpoint_is_found(tmp_path):
     path, best = tmp_path / "checkpoint.pth", tmp_path / "best.pth"
     with pytest.raises(CheckpointError, match="no checkpoint to go back to"):
         load_last_good(path, best)
-    save_checkpoint(best, {"value": 0, "good": True})
+    save_checkpoint(best, checkpoint_state(value=0, good=True))
     for value in (1, 2):
-        save_checkpoint(path, {"value": value, "good": False}, keep=1)
+        save_checkpoint(path, checkpoint_state(value=value, good=False), keep=1)
     assert load_last_good(path, best)["value"] == 0
     best.write_bytes(b"")
     assert load_last_good(path, best)["value"] == 2
-    save_checkpoint(path, {"value": 3, "good": True}, keep=1)
-    save_checkpoint(path, {"value": 4, "good": False}, keep=1)
+    save_checkpoint(path, checkpoint_state(value=3, good=True), keep=1)
+    save_checkpoint(path, checkpoint_state(value=4, good=False), keep=1)
     assert load_last_good(path, best)["value"] == 3

@@ -53,12 +53,24 @@ def make_both_stages(vgg_file):
     )
 
 
+def checkpoint_state(**values):
+    """The fields that every checkpoint has, empty, and some values."""
+    empty = {
+        name: {}
+        for name in (
+            "hparams", "model_state_dict", "params_ema", "stage_state", "progress", "metrics",
+            "sums", "watch", "samples", "scaler", "random",
+        )
+    }  # fmt: skip
+    return {"run": "1", "stage": "pretraining", "good": True, **empty, **values}
+
+
 class Recorder(Logger):
     """Remember everything; optionally do something after a given step."""
 
     def __init__(self, at_step=None, action=None):
         self.epochs, self.losses, self.images = [], [], {}
-        self.stages, self.messages = [], []
+        self.stages, self.messages, self.validations = [], [], []
         self._at_step, self._action = at_step, action
 
     def on_start(self, run):
@@ -74,6 +86,9 @@ class Recorder(Logger):
 
     def on_epoch(self, epoch, step, metrics):
         self.epochs.append((epoch, step, dict(metrics)))
+
+    def on_validation(self, epoch, step, metrics):
+        self.validations.append((epoch, step, dict(metrics)))
 
     def on_images(self, step, images):
         self.images |= images

@@ -54,7 +54,10 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device now; of a container's limit, where there is one."""
+    """Bytes that can be had on a device now; of a container's limit, where there is one.
+
+    What Linux keeps of files in memory counts as free, as it is given up when memory is needed.
+    """
     if device.type == "cuda":
         # What torch holds in its cache is free for us too.
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -64,17 +67,50 @@ def free_memory(device: torch.device) -> int:
     return int(min(psutil.virtual_memory().available, _free_in_container()))
 
 
-def _free_in_container(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Control groups, of Linux: version 2, then 1. The cache of files counts as free."""
-    for limit, used, statistics in (
-        ("memory.max", "memory.current", "memory.stat"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-    ):
-        with contextlib.suppress(OSError, ValueError):  # none, or "max"
-            most, now = (int((root / name).read_text(encoding="ascii")) for name in (limit, used))
-            rows = (root / statistics).read_text(encoding="ascii").splitlines()
-            cached = [int(row.split()[1]) for row in rows if row.startswith("inactive_file ")]
-            return max(0, most - now + sum(cached))
+def _free_in_container(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> float:
+    """What control groups of Linux, version 2 or 1, leave to this process.
+
+    Args:
+        root: where they are mounted. In a container this is the container's own group.
+        own: names the groups of this process: elsewhere, those of a batch system or a service.
+    """
+    free = math.inf
+    for tree, folder in ((root, ""), (root / "memory", "memory")):
+        version = 1 if folder else 2
+        for group in _groups(tree, own, folder):
+            free = min(free, _free_in_group(group, version))
+    return free
+
+
+def _groups(tree: Path, own: Path, controller: str) -> list[Path]:
+    """The group of this process and those around it, up to the root of the tree."""
+    groups = [tree]
+    with contextlib.suppress(OSError):
+        for line in own.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                parts = [part for part in path.split("/") if part]
+                groups += [tree.joinpath(*parts[:n]) for n in range(1, len(parts) + 1)]
+    return groups
+
+
+def _free_in_group(group: Path, version: int) -> float:
+    names = {
+        2: ("memory.max", "memory.current", ("inactive_file", "active_file")),
+        1: (
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            ("total_inactive_file", "total_active_file"),
+        ),
+    }
+    limit, used, cache = names[version]
+    with contextlib.suppress(OSError, ValueError):  # no such group, or no limit: "max"
+        most, now = (int((group / name).read_text(encoding="ascii")) for name in (limit, used))
+        rows = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        cached = sum(int(row.split()[1]) for row in rows if row.split()[0] in cache)
+        return max(0, most - now + cached)
     return math.inf
 
 

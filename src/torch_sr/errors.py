@@ -10,6 +10,7 @@
     ├── ModelError            a weights file that cannot be read, or does not fit
     ├── CheckpointError       a training checkpoint that cannot be read, written or resumed from
     ├── TrainingError         a training that does not learn any more
+    ├── LogError              logs of a training that cannot be written or sent
     ├── DownloadError         a file that cannot be fetched, or is not what it should be
     ├── DeviceError           a device or precision that this machine does not have
     │   └── DeviceMemoryError     one that has not memory enough
@@ -26,6 +27,7 @@ __all__ = [
     "DeviceMemoryError",
     "DownloadError",
     "ImageError",
+    "LogError",
     "MissingDatasetError",
     "MissingExtraError",
     "ModelError",
@@ -64,6 +66,10 @@ class CheckpointError(TorchSRError):
 
 class TrainingError(TorchSRError):
     """A training has gone wrong and cannot mend itself."""
+
+
+class LogError(TorchSRError):
+    """The logs of a training cannot be written, or not be sent to a service."""
 
 
 class DownloadError(TorchSRError):

@@ -7,10 +7,15 @@ that neither a crash nor Ctrl-C leaves half a file behind, nor loses the one tha
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+_TORCH_WRITES_NO_MORE = ("unexpected pos", "file write failed", "iostream error", "enforce fail")
+_SLACK = 2**20  # bytes that a file system keeps for itself
 
 
 @contextlib.contextmanager
@@ -41,6 +46,32 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
         raise
     _flush_folder(target.parent)
+
+
+def write_failure(error: Exception, folder: str | Path, need: int | None = None) -> str:
+    """Why a file could not be written, and the remedy.
+
+    Args:
+        error: what was raised; PyTorch reports a full disk as a RuntimeError of its own.
+        folder: where to.
+        need: bytes that the file takes, when they are known.
+    """
+    free = _free_space(Path(folder))
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, RuntimeError):
+        full = any(word in str(error) for word in _TORCH_WRITES_NO_MORE)
+        full = full and (free is None or need is None or free < need + _SLACK)
+    if not full:
+        return getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+    size = "" if need is None else f", {need / 1e6:.1f} MB are needed"
+    left = "" if free is None else f", {free / 1e6:.1f} MB are free"
+    return f"make room in {folder}, or choose another folder: the disk is full{size}{left}"
+
+
+def _free_space(folder: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free
+    return None
 
 
 def home() -> Path:

@@ -1,4 +1,4 @@
-"""A training on the terminal: bars for epoch and run, or one line an epoch where it is none."""
+"""A training on the terminal: bars for epoch and run; elsewhere one line an epoch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rich.table import Column
 from rich.text import Text
 from torch import Tensor
 
-from torch_sr.training.loggers import Logger
+from torch_sr.cli.pace import Pace
+from torch_sr.training.loggers import Activity, Logger
 
 _SECONDS_BETWEEN_LOSSES = 1.0  # to read one waits for the device
-_SECONDS_OF_SPEED = 300.0  # over which the speed is averaged
 
 
 class _Bars(Progress):
@@ -47,19 +47,21 @@ class ConsoleLogger(Logger):
             TextColumn("{task.fields[pace]}", table_column=Column(no_wrap=True)),
             console=self._console,
             disable=not self._console.is_terminal,
-            speed_estimate_period=_SECONDS_OF_SPEED,
         )
         self._run: dict[str, Any] = {}
+        self._pace: Pace | None = None
+        self._estimated: set[bool] = set()
+        """Whether the time was told: without that of validations, and with it."""
         self._losses_read = -math.inf
 
     def on_start(self, run: Mapping[str, Any]) -> None:
         self._run = dict(run)
-        per_epoch, step = run["steps_per_epoch"], run["step"]
-        total = run["num_epochs"] * per_epoch
-        total = min(total, run["num_steps"] or total)
+        self._pace = Pace(run, time.monotonic)
+        self._estimated = set()
+        per_epoch, step, total = run["steps_per_epoch"], run["step"], run["total_steps"]
         self._say(
             f"{run['stage']}: {total} steps of {run['batch_size']} crops, {per_epoch} steps an "
-            f"epoch, on {run['device']}" + (f"; going on after step {step}" if step else "")
+            f"epoch, on {run['device']}" + (f"; resuming after step {step}" if step else "")
         )
         for task in self._bars.task_ids:  # of the stage before, or before a rollback
             self._bars.remove_task(task)
@@ -70,24 +72,40 @@ class ConsoleLogger(Logger):
         self._bars.start()
 
     def on_step(self, epoch: int, step: int, losses: Mapping[str, Tensor]) -> None:
-        done = step - epoch * self._run["steps_per_epoch"]
-        name = f"epoch {epoch + 1}/{self._run['num_epochs']}"
-        self._bars.update(self._epoch, completed=done, description=name)
-        self._bars.update(self._whole, completed=step)
-        self._bars.update(self._whole, pace=self._pace())
+        assert self._pace is not None
+        self._pace.count(step)
+        self._estimate()
+        self._show_epoch(epoch, step)
+        self._bars.update(self._whole, completed=step, pace=self._describe_pace())
         now = time.monotonic()
         if self._console.is_terminal and now - self._losses_read > _SECONDS_BETWEEN_LOSSES:
             self._losses_read = now
             shown = (f"{name} {float(loss):.4g}" for name, loss in losses.items())
             self._bars.losses = "  ".join(shown)
 
+    def on_activity(self, activity: Activity, done: int, total: int) -> None:
+        if self._pace is not None and not done:
+            self._pace.switch(activity)
+        if activity == "validate":
+            self._bars.update(
+                self._epoch, description="validating", completed=done, total=max(total, 1)
+            )
+
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+        self._estimate()
         # With a bar, a line for every epoch would scroll what matters away.
-        if self._console.is_terminal and "val/PSNR" not in metrics:
-            return
-        place = f"{self._run['stage']} epoch {epoch}/{self._run['num_epochs']} step {step}"
-        shown = [f"{name} {value:.5g}" for name, value in metrics.items()]
-        self._say("  ".join([place, self._pace(), *shown]))
+        if not self._console.is_terminal or "val/PSNR" in metrics:
+            self._say_metrics(f"epoch {epoch}/{self._run['num_epochs']} step {step}", metrics)
+
+    def on_validation(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+        self._say_metrics(f"step {step}" if step else "start", metrics)
+        self._estimate()
+        self._show_epoch(epoch, step)
+
+    def on_stop(self) -> None:
+        self._say(
+            "stopping: the checkpoint is stored first; press Ctrl-C again to interrupt at once"
+        )
 
     def on_message(self, text: str) -> None:
         self._say(text)
@@ -95,13 +113,40 @@ class ConsoleLogger(Logger):
     def close(self) -> None:
         self._bars.stop()
 
-    def _pace(self) -> str:
-        """Images a second and the time left; nothing before two steps."""
-        whole = next(task for task in self._bars.tasks if task.id == self._whole)
-        if not whole.speed or whole.remaining is None:
+    def _show_epoch(self, epoch: int, step: int) -> None:
+        per_epoch = self._run["steps_per_epoch"]
+        self._bars.update(
+            self._epoch,
+            description=f"epoch {epoch + 1}/{self._run['num_epochs']}",
+            completed=step - epoch * per_epoch,
+            total=per_epoch,
+        )
+
+    def _say_metrics(self, place: str, metrics: Mapping[str, float]) -> None:
+        shown = [f"{name} {value:.5g}" for name, value in metrics.items()]
+        parts = [f"{self._run['stage']} {place}", self._describe_pace(), *shown]
+        self._say("  ".join(part for part in parts if part))
+
+    def _describe_pace(self) -> str:
+        """Images a second of training, and the time left with validations; nothing at first."""
+        assert self._pace is not None
+        speed, left = self._pace.steps_per_second, self._pace.left()
+        if speed is None or left is None:
             return ""
-        left = timedelta(seconds=round(whole.remaining / whole.speed))
-        return f"{whole.speed * self._run['batch_size']:.1f} images/s  {left} left"
+        until = timedelta(seconds=round(left[0]))
+        return f"{speed * self._run['batch_size']:.1f} images/s  {until} left"
+
+    def _estimate(self) -> None:
+        """Say once how long the stage takes, and once more when a validation was timed."""
+        pace = self._pace
+        if pace is None or not pace.is_known:
+            return
+        complete = (
+            self._run["steps_per_validation"] is None or pace.seconds_per_validation is not None
+        )
+        if complete not in self._estimated and True not in self._estimated:
+            self._estimated.add(complete)
+            self._say(f"{self._run['stage']}: {pace.estimate()}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)

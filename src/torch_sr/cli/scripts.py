@@ -42,22 +42,29 @@ def net_interpolation_main() -> None:
 
 
 def train(arguments: Sequence[str]) -> None:
-    """Do what ``torch-sr train`` does."""
+    """Do what ``torch-sr train`` does, and log to Weights & Biases where it is configured."""
     options = parse_train(arguments)
-    from torch_sr.cli.train import train as command
+    from torch_sr.cli.console import find_model
+    from torch_sr.cli.train import start_training
+    from torch_sr.config import load_config
+    from torch_sr.training.settings import Every, Intervals, RunSettings
 
-    command(
-        options.config_file,
+    start, models = options.load_checkpoint, options.store_model_interval
+    settings = RunSettings(
         data_root=options.data_root,
         out_dir=options.out_dir,
-        load_checkpoint=options.load_checkpoint,
-        checkpoint_interval=options.checkpoint_interval,
-        best_checkpoint_warmup=options.best_checkpoint_warmup,
-        store_model_interval=options.store_model_interval,
+        resume=None if start is None else find_model(start),
+        intervals=Intervals(
+            checkpoint=Every(options.checkpoint_interval),
+            store_model=None if models is None else Every(models),
+            best_warmup=options.best_checkpoint_warmup,
+        ),
         device=options.device,
         devices=1 if options.no_data_parallel else None,
         precision=_autocast_precision(options.device) if options.autocast else "fp32",
+        wandb="auto",  # the description logs with it
     )
+    start_training(load_config(options.config_file), settings)
 
 
 def test(arguments: Sequence[str]) -> None:

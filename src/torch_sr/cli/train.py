@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from torch_sr.cli.console import DataRoot, Device, cache_progress, fetch_first, find_model
+from torch_sr.errors import ConfigError, TorchSRError
+from torch_sr.training.settings import Every, Intervals, RunSettings
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
     from torch_sr.training.loggers import Logger
-    from torch_sr.training.settings import RunSettings
+    from torch_sr.training.result import Figures, StageResult, TrainingResult
+
+
+def parse_every(text: str | Every) -> Every:
+    """An interval as options have it; a wrong one is wrong usage."""
+    try:
+        return text if isinstance(text, Every) else Every.parse(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _interval(*names: str, help: str) -> Any:  # noqa: A002
+    """An option that takes an interval."""
+    return typer.Option(*names, parser=parse_every, metavar="INTERVAL", help=help)
+
+
+_EPOCH = Every(1)
 
 
 class Stage(str, Enum):
@@ -55,7 +75,9 @@ def train(
     load_checkpoint: Annotated[
         str | None,
         typer.Option(
-            "--load-checkpoint", "-l", help="Checkpoint to go on from, or a model, by file or name."
+            "--load-checkpoint",
+            "-l",
+            help="Checkpoint to resume, or a model to start from, by file or name.",
         ),
     ] = None,
     start_stage: Annotated[
@@ -69,9 +91,25 @@ def train(
         bool,
         typer.Option("--partial", help="Take from the model of -l what fits; list what does not."),
     ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="auto|CHECKPOINT",
+            help="auto resumes the newest sound checkpoint in --out-dir (of --name), or starts a "
+            "new run; a file is the same as with -l.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the run and its files. \\[default: the time]"),
+    ] = None,
     checkpoint_interval: Annotated[
-        int, typer.Option("--checkpoint-interval", "-i", min=1, help="Epochs between checkpoints.")
-    ] = 1,
+        Every,
+        _interval(
+            "--checkpoint-interval", "-i", help="Epochs between checkpoints, or steps: '500 steps'."
+        ),
+    ] = _EPOCH,
     best_checkpoint_warmup: Annotated[
         int,
         typer.Option(
@@ -79,15 +117,24 @@ def train(
         ),
     ] = 0,
     store_model_interval: Annotated[
-        int | None,
-        typer.Option("--store-model-interval", "-s", min=1, help="Epochs between stored models."),
+        Every | None,
+        _interval("--store-model-interval", "-s", help="Epochs or steps between stored models."),
     ] = None,
     validation_interval: Annotated[
-        int, typer.Option("--validation-interval", min=1, help="Epochs between validations.")
-    ] = 1,
+        Every,
+        _interval("--validation-interval", help="Epochs or steps between validations."),
+    ] = _EPOCH,
     image_interval: Annotated[
-        int, typer.Option("--image-interval", min=1, help="Epochs between logged images.")
-    ] = 1,
+        Every,
+        _interval("--image-interval", help="Epochs or steps between logged images."),
+    ] = _EPOCH,
+    val_metrics: Annotated[
+        str,
+        typer.Option(
+            "--val-metrics",
+            help="Also measured in validations: lpips,dists,niqe,brisque,perceptual_loss.",
+        ),
+    ] = "",
     keep_checkpoints: Annotated[
         int,
         typer.Option("--keep-checkpoints", min=0, help="Older checkpoints kept beside the newest."),
@@ -144,8 +191,10 @@ def train(
     if print_config:
         print(hyperparameters.to_json(), end="")
         return
-    from torch_sr.training.settings import Intervals, RunSettings
-
+    if resume not in (None, "auto"):
+        if load_checkpoint is not None:
+            raise typer.BadParameter("--resume CHECKPOINT and -l are the same; give one of them")
+        load_checkpoint = resume
     settings = RunSettings(
         data_root=data_root,
         out_dir=out_dir,
@@ -168,13 +217,43 @@ def train(
             keep_checkpoints=keep_checkpoints,
         ),
         licence=licence,
+        resume_auto=resume == "auto",
+        name=name,
+        val_metrics=tuple(part.strip() for part in val_metrics.split(",") if part.strip()),
+        tensorboard=tensorboard,
+        wandb="on" if wandb else "off",
     )
+    start_training(hyperparameters, settings, check=check)
+
+
+def start_training(
+    hyperparameters: Hyperparameters, settings: RunSettings, *, check: bool = False
+) -> None:
+    """Fetch what is missing, then train, or only check what would fail."""
+    if settings.resume_auto:
+        settings = find_newest(settings)
     if hyperparameters.download:
-        fetch_data(hyperparameters, data_root)
+        fetch_data(hyperparameters, settings.data_root)
     if check:
         check_training(hyperparameters, settings)
-        return
-    run_training(hyperparameters, settings, tensorboard=tensorboard, wandb=wandb)
+    else:
+        run_training(hyperparameters, settings)
+
+
+def find_newest(settings: RunSettings) -> RunSettings:
+    """The settings that resume the newest checkpoint there is; say which one."""
+    from torch_sr.training.launch import is_first_process
+    from torch_sr.training.runs import find_checkpoint
+
+    found = find_checkpoint(settings.models_dir, settings.name)
+    of = f" of the run {settings.name}" if settings.name else ""
+    if is_first_process():
+        text = f"resuming {found}" if found else f"no checkpoint{of} in {settings.models_dir}: new"
+        print(text if found else f"{text} run", file=sys.stderr)
+    if found is None:
+        return settings
+    # What -l and its options name was where the run started.
+    return replace(settings, resume=found, start_stage=None, partial=False)
 
 
 def take_sizes(model: str) -> list[str]:
@@ -214,50 +293,110 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> None:
     for finding in check.check_training(config, settings):
         findings.append(finding)
         if is_first_process():
-            print(f"{'ok  ' if finding.passed else 'FAIL'}  {finding.subject}: {finding.text}")
+            print(f"{finding.verdict:4}  {finding.subject}: {finding.text}")
     if not all(finding.passed for finding in findings):
         raise typer.Exit(1)
 
 
-def run_training(
-    config: Hyperparameters, settings: RunSettings, *, tensorboard: bool, wandb: bool
-) -> None:
-    """Train, showing progress; print where the model lies, or how to go on after a stop."""
+def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResult:
+    """Train, showing progress; print the models with their figures, or how to resume after a stop.
+
+    Raises:
+        typer.Exit: with code 130 after a stop.
+    """
     from torch_sr.training.launch import is_first_process
     from torch_sr.training.resume import read_start
     from torch_sr.training.run import train as run_stages
+    from torch_sr.training.runs import reserved_run
 
     first = is_first_process()
     start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
-    run = start.run_name(settings.models_dir)
-    loggers = make_loggers(settings, run, tensorboard=tensorboard, wandb=wandb) if first else []
-    try:
-        with cache_progress() as progress:
-            result = run_stages(
-                config, settings, run=run, start=start, loggers=loggers, cache_progress=progress
-            )
-    finally:
+    with ExitStack() as stack:
+        run = stack.enter_context(reserved_run(settings, start))
+        loggers = make_loggers(settings, run) if first else []
         for logger in loggers:
-            logger.close()
-    if not result.finished:
-        if first:
-            print(f"stopped; go on with --load-checkpoint {result.checkpoint}", file=sys.stderr)
-        raise typer.Exit(130)
+            stack.callback(logger.close)
+        progress = stack.enter_context(cache_progress())
+        result = run_stages(
+            config, settings, run=run, start=start, loggers=loggers, cache_progress=progress
+        )
     if first:
-        print(result.model)
+        show_result(result)
+    if not result.finished:
+        raise typer.Exit(130)
+    return result
 
 
-def make_loggers(
-    settings: RunSettings, run: str, *, tensorboard: bool, wandb: bool
-) -> list[Logger]:
-    """The terminal and JSON lines always, the others where they are wanted."""
+def show_result(result: TrainingResult) -> None:
+    """Print models and figures on stdout, a line each with the path last; remarks on stderr."""
+    for stage in result.stages:
+        for line in describe_stage(stage):
+            print(line)
+        if stage.start and stage.best and not stage.best.beats(stage.start):
+            print(
+                f"note: no model of the {stage.stage} stage is better than its start in both PSNR "
+                f"and SSIM: {describe_figures(stage.start)}",
+                file=sys.stderr,
+            )
+    if not result.finished:
+        print(f"stopped; resume with --load-checkpoint {result.checkpoint}", file=sys.stderr)
+
+
+def describe_stage(stage: StageResult) -> Iterator[str]:
+    """A line for the start, the best model and the last one, those that there are."""
+    if stage.start is not None:
+        yield f"{stage.stage}  start  {describe_figures(stage.start)}"
+    for kind, figures, model in (
+        ("best", stage.best, stage.best_model),
+        ("last", stage.last, stage.last_model),
+    ):
+        if model is not None:
+            shown = f"{describe_figures(figures)}  " if figures is not None else ""
+            yield f"{stage.stage}  {kind}   {shown}{model}"
+
+
+def describe_figures(figures: Figures) -> str:
+    """PSNR, SSIM, and when they were measured, in a few words."""
+    place = f"epoch {figures.epoch}, step {figures.step}"
+    return f"PSNR {figures.psnr:.2f} dB  SSIM {figures.ssim:.4f}  {place}"
+
+
+def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
+    """The terminal and JSON lines always, the others where they are wanted.
+
+    Raises:
+        MissingExtraError: when wandb is wanted and not installed.
+        LogError: when wandb is not logged in, or TensorBoard is not installed.
+    """
     from torch_sr.cli.progress import ConsoleLogger
-    from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
+    from torch_sr.training.loggers import (
+        JSONLinesLogger,
+        TensorBoardLogger,
+        WandbLogger,
+        load_tensorboard,
+    )
 
     logs = settings.logs_dir(run)
     loggers: list[Logger] = [ConsoleLogger(), JSONLinesLogger(logs)]
-    if tensorboard:
+    if settings.tensorboard:
+        load_tensorboard()
         loggers.append(TensorBoardLogger(logs))
-    if wandb:
+    if settings.wandb == "on":
         loggers.append(WandbLogger(logs, run))
+    elif settings.wandb == "auto":
+        loggers += find_wandb(logs, run)
     return loggers
+
+
+def find_wandb(logs: Path, run: str) -> list[Logger]:
+    """A logger for Weights & Biases where it can be used; say whether it is."""
+    from torch_sr.training.loggers import WandbLogger
+    from torch_sr.training.wandb_access import check_wandb
+
+    try:
+        mode = check_wandb()
+    except TorchSRError as error:
+        print(f"note: not logging to Weights & Biases: {error}", file=sys.stderr)
+        return []
+    print(f"logging to Weights & Biases ({mode})", file=sys.stderr)
+    return [WandbLogger(logs, run, optional=True)]

@@ -13,29 +13,18 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torch_sr.data.loaders import ImagePairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import DataError
 from torch_sr.evaluation.measures import Compare
 from torch_sr.images import convert, to_unit
-from torch_sr.metrics import PROTOCOLS, Protocol, measure
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
 SuperResolve = Callable[[Array], Array]
 """``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, both uint16, or both float32 in [0, 1]."""
-
-
-@dataclass(frozen=True)
-class PairResult:
-    """One image: the tensors ``(1, C, H, W)`` in [0, 1], and what was measured."""
-
-    lr: Tensor
-    sr: Tensor
-    hr: Tensor
-    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -81,31 +70,6 @@ class Comparison:
             ImageScore(self.dataset, self.image, method, metrics)
             for method, metrics in self.metrics.items()
         ]
-
-
-def evaluate_pair(
-    network: nn.Module,
-    lr: Array,
-    hr: Array,
-    scale_factor: int,
-    protocol: Protocol = PROTOCOLS["paper"],
-) -> PairResult:
-    """Super-resolve one image whole with a network, on the network's device, and measure it.
-
-    Args:
-        network: put into evaluation mode, and back where it was in training.
-        lr, hr: ``(H, W, C)`` and ``(H * s, W * s, C)``, uint8.
-        scale_factor: ``s``.
-        protocol: how to compare.
-    """
-    device = next(network.parameters()).device
-    lr_image, hr_image = (_to_unit_tensor(image, device) for image in (lr, hr))
-    training = network.training
-    network.eval()
-    with torch.inference_mode():
-        sr = network(lr_image).float()
-    network.train(training)
-    return PairResult(lr_image, sr, hr_image, measure(sr, hr_image, scale_factor, protocol))
 
 
 def evaluate(
@@ -200,6 +164,5 @@ def mean_interval(
     return float(low), float(high)
 
 
-def _to_unit_tensor(image: Array, device: torch.device | str = "cpu") -> Tensor:
-    unit = to_unit(image).transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(unit))[None].to(device)
+def _to_unit_tensor(image: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(to_unit(image).transpose(2, 0, 1)))[None]

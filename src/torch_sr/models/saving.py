@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from torch_sr.errors import ModelError
-from torch_sr.files import atomic_write
+from torch_sr.files import atomic_write, write_failure
 from torch_sr.models.hparams import nest_hparams
 from torch_sr.models.layouts import DEFAULT_RESIDUAL_SCALING, from_canonical
 from torch_sr.models.provenance import records, with_metadata
@@ -75,7 +75,8 @@ def save_generator(
         with atomic_write(path) as temporary:
             write(temporary, state, network.hparams, stage, notes, layout)
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        need = sum(value.nbytes for value in state.values())
+        reason = write_failure(error, path.parent, need)
         raise ModelError(f"{path} cannot be written: {reason}") from error
 
 

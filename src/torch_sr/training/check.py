@@ -18,7 +18,9 @@ from torch_sr.config import Hyperparameters
 from torch_sr.data.loaders import ImagePairs, RandomCrops
 from torch_sr.data.open import default_cache_dir
 from torch_sr.data.sources import Array
+from torch_sr.devices import free_memory
 from torch_sr.errors import CheckpointError, ConfigError, DataError, DeviceError, TorchSRError
+from torch_sr.evaluation.tiles import TiledNetwork
 from torch_sr.images import Image, write_image
 from torch_sr.losses import PerceptualLoss
 from torch_sr.training.building import (
@@ -33,13 +35,19 @@ from torch_sr.training.building import (
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.memory import (
     StepMemory,
-    free_memory,
     measure_step_memory,
     used_memory,
 )
+from torch_sr.training.options import (
+    StageLength,
+    check_logs,
+    check_options,
+    remark_on_options,
+)
 from torch_sr.training.planning import remark_on_length
-from torch_sr.training.resume import read_start
+from torch_sr.training.resume import StartingPoint, read_start
 from torch_sr.training.settings import RunSettings
+from torch_sr.training.validation import EXTRA_METRICS, PERCEPTUAL_LOSS, build_extra_metrics
 
 _PICTURED_CROPS = 8
 _PICTURED_COLUMNS = 2
@@ -55,6 +63,13 @@ class Finding:
     subject: str
     passed: bool
     text: str
+    remark: bool = False
+    """Whether it is no failure, and yet perhaps not what was meant."""
+
+    @property
+    def verdict(self) -> str:
+        """In a word: ``ok``, ``note`` or ``FAIL``."""
+        return "FAIL" if not self.passed else "note" if self.remark else "ok"
 
 
 def check_training(config: Hyperparameters, settings: RunSettings) -> Iterator[Finding]:
@@ -83,19 +98,32 @@ class _Check:
         self.base_memory = 0
         self.stages = list(config.stages)
         self.from_scratch = False
+        self.start: StartingPoint | None = None
+        self.lengths: dict[str, StageLength] = {}
 
     def run(self) -> Iterator[Finding]:
         yield self._try("start", self._check_start)
+        yield self._try("options", self._check_options)
+        yield self._try("logs", partial(check_logs, self.settings))
         yield self._try("device", self._check_device)
         for name in self.stages:
             yield self._try(f"{name} data", partial(self._check_data, name))
+        for remark in remark_on_options(self.config, self.settings, self.lengths):
+            yield Finding("options", True, remark, remark=True)
         if self.data:
             yield self._try("disk", self._check_disk)
-        if "training" in self.stages:
+        extra = [name for name in self.settings.val_metrics if name in EXTRA_METRICS]
+        for name in extra:
+            if name != PERCEPTUAL_LOSS:
+                yield self._try(f"metric {name}", partial(self._check_metric, name))
+        if "training" in self.stages or PERCEPTUAL_LOSS in extra:
             yield self._try("VGG weights", self._check_vgg)
         for name in self.stages:
             if self.fabric is not None and (name != "training" or self.perceptual is not None):
                 yield self._try(f"{name} memory", partial(self._check_memory, name))
+        for name, (_, validation) in self.data.items():
+            if self.fabric is not None and len(validation):
+                yield self._try(f"{name} validation", partial(self._check_validation, name))
         for name in self.data:
             yield self._try(f"{name} picture", partial(self._draw, name))
 
@@ -110,6 +138,7 @@ class _Check:
             raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
         settings = self.settings
         start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
+        self.start = start
         changes = start.check(self.config)
         self.stages = start.stages(self.config)
         if start.path is None:
@@ -120,6 +149,13 @@ class _Check:
             return "; ".join([*start.describe(self.config), *taken])
         changed = f"; changed since: {', '.join(changes)}" if changes else ""
         return f"from {start.path}, with the stage {start.stage}{changed}"
+
+    def _check_options(self) -> str:
+        return check_options(self.settings, self.start or StartingPoint())
+
+    def _check_metric(self, name: str) -> str:
+        build_extra_metrics([name], self.config.scale_factor, "cpu")
+        return "can be measured"
 
     def _check_device(self) -> str:
         self.fabric = launch(self.settings)
@@ -142,8 +178,9 @@ class _Check:
             f"{len(crops)} images to train on, {what}, {steps} steps an epoch; {validated}; all "
             "paired, none too small"
         )
-        total = min(section.num_epoch * steps, section.num_steps or math.inf)
-        remark = remark_on_length(self.config, int(total)) if self.from_scratch else None
+        total = int(min(section.num_epoch * steps, section.num_steps or math.inf))
+        self.lengths[name] = StageLength(steps, total, len(validation))
+        remark = remark_on_length(self.config, total) if self.from_scratch else None
         return f"{text}; {remark}" if remark and name == self.stages[0] else text
 
     def _check_disk(self) -> str:
@@ -165,12 +202,14 @@ class _Check:
         """Of the checkpoints and models that a run leaves, those of its epochs included."""
         generator = _count_bytes(build_generator(self.config))
         total = 0
-        for name, section in self.config.stages.items():
+        for name in self.lengths:
             judge = _count_bytes(build_discriminator(self.config)) if name == "training" else 0
             # Weights and Adam's two averages of each, and the average of the generator's weights.
             checkpoint = 4 * generator + 3 * judge
             interval = self.settings.intervals.store_model
-            models = 2 + (section.num_epoch // interval if interval else 0)
+            length = self.lengths[name]
+            every = interval.in_steps(length.steps_per_epoch) if interval else math.inf
+            models = 2 + int(length.total_steps // every)
             # The best, the newest, the one that is being written, and older ones.
             total += checkpoint * (3 + self.settings.intervals.keep_checkpoints)
             total += models * generator
@@ -193,8 +232,6 @@ class _Check:
         crops = math.ceil(batch / self.settings.accumulate)
         need, free = memory.needed(crops), free_memory(device)
         said = f"a step of {crops} crops at once takes {_gigabytes(need)}"
-        if free is None:
-            return said
         if device.type == "cpu":  # which all processes share
             free //= self.fabric.world_size
         said += f" of {_gigabytes(free)} free on {device}"
@@ -231,6 +268,25 @@ class _Check:
             stage.train_step(lr, hr)
 
         return measure_step_memory(step, device, self.base_memory)
+
+    def _check_validation(self, name: str) -> str:
+        """Whether the largest validation image fits."""
+        assert self.fabric is not None
+        pairs, device = self.data[name][1], self.fabric.device
+        largest = max(range(len(pairs)), key=lambda index: math.prod(pairs.lr_size(index)))
+        height, width = pairs.lr_size(largest)
+        generator = lay_out(build_generator(self.config), self._uncompiled()).to(device).eval()
+        tiled = TiledNetwork(generator, self.config.scale_factor, self.config.img_channels)
+        need, free = tiled.needed_bytes(height, width), free_memory(device)
+        scale = self.config.scale_factor
+        how = "whole" if tiled.fits(height, width) else "in tiles"
+        said = (
+            f"{pairs.names[largest]}, the largest image, {width * scale}x{height * scale}, {how} "
+            f"takes about {_gigabytes(need)} of {_gigabytes(free)} free on {device}"
+        )
+        if need > free:
+            raise DeviceError(f"{said}: leave it out of val_datasets, or cut it into smaller ones")
+        return said
 
     def _lr_size(self, name: str) -> tuple[int, int]:
         """Height and width of the LR crops, or of the largest image."""

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, and how much there is."""
+"""How much memory a training step takes; :mod:`torch_sr.devices` knows how much is free."""
 
 from __future__ import annotations
 
@@ -79,38 +79,11 @@ def used_memory(device: torch.device) -> int:
     return _peak(device)
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a device; None where nobody can tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    limits = [limit for limit in (_available(), _left_in_container()) if limit is not None]
-    return min(limits, default=None)
-
-
-def _available() -> int | None:
-    """What Linux thinks it could give."""
-    return _read_kilobytes(Path("/proc/meminfo"), "MemAvailable")
-
-
 def _read_kilobytes(file: Path, key: str) -> int | None:
     """A number of bytes out of a file of Linux, which has it in kilobytes."""
     with suppress(OSError, ValueError, StopIteration):
         lines = file.read_text(encoding="ascii").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
-    return None
-
-
-def _left_in_container() -> int | None:
-    """What a container may still take, where it has a limit."""
-    folder = Path("/sys/fs/cgroup")
-    with suppress(OSError, ValueError):  # without a limit it says "max"
-        limit, used = (
-            int((folder / f"memory.{name}").read_text(encoding="ascii"))
-            for name in ("max", "current")
-        )
-        return limit - used
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +37,6 @@ class StartingPoint:
     model: LoadedGenerator | None = None
     chosen_stage: str | None = None
     partial: bool = False
-
-    def run_name(self, models_dir: Path) -> str:
-        """The name of the run that is resumed, or a new one."""
-        return new_run_name(models_dir) if self.checkpoint is None else str(self.checkpoint["run"])
 
     @property
     def stage(self) -> str | None:
@@ -182,14 +177,6 @@ def _options(stage: str | None, partial: bool) -> str:
     """The options that only go with a model, as the user gave them."""
     given = ([f"--start-stage {stage}"] if stage else []) + (["--partial"] if partial else [])
     return " and ".join(given)
-
-
-def new_run_name(models_dir: Path) -> str:
-    """A name for a run: the time it started, in seconds; no other run there has it."""
-    name = int(time.time())
-    while any(models_dir.glob(f"{name}_*")):
-        name += 1
-    return str(name)
 
 
 def _flat(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,8 +12,9 @@ from torch.utils.data import DataLoader
 
 from torch_sr.config import Hyperparameters
 from torch_sr.data.cache import Progress as CacheProgress
-from torch_sr.data.loaders import EpochSampler, ImagePairs, training_loader
-from torch_sr.errors import ConfigError
+from torch_sr.data.loaders import EpochSampler, training_loader
+from torch_sr.errors import CheckpointError, ConfigError
+from torch_sr.evaluation.measures import Compare
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.training.building import (
@@ -29,22 +29,24 @@ from torch_sr.training.export import run_notes
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.loggers import Logger
 from torch_sr.training.planning import describe_no_validation, remark_on_length
+from torch_sr.training.result import StageResult, TrainingResult
 from torch_sr.training.resume import StartingPoint, read_start
 from torch_sr.training.settings import RunFiles, RunSettings, StageLimits
 from torch_sr.training.stages import GANStage, PSNRStage
 from torch_sr.training.trainer import Trainer
+from torch_sr.training.validation import (
+    PERCEPTUAL_LOSS,
+    Validation,
+    build_extra_metrics,
+    check_extra_metrics,
+)
 from torch_sr.training.watch import Watch
 
+_NOT_MEASURED = (
+    "val/perceptual_loss is not measured: only the GAN stage loads the VGG weights; "
+    "--val-metrics perceptual_loss measures it in the pre-training too"
+)
 _WORKERS = 4  # they cut crops far faster than any GPU trains on them
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a training ended: ``finished`` is False where a signal stopped it before its limits."""
-
-    finished: bool
-    checkpoint: Path
-    model: Path | None
 
 
 def train(
@@ -58,22 +60,23 @@ def train(
 ) -> TrainingResult:
     """Run the stages of a configuration: PSNR-driven, then GAN-driven (description, section 8).
 
-    All that can fail is tried before the first step: data, the VGG weights, what to go on from.
+    All that can fail is tried before the first step: data, VGG weights, what to start from.
 
     Args:
         config: the hyper-parameters; a stage with ``num_epoch`` 0 is left out.
-        settings: everything else. A checkpoint in ``resume`` is gone on with. A model starts the
-            GAN stage, or the pre-training where there is no GAN stage.
+        settings: everything else. A checkpoint in ``resume`` is resumed. A model starts the GAN
+            stage, or the pre-training where there is no GAN stage.
         run: a name, the first part of all files of the run; see :meth:`StartingPoint.run_name`.
         start: what ``settings.resume`` holds, where it has been read already.
-        loggers: told of all that happens; closed by the caller.
+        loggers: receive all that happens; closed by the caller.
         cache_progress: called while images are decoded for the first time.
 
     Raises:
-        ConfigError: when both stages are left out.
+        ConfigError: when both stages are left out, or a validation metric is unknown.
         CheckpointError: when the checkpoint to go on from does not fit, or none can be written.
         DataError, ImageError: when the data are missing or unfit.
         DeviceError: when device or precision is not to be had.
+        LogError: when the logs cannot be written.
         ModelError: when the VGG weights are not to be had, or a model cannot be read.
         TrainingError: when the training goes wrong, see :class:`~torch_sr.config.WatchConfig`.
     """
@@ -90,7 +93,7 @@ class _StageData:
 
     loader: DataLoader[tuple[Tensor, Tensor]]
     sampler: EpochSampler
-    validation: ImagePairs
+    validation: Validation
     notes: dict[str, Any]
     limits: StageLimits
 
@@ -114,6 +117,7 @@ class _Run:
     ) -> None:
         if not config.stages:
             raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
+        check_extra_metrics(settings.val_metrics)
         self.config = config
         self.settings = settings
         self.start = start
@@ -122,27 +126,54 @@ class _Run:
         self.fabric = launch(settings)
         self.run = self.fabric.broadcast(run)  # a name made of the time differs by process
         self.loggers = loggers if self.fabric.is_global_zero else ()
+        self._check_same_start()
         with self.fabric.rank_zero_first():  # one decodes or fetches, the others find it done
+            self.extra = self._build_extra_metrics()
             stages = start.stages(config)
             self.data = {name: self._open_data(name, cache_progress) for name in stages}
-            self.perceptual = self._build_perceptual() if config.training.num_epoch else None
+            self.perceptual = self._build_perceptual() if self._measures_perceptual() else None
 
     def train(self) -> TrainingResult:
         generator = lay_out(build_generator(self.config), self.settings)
         self.remarks = [*self.start.describe(self.config), *self.start.fill(generator)]
-        result = None
+        results: list[StageResult] = []
+        trained = self.start.model is not None
         if PSNRStage.name in self.data:
-            trainer = self._trainer(PSNRStage.name, generator)
-            result = self._fit(trainer)
-            if not result.finished:
-                return result
+            trainer = self._trainer(PSNRStage.name, generator, trained)
+            results.append(self._fit(trainer))
+            if not results[-1].finished:
+                return TrainingResult(tuple(results))
             generator.load_state_dict(trainer.stage.evaluated.state_dict())
+            trained = True
         if self.config.training.num_epoch:
-            result = self._fit(self._trainer(GANStage.name, generator))
-        assert result is not None
-        return result
+            results.append(self._fit(self._trainer(GANStage.name, generator, trained)))
+        return TrainingResult(tuple(results))
 
-    def _trainer(self, name: str, generator: RRDBNet) -> Trainer:
+    def _check_same_start(self) -> None:
+        """All processes have to resume from the same checkpoint, which each has read by itself."""
+        checkpoint = self.start.checkpoint
+        mine: Any = None
+        if checkpoint is not None:
+            mine = (checkpoint["run"], checkpoint["stage"], checkpoint["progress"]["step"])
+        first: Any = self.fabric.broadcast(mine)
+        if mine != first:
+            raise CheckpointError(
+                f"process {self.fabric.global_rank} resumes from {mine}, the first one from "
+                f"{first}: give all machines the same --out-dir or checkpoint"
+            )
+
+    def _measures_perceptual(self) -> bool:
+        return bool(self.config.training.num_epoch) or PERCEPTUAL_LOSS in self.settings.val_metrics
+
+    def _build_extra_metrics(self) -> dict[str, Compare]:
+        """On the first process, which alone validates."""
+        if not self.fabric.is_global_zero:
+            return {}
+        return build_extra_metrics(
+            self.settings.val_metrics, self.config.scale_factor, str(self.fabric.device)
+        )
+
+    def _trainer(self, name: str, generator: RRDBNet, trained: bool) -> Trainer:
         data = self.data[name]
         stage = build_stage(
             name,
@@ -168,23 +199,24 @@ class _Run:
             loggers=self.loggers,
             hparams=self.config.to_dict(),
             notes=data.notes,
+            measure_start=trained,
         )
 
-    def _fit(self, trainer: Trainer) -> TrainingResult:
+    def _fit(self, trainer: Trainer) -> StageResult:
         checkpoint, remarks = self.start.checkpoint, [*self.remarks, *self._remarks_on(trainer)]
         self.remarks = []
         if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
             trainer.load_state_dict(checkpoint)
             remarks = [f"changed since the checkpoint: {change}" for change in self.changes]
-        finished = trainer.fit(remarks)
-        model = trainer.model_file if finished else None
-        return TrainingResult(finished, trainer.checkpoint_file, model)
+        return trainer.fit(remarks)
 
     def _remarks_on(self, trainer: Trainer) -> list[str]:
         """What to know about a stage before it starts."""
         name, remarks = trainer.stage.name, []
         if not trainer.validation:
             remarks.append(describe_no_validation(name))
+        elif self.perceptual is None:
+            remarks.append(_NOT_MEASURED)
         fresh = self.start.path is None and name == next(iter(self.data))
         if fresh and (remark := remark_on_length(self.config, self.data[name].total_steps)):
             remarks.append(remark)
@@ -203,7 +235,8 @@ class _Run:
         )
         limits = StageLimits(section.num_epoch, section.num_steps)
         notes = run_notes(crops.pairs, self.settings.licence)
-        return _StageData(loader, sampler, validation, notes, limits)
+        measured = Validation(validation, self.extra)
+        return _StageData(loader, sampler, measured, notes, limits)
 
     def _count_workers(self) -> int:
         if self.settings.num_workers is not None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+from torch_sr.errors import ConfigError
+
+_INTERVAL = re.compile(r"\s*(\d+)\s*(epochs?|steps?)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -15,22 +21,62 @@ class StageLimits:
 
 
 @dataclass(frozen=True)
+class Every:
+    """How often something is done: ``Every(2)`` epochs, ``Every(500, "steps")``.
+
+    Raises:
+        ConfigError: when ``count`` is less than 1.
+
+    >>> str(Every.parse("500 steps")), str(Every.parse("1"))
+    ('500 steps', '1 epoch')
+    """
+
+    count: int
+    unit: Literal["epochs", "steps"] = "epochs"
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"an interval of {self.count} {self.unit}: it must be 1 or more")
+
+    @classmethod
+    def parse(cls, text: str) -> Every:
+        """Read ``"2"``, ``"2 epochs"`` or ``"500 steps"``; a number alone counts epochs.
+
+        Raises:
+            ConfigError: for anything else.
+        """
+        found = _INTERVAL.fullmatch(text)
+        if found is None or int(found[1]) < 1:
+            raise ConfigError(f"interval {text!r}: write 2, '2 epochs' or '500 steps'")
+        steps = (found[2] or "").lower().startswith("step")
+        return cls(int(found[1]), "steps" if steps else "epochs")
+
+    def in_steps(self, steps_per_epoch: int) -> int:
+        """The interval in mini-batches."""
+        return self.count * (steps_per_epoch if self.unit == "epochs" else 1)
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.unit if self.count > 1 else self.unit[:-1]}"
+
+
+@dataclass(frozen=True)
 class Intervals:
-    """How often, in epochs, the trainer does what is not training.
+    """How often the trainer does what is not training; all of it is also done at the end.
 
     Args:
         checkpoint: store the checkpoint.
         validate: measure on the validation images.
-        store_model: store the model of that epoch under its own name; None never does.
-        images: show validation images to the loggers, where these are measured on.
+        store_model: store the model under its own name, ``…_epoch_10_model.safetensors`` or
+            ``…_step_500_model.safetensors``; None never does.
+        images: show validation images to the loggers, when these are measured on.
         best_warmup: epochs before a best model is stored.
         keep_checkpoints: how many older checkpoints are kept beside the newest.
     """
 
-    checkpoint: int = 1
-    validate: int = 1
-    store_model: int | None = None
-    images: int = 1
+    checkpoint: Every = Every(1)
+    validate: Every = Every(1)
+    store_model: Every | None = None
+    images: Every = Every(1)
     best_warmup: int = 0
     keep_checkpoints: int = 1
 
@@ -72,6 +118,14 @@ class RunSettings:
         intervals: how often to validate and store.
         cache_dir: where decoded images are kept.
         licence: recorded in the models.
+        resume_auto: ``resume`` was looked for; a run of the same ``name`` that has stored nothing
+            is then started again.
+        name: of the run, the first part of its files; None takes the time it starts.
+        val_metrics: measured on the validation images besides PSNR and SSIM; see
+            :data:`torch_sr.training.validation.EXTRA_METRICS`.
+        tensorboard: log for TensorBoard.
+        wandb: log to Weights & Biases: ``off``, ``on``, or ``auto``, which does so where it is
+            installed and configured and never fails.
     """
 
     data_root: Path = Path("data")
@@ -89,6 +143,11 @@ class RunSettings:
     intervals: Intervals = field(default_factory=Intervals)
     cache_dir: Path | None = None
     licence: str | None = None
+    resume_auto: bool = False
+    name: str | None = None
+    val_metrics: tuple[str, ...] = ()
+    tensorboard: bool = True
+    wandb: Literal["off", "on", "auto"] = "off"
 
     @property
     def models_dir(self) -> Path:

@@ -1,32 +1,88 @@
-"""Ctrl-C and SIGTERM as a wish to stop in order."""
+"""Ctrl-C and SIGTERM as a request to stop in order."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
+class Stop:
+    """Whether a stop was requested; a second request interrupts at once, except in a shield."""
+
+    def __init__(self) -> None:
+        self._requested = threading.Event()
+        self._shielded = False
+        self._interrupts = False
+
+    def is_set(self) -> bool:
+        """Whether a stop was requested."""
+        return self._requested.is_set()
+
+    def request(self) -> None:
+        """Request a stop; the second time interrupt what is going on.
+
+        Raises:
+            KeyboardInterrupt: the second time, outside of a shield.
+        """
+        if not self._requested.is_set():
+            self._requested.set()
+        elif self._shielded:
+            self._interrupts = True
+        else:
+            raise KeyboardInterrupt
+
+    def wait(self) -> None:
+        """Return once a stop is requested."""
+        self._requested.wait()
+
+    @contextmanager
+    def shield(self) -> Iterator[None]:
+        """Finish what is done inside, such as writing a checkpoint, before interrupting."""
+        self._shielded = True
+        try:
+            yield
+        finally:
+            self._shielded = False
+        if self._interrupts:
+            self._interrupts = False
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into an event; a second one interrupts at once."""
-    stop = threading.Event()
+def stop_on_signal(on_request: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+    """Turn Ctrl-C and SIGTERM into requests to stop.
+
+    Args:
+        on_request: called at the first one, from a thread of its own, as a signal handler may
+            interrupt anything, such as the writing of a log.
+    """
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return
 
-    def request(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.request()
 
-    previous = {
-        number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    over = False
+
+    def announce() -> None:
+        stop.wait()
+        if not over:
+            on_request()
+
+    announcer = threading.Thread(target=announce, daemon=True)
+    announcer.start()
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        if stop.is_set():
+            announcer.join(timeout=1)  # what it says comes before what follows
+        over = True
+        stop._requested.set()  # ends the announcer

@@ -6,9 +6,8 @@ The trainer knows no losses; :mod:`torch_sr.training.stages` shows what one step
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,27 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from torch_sr.data.loaders import EpochSampler, ImagePairs, to_float
+from torch_sr.data.loaders import EpochSampler, to_float
 from torch_sr.errors import CheckpointError, TrainingError
-from torch_sr.evaluation.evaluate import evaluate_pair
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
-from torch_sr.training.checkpoints import load_last_good, save_checkpoint
+from torch_sr.training.checkpoints import (
+    load_last_good,
+    save_checkpoint,
+    withdraw_checkpoint,
+)
 from torch_sr.training.export import model_metadata
-from torch_sr.training.loggers import Logger
-from torch_sr.training.settings import Intervals, RunFiles, StageLimits
-from torch_sr.training.signals import stop_on_signal
+from torch_sr.training.loggers import Activity, Logger
+from torch_sr.training.result import Figures, StageResult
+from torch_sr.training.settings import Every, Intervals, RunFiles, StageLimits
+from torch_sr.training.signals import Stop, stop_on_signal
 from torch_sr.training.stages import Stage
 from torch_sr.training.sums import EpochSums
+from torch_sr.training.validation import Interrupted, Validated, Validation
 from torch_sr.training.watch import GoneWrong, Watch
 
-_SHOWN_IMAGES = 4
+_CHECKPOINT, _BEST_CHECKPOINT = "checkpoint.pth", "best_checkpoint.pth"
+_MODEL, _BEST_MODEL = "model.safetensors", "best_model.safetensors"
 _DRAWN_SIZE = 32
 _STEPS_BETWEEN_CHECKS = 20  # asking a GPU, or the other processes, takes time
 
@@ -57,7 +62,7 @@ class Trainer:
         fabric: device and precision.
         stage: does the steps.
         loader, sampler: the training batches, see :func:`torch_sr.data.loaders.training_loader`.
-        validation: whole images to measure on; may be empty.
+        validation: measures on whole images; may have none.
         watch: notices when the stage has gone wrong.
         limits: the length of the stage.
         intervals: how often to validate and to store.
@@ -65,6 +70,7 @@ class Trainer:
         loggers: told of everything.
         hparams: the configuration, carried in checkpoints and logs.
         notes: recorded in models and checkpoints besides.
+        measure_start: validate before the first step, as the network has been trained before.
     """
 
     def __init__(
@@ -74,7 +80,7 @@ class Trainer:
         stage: Stage,
         loader: DataLoader[tuple[Tensor, Tensor]],
         sampler: EpochSampler,
-        validation: ImagePairs | None,
+        validation: Validation,
         watch: Watch,
         limits: StageLimits,
         intervals: Intervals,
@@ -82,6 +88,7 @@ class Trainer:
         loggers: Sequence[Logger],
         hparams: Mapping[str, Any],
         notes: Mapping[str, Any] | None = None,
+        measure_start: bool = False,
     ) -> None:
         self.fabric = fabric
         self.stage = stage
@@ -98,50 +105,76 @@ class Trainer:
         self.progress = Progress()
         self._sums = EpochSums(fabric)
         self._last_metrics: dict[str, float] = {}
+        self._start: Figures | None = None
+        self._best: Figures | None = None
+        self._validates = measure_start and len(validation) > 0
+        """Whether a validation is due before the next step; a checkpoint may be stored before."""
+        self._stored_ahead = False
+        """Whether the newest checkpoint is of this very step, before its validation."""
+        self._stored_at, self._stored_validates = -1, False
+        self._shown_at = 0
+        self._told: set[str] = set()
 
     @property
     def checkpoint_file(self) -> Path:
         """The newest checkpoint of this stage."""
-        return self.files.path("checkpoint.pth")
+        return self.files.path(_CHECKPOINT)
 
     @property
-    def model_file(self) -> Path:
-        """The model as it is at the end of the stage."""
-        return self.files.path("model.safetensors")
+    def result(self) -> StageResult:
+        """How the stage stands."""
+        finished, best = self._finished(), self.files.path(_BEST_MODEL)
+        return StageResult(
+            self.stage.name,
+            finished,
+            self.checkpoint_file,
+            best_model=best if best.is_file() else None,
+            last_model=self.files.path(_MODEL) if finished else None,
+            start=self._start,
+            best=self._best,
+            last=self._figures() if "val/PSNR" in self._last_metrics else None,
+        )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint of this stage.
+        """Resume from a checkpoint of this stage.
 
         Raises:
-            CheckpointError: when it lies inside an epoch that would go on with other samples.
+            CheckpointError: when it is inside an epoch that would go on with other samples.
         """
         progress = Progress(**state["progress"])
-        recipe = self.sampler.recipe
-        if progress.batch and state["samples"] != recipe:
-            changes = ", ".join(
-                f"{name} {before} to {now}"
-                for (name, now), before in zip(
-                    recipe.items(), state["samples"].values(), strict=True
-                )
-                if now != before
-            )
-            raise CheckpointError(
-                f"the checkpoint lies inside epoch {progress.epoch + 1}, which would go on with "
-                f"other samples ({changes}); finish it first, or start a new run from a model"
-            )
+        self._check_samples(progress, state["samples"])
         self.progress = progress
         self._last_metrics = dict(state["metrics"])
+        self._start = _read_figures(state.get("start"))  # which older checkpoints lack
+        self._best = _read_figures(state.get("best"))
+        self._validates = self._stored_ahead = bool(state.get("validates", False))
+        self._shown_at = int(state.get("shown_at", 0))
+        self._stored_at = -1
         self.stage.load_state_dict(state["stage_state"])
         self.watch.load_state_dict(state["watch"])
         self._sums.load_state_dict(state["sums"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         _set_random_state(state["random"], self.fabric.device)
 
-    def fit(self, remarks: Sequence[str] = ()) -> bool:
-        """Train until the limits; return False when a signal asked to stop before that.
+    def _check_samples(self, progress: Progress, before: Mapping[str, int]) -> None:
+        now = self.sampler.recipe
+        if not progress.batch or before == now:
+            return
+        changes = ", ".join(
+            f"{name} {before.get(name)} to {now[name]}"
+            for name in now
+            if before.get(name) != now[name]
+        )
+        raise CheckpointError(
+            f"the checkpoint is inside epoch {progress.epoch + 1}, which would go on with other "
+            f"samples ({changes}); finish it first, or start a new run from a model"
+        )
+
+    def fit(self, remarks: Sequence[str] = ()) -> StageResult:
+        """Train until the limits, or until a signal asks to stop.
 
         Args:
-            remarks: told to the loggers at the start.
+            remarks: passed to the loggers at the start.
 
         Raises:
             CheckpointError: when a checkpoint cannot be written.
@@ -151,36 +184,49 @@ class Trainer:
         self._tell_start()
         for remark in remarks:
             self._tell(remark)
-        if self.progress.step == 0:
-            self._tell_networks()
-            # To go back to, and for a kill in the first epoch.
-            self._store_checkpoint("checkpoint.pth", self.intervals.keep_checkpoints, good=True)
-        with stop_on_signal() as stop:
-            while not self._finished():
-                try:
-                    if not self._run_epoch(stop):
-                        return False
-                except GoneWrong as trouble:
-                    self._roll_back(trouble)
-        self._store_model("model.safetensors")
-        return True
+        with stop_on_signal(self._tell_stop) as stop:
+            if self.progress.step == 0:
+                self._tell_networks()
+                # To go back to, and for a kill in the first epoch.
+                self._store_checkpoint(stop, good=True)
+                self._stored_ahead = self._validates
+            if not self._train(stop):
+                return replace(self.result, finished=False, last_model=None)
+        self._store_model(_MODEL)
+        return self.result
+
+    def _train(self, stop: Stop) -> bool:
+        """Train to the end of the stage; False when asked to stop before."""
+        while True:
+            try:
+                if self._validates and not self._pause(stop):
+                    return False
+                if self._finished():
+                    return True
+                if not self._run_epoch(stop):
+                    return False
+            except GoneWrong as trouble:
+                self._roll_back(trouble)
 
     def _roll_back(self, trouble: GoneWrong) -> None:
         """Go on from the last good checkpoint with lower learning rates, or give up."""
-        watch, before = self.watch.config, self.progress
+        if self._stored_ahead and self.fabric.is_global_zero:
+            withdraw_checkpoint(self.checkpoint_file)
+        watch, before, start, best = self.watch.config, self.progress, self._start, self._best
         place = f"{self.stage.name}, epoch {before.epoch + 1}, step {before.step}: {trouble}"
         rollbacks = self.watch.rollbacks + 1
         if watch.action == "stop" or rollbacks > watch.max_rollbacks:
             tried = f" after {rollbacks - 1} rollbacks" if watch.action == "rollback" else ""
             raise TrainingError(
-                f"{place}; stopped{tried}: lower the learning rate or set gradient_clip, and go on "
-                f"from {self.checkpoint_file}"
+                f"{place}; stopped{tried}: lower the learning rate or set gradient_clip, and "
+                f"resume from {self.checkpoint_file}"
             )
         state: Any = None
         if self.fabric.is_global_zero:
-            best = self.files.path("best_checkpoint.pth")
-            state = load_last_good(self.checkpoint_file, best)
+            state = load_last_good(self.checkpoint_file, self.files.path(_BEST_CHECKPOINT))
         self.load_state_dict(self.fabric.broadcast(state))
+        self._validates = self._stored_ahead = False
+        self._start, self._best = start, best
         # The best model on disk may be of an epoch that is now ahead.
         self.progress.best_psnr = max(self.progress.best_psnr, before.best_psnr)
         self.progress.best_ssim = max(self.progress.best_ssim, before.best_ssim)
@@ -196,7 +242,7 @@ class Trainer:
         at_steps = self.limits.num_steps is not None and self.progress.step >= self.limits.num_steps
         return at_steps or self.progress.epoch >= self.limits.num_epochs
 
-    def _run_epoch(self, stop: threading.Event) -> bool:
+    def _run_epoch(self, stop: Stop) -> bool:
         """Train one epoch, or what is left of it; False when asked to stop."""
         self.sampler.epoch = self.progress.epoch
         self.sampler.skip_batches = self.progress.batch
@@ -204,19 +250,31 @@ class Trainer:
             self._train_batch(lr, hr)
             if self._finished():
                 break
-            inside = self.progress.batch < self.sampler.batches
-            if inside and self._may_ask() and self._asked_to_stop(stop):
-                self._store_checkpoint("checkpoint.pth", self.intervals.keep_checkpoints)
+            if self.progress.batch < self.sampler.batches and not self._go_on(stop):
                 return False
-        self._end_epoch()
-        return not self._asked_to_stop(stop)
+        self._close_epoch()
+        if not self._pause(stop):
+            return False
+        if self._asked_to_stop(stop):
+            self._store_if_newer(stop)
+            return False
+        return True
+
+    def _go_on(self, stop: Stop) -> bool:
+        """Do what is due inside an epoch; False when asked to stop."""
+        if self._anything_due() and not self._pause(stop):
+            return False
+        if self._may_ask() and self._asked_to_stop(stop):
+            self._store_if_newer(stop)
+            return False
+        return True
 
     def _may_ask(self) -> bool:
         """Whether this is a step to wait for the device, and for the other processes."""
         alone = self.fabric.world_size == 1 and self.fabric.device.type == "cpu"
         return alone or self.progress.step % _STEPS_BETWEEN_CHECKS == 0
 
-    def _asked_to_stop(self, stop: threading.Event) -> bool:
+    def _asked_to_stop(self, stop: Stop) -> bool:
         """Whether any process was asked to stop."""
         if self.fabric.world_size == 1:
             return stop.is_set()
@@ -237,64 +295,140 @@ class Trainer:
         if self._may_ask():
             self.watch.judge_steps(int(self._sums.skipped_in_a_row))
 
-    def _end_epoch(self) -> None:
+    def _close_epoch(self) -> None:
         metrics = {f"train/{name}": value for name, value in self._sums.means().items()}
         metrics |= {f"train/{name}": rate for name, rate in self.stage.learning_rates().items()}
         self._sums.start_epoch()
+        self._last_metrics = metrics
         self.progress.epoch += 1
         self.progress.batch = 0
-        validates = self._due(self.intervals.validate)
-        if validates:
+
+    def _due(self, every: Every | None) -> bool:
+        progress = self.progress
+        if every is None or not progress.step:
+            return False
+        if every.unit == "steps":
+            return progress.step % every.count == 0 or self._finished()
+        return progress.batch == 0 and (progress.epoch % every.count == 0 or self._finished())
+
+    def _anything_due(self) -> bool:
+        what = self.intervals
+        return any(map(self._due, (what.checkpoint, what.validate, what.store_model)))
+
+    def _pause(self, stop: Stop) -> bool:
+        """Validate, log and store what is due at this step; False when asked to stop before.
+
+        The checkpoint is stored before the validation, so that nothing that happens in it loses
+        the epoch; a run resumed from there begins with the validation.
+        """
+        ends_epoch = self.progress.batch == 0 and self.progress.step > 0
+        self._validates |= len(self.validation) > 0 and self._due(self.intervals.validate)
+        validated: Validated | None = None
+        if self._validates:
+            if self._due(self.intervals.checkpoint) and not self._stored_ahead:
+                self._store_checkpoint(stop)
+                self._stored_ahead = True
+            validated = self._validate(stop)
+            if validated is None:
+                return False
+            self._take_in(validated)
+        if ends_epoch:
+            self._tell_epoch()
+        if validated is not None and self.progress.step:
+            self.watch.judge_validation(validated.metrics)
+        self._store(stop, validated)
+        return True
+
+    def _take_in(self, validated: Validated) -> None:
+        """Log what a validation has found, and count it as done."""
+        progress = self.progress
+        self._shown_at = progress.step if self._shows_images() else self._shown_at
+        self._validates = False
+        if not progress.step:
+            self._start = Figures(0, 0, validated.metrics)
+        else:
+            trained = {k: v for k, v in self._last_metrics.items() if not k.startswith("val/")}
+            self._last_metrics = trained | validated.metrics
+        for remark in validated.remarks:
+            if remark not in self._told:
+                self._told.add(remark)
+                self._tell(remark)
+        for logger in self.loggers:
+            if validated.images:
+                logger.on_images(progress.step, validated.images)
+            if progress.batch or not progress.step:
+                logger.on_validation(progress.epoch, progress.step, validated.metrics)
+
+    def _tell_epoch(self) -> None:
+        for logger in self.loggers:
+            logger.on_epoch(self.progress.epoch, self.progress.step, self._last_metrics)
+
+    def _validate(self, stop: Stop) -> Validated | None:
+        """Measure the network as it is; None when asked to stop meanwhile."""
+        validated = None
+        try:
             # One process validates, the others wait: a best model must be best for all of them.
+            if self.fabric.is_global_zero:
+                validated = self._measure(stop)
+        except BaseException:  # out of memory, or a second Ctrl-C: the epoch is not lost
+            self._store_if_newer(stop)
+            raise
+        told: Any = self.fabric.broadcast(validated and replace(validated, images={}))
+        if told is None:
+            self._store_if_newer(stop)
+        return validated or told
+
+    def _measure(self, stop: Stop) -> Validated | None:
+        def heed() -> None:
+            if stop.is_set():
+                raise Interrupted
+
+        images = len(self.validation)
+        self._tell_activity("validate", 0, images)
+        try:
             # Uncompiled, for that would take a minute for every size of image.
             with torch.compiler.set_stance("force_eager"):
-                found = self._validate() if self.fabric.is_global_zero else {}
-            metrics |= self.fabric.broadcast(found)
-        self._last_metrics = metrics
-        for logger in self.loggers:
-            logger.on_epoch(self.progress.epoch, self.progress.step, metrics)
-        self.watch.judge_validation(metrics)
-        self._store(metrics, good=validates or not self.validation)
+                return self.validation.measure(
+                    self.stage,
+                    show=self._shows_images(),
+                    between=heed,
+                    on_image=lambda done: self._tell_activity("validate", done, images),
+                )
+        except Interrupted:
+            return None
+        finally:
+            self._tell_activity("train")
 
-    def _due(self, interval: int | None) -> bool:
-        return interval is not None and (self.progress.epoch % interval == 0 or self._finished())
+    def _shows_images(self) -> bool:
+        """Whether the interval has passed since images were last shown."""
+        interval = self.intervals.images.in_steps(self.sampler.batches)
+        step = self.progress.step
+        return not step or self._finished() or step // interval > self._shown_at // interval
 
-    def _validate(self) -> dict[str, float]:
-        if not self.validation:
-            return {}
-        totals: dict[str, float] = {}
-        shown: dict[str, Tensor] = {}
-        shifts: list[Tensor] = []
-        for index, name in enumerate(self.validation.names):
-            result = evaluate_pair(
-                self.stage.evaluated, *self.validation[index], self.validation.scale_factor
-            )
-            losses = self.stage.validation_losses(result.sr, result.hr)
-            values = {name: float(loss) for name, loss in losses.items()}
-            values |= {"PSNR": result.metrics["psnr"], "SSIM": result.metrics["ssim"]}
-            shifts.append((result.sr - result.hr).mean(dim=(0, 2, 3)))
-            for key, value in values.items():
-                totals[key] = totals.get(key, 0.0) + value
-            if index < _SHOWN_IMAGES and self._due(self.intervals.images):
-                images = (("lr", result.lr), ("sr", result.sr), ("hr", result.hr))
-                shown |= {f"val/{name}/{kind}": image[0] for kind, image in images}
-        for logger in self.loggers if shown else ():
-            logger.on_images(self.progress.step, shown)
-        metrics = {f"val/{key}": total / len(self.validation) for key, total in totals.items()}
-        # Colours that are off in some images this way, in others that way, are no drift.
-        shift = torch.stack(shifts).mean(dim=0).abs().max()
-        return metrics | {"val/color_shift": float(shift)}
-
-    def _store(self, metrics: Mapping[str, float], *, good: bool) -> None:
-        if self.progress.epoch > self.intervals.best_warmup and self._is_best(metrics):
-            self.progress.best_psnr = metrics["val/PSNR"]
-            self.progress.best_ssim = metrics["val/SSIM"]
-            self._store_model("best_model.safetensors")
-            self._store_checkpoint("best_checkpoint.pth", good=good)
-        if self._due(self.intervals.checkpoint):
-            self._store_checkpoint("checkpoint.pth", self.intervals.keep_checkpoints, good=good)
+    def _store(self, stop: Stop, validated: Validated | None) -> None:
+        good = validated is not None or not len(self.validation)
+        progress, metrics = self.progress, self._last_metrics
+        warm = progress.epoch + bool(progress.batch) > self.intervals.best_warmup
+        if validated is not None and progress.step and warm and self._is_best(metrics):
+            progress.best_psnr, progress.best_ssim = metrics["val/PSNR"], metrics["val/SSIM"]
+            self._best = self._figures()
+            self._store_model(_BEST_MODEL)
+            self._store_checkpoint(stop, _BEST_CHECKPOINT, good=good)
+        if self._stored_ahead or self._due(self.intervals.checkpoint):
+            self._store_checkpoint(stop, good=good or not progress.step)
+            self._stored_ahead = False
         if self._due(self.intervals.store_model):
-            self._store_model(f"epoch_{self.progress.epoch}_model.safetensors")
+            self._store_model(self._numbered_model())
+
+    def _numbered_model(self) -> str:
+        every = self.intervals.store_model
+        if every is not None and every.unit == "steps":
+            return f"step_{self.progress.step}_{_MODEL}"
+        return f"epoch_{self.progress.epoch}_{_MODEL}"
+
+    def _figures(self) -> Figures:
+        found = {k: v for k, v in self._last_metrics.items() if k.startswith("val/")}
+        return Figures(self.progress.epoch, self.progress.step, found)
 
     def _is_best(self, metrics: Mapping[str, float]) -> bool:
         """Better in both measures, as the description has it."""
@@ -303,15 +437,34 @@ class Trainer:
             and metrics["val/SSIM"] > self.progress.best_ssim
         )
 
-    def _store_checkpoint(self, what: str, keep: int = 0, *, good: bool = False) -> None:
+    def _store_if_newer(self, stop: Stop) -> None:
+        """Store the checkpoint, unless the newest is of this step already."""
+        if self._stored_at != self.progress.step or self._stored_validates != self._validates:
+            self._store_checkpoint(stop)
+
+    def _store_checkpoint(self, stop: Stop, what: str = _CHECKPOINT, *, good: bool = False) -> None:
         """Store everything that the next step depends on.
 
         Args:
+            stop: a second request to stop waits until it is written.
             what: the end of the file's name.
-            keep: how many older ones are kept beside it.
             good: validation has found nothing wrong.
         """
-        state = {
+        self._tell_activity("store")
+        state = self._state() | {"good": good}
+        newest = what == _CHECKPOINT
+        if self.fabric.is_global_zero:
+            # While a validation is due, the one before is needed in case that finds it bad.
+            keep = max(self.intervals.keep_checkpoints, int(self._validates)) if newest else 0
+            with stop.shield():
+                replaces = newest and self._stored_ahead
+                save_checkpoint(self.files.path(what), state, keep, replace=replaces)
+        if newest:
+            self._stored_at, self._stored_validates = self.progress.step, self._validates
+        self._tell_activity("train")
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "run": self.files.run,
             "stage": self.stage.name,
             "epoch_i": self.progress.epoch,
@@ -321,16 +474,17 @@ class Trainer:
             "stage_state": self.stage.state_dict(),
             "progress": vars(self.progress),
             "metrics": self._last_metrics,
+            "start": self._start.to_dict() if self._start else None,
+            "best": self._best.to_dict() if self._best else None,
+            "validates": self._validates,
+            "shown_at": self._shown_at,
             "notes": self.notes,
             "sums": self._sums.state_dict(),
             "watch": self.watch.state_dict(),
             "samples": self.sampler.recipe,
             "scaler": self.fabric.strategy.precision.state_dict(),
             "random": _random_state(self.fabric.device),
-            "good": good,
         }
-        if self.fabric.is_global_zero:
-            save_checkpoint(self.files.path(what), state, keep)
 
     def _store_model(self, what: str) -> None:
         network = self.stage.evaluated
@@ -361,13 +515,26 @@ class Trainer:
         for logger in self.loggers:
             logger.on_message(text)
 
+    def _tell_stop(self) -> None:
+        for logger in self.loggers:
+            logger.on_stop()
+
+    def _tell_activity(self, activity: Activity, done: int = 0, total: int = 0) -> None:
+        for logger in self.loggers:
+            logger.on_activity(activity, done, total)
+
     def _tell_start(self) -> None:
+        per_epoch = self.sampler.batches
+        steps = self.limits.num_epochs * per_epoch
+        validates = self.intervals.validate.in_steps(per_epoch) if len(self.validation) else None
         run = {
             "run": self.files.run,
             "stage": self.stage.name,
             "num_epochs": self.limits.num_epochs,
             "num_steps": self.limits.num_steps,
-            "steps_per_epoch": self.sampler.batches,
+            "steps_per_epoch": per_epoch,
+            "total_steps": min(steps, self.limits.num_steps or steps),
+            "steps_per_validation": validates,
             "batch_size": self.sampler.batch_size * self.fabric.world_size,
             "epoch": self.progress.epoch,
             "step": self.progress.step,
@@ -376,6 +543,10 @@ class Trainer:
         }
         for logger in self.loggers:
             logger.on_start(run)
+
+
+def _read_figures(state: Mapping[str, Any] | None) -> Figures | None:
+    return None if state is None else Figures(**state)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

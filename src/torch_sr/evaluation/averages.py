@@ -1,0 +1,50 @@
+"""Means over images that single images cannot spoil: the rule for values that are not finite.
+
+A super-resolved image that equals its original, as flat or black ones may, has an infinite PSNR,
+which would be the mean of a whole data set. So no image counts for more than
+:data:`PSNR_CEILING`, and what is not a number is left out. Either is to be reported by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PSNR_CEILING = 60.0
+"""Decibels that one image counts for at most in a mean; rounding to 8 bits alone leaves 59."""
+
+
+@dataclass(frozen=True)
+class ImageMean:
+    """A mean over images.
+
+    Args:
+        value: the mean; NaN when nothing is left to take it of.
+        bounded: the values that counted for the ceiling only, by image.
+        left_out: the values that are not finite and did not count, by image.
+    """
+
+    value: float
+    bounded: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, float] = field(default_factory=dict)
+
+
+def mean_over_images(values: Mapping[str, float], ceiling: float = math.inf) -> ImageMean:
+    """Take the mean of a metric over images.
+
+    Args:
+        values: by the image's name.
+        ceiling: what a value counts for at most; :data:`PSNR_CEILING` for PSNR.
+
+    >>> mean_over_images({"a": 30.0, "flat": math.inf}, PSNR_CEILING).value
+    45.0
+    """
+    bounded = {name: value for name, value in values.items() if value > ceiling}
+    counted = {name: min(value, ceiling) for name, value in values.items()}
+    finite = [value for value in counted.values() if math.isfinite(value)]
+    left_out = {name: values[name] for name, value in counted.items() if not math.isfinite(value)}
+    total = 0.0
+    for value in finite:
+        total += value
+    return ImageMean(total / len(finite) if finite else math.nan, bounded, left_out)

@@ -1,0 +1,135 @@
+"""A network on an image that is too large for it: in tiles, as inference has them.
+
+An image that needs less than a fixed number of bytes is super-resolved whole. What is free at the
+moment counts only where it is very little, so that results do not depend on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from torch_sr.devices import free_memory
+from torch_sr.inference.receptive_field import measure_overlap
+from torch_sr.tiling import Joiner, plan
+
+Array = npt.NDArray[Any]
+_BUDGET = {"cuda": 2**33}  # bytes for one tile
+_OTHER_BUDGET = 2**31
+_PROBE = 24  # pixels
+
+
+class TiledNetwork:
+    """Super-resolve tensors with a network in evaluation mode, in tiles where they are large.
+
+    Args:
+        network: on its device.
+        scale_factor: of the network.
+        img_channels: likewise.
+        between: called before each tile; may raise to end the work.
+        budget: bytes that one tile may take; by default 8 GB on a GPU and 2 GB elsewhere, or less
+            where little is free.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        scale_factor: int,
+        img_channels: int,
+        between: Callable[[], None] = lambda: None,
+        budget: int | None = None,
+    ) -> None:
+        self.scale_factor = scale_factor
+        self.img_channels = img_channels
+        self.tiles_redone = 0
+        self._network = network
+        self._between = between
+        self._device = next(network.parameters()).device
+        self._budget = budget or _budget(self._device)
+        self._bytes_per_pixel = _measure_bytes(network, img_channels, self._device)
+        self._overlap: int | None = None
+
+    @property
+    def tile_area(self) -> int:
+        """The most low-resolution pixels of one tile."""
+        return max(1, int(self._budget / self._bytes_per_pixel))
+
+    def needed_bytes(self, height: int, width: int) -> int:
+        """What an image of that size takes: its largest tile, and the tensors of the whole."""
+        tile = min(height * width, self.tile_area)
+        whole = height * width * self.scale_factor**2 * self.img_channels
+        return int(tile * self._bytes_per_pixel) + 2 * 4 * whole  # SR and HR, float32
+
+    def fits(self, height: int, width: int) -> bool:
+        """Whether an image of that size is done whole."""
+        return height * width <= self.tile_area
+
+    def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """``(N, C, H, W)`` to ``(N, C, H * s, W * s)``, float32, whole."""
+        result: npt.NDArray[np.float32] = self._run(torch.from_numpy(lr)).cpu().numpy()
+        return result
+
+    def super_resolve(self, lr: Tensor) -> Tensor:
+        """``(1, C, H, W)`` to ``(1, C, H * s, W * s)``, unclamped; on the CPU if done in tiles."""
+        height, width = lr.shape[-2:]
+        if self.fits(height, width):
+            self._between()
+            return self._run(lr)
+        return self._join(lr, *self._plan(height, width))
+
+    def _plan(self, height: int, width: int) -> tuple[list[Any], list[Any]]:
+        if self._overlap is None:
+            self._overlap = measure_overlap(self)
+        return plan(height, width, self._overlap, self.tile_area)
+
+    def _join(self, lr: Tensor, rows: list[Any], columns: list[Any]) -> Tensor:
+        down = [Joiner(2, self.scale_factor) for _ in columns]
+        bands = []
+        for row in rows:
+            across = Joiner(3, self.scale_factor)
+            parts = []
+            for column, joiner in zip(columns, down, strict=True):
+                self._between()
+                tile = lr[..., row.start : row.stop, column.start : column.stop]
+                sr = self._run(tile).cpu().numpy().copy()
+                parts.append(joiner.add(row, across.add(column, sr)))
+            bands.append(np.concatenate(parts, axis=3))
+        return torch.from_numpy(np.concatenate(bands, axis=2))
+
+    def _run(self, lr: Tensor) -> Tensor:
+        with torch.inference_mode():
+            sr: Tensor = self._network(lr.to(self._device)).float()
+        return sr
+
+
+def _budget(device: torch.device) -> int:
+    """The fixed one, or where little is free half of that, as a power of two."""
+    fixed = _BUDGET.get(device.type, _OTHER_BUDGET)
+    half = max(1, free_memory(device) // 2)
+    return min(fixed, 1 << int(math.log2(half)))
+
+
+def _measure_bytes(network: nn.Module, channels: int, device: torch.device) -> float:
+    """Bytes for a low-resolution pixel: those of the widest layer, two and a half times."""
+    largest = 0
+
+    def watch(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal largest
+        tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
+        largest = max(largest, sum(t.numel() * t.element_size() for t in tensors))
+
+    leaves = [module for module in network.modules() if not any(True for _ in module.children())]
+    hooks = [leaf.register_forward_hook(watch) for leaf in leaves]
+    try:
+        with torch.inference_mode():
+            result = network(torch.zeros(1, channels, _PROBE, _PROBE, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return float(2.5 * max(largest, result.numel() * 4) / _PROBE**2)
