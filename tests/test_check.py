@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,10 +13,10 @@ import torch
 from skimage.io import imread
 from training_kit import TINY
 
+from torch_sr import devices as devices_module
 from torch_sr.config import parse_config
 from torch_sr.errors import DeviceError
 from torch_sr.training import check as check_module
-from torch_sr.training import memory as memory_module
 from torch_sr.training.building import open_crops
 from torch_sr.training.check import check_training
 from torch_sr.training.memory import StepMemory, measure_step_memory, used_memory
@@ -37,8 +38,9 @@ def test_what_is_sound_passes_and_is_drawn(settings, both_stages, tmp_path):
     settings = replace(settings, cache_dir=tmp_path / "cache")
     findings = findings_of(both_stages, settings)
     assert list(findings) == [
-        "start", "device", "pretraining data", "training data", "disk", "VGG weights",
-        "pretraining memory", "training memory", "pretraining picture", "training picture",
+        "start", "options", "logs", "device", "pretraining data", "training data", "disk",
+        "VGG weights", "pretraining memory", "training memory", "pretraining validation",
+        "training validation", "pretraining picture", "training picture",
     ]  # fmt: skip
     assert all(finding.passed for finding in findings.values()), findings
     assert "5 images to train on, crops of 16x16, 2 steps" in findings["training data"].text
@@ -132,12 +134,32 @@ def test_running_out_of_memory_is_told(monkeypatch):
         measure_step_memory(step, torch.device("cpu"), 0)
 
 
+@pytest.mark.parametrize("version", [2, 1])
+def test_free_memory_in_a_container_counts_the_cache_of_files(tmp_path, monkeypatch, version):
+    """8 GB, of which 7.5 are used, 6 of these by the cache of files."""
+    names = {
+        2: ("", "memory.max", "memory.current", "inactive_file 5000000000", "active_file"),
+        1: (
+            "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+            "total_inactive_file 5000000000", "total_active_file",
+        ),
+    }  # fmt: skip
+    folder, limit, used, inactive, active = names[version]
+    group = tmp_path / folder / "batch" / "job 7"
+    group.mkdir(parents=True)
+    (group / limit).write_text("8000000000\n")
+    (group / used).write_text("7500000000\n")
+    (group / "memory.stat").write_text(f"anon 1500000000\n{inactive}\n{active} 1000000000\n")
+    own = tmp_path / "own"
+    own.write_text(f"4:{folder},cpu:/batch/job 7\n" if folder else "0::/batch/job 7\n")
+    assert devices_module._free_in_container(tmp_path, own) == 6_500_000_000
+    (group / limit).write_text("max\n")
+    assert devices_module._free_in_container(tmp_path, own) == math.inf
+
+
 def test_a_container_has_its_own_limit(monkeypatch):
-    monkeypatch.setattr(memory_module, "_available", lambda: 5 * MEGABYTE)
-    monkeypatch.setattr(memory_module, "_left_in_container", lambda: 3 * MEGABYTE)
-    assert memory_module.free_memory(torch.device("cpu")) == 3 * MEGABYTE
-    monkeypatch.setattr(memory_module, "_left_in_container", lambda: None)
-    assert memory_module.free_memory(torch.device("cpu")) == 5 * MEGABYTE
+    monkeypatch.setattr(devices_module, "_free_in_container", lambda: 3 * MEGABYTE)
+    assert devices_module.free_memory(torch.device("cpu")) == 3 * MEGABYTE
 
 
 def test_the_command_fails_where_something_would(data_root, tmp_path):

@@ -13,6 +13,7 @@ from torch_sr.cli.progress import ConsoleLogger
 
 RUN = {
     "stage": "pretraining", "num_epochs": 3, "num_steps": None, "steps_per_epoch": 4,
+    "total_steps": 12, "steps_per_validation": 4,
     "batch_size": 8, "epoch": 0, "step": 0, "device": "cpu",
 }  # fmt: skip
 METRICS = {"train/content_loss": 0.25, "val/PSNR": 30.0}
@@ -92,8 +93,53 @@ def test_after_a_rollback_it_counts_from_where_the_run_went_back_to(clock):
     logger.close()
     _, message, again, epoch = shown.getvalue().splitlines()
     assert message == "gone back [to epoch 1]"
-    assert again.endswith("on cpu; going on after step 4")
+    assert again.endswith("on cpu; resuming after step 4")
     assert "0:00:02 left" in epoch
+
+
+def test_speed_is_of_training_alone_and_validation_is_in_the_time_left(clock):
+    logger, shown = make_logger(clock, terminal=False)
+    logger.on_start(RUN)
+    for epoch in (1, 2):
+        train(logger, clock, range(4 * epoch - 3, 4 * epoch + 1))
+        logger.on_activity("validate", 0, 5)
+        clock[0] += 60
+        logger.on_activity("validate", 5, 5)
+        logger.on_activity("train", 0, 0)
+        logger.on_epoch(epoch, 4 * epoch, METRICS)
+    logger.close()
+    lines = [line for line in shown.getvalue().splitlines() if "images/s" in line]
+    assert "16.0 images/s  0:02:04 left" in lines[0]  # eight steps, two validations
+    assert "16.0 images/s  0:01:02 left" in lines[1]
+
+
+def test_how_long_it_takes_is_said_once_some_steps_were_timed(clock):
+    run = {**RUN, "num_epochs": 1000, "total_steps": 4000}
+    logger, shown = make_logger(clock, terminal=False)
+    logger.on_start(run)
+    for epoch in range(1, 5):
+        train(logger, clock, range(4 * epoch - 3, 4 * epoch + 1), seconds=3)
+        logger.on_activity("validate", 0, 5)
+        clock[0] += 2
+        logger.on_activity("train", 0, 0)
+        logger.on_epoch(epoch, 4 * epoch, METRICS)
+    logger.close()
+    said = [line for line in shown.getvalue().splitlines() if "on this machine" in line]
+    # 3992 steps of 3 s, and 998 validations of 2 s
+    assert said == [
+        "pretraining: about 3 h 52 min left on this machine, of which validation 33 min 16 s"
+    ]
+
+
+def test_a_stop_is_announced_and_a_start_shown(clock):
+    logger, shown = make_logger(clock, terminal=False)
+    logger.on_start(RUN)
+    logger.on_validation(0, 0, {"val/PSNR": 30.0})
+    logger.on_stop()
+    logger.close()
+    _, start, stop = shown.getvalue().splitlines()
+    assert start == "pretraining start  val/PSNR 30"
+    assert stop.startswith("stopping: the checkpoint is stored first; press Ctrl-C again")
 
 
 def test_closing_before_the_start_is_fine(clock):

@@ -274,6 +274,7 @@ def test_net_interpolation_mixes(run, tmp_path):
 
 def test_train_trains(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(sys.modules, "wandb", None)
     write_noise(tmp_path / "data" / "pictures" / "one.png", 48, 48)
     stage = {
         "train_datasets": ["pictures"],
@@ -294,7 +295,10 @@ def test_train_trains(run, tmp_path, monkeypatch):
     )
     assert code == 0, err
     assert "--autocast needs a GPU" in err
-    model = Path(printed.strip())
+    assert "note: not logging to Weights & Biases: wandb is not installed" in err
+    best, last = printed.splitlines()
+    assert best.startswith("pretraining  best   PSNR ")
+    model = Path(last.rpartition("  ")[2])
     assert model.parent == tmp_path / "out" / "saved_models"
     assert load_generator(model).info.scale_factor == 2
 

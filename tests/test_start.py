@@ -153,7 +153,10 @@ def test_like_and_load_checkpoint_start_from_a_shipped_model_in_one_go(run, sett
     )
     assert code == 0, err
     assert "starting the PSNR stage (pretraining) from compact-x4" in err
-    assert weights_of(out.strip()).keys() == weights_of(shipped_path("compact-x4")).keys()
+    assert (
+        weights_of(out.strip().rpartition("  ")[2]).keys()
+        == weights_of(shipped_path("compact-x4")).keys()
+    )
 
 
 # --- a part of a model --------------------------------------------------------------------------

@@ -15,11 +15,11 @@ from torch_sr.errors import ConfigError, DataError, MissingExtraError, ModelErro
 from torch_sr.models.loading import load_generator
 from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
 from torch_sr.training.run import train
-from torch_sr.training.settings import Intervals
+from torch_sr.training.settings import Every, Intervals
 
 
 def test_training_learns_logs_and_stores(settings, tmp_path):
-    settings = replace(settings, intervals=Intervals(store_model=2))
+    settings = replace(settings, intervals=Intervals(store_model=Every(2)))
     config = parse_config(TINY, overrides=["pretraining.num_epoch=30"])
     logs = tmp_path / "logs" / "1"
     recorder = Recorder()
@@ -132,17 +132,17 @@ def test_weights_and_biases_offline(settings, both_stages, tmp_path, monkeypatch
     monkeypatch.setenv("WANDB_SILENT", "true")
     logger = WandbLogger(tmp_path / "logs", "7")
     logged = []
-    log = logger._run.log
-    monkeypatch.setattr(logger._run, "log", lambda values: (logged.append(values), log(values)))
+    log = logger._log
+    monkeypatch.setattr(logger, "_log", lambda values: (logged.append(values), log(values)))
     train(both_stages, settings, run="7", loggers=[logger])
     graphs = {f"training/{name}" for name in ("generator", "discriminator")}
     assert graphs < set(logger._run.summary.keys())
     logger.close()
     assert list((tmp_path / "logs").glob("wandb/offline-run-*-7/run-7.wandb"))
-    scalars = [values for values in logged if "training/epoch" in values]
-    assert [values["training/step"] for values in scalars] == [2, 4]
-    assert "training/train/d_adversarial_loss" in scalars[-1]
-    assert any("pretraining/val/photos/0/sr" in values for values in logged)
+    scalars = [values for values in logged if "train/g_lr" in values]
+    assert [values["step"] for values in scalars] == [2, 4]
+    assert "train/d_adversarial_loss" in scalars[-1]
+    assert any("val/photos/0/sr" in values for values in logged)
 
 
 def test_missing_wandb_says_what_to_install(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,7 +154,7 @@ class _Run:
         checkpoint = self.start.checkpoint
         mine: Any = None
         if checkpoint is not None:
-            mine = (checkpoint["run"], checkpoint["stage"], checkpoint["progress"]["step"])
+            mine = (checkpoint["run"], checkpoint["stage"], checkpoint["progress"].get("step"))
         first: Any = self.fabric.broadcast(mine)
         if mine != first:
             raise CheckpointError(
@@ -206,9 +206,19 @@ class _Run:
         checkpoint, remarks = self.start.checkpoint, [*self.remarks, *self._remarks_on(trainer)]
         self.remarks = []
         if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
-            trainer.load_state_dict(checkpoint)
+            self._restore(trainer, checkpoint)
             remarks = [f"changed since the checkpoint: {change}" for change in self.changes]
         return trainer.fit(remarks)
+
+    def _restore(self, trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
+        try:
+            trainer.load_state_dict(checkpoint)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise CheckpointError(
+                f"{self.start.path}: use an earlier checkpoint, or start a new run from a model: "
+                f"what this one holds cannot be restored ({reason})"
+            ) from error
 
     def _remarks_on(self, trainer: Trainer) -> list[str]:
         """What to know about a stage before it starts."""

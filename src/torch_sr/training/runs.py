@@ -154,10 +154,11 @@ def _reserve(settings: RunSettings, name: str) -> bool:
     folder = settings.logs_dir(name)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    except OSError as error:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return False
+    except OSError as error:  # a file has the name of the parent, for one
         raise LogError(f"{folder}: cannot write logs: {write_failure(error, folder)}") from error
     if any(_files(settings.models_dir, name)):  # whose logs were removed
         folder.rmdir()
