@@ -125,9 +125,9 @@ def test_how_long_it_takes_is_said_once_some_steps_were_timed(clock):
         logger.on_epoch(epoch, 4 * epoch, METRICS)
     logger.close()
     said = [line for line in shown.getvalue().splitlines() if "on this machine" in line]
-    # 3992 steps of 3 s, and 998 validations of 2 s
+    # 3993 steps of 3 s, and 999 validations of 2 s
     assert said == [
-        "pretraining: about 3 h 52 min left on this machine, of which validation 33 min 16 s"
+        "pretraining: about 3 h 52 min left on this machine, of which validation 33 min 18 s"
     ]
 
 
