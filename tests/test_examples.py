@@ -8,22 +8,18 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "reproduce_section_9.py"
 NAME = "p192_t128_cr_16_rrdb_div2k+bsds500"
 
 
-def test_section_9_from_nothing(tmp_path, save_photo, vgg_file, monkeypatch):
+def test_section_9_from_nothing(tmp_path, save_photo, monkeypatch):
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     for number in range(3):
         save_photo(tmp_path / f"data/photos/{number}.png", 64, 64, seed=number)
         save_photo(tmp_path / f"data/Set5/{number}.png", 48, 64, seed=number + 5)
     stages = ("pretraining", "training")
     changes = [
-        *(f'{stage}.train_datasets=["photos"]' for stage in stages),
-        *(f'{stage}.val_datasets=["set5"]' for stage in stages),
         *(f"{stage}.num_steps=1" for stage in stages),
-        'perceptual_loss.layer_weights={"conv1_1": 1}',
-        "perceptual_loss.vgg_type=vgg11",
-        f"perceptual_loss.weights={vgg_file}",
     ]
     command = [
         *(sys.executable, EXAMPLE, "--minute", "--only", NAME, "--device", "cpu"),
+        *("--train-datasets", "photos", "--val-datasets", "set5"),
         *("--data-root", "data", "--out-dir", "out", "--datasets", "set5"),
         *(word for change in changes for word in ("--set", change)),
     ]
