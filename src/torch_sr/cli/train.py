@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torch_sr.cli import first
 from torch_sr.cli.console import DataRoot, Device, cache_progress, fetch_first, find_model
 from torch_sr.errors import ConfigError, TorchSRError
 from torch_sr.training.settings import Every, Intervals, RunSettings
@@ -36,6 +37,7 @@ def _interval(*names: str, help: str) -> Any:  # noqa: A002
 
 
 _EPOCH = Every(1)
+_FIRST = "A first training"
 
 
 class Stage(str, Enum):
@@ -46,7 +48,43 @@ class Stage(str, Enum):
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="JSON file of hyper-parameters.")],
+    config: Annotated[
+        Path | None,
+        typer.Argument(show_default=False, help="JSON file of hyper-parameters; or give --images."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="Folder of photographs to learn from, in place of a configuration: everything "
+            "else is chosen for them and for this machine.",
+            rich_help_panel=_FIRST,
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            help="How long to train. \\[default: 15, or 60 with --from-scratch]",
+            rich_help_panel=_FIRST,
+        ),
+    ] = None,
+    from_scratch: Annotated[
+        bool,
+        typer.Option(
+            "--from-scratch",
+            help="Start from random weights in place of compact-x4 (or the model of -l).",
+            rich_help_panel=_FIRST,
+        ),
+    ] = False,
+    gan: Annotated[
+        bool,
+        typer.Option(
+            "--gan/--no-gan",
+            help="Add the GAN stage, which sharpens results and needs the weights of VGG19.",
+            rich_help_panel=_FIRST,
+        ),
+    ] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a hyper-parameter: generator.num_basic_blocks=8."),
@@ -181,16 +219,10 @@ def train(
         bool, typer.Option(help="Log the same to Weights & Biases; needs the extra wandb.")
     ] = False,
 ) -> None:
-    """Train a generator; models and checkpoints go to saved_models/, logs to logs/."""
-    from torch_sr.config import load_config
+    """Train a generator, from a configuration or from a folder of photographs (--images).
 
-    sizes = take_sizes(like) if like is not None else []
-    hyperparameters = load_config(config, [*sizes, *(overrides or [])])
-    for note in compare_sizes(sizes, hyperparameters):
-        print(f"note: {note}", file=sys.stderr)
-    if print_config:
-        print(hyperparameters.to_json(), end="")
-        return
+    Models and checkpoints go to saved_models/ and logs to logs/ below --out-dir.
+    """
     if resume not in (None, "auto"):
         if load_checkpoint is not None:
             raise typer.BadParameter("--resume CHECKPOINT and -l are the same; give one of them")
@@ -198,7 +230,7 @@ def train(
     settings = RunSettings(
         data_root=data_root,
         out_dir=out_dir,
-        resume=None if load_checkpoint is None else find_model(load_checkpoint),
+        resume=None if load_checkpoint is None or images else find_model(load_checkpoint),
         start_stage=None if start_stage is None else start_stage.value,
         partial=partial,
         device=device,
@@ -223,21 +255,50 @@ def train(
         tensorboard=tensorboard,
         wandb="on" if wandb else "off",
     )
+    if images is not None:
+        photos = first.Photos(images, load_checkpoint, from_scratch, minutes, gan)
+        first.check_usage(photos, settings, config=config, like=like)
+        planned = first.prepare(photos, settings, overrides or [])
+        if print_config:
+            print(planned.config.to_json(), end="")
+        elif result := start_training(planned.config, planned.settings, check=check):
+            first.draw_sheet(planned, result)
+        return
+    if config is None or from_scratch or gan or minutes is not None:
+        raise typer.BadParameter(
+            "give a CONFIG file, or --images with a folder of photographs, which alone takes "
+            "--minutes, --from-scratch and --gan"
+        )
+    hyperparameters = read_config(config, like, overrides or [])
+    if print_config:
+        print(hyperparameters.to_json(), end="")
+        return
     start_training(hyperparameters, settings, check=check)
+
+
+def read_config(config: Path, like: str | None, overrides: Sequence[str]) -> Hyperparameters:
+    """The configuration with the sizes of ``--like`` and the overrides; say what these replace."""
+    from torch_sr.config import load_config
+
+    sizes = take_sizes(like) if like is not None else []
+    hyperparameters = load_config(config, [*sizes, *overrides])
+    for note in compare_sizes(sizes, hyperparameters):
+        print(f"note: {note}", file=sys.stderr)
+    return hyperparameters
 
 
 def start_training(
     hyperparameters: Hyperparameters, settings: RunSettings, *, check: bool = False
-) -> None:
-    """Fetch what is missing, then train, or only check what would fail."""
+) -> TrainingResult | None:
+    """Fetch what is missing, then train, or only check what would fail, which has no result."""
     if settings.resume_auto:
         settings = find_newest(settings)
     if hyperparameters.download:
         fetch_data(hyperparameters, settings.data_root)
     if check:
         check_training(hyperparameters, settings)
-    else:
-        run_training(hyperparameters, settings)
+        return None
+    return run_training(hyperparameters, settings)
 
 
 def find_newest(settings: RunSettings) -> RunSettings:

@@ -1,0 +1,113 @@
+"""How long a training takes on this machine, measured before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import torch
+from lightning_fabric import Fabric
+
+from torch_sr.config import Hyperparameters
+from torch_sr.errors import DeviceError
+from torch_sr.losses import PerceptualLoss
+from torch_sr.training.building import build_generator, build_stage, lay_out
+from torch_sr.training.settings import RunSettings
+
+_MEASURED_SECONDS = 2.0
+_LEAST_STEPS = 2
+_PROBE = 96  # low-resolution pixels a side
+_MEASURING = 1.3  # a validation measures and shows images too
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that parts of a training take.
+
+    Args:
+        step: one mini-batch of each stage, by the stage's name.
+        validation: one pass over the validation images.
+    """
+
+    step: dict[str, float]
+    validation: float
+
+
+def measure_pace(
+    fabric: Fabric,
+    config: Hyperparameters,
+    settings: RunSettings,
+    validation_sizes: Sequence[tuple[int, int]],
+    perceptual: PerceptualLoss | None = None,
+) -> Pace:
+    """Time some steps of each stage, on random crops, and the generator alone.
+
+    Args:
+        fabric: device and precision of the training.
+        config: hyper-parameters; every stage has a crop size.
+        settings: of the run.
+        validation_sizes: height and width of each validation image, in high-resolution pixels.
+        perceptual: for the GAN stage; on the device.
+
+    Raises:
+        DeviceError: a mini-batch does not fit into the device's memory.
+    """
+    settings = replace(settings, compile=False)  # compiling takes minutes, and is done once
+    step = {name: _time_step(fabric, config, settings, name, perceptual) for name in config.stages}
+    pixels = sum(height * width for height, width in validation_sizes) / config.scale_factor**2
+    return Pace(step, pixels * _time_pixel(fabric, config, settings) * _MEASURING)
+
+
+def _time_step(
+    fabric: Fabric,
+    config: Hyperparameters,
+    settings: RunSettings,
+    name: str,
+    perceptual: PerceptualLoss | None,
+) -> float:
+    generator = lay_out(build_generator(config), settings)
+    stage = build_stage(
+        name, fabric, config, settings, generator=generator, perceptual=perceptual, total_steps=1
+    )
+    crop = config.stages[name].cr_patch_size
+    assert crop is not None
+    shape = (config.batch_size, config.img_channels)
+    hr = torch.rand(*shape, *crop, device=fabric.device)
+    lr = torch.rand(*shape, *(side // config.scale_factor for side in crop), device=fabric.device)
+    try:
+        return _time(lambda: stage.train_step(lr, hr), fabric.device)
+    except torch.OutOfMemoryError:
+        raise DeviceError(
+            f"lower batch_size or {name}.cr_patch_size: {config.batch_size} crops of "
+            f"{crop[1]}x{crop[0]} pixels are too many for the memory of {fabric.device}"
+        ) from None
+
+
+def _time_pixel(fabric: Fabric, config: Hyperparameters, settings: RunSettings) -> float:
+    """Seconds that the generator takes for a low-resolution pixel."""
+    generator = lay_out(build_generator(config), settings).to(fabric.device).eval()
+    lr = torch.rand(1, config.img_channels, _PROBE, _PROBE, device=fabric.device)
+    with torch.inference_mode():
+        return _time(lambda: generator(lr), fabric.device) / _PROBE**2
+
+
+def _time(work: Callable[[], object], device: torch.device) -> float:
+    """The median time of some runs, after a first one that warms up."""
+    work()
+    times: list[float] = []
+    while len(times) < _LEAST_STEPS or sum(times) < _MEASURED_SECONDS:
+        _wait_for(device)
+        started = time.perf_counter()
+        work()
+        _wait_for(device)
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
