@@ -296,7 +296,7 @@ def test_a_film_of_sound_alone_is_refused(tmp_path):
         sample = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
         sample.rate, sample.pts = 48000, 0
         film.mux([*audio.encode(sample), *audio.encode(None)])
-    with pytest.raises(ImageError, match="holds no video"):
+    with pytest.raises(ImageError, match="contains no video stream"):
         upscale_video(twice, 2, source, tmp_path / "b.mp4")
 
 

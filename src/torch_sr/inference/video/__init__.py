@@ -1,51 +1,70 @@
-"""A film -> a film: frames are super-resolved, all else is carried over.
+"""A video -> a video: frames are super-resolved, everything else is carried over.
 
-Frames are decoded, super-resolved and encoded one after the other, in closed segments of some
-seconds that lie beside the target until the end. A run that was broken off goes on after the last
-of them. Then the segments are joined with the sound and the subtitles of the source, whose packets
-are copied as they are. Neither frames nor segments ever lie in memory all at once.
+Frames are decoded, super-resolved and encoded one after the other, in closed pieces of some seconds
+that are kept beside the target until the end. An interrupted run resumes after the last of them.
+Then the pieces are joined with the sound, the subtitles and whatever else the source holds, whose
+packets are copied as they are. Neither frames nor pieces are ever in memory all at once.
 
-Frames keep their times, so a variable frame rate stays what it was. Rotation is applied to the
-pixels. Matrix, range, primaries and transfer of the colours are those of the source; where a
-matrix is not told, it is the one that players assume for the source's size, and is told then.
+Frames keep their times, so a variable frame rate stays variable and a constant one keeps its
+numbers. Rotation and mirroring are applied to the pixels. Matrix, range, primaries and transfer of
+the colours are those of the source, and so are HDR10 metadata; where a source names no matrix, the
+result names the one that players assume for the source's size. Interlaced frames are deinterlaced.
+What a result cannot keep becomes a note.
 
 ::
 
-    decoding.py   a film -> upright RGB frames and their times
-    encoding.py   frames -> a segment
-    segments.py   which segments are finished
-    joining.py    segments, sound and subtitles -> a film
+    opening.py         a file -> a container, its video stream, and errors that name the file
+    looking.py         how the frames are stored
+    timing.py          jumps in time, missing times, rounded times
+    deinterlacing.py   interlaced frames
+    decoding.py        a video -> upright RGB frames and their times
+    codecs.py          which codec, in which container, with which settings
+    hdr.py             HDR, stereo and spherical metadata
+    encoding.py        frames -> a piece
+    segments.py        which pieces are finished
+    carrying.py        sound, subtitles, covers, attached files, other videos
+    joining.py         pieces and all that goes along -> a video
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from torch_sr.errors import ImageError
-from torch_sr.images.naming import UNWRITABLE, naming
-from torch_sr.inference.video.decoding import look_at, naming_film, open_film, read_frames
+from torch_sr.images.naming import naming
+from torch_sr.inference.video.carrying import plan
+from torch_sr.inference.video.codecs import CODECS, check_codec, choose_codec
+from torch_sr.inference.video.decoding import OnNote, read_frames
+from torch_sr.inference.video.deinterlacing import PROGRESSIVE, by_half_pictures
 from torch_sr.inference.video.encoding import Encoder
 from torch_sr.inference.video.joining import join
+from torch_sr.inference.video.looking import Look, look_at
+from torch_sr.inference.video.opening import UNWRITABLE, naming_video, open_video
 from torch_sr.inference.video.segments import Segments
+
+__all__ = ["CODECS", "VideoInfo", "check_target", "read_video_info", "upscale_video"]
+
+_log = logging.getLogger(__name__)
 
 Frame = npt.NDArray[Any]
 Progress = Callable[[int, int | None], None]
 """Called with the frames done and the frames in all, where that is known."""
-OnNote = Callable[[str], None]
-"""Called with a sentence on something that the source holds and the result does not."""
 
 _SEGMENT_FRAMES = 240
+_LAYOUT = 2  # of pieces; those of another one are not taken
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a film says of itself.
+    """What a video says of itself.
 
     Args:
         height, width: of an upright frame.
@@ -58,14 +77,28 @@ class VideoInfo:
 
 
 def read_video_info(path: Path) -> VideoInfo:
-    """Look at a film's header and first frame.
+    """Look at a video's header and first frame.
 
     Raises:
-        ImageError: it is missing, damaged, or no film.
+        ImageError: it is missing, damaged, or no video.
         MissingExtraError: PyAV is not installed.
     """
     look, frames = look_at(path)
     return VideoInfo(look.height, look.width, frames)
+
+
+def check_target(target: Path, codec: str | None = None) -> None:
+    """Refuse a target that cannot be written, before any work.
+
+    Args:
+        target: the video to write.
+        codec: a key of :data:`CODECS`, or the source's.
+
+    Raises:
+        ImageError: its suffix is not one that is written, or cannot hold the codec.
+    """
+    with naming(target):
+        check_codec(target.suffix.lower(), codec)
 
 
 def upscale_video(
@@ -76,72 +109,143 @@ def upscale_video(
     *,
     size: Callable[[int, int], tuple[int, int]] | None = None,
     crf: int = 16,
+    codec: str | None = None,
+    deinterlace: bool = True,
     fingerprint: str = "",
     segment_frames: int = _SEGMENT_FRAMES,
     progress: Progress | None = None,
     on_note: OnNote | None = None,
 ) -> Path:
-    """Super-resolve a film.
+    """Super-resolve a video.
 
     Args:
-        upscale: RGB ``(H, W, 3)``, uint8 or, of films with more than 8 bits, uint16, to the same
+        upscale: RGB ``(H, W, 3)``, uint8 or, of videos with more than 8 bits, uint16, to the same
             ``scale_factor`` times as high and wide.
         scale_factor: see there.
         source: what PyAV reads.
-        target: .mp4, .mkv or .mov (H.264), or .webm (VP9).
-        size: resample each frame to the height and width it tells.
-        crf: constant quality, from 0 (lossless) to 51.
-        fingerprint: of the model; finished segments of another one are not taken.
-        segment_frames: frames in a segment, which a break may cost.
+        target: .mp4, .mkv, .mov or .webm.
+        size: resample each frame to the height and width it returns.
+        crf: constant quality, from 0 (lossless where the codec can be) to 51.
+        codec: ``h264``, ``hevc``, ``av1``, ``ffv1``, ``prores`` or ``vp9``; by default that of the
+            source if it is one of these and fits into the target, otherwise H.264 (VP9 in .webm).
+        deinterlace: make whole pictures of interlaced frames; otherwise each half picture is
+            super-resolved by itself and the order of the half pictures is kept.
+        fingerprint: of the model; finished pieces of another one are not used.
+        segment_frames: frames in a piece, which an interruption may cost.
         progress: called after each frame.
         on_note: called with each thing that the result could not keep; by default these are
             logged as warnings.
 
     Raises:
-        ImageError: the source is no film or damaged, or the target cannot be written.
+        ImageError: the source is no video or damaged, or the target cannot be written.
         MissingExtraError: PyAV is not installed.
     """
-    _check_target(source, target)
+    _check_files(source, target, codec)
+    note = _once(on_note or (lambda text: _log.warning("%s: %s", source.name, text)))
     look, total = look_at(source)
-    with naming_film(source), open_film(source) as container:
-        height, width = look.height * scale_factor, look.width * scale_factor
-        height, width = size(look.height, look.width) if size else (height, width)
-        settings = [fingerprint, crf, height, width, segment_frames, target.suffix.lower()]
+    encoder = _encoder(look, target, scale_factor, size, crf, codec, deinterlace, note)
+    with naming_video(source), open_video(source) as container:
+        for text in chain(look.notes, encoder.notes, plan(container, target.suffix.lower())[1]):
+            note(text)
+        settings = [_LAYOUT, fingerprint, crf, *encoder.size, segment_frames]
+        settings += [target.suffix.lower(), encoder.codec.name, deinterlace]
         segments = Segments(target, source, settings)
-        frames = read_frames(container, look, segments.last_time)
-        done = segments.num_frames
-        if progress is not None and done:
-            progress(done, total)
-        encoder = Encoder(target, look, height, width, crf)
-        while True:
-            with ExitStack() as stack:
-                count = 0
-                for time, rgb in frames:
-                    if count == 0:
-                        stream = stack.enter_context(segments.append(encoder))
-                    stream(time, upscale(rgb))
-                    count += 1
-                    done += 1
-                    if progress is not None:
-                        progress(done, max(total, done) if total else None)
-                    if count == segment_frames:
-                        break
-            if count < segment_frames:
-                break
-        if done == 0:
-            raise ImageError("holds no frame that can be decoded; fetch it again")
-    with naming_film(target, UNWRITABLE):
-        join(segments, source, target)
+        engine = upscale if encoder.look.order == PROGRESSIVE else by_half_pictures(upscale)
+        frames = read_frames(container, look, segments.last_time, deinterlace, note)
+        _work(frames, engine, segments, encoder, segment_frames, _reporter(progress, total))
+        if not segments.pieces:
+            raise ImageError("fetch the file again: no frame can be decoded")
+    with naming_video(target, UNWRITABLE):
+        join(segments, encoder, source, target)
     segments.remove()
     return target
 
 
-def _check_target(source: Path, target: Path) -> None:
+def _work(
+    frames: Iterator[tuple[int, int, Frame]],
+    engine: Callable[[Frame], Frame],
+    segments: Segments,
+    encoder: Encoder,
+    segment_frames: int,
+    report: Callable[[int], None],
+) -> None:
+    """Super-resolve and encode all frames, piece by piece."""
+    done = segments.num_frames
+    if done:
+        report(done)
+    while True:
+        with ExitStack() as stack:
+            count = 0
+            for time, duration, rgb in frames:
+                if count == 0:
+                    write = stack.enter_context(segments.append(encoder))
+                write(time, duration, engine(rgb))
+                count += 1
+                done += 1
+                report(done)
+                if count == segment_frames:
+                    break
+        if count < segment_frames:
+            return
+
+
+def _reporter(progress: Progress | None, total: int | None) -> Callable[[int], None]:
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(done, max(total, done) if total else None)
+
+    return report
+
+
+def _encoder(
+    look: Look,
+    target: Path,
+    scale_factor: int,
+    size: Callable[[int, int], tuple[int, int]] | None,
+    crf: int,
+    codec: str | None,
+    deinterlace: bool,
+    note: OnNote,
+) -> Encoder:
+    suffix = target.suffix.lower()
     with naming(target):
-        if target.suffix.lower() not in (".mkv", ".mov", ".mp4", ".webm"):
-            raise ImageError(
-                f"'{target.suffix}' is no film to write; use .mp4, .mkv, .mov or .webm"
-            )
+        chosen, lossy = choose_codec(suffix, codec, look.decoder, look.bits)
+        if deinterlace:
+            look = replace(look, order=PROGRESSIVE)
+        elif look.order != PROGRESSIVE and not chosen.interlaced:
+            if codec is not None or "h264" not in _keeping_fields(suffix):
+                names = " or ".join(_keeping_fields(suffix)) or "another container, such as .mkv"
+                raise ImageError(
+                    f"use {names}, or leave out --no-deinterlace: "
+                    f"{chosen.name} cannot hold half pictures"
+                )
+            chosen = CODECS["h264"]
+    if lossy:
+        note(lossy)
+    height, width = look.height * scale_factor, look.width * scale_factor
+    height, width = size(look.height, look.width) if size else (height, width)
+    return Encoder(suffix, chosen, look, height, width, crf)
+
+
+def _keeping_fields(suffix: str) -> list[str]:
+    return [n for n, c in CODECS.items() if c.interlaced and suffix in c.suffixes]
+
+
+def _once(on_note: OnNote) -> OnNote:
+    """Each note one time."""
+    seen: set[str] = set()
+
+    def note(text: str) -> None:
+        if text not in seen:
+            seen.add(text)
+            on_note(text)
+
+    return note
+
+
+def _check_files(source: Path, target: Path, codec: str | None) -> None:
+    check_target(target, codec)
+    with naming(target):
         if target.exists() and source.exists() and target.samefile(source):
             raise ImageError("is the source; give another name")
         if not target.parent.is_dir():

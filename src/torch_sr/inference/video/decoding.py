@@ -1,145 +1,79 @@
-"""A film -> upright RGB frames and their times. The one file that imports PyAV."""
+"""A video -> upright RGB frames and their times."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.errors import ImageError, MissingExtraError
-from torch_sr.images.naming import UNREADABLE, naming
+from torch_sr.inference.video.deinterlacing import deinterlaced
+from torch_sr.inference.video.looking import FULL, Look
+from torch_sr.inference.video.opening import is_cover, pyav, video_stream
+from torch_sr.inference.video.timing import FrameTimes, Timeline
 
 Frame = npt.NDArray[Any]
+OnNote = Callable[[str], None]
+"""Called with a sentence on something that the source holds and the result does not."""
 
-LIMITED, FULL = 1, 2
-"""ffmpeg's numbers of the ranges of colours."""
-_SDTV, _HDTV = 5, 1  # ffmpeg's numbers of the matrices of ITU-R BT.601 and BT.709
-_MATRICES = (_HDTV, 4, _SDTV, 6, 7, 9)  # those that it can compute
 _MAX_BROKEN = 1000  # packets
 
-_log = logging.getLogger(__name__)
+
+def timed_streams(container: Any) -> list[Any]:
+    """The streams that share a time line, in every pass over a file."""
+    kinds = ("audio", "video", "subtitle")
+    return [stream for stream in container.streams if stream.type in kinds and not is_cover(stream)]
 
 
-@dataclass(frozen=True)
-class Look:
-    """How frames are stored: what the encoder has to repeat."""
+def read_frames(
+    container: Any, look: Look, after: int | None, deinterlace: bool, on_note: OnNote
+) -> Iterator[tuple[int, int, Frame]]:
+    """Times, durations and upright RGB frames, from the first that is later than ``after``.
 
-    height: int
-    width: int
-    turns: int  # quarter turns that make it upright
-    deep: bool  # more than 8 bits
-    chroma: str  # 420, 422 or 444
-    matrix: int
-    range: int
-    primaries: int
-    transfer: int
-    aspect: Fraction | None
-    rate: Fraction | None
-    time_base: Fraction
+    The file is decoded from its beginning also for a later frame: next to the network's work that
+    is little, and times and pictures are exactly those of a run in one go.
 
-
-def pyav() -> Any:
-    """The library, or an error that says what to install."""
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError("PyAV, which reads videos,", "video") from None
-    return av
-
-
-def film_url(path: Path) -> str:
-    """How ffmpeg is told a file: of ``12:30.mp4`` it would take 12 for a protocol."""
-    return f"file:{path}"
+    Args:
+        container: of the source.
+        look: of its frames.
+        after: in units of ``look.time_base``.
+        deinterlace: remove the combs of interlaced frames.
+        on_note: see :data:`OnNote`.
+    """
+    frames = _decoded(container, look, on_note)
+    if deinterlace:
+        frames = deinterlaced(frames, look.suspect, lambda: on_note(_DEINTERLACED))
+    kind = "rgb48le" if look.bits > 8 else "rgb24"
+    size = None
+    for frame in frames:
+        if size not in (None, (frame.height, frame.width)):
+            on_note(_RESIZED.format(size[1], size[0], frame.width, frame.height))
+        size = frame.height, frame.width
+        if after is None or frame.pts > after:
+            yield frame.pts, frame.duration, _upright(frame, look, kind)
 
 
-@contextmanager
-def naming_film(path: Path, failed: str = UNREADABLE) -> Iterator[None]:
-    """As :func:`naming`, of what ffmpeg raises too."""
-    with naming(path, failed):
-        try:
-            yield
-        except pyav().error.FFmpegError as error:
-            if isinstance(error, (OSError, ValueError)):
-                raise
-            raise ValueError(error.strerror) from error
+_DEINTERLACED = "interlaced frames were deinterlaced; --no-deinterlace keeps their half pictures"
+_RESIZED = (
+    "the size of the pictures changes from {}x{} to {}x{}: all were brought to the first size"
+)
 
 
-def open_film(path: Path) -> Any:
-    """A container; the caller closes it. A file that is missing or empty is told as such."""
-    av = pyav()
-    if not path.is_file():
-        problem = "is no file" if path.exists() else "no such file"
-        raise ImageError(f"{problem}; check the path")
-    if path.stat().st_size == 0:
-        raise ImageError("is empty (0 bytes); fetch it again")
-    return av.open(film_url(path), metadata_errors="replace")
-
-
-def look_at(path: Path) -> tuple[Look, int | None]:
-    """How the frames are stored, and how many there are."""
-    with naming_film(path), open_film(path) as container:
-        frame = next((frame for _, frame in _decode(container)), None)
-        if frame is None:
-            raise ImageError("holds no frame that can be decoded; fetch it again")
-        return _look_of(frame, container.streams.video[0]), _count_frames(container)
-
-
-def _look_of(frame: Any, stream: Any) -> Look:
-    turns = round(frame.rotation / 90) % 4
-    height, width = (frame.height, frame.width) if turns % 2 == 0 else (frame.width, frame.height)
-    chroma = frame.format
-    aspect = stream.sample_aspect_ratio
-    full = frame.color_range == FULL or chroma.name.startswith("yuvj") or chroma.is_rgb
-    # No matrix told: players take that of the source's size, and would take another one for ours.
-    guess = _HDTV if frame.height >= 720 else _SDTV
-    matrix = int(frame.colorspace)
-    return Look(
-        height=height,
-        width=width,
-        turns=turns,
-        deep=max((c.bits for c in chroma.components), default=8) > 8,
-        chroma="444"
-        if chroma.is_rgb or "444" in chroma.name
-        else "422"
-        if "422" in chroma.name
-        else "420",
-        matrix=matrix if matrix in _MATRICES else guess,
-        range=FULL if full else LIMITED,
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
-        aspect=aspect and (1 / aspect if turns % 2 else aspect),
-        rate=stream.average_rate or stream.guessed_rate,
-        time_base=stream.time_base,
-    )
-
-
-def _count_frames(container: Any) -> int | None:
-    stream = container.streams.video[0]
-    if stream.frames:
-        return int(stream.frames)
-    if container.duration and stream.average_rate:
-        return max(1, round(float(container.duration / 1e6 * stream.average_rate)))
-    return None
-
-
-def _decode(container: Any) -> Iterator[tuple[int, Any]]:
-    """Frames with their times, in units of the stream; damaged packets are passed over."""
-    if not container.streams.video:
-        raise ImageError("holds no video; name a film or an image")
-    stream = container.streams.video[0]
+def _decoded(container: Any, look: Look, on_note: OnNote) -> Iterator[Any]:
+    """Frames whose ``pts`` are their times in the result; damaged packets are passed over."""
+    stream = video_stream(container)
     stream.thread_type = "AUTO"
-    broken, last = 0, -(2**62)
-    packets = container.demux(stream)
+    timeline, times = Timeline(container), FrameTimes(stream)
+    broken = 0
+    packets = container.demux(timed_streams(container))
     while True:
         try:
             packet = next(packets)
+            timeline.place(packet)
+            if packet.stream is not stream:
+                continue
+            times.packet(packet)
             decoded = packet.decode()
         except StopIteration:
             break
@@ -149,29 +83,26 @@ def _decode(container: Any) -> Iterator[tuple[int, Any]]:
                 break
             continue
         for frame in decoded:
-            last = max(last + 1, frame.pts if frame.pts is not None else max(last + 1, 0))
-            yield last, frame
+            frame.pts, frame.duration = times.of(frame)
+            frame.time_base = look.time_base
+            yield frame
     if broken:
-        _log.warning("%s: %d damaged packets were passed over", container.name, broken)
+        on_note(f"{broken} damaged {'packet was' if broken == 1 else 'packets were'} left out")
+    if timeline.jumps:
+        on_note("its times start again or jump: the parts were put one after the other")
 
 
-def read_frames(container: Any, look: Look, after: int | None) -> Iterator[tuple[int, Frame]]:
-    """Upright RGB frames and their times, from the first that is later than ``after``."""
-    if after is not None:  # to the key frame before
-        container.seek(after, stream=container.streams.video[0])
-    kind = "rgb48le" if look.deep else "rgb24"
-    for time, frame in _decode(container):
-        if after is not None and time <= after:
-            continue
-        rgb = frame.reformat(
-            format=kind,
-            src_colorspace=look.matrix,
-            dst_colorspace=look.matrix,
-            src_color_range=look.range,
-            dst_color_range=FULL,
-            interpolation=accurate(),
-        ).to_ndarray()
-        yield time, np.ascontiguousarray(np.rot90(rgb, look.turns))
+def _upright(frame: Any, look: Look, kind: str) -> Frame:
+    rgb = frame.reformat(
+        format=kind,
+        src_colorspace=look.matrix,
+        dst_colorspace=look.matrix,
+        src_color_range=look.range,
+        dst_color_range=FULL,
+        interpolation=accurate(),
+    ).to_ndarray()
+    turned = np.rot90(rgb, look.turns)
+    return np.ascontiguousarray(turned[:, ::-1] if look.mirrored else turned)
 
 
 def accurate() -> Any:

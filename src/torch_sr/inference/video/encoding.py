@@ -1,67 +1,115 @@
-"""Frames -> a segment of a film, in the colours and the timing of the source."""
+"""Frames -> a piece of a video, in the colours and the timing of the source."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from torch_sr.inference.video.decoding import FULL, Look, accurate, film_url, pyav
+from torch_sr.inference.video.codecs import FORMATS, Codec, choose_format, options
+from torch_sr.inference.video.decoding import accurate
+from torch_sr.inference.video.deinterlacing import PROGRESSIVE, TOP_FIRST, build_graph
+from torch_sr.inference.video.looking import FULL, Look
+from torch_sr.inference.video.opening import pyav, video_url
 
 Frame = npt.NDArray[Any]
+Write = Callable[[int, int, Frame], None]
+"""Takes the time and the duration of a frame, in units of its stream, and the frame."""
 
-_ENCODERS = {".webm": "libvpx-vp9"}
 _GLOBAL_HEADER = 1 << 22  # the head once, not in the packets
+_INTERLACED = 1 << 18
+_KEEP_DURATION = 1 << 8
 
 
 class Encoder:
-    """Writes segments, all alike, so that their packets can follow one another."""
+    """Writes pieces, all alike, so that their packets can follow one another.
 
-    def __init__(self, target: Path, look: Look, height: int, width: int, crf: int) -> None:
-        self._look = look
-        self._size = height, width
+    Args:
+        suffix: of the target.
+        codec: see :func:`~torch_sr.inference.video.codecs.choose_codec`.
+        look: of the source; its ``order`` tells whether frames hold half pictures.
+        height, width: of the result.
+        crf: see :mod:`~torch_sr.inference.video.codecs`.
+    """
+
+    def __init__(
+        self, suffix: str, codec: Codec, look: Look, height: int, width: int, crf: int
+    ) -> None:
+        self.notes: list[str] = []
+        shape = look.aspect
+        if shape and shape != 1 and not codec.shape and FORMATS[suffix] in ("matroska", "webm"):
+            self.notes.append(
+                f"{codec.name} in {suffix} has square pixels: "
+                f"the width was scaled by {shape.numerator}:{shape.denominator}"
+            )
+            width, shape = max(1, round(width * shape)), None
+        self.codec, self.look = codec, replace(look, aspect=shape)
+        self.size = height, width
         self._crf = crf
-        self._codec = _ENCODERS.get(target.suffix.lower(), "libx264")
-        even = height % 2 == 0 and width % 2 == 0
-        chroma = look.chroma if even else "444"
-        self._format = f"yuv{chroma}p" + ("10le" if look.deep else "")
+        self._format = choose_format(codec, look.chroma, look.bits, height, width)
+        self.notes += self._losses()
 
-    def open(self, path: Path) -> tuple[Any, Callable[[int, Frame], None]]:
-        """Begin a segment: what to close, and what takes a time and a frame."""
-        look = self._look
-        container = pyav().open(film_url(path), "w", format="nut")  # which keeps times as they are
-        stream = container.add_stream(self._codec, rate=look.rate or 25)
-        height, width = self._size
-        context = stream.codec_context
-        context.height, context.width, context.pix_fmt = height, width, self._format
-        context.time_base = stream.time_base = look.time_base
-        # Without B-frames packets follow one another as frames do, across segments too.
-        context.max_b_frames = 0
-        context.options = {"crf": str(self._crf)}
-        if self._codec == "libvpx-vp9":
-            context.options = {"crf": str(self._crf), "b": "0", "deadline": "good", "cpu-used": "4"}
-            context.options |= {"auto-alt-ref": "0", "lag-in-frames": "0", "row-mt": "1"}
-        context.colorspace, context.color_range = look.matrix, look.range
-        context.color_primaries, context.color_trc = look.primaries, look.transfer
-        if look.aspect:
-            context.sample_aspect_ratio = look.aspect
-        context.flags |= _GLOBAL_HEADER
+    def _losses(self) -> Iterator[str]:
+        layout = pyav().VideoFormat(self._format)
+        bits = max(component.bits for component in layout.components)
+        if bits < self.look.bits:
+            yield f"{self.look.bits} bits a sample were rounded to the {bits} of {self.codec.name}"
+        if self.codec.name == "AV1" and self.look.chroma != "420":
+            yield "AV1 is written with colours at half the resolution (4:2:0)"
 
-        def write(time: int, rgb: Frame) -> None:
-            container.mux(stream.encode(self._to_frame(time, rgb)))
+    def open(self, path: Path) -> tuple[Callable[[], None], Write]:
+        """Begin a piece, at time 0: what closes it, and what takes its frames."""
+        os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 lists its settings on stderr
+        container = pyav().open(video_url(path), "w", format=self.codec.piece)
+        stream = container.add_stream(self.codec.encoder, rate=self.look.rate or 25)
+        self._set_up(stream)
+        setter = _FieldSetter(self.look.order)
+
+        def write(time: int, duration: int, rgb: Frame) -> None:
+            frame = self._to_frame(rgb)
+            frame.pts, frame.duration, frame.time_base = time, duration, self.look.time_base
+            container.mux(stream.encode(setter.marked(frame)))
 
         def close() -> None:
-            container.mux(stream.encode(None))
-            container.close()
+            try:
+                container.mux(stream.encode(None))
+            finally:
+                container.close()
 
         return close, write
 
-    def _to_frame(self, time: int, rgb: Frame) -> Any:
-        look = self._look
-        height, width = self._size
-        frame = pyav().VideoFrame.from_ndarray(rgb, "rgb48le" if look.deep else "rgb24")
+    def _set_up(self, stream: Any) -> None:
+        look, context = self.look, stream.codec_context
+        context.height, context.width = self.size
+        context.pix_fmt = self._format
+        context.time_base = stream.time_base = look.time_base
+        # Without B-frames packets follow one another as frames do, across pieces too.
+        context.max_b_frames = 0
+        context.options = options(self.codec, self._crf, self._format, look.side_data)
+        context.flags |= _GLOBAL_HEADER | _KEEP_DURATION
+        if look.order != PROGRESSIVE and self.codec.interlaced:
+            context.flags |= _INTERLACED
+        self.describe(context)
+
+    def describe(self, context: Any) -> None:
+        """Tell an encoder or a header about colours, pixels and half pictures."""
+        look = self.look
+        context.colorspace, context.color_range = look.matrix, look.range
+        context.color_primaries, context.color_trc = look.primaries, look.transfer
+        context.field_order = look.order
+        if look.rate:
+            context.framerate = look.rate
+        if look.aspect:
+            context.sample_aspect_ratio = look.aspect
+
+    def _to_frame(self, rgb: Frame) -> Any:
+        look = self.look
+        height, width = self.size
+        frame = pyav().VideoFrame.from_ndarray(rgb, "rgb48le" if look.bits > 8 else "rgb24")
         frame = frame.reformat(
             width=width,
             height=height,
@@ -72,6 +120,22 @@ class Encoder:
             dst_color_range=look.range,
             interpolation=accurate(),
         )
-        frame.pts, frame.time_base = time, look.time_base
         frame.colorspace, frame.color_range = look.matrix, look.range
         return frame
+
+
+class _FieldSetter:
+    """Marks frames as half pictures in an order; PyAV cannot, but a filter of ffmpeg does."""
+
+    def __init__(self, order: int) -> None:
+        self._order = order
+        self._graph: Any = None
+
+    def marked(self, frame: Any) -> Any:
+        if self._order == PROGRESSIVE:
+            return frame
+        if self._graph is None:
+            mode = "tff" if self._order == TOP_FIRST else "bff"
+            self._graph = build_graph(frame, [("setfield", f"mode={mode}")])
+        self._graph.push(frame)
+        return self._graph.pull()

@@ -1,99 +1,140 @@
-"""Segments, and the sound, the subtitles and the descriptions of the source -> a film."""
+"""Pieces, and all that goes along with the pictures of the source -> a video."""
 
 from __future__ import annotations
 
 import heapq
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from torch_sr.files import atomic_write
-from torch_sr.inference.video.decoding import film_url, pyav
+from torch_sr.inference.video.carrying import (
+    ATTACH,
+    Carrier,
+    attach,
+    descriptions,
+    file_descriptions,
+    plan,
+)
+from torch_sr.inference.video.codecs import FORMATS
+from torch_sr.inference.video.decoding import timed_streams
+from torch_sr.inference.video.encoding import Encoder
+from torch_sr.inference.video.hdr import SideData, template_with
+from torch_sr.inference.video.opening import is_cover, pyav, video_stream, video_url
 from torch_sr.inference.video.segments import Segments
+from torch_sr.inference.video.timing import Timeline
 
-_log = logging.getLogger(__name__)
+_UNOFFICIAL = {"strict": "unofficial"}  # stereo and spherical layouts in MP4 are
 
 
-def join(segments: Segments, source: Path, target: Path) -> None:
-    """One film of all segments and the source's sound, subtitles, chapters and descriptions."""
+def join(segments: Segments, encoder: Encoder, source: Path, target: Path) -> None:
+    """One video of all pieces and of the source's other streams, chapters and descriptions."""
     av = pyav()
     with atomic_write(target) as temporary, ExitStack() as stack:
-        original = stack.enter_context(av.open(film_url(source), metadata_errors="replace"))
-        out = stack.enter_context(av.open(film_url(temporary), "w"))
-        out.metadata.update(original.metadata)
-        paths = segments.paths
-        first = stack.enter_context(av.open(film_url(paths[0])))
-        template = first.streams.video[0]
-        video = out.add_stream_from_template(template)
-        video.time_base = template.time_base
-        shown = original.streams.video[0]
-        video.metadata.update({k: v for k, v in shown.metadata.items() if k != "rotate"})
-        carried = [s for s in original.streams if s.type in ("audio", "subtitle")]
-        others = {s: _Carrier(s, out) for s in carried if _fits(s, out, source)}
+        original = stack.enter_context(av.open(video_url(source), metadata_errors="replace"))
+        out = av.open(
+            video_url(temporary),
+            "w",
+            format=FORMATS[target.suffix.lower()],
+            container_options=_UNOFFICIAL,
+        )
+        stack.enter_context(out)
+        out.metadata.update(file_descriptions(original))
+        first = stack.enter_context(av.open(video_url(segments.paths[0])))
+        video = _add_video(out, first.streams.video[0], encoder, video_stream(original))
+        timeline = Timeline(original)
         if chapters := original.chapters():
-            out.set_chapters(chapters)
-        packets = [_video_packets(paths, video)]
-        if others:
-            packets.append(_other_packets(original, others))
+            out.set_chapters([_earlier(chapter, timeline.start) for chapter in chapters])
+        carriers, covers = _carriers(original, out, target.suffix.lower())
+        packets = [_video_packets(segments, encoder.look.time_base, video)]
+        if carriers:
+            packets.append(_other_packets(original, carriers, timeline, covers))
         for _, _, packet in heapq.merge(*packets, key=lambda item: item[0]):
             out.mux(packet)
 
 
-def _video_packets(paths: Iterable[Path], stream: Any) -> Iterator[tuple[float, int, Any]]:
-    for path in paths:
-        with pyav().open(film_url(path)) as segment:
-            for packet in segment.demux(segment.streams.video[0]):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    yield float(packet.dts * packet.time_base), 0, packet
+def _add_video(out: Any, piece: Any, encoder: Encoder, shown: Any) -> Any:
+    """The stream of the result, described as the source's is."""
+    side_data = encoder.look.side_data
+    template = template_with(piece, side_data) if side_data != SideData() else piece
+    video = out.add_stream_from_template(template, opaque=True)
+    video.time_base = encoder.look.time_base
+    encoder.describe(video.codec_context)
+    if encoder.codec.name == "HEVC" and out.format.name in ("mp4", "mov"):
+        video.codec_context.codec_tag = "hvc1"  # the one that Apple's players know
+    video.metadata.update({k: v for k, v in descriptions(shown).items() if k != "rotate"})
+    video.disposition = shown.disposition
+    return video
 
 
-def _other_packets(original: Any, others: dict[Any, _Carrier]) -> Iterator[tuple[float, int, Any]]:
-    for packet in original.demux(list(others)):
-        for carried in others[packet.stream].carry(packet):
+def _earlier(chapter: Any, start: Fraction) -> Any:
+    ticks = round(start / chapter["time_base"])
+    return {**chapter, "start": chapter["start"] - ticks, "end": chapter["end"] - ticks}
+
+
+def _carriers(original: Any, out: Any, suffix: str) -> tuple[dict[int, Carrier], dict[int, Any]]:
+    """What carries the other streams, by index, and the packets of covers that are among them."""
+    ways, _ = plan(original, suffix)
+    covers = _covers(original) if any(is_cover(original.streams[i]) for i in ways) else {}
+    carriers: dict[int, Carrier] = {}
+    for index, way in ways.items():
+        stream = original.streams[index]
+        if way == ATTACH:
+            if stream.type == "attachment" or index in covers:
+                attach(stream, out, bytes(covers.get(index, b"")))
+        else:
+            carriers[index] = Carrier(stream, out, way)
+    return carriers, covers
+
+
+def _covers(original: Any) -> dict[int, Any]:
+    """The first packets of cover pictures; they are delivered before all others."""
+    streams = [stream for stream in original.streams.video if is_cover(stream)]
+    found: dict[int, Any] = {}
+    with pyav().open(original.name, metadata_errors="replace") as again:
+        wanted = [again.streams[stream.index] for stream in streams]
+        for packet in again.demux(wanted):
+            if packet.size:
+                found.setdefault(packet.stream.index, packet)
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+def _video_packets(
+    segments: Segments, unit: Fraction, stream: Any
+) -> Iterator[tuple[float, int, Any]]:
+    """The packets of all pieces at their places; each lasts until the next."""
+    waiting: Any = None
+    for path, piece in zip(segments.paths, segments.pieces, strict=True):
+        with pyav().open(video_url(path)) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.dts is None or not packet.size:
+                    continue
+                at = piece.first + round(packet.dts * packet.time_base / unit)
+                packet.time_base, packet.pts, packet.dts = unit, at, at
+                packet.stream, packet.duration = stream, piece.duration
+                if waiting is not None:
+                    waiting.duration = at - waiting.dts
+                    yield float(waiting.dts * unit), 0, waiting
+                waiting = packet
+    if waiting is not None:
+        yield float(waiting.dts * unit), 0, waiting
+
+
+def _other_packets(
+    original: Any, carriers: dict[int, Carrier], timeline: Timeline, covers: dict[int, Any]
+) -> Iterator[tuple[float, int, Any]]:
+    for index, packet in covers.items():
+        if index in carriers:
+            packet.pts = packet.dts = 0
+            packet.stream = carriers[index].stream
+            yield float("-inf"), packet.stream.index, packet
+    for packet in original.demux(timed_streams(original)):
+        timeline.place(packet)
+        carrier = carriers.get(packet.stream.index)
+        for carried in carrier.carry(packet) if carrier else ():
             at = float((carried.dts or 0) * carried.time_base)
             yield at, carried.stream.index, carried
-
-
-def _fits(stream: Any, out: Any, source: Path) -> bool:
-    """Whether a stream can go along; sound always can, if need be in another code."""
-    if stream.type == "audio" or stream.codec_context.name in out.supported_codecs:
-        return True
-    _log.warning(
-        "%s: subtitles as %s do not fit into this kind of file and are left out; write .mkv",
-        source.name,
-        stream.codec_context.name,
-    )
-    return False
-
-
-class _Carrier:
-    """Carries one stream over: packets as they are, or in another code where they do not fit."""
-
-    def __init__(self, stream: Any, out: Any) -> None:
-        self._copied = stream.codec_context.name in out.supported_codecs
-        if self._copied:
-            self._stream = out.add_stream_from_template(stream)
-        else:
-            rate = 48_000 if out.default_audio_codec == "opus" else stream.rate
-            self._stream = out.add_stream(_audio_encoder(out), rate=rate)
-            self._stream.codec_context.layout = stream.codec_context.layout
-        self._stream.metadata.update(stream.metadata)
-        self._stream.disposition = stream.disposition
-
-    def carry(self, packet: Any) -> Iterator[Any]:
-        """What becomes of a packet; the last, an empty one, ends the stream."""
-        if not self._copied:
-            for frame in packet.decode():
-                yield from self._stream.encode(frame)
-            if packet.dts is None:
-                yield from self._stream.encode(None)
-        elif packet.dts is not None:
-            packet.stream = self._stream
-            yield packet
-
-
-def _audio_encoder(out: Any) -> str:
-    return "libopus" if out.format.name == "webm" else "aac"

@@ -1,7 +1,7 @@
-"""Finished pieces of a film that is in work, so that a run broken off need not begin anew.
+"""Finished pieces of a video in progress, from which an interrupted run resumes.
 
-They lie in a hidden folder beside the target, with a note of what they were made from. A piece
-takes its name when it is whole; what has another name is of no account.
+They are kept in a hidden folder beside the target, with a record of what they were made from. A
+piece gets its name when it is complete; files of other names are ignored.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.files import atomic_write
-from torch_sr.images.naming import UNWRITABLE, letting_through
-from torch_sr.inference.video.decoding import naming_film
+from torch_sr.images.naming import letting_through
+from torch_sr.inference.video.opening import UNWRITABLE, naming_video
 
-Write = Callable[[int, npt.NDArray[Any]], None]
-"""Takes the time of a frame, in units of its stream, and the frame."""
+Write = Callable[[int, int, npt.NDArray[Any]], None]
+"""Takes the time and the duration of a frame, in units of its stream, and the frame."""
 
 
 class Encoder(Protocol):
@@ -32,13 +33,29 @@ class Encoder(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A finished piece; its file counts from 0, in the same units.
+
+    Args:
+        frames: how many.
+        first, last: times of its first and last frame.
+        duration: of the last frame.
+    """
+
+    frames: int
+    first: int
+    last: int
+    duration: int
+
+
 class Segments:
     """The pieces of one target.
 
     Args:
-        target: the film to be.
-        source: the film it is made from; pieces of another or changed one are thrown away.
-        settings: what the pieces depend on else.
+        target: the video to write.
+        source: the video it is made from; pieces of another or changed one are deleted.
+        settings: what else the pieces depend on.
     """
 
     def __init__(self, target: Path, source: Path, settings: list[Any]) -> None:
@@ -47,70 +64,72 @@ class Segments:
         status = source.stat()
         made_from = [str(source.resolve()), status.st_size, status.st_mtime_ns, settings]
         self._made_from = json.loads(json.dumps(made_from))
-        self._pieces = self._finished()
+        self.pieces = self._finished()
 
     @property
     def num_frames(self) -> int:
         """Frames in all finished pieces."""
-        return sum(frames for frames, _ in self._pieces)
+        return sum(piece.frames for piece in self.pieces)
 
     @property
     def last_time(self) -> int | None:
         """Time of the last finished frame, in units of its stream."""
-        return self._pieces[-1][1] if self._pieces else None
+        return self.pieces[-1].last if self.pieces else None
 
     @property
     def paths(self) -> list[Path]:
         """The finished pieces, in order."""
-        return [self._path(number) for number in range(len(self._pieces))]
+        return [self._path(number) for number in range(len(self.pieces))]
 
     @contextmanager
     def append(self, encoder: Encoder) -> Iterator[Write]:
         """Yield what takes the frames of the next piece; it counts when the block is left well."""
-        frames, last = 0, 0
+        piece = Piece(0, 0, 0, 0)
 
-        def count(time: int, frame: npt.NDArray[np.generic]) -> None:
-            nonlocal frames, last
-            with naming_film(self._target, UNWRITABLE):
-                write(time, frame)
-            frames, last = frames + 1, time
+        def count(time: int, duration: int, frame: npt.NDArray[np.generic]) -> None:
+            nonlocal piece
+            first = piece.first if piece.frames else time
+            with naming_video(self._target, UNWRITABLE):
+                write(time - first, duration, frame)
+            piece = Piece(piece.frames + 1, first, time, duration)
 
         try:
-            with naming_film(self._target, UNWRITABLE):
+            with naming_video(self._target, UNWRITABLE):
                 self._folder.mkdir(exist_ok=True)
-                with atomic_write(self._path(len(self._pieces))) as temporary:
+                with atomic_write(self._path(len(self.pieces))) as temporary:
                     close, write = encoder.open(temporary)
                     try:
                         with letting_through():
                             yield count
                     finally:
                         close()
-                self._pieces.append((frames, last))
-                self._note()
+                self.pieces.append(piece)
+                self._record()
         finally:
-            if not self._pieces:
+            if not self.pieces:
                 with suppress(OSError):  # it was not made, or is not empty
                     self._folder.rmdir()
 
     def remove(self) -> None:
-        """Throw all pieces away."""
+        """Delete all pieces."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._pieces = []
+        self.pieces = []
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.nut"
+        return self._folder / f"{number:06d}.piece"
 
-    def _note(self) -> None:
-        note = {"made_from": self._made_from, "pieces": self._pieces}
+    def _record(self) -> None:
+        pieces = [astuple(piece) for piece in self.pieces]
+        record = {"made_from": self._made_from, "pieces": pieces}
         with atomic_write(self._folder / "segments.json") as temporary:
-            temporary.write_text(json.dumps(note), encoding="utf-8")
+            temporary.write_text(json.dumps(record), encoding="utf-8")
 
-    def _finished(self) -> list[tuple[int, int]]:
+    def _finished(self) -> list[Piece]:
         """What an earlier run has left, if it was about the same."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            note = json.loads((self._folder / "segments.json").read_text(encoding="utf-8"))
-            if note["made_from"] == self._made_from:
-                pieces = [(int(frames), int(last)) for frames, last in note["pieces"]]
+            record = json.loads((self._folder / "segments.json").read_text(encoding="utf-8"))
+            if record["made_from"] == self._made_from:
+                pieces = [Piece(*(int(number) for number in piece)) for piece in record["pieces"]]
                 if all(self._path(number).is_file() for number in range(len(pieces))):
                     return pieces
         shutil.rmtree(self._folder, ignore_errors=True)

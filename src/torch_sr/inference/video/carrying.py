@@ -1,0 +1,194 @@
+"""What goes along with the pictures: sound, subtitles, covers, attached files, other videos.
+
+Packets are copied as they are where the new container can hold them; sound is encoded again where
+it cannot, and what cannot go along becomes a note. Whether a container can is tried out, before the
+work, by writing its head.
+"""
+
+from __future__ import annotations
+
+import io
+import mimetypes
+from collections.abc import Iterator
+from typing import Any
+
+from torch_sr.inference.video.codecs import FORMATS
+from torch_sr.inference.video.opening import is_cover, pyav, video_stream
+
+COPY, ENCODE, ATTACH = "copy", "encode", "attach"
+
+_STALE = ("encoder", "duration", "bps", "number_of_frames", "number_of_bytes", "alpha_mode")
+_OF_FILES = ("major_brand", "minor_version", "compatible_brands", "encoder")
+_DEFAULT = 1
+
+
+def plan(container: Any, suffix: str) -> tuple[dict[int, str], list[str]]:
+    """How each other stream goes along, by its index, and a note for each that cannot.
+
+    Args:
+        container: of the source.
+        suffix: of the target.
+    """
+    chosen = video_stream(container)
+    ways: dict[int, str] = {}
+    notes: list[str] = []
+    for stream in container.streams:
+        if stream.index == chosen.index:
+            continue
+        way, note = _way(stream, suffix)
+        if way:
+            ways[stream.index] = way
+        if note:
+            notes.append(note)
+    return ways, list(dict.fromkeys(notes))
+
+
+def _way(stream: Any, suffix: str) -> tuple[str, str]:
+    """How a stream goes along, if it does, and what there is to be said of it."""
+    matroska = FORMATS[suffix] == "matroska"
+    if stream.type == "attachment":
+        name = stream.metadata.get("filename", "a file")
+        return (ATTACH, "") if matroska else ("", f"the attached file {name} {_left_out(suffix)}")
+    if stream.type == "video" and is_cover(stream):
+        if matroska:
+            return ATTACH, ""
+        fits = suffix == ".mp4" and _fits(stream, suffix)
+        return (COPY, "") if fits else ("", f"the cover picture {_left_out(suffix)}")
+    if stream.type == "data":
+        return "", "" if _is_timecode(stream) else f"a data stream ({_name(stream)}) was left out"
+    if _fits(stream, suffix):
+        other = f"only the first video stream was super-resolved: {_describe(stream)} was copied"
+        return COPY, other if stream.type == "video" else ""
+    if stream.type == "audio" and stream.codec_context is not None:
+        return ENCODE, f"{_describe(stream)} {_does_not_fit(suffix)}: it was encoded as " + (
+            "Opus" if suffix == ".webm" else "AAC"
+        )
+    return "", f"{_describe(stream)} {_left_out(suffix)}"
+
+
+def _left_out(suffix: str) -> str:
+    advice = "; write .mkv to keep it" if suffix != ".mkv" else ""
+    return f"{_does_not_fit(suffix)} and was left out{advice}"
+
+
+def _does_not_fit(suffix: str) -> str:
+    return f"does not fit into {suffix}"
+
+
+def _describe(stream: Any) -> str:
+    kind = {"audio": "sound", "subtitle": "a subtitle stream", "video": "a video stream"}
+    language = f", {stream.language}" if stream.language else ""
+    return f"{kind.get(stream.type, 'a stream')} ({_name(stream)}{language})"
+
+
+def _name(stream: Any) -> str:
+    context = stream.codec_context
+    return str(context.codec.canonical_name if context else getattr(stream, "name", None) or "?")
+
+
+def _is_timecode(stream: Any) -> bool:
+    """A time code goes along as a description of the video, of which .mov and .mp4 make a track."""
+    return "timecode" in stream.metadata
+
+
+def _fits(stream: Any, suffix: str) -> bool:
+    """Try whether the head of a file can be written with a stream in it."""
+    if stream.codec_context is None:
+        return False
+    out = pyav().open(io.BytesIO(), "w", format=FORMATS[suffix])
+    try:
+        out.add_stream_from_template(stream, opaque=True).disposition = stream.disposition
+        out.start_encoding()
+    except (ValueError, pyav().error.FFmpegError):
+        return False
+    finally:
+        try:
+            out.close()
+        except (ValueError, pyav().error.FFmpegError):
+            pass
+    return True
+
+
+class Carrier:
+    """Carries one stream over.
+
+    Args:
+        stream: of the source.
+        out: the container that is written.
+        way: :data:`COPY` or :data:`ENCODE`.
+    """
+
+    def __init__(self, stream: Any, out: Any, way: str) -> None:
+        self._copied = way == COPY
+        self._last: int | None = None
+        if self._copied:
+            self.stream = out.add_stream_from_template(stream, opaque=True)
+        else:
+            webm = out.format.name == "webm"
+            rate = 48_000 if webm else stream.rate
+            self.stream = out.add_stream("libopus" if webm else "aac", rate=rate)
+            self.stream.codec_context.layout = stream.codec_context.layout
+        self.stream.metadata.update(descriptions(stream))
+        self.stream.disposition = stream.disposition
+
+    def carry(self, packet: Any) -> Iterator[Any]:
+        """What becomes of a packet; the last, an empty one, ends the stream."""
+        if self._copied:
+            if packet.size and packet.dts is not None:
+                packet.stream = self.stream
+                yield self._later(packet)
+            return
+        try:
+            frames = packet.decode()
+        except pyav().error.InvalidDataError:  # a damaged packet is not worth the film
+            frames = []
+        for frame in frames:
+            yield from self.stream.encode(frame)
+        if not packet.size:
+            yield from self.stream.encode(None)
+
+    def _later(self, packet: Any) -> Any:
+        """No container takes a packet that is not later than the one before it."""
+        if self._last is not None and packet.dts <= self._last:
+            packet.dts = self._last + 1
+            if packet.pts is not None:
+                packet.pts = max(packet.pts, packet.dts)
+        self._last = packet.dts
+        return packet
+
+
+def descriptions(stream: Any) -> dict[str, str]:
+    """The metadata of a stream that still hold for its copy."""
+    return {
+        key: value
+        for key, value in stream.metadata.items()
+        if key.lower().split("-")[0] not in _STALE and not key.startswith("_STATISTICS")
+    }
+
+
+def file_descriptions(container: Any) -> dict[str, str]:
+    """The metadata of a file that hold for another container too."""
+    return {k: v for k, v in container.metadata.items() if k.lower() not in _OF_FILES}
+
+
+def attach(stream: Any, out: Any, picture: bytes) -> None:
+    """Attach a file of the source, or its cover picture, to a Matroska file.
+
+    Args:
+        stream: of the source.
+        out: the container that is written.
+        picture: the packet of a cover.
+    """
+    if stream.type == "attachment":
+        name, kind, data = stream.name or "attachment", stream.mimetype, stream.data
+    else:
+        kind = stream.metadata.get("mimetype") or _PICTURES.get(_name(stream))
+        name = stream.metadata.get("filename") or "cover" + (
+            mimetypes.guess_extension(kind or "") or ".jpg"
+        )
+        data = picture
+    added = out.add_attachment(name, kind or "application/octet-stream", data)
+    added.metadata.update(stream.metadata)
+
+
+_PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "bmp": "image/bmp", "webp": "image/webp"}

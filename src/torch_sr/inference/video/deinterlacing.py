@@ -1,0 +1,143 @@
+"""Interlaced frames: two half pictures of different times, woven line by line.
+
+A network takes the combs at moving edges for detail. So they are removed first, by ffmpeg's filter
+bwdif (https://ffmpeg.org/ffmpeg-filters.html#bwdif), one frame for each frame: of each pair of half
+pictures the first is completed. Or they are kept, each half picture super-resolved by itself.
+
+Film that was spread over half pictures (telecine) comes out without combs, but keeps its repeated
+frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torch_sr.inference.video.opening import pyav
+
+Frame = npt.NDArray[Any]
+
+PROGRESSIVE, TOP_FIRST, BOTTOM_FIRST = 1, 2, 3
+"""ffmpeg's numbers of the orders of half pictures."""
+_SHOWN_FIRST = {2: TOP_FIRST, 3: BOTTOM_FIRST, 4: BOTTOM_FIRST, 5: TOP_FIRST}
+
+
+def field_order(frame: Any, stream: Any) -> int:
+    """Which half picture is shown first, by the frame or else by its stream."""
+    told = _SHOWN_FIRST.get(int(stream.codec_context.field_order), PROGRESSIVE)
+    if told == PROGRESSIVE and frame.interlaced_frame:
+        return _first_field(frame)
+    return told
+
+
+def deinterlaced(
+    frames: Iterator[Any], suspect: bool, on_start: Callable[[], None]
+) -> Iterator[Any]:
+    """Frames of the same times, with no combs.
+
+    Args:
+        frames: decoded frames with their times; passed through up to the first interlaced one.
+        suspect: the container says that frames are interlaced. Those that are not marked so
+            themselves are examined.
+        on_start: called once, when the first interlaced frame is met.
+    """
+    graph: Any = None
+    kind = None
+    for frame in frames:
+        if graph is None and not suspect and not frame.interlaced_frame:
+            yield frame
+            continue
+        if kind is None:
+            on_start()
+        if kind != _kind(frame):
+            yield from _drained(graph, frame.time_base)
+            graph, kind = _graph(frame, suspect and not frame.interlaced_frame), _kind(frame)
+        unit = frame.time_base
+        graph.push(frame)
+        yield from _ready(graph, unit)
+    if graph is not None:
+        yield from _drained(graph, unit)
+
+
+def _kind(frame: Any) -> tuple[Any, ...]:
+    return frame.width, frame.height, frame.format.name, frame.time_base
+
+
+def _graph(frame: Any, examine: bool) -> Any:
+    filters = [("bwdif", "mode=send_frame:parity=auto:deint=interlaced")]
+    if examine:  # marks the frames that it finds interlaced
+        filters.insert(0, ("idet", ""))
+    return build_graph(frame, filters)
+
+
+def build_graph(frame: Any, filters: list[tuple[str, str]]) -> Any:
+    """A chain of ffmpeg's filters for frames such as this one."""
+    graph = pyav().filter.Graph()
+    unit = frame.time_base
+    source = (
+        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}"
+        f":time_base={unit.numerator}/{unit.denominator}:pixel_aspect=1/1"
+        f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
+    )
+    nodes = [graph.add("buffer", source)]
+    nodes += [graph.add(name, options or None) for name, options in filters]
+    nodes.append(graph.add("buffersink"))
+    graph.link_nodes(*nodes).configure()
+    return graph
+
+
+def _ready(graph: Any, unit: Any) -> Iterator[Any]:
+    """What a graph has finished, with times in the unit that they had before."""
+    while True:
+        try:
+            frame = graph.pull()
+        except (BlockingIOError, EOFError):
+            return
+        if frame.pts is not None:
+            frame.pts = round(frame.pts * frame.time_base / unit)
+        frame.duration = round(frame.duration * frame.time_base / unit)
+        frame.time_base = unit
+        yield frame
+
+
+def _drained(graph: Any, unit: Any) -> Iterator[Any]:
+    if graph is not None:
+        graph.push(None)
+        yield from _ready(graph, unit)
+
+
+def _first_field(frame: Any) -> int:
+    """The mark is not to be had from PyAV, but a filter takes frames apart in its order."""
+    if frame.height < 2:
+        return TOP_FIRST
+    graph = build_graph(frame, [("format", "gray"), ("separatefields", "")])
+    graph.push(frame)
+    graph.push(None)
+    first = graph.pull().to_ndarray()
+    whole = frame.reformat(format="gray").to_ndarray()
+    top, bottom = whole[0::2][: len(first)], whole[1::2]
+    return (
+        TOP_FIRST
+        if np.array_equal(first[: len(top)], top)
+        or (not np.array_equal(first[: len(bottom)], bottom))
+        else BOTTOM_FIRST
+    )
+
+
+def by_half_pictures(upscale: Callable[[Frame], Frame]) -> Callable[[Frame], Frame]:
+    """Super-resolve the two half pictures of a frame one by one, and weave them again."""
+
+    def both(frame: Frame) -> Frame:
+        if len(frame) < 2:
+            return upscale(frame)
+        top, bottom = upscale(frame[0::2].copy()), upscale(frame[1::2].copy())
+        woven = np.empty((len(top) + len(bottom), *top.shape[1:]), top.dtype)
+        rows = min(len(top), len(bottom))
+        woven[0 : 2 * rows : 2], woven[1 : 2 * rows : 2] = top[:rows], bottom[:rows]
+        woven[2 * rows :] = top[rows:]
+        return woven
+
+    return both

@@ -1,0 +1,100 @@
+"""Open videos with PyAV, pick the stream to work on, and name the file in every error.
+
+The one file that imports PyAV.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch_sr.errors import ImageError, MissingExtraError
+from torch_sr.images.naming import naming
+
+UNREADABLE = "fetch the file again: it cannot be decoded ({})"
+UNWRITABLE = "cannot be written ({}); choose another container, such as .mkv"
+_FULL = "cannot be written ({}); make room on the disk and run the command again: it resumes"
+
+_ATTACHED_PICTURE = 1 << 10  # ffmpeg's dispositions
+_TIMED_THUMBNAILS = 1 << 11
+
+
+def pyav() -> Any:
+    """The library.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError:
+        raise MissingExtraError("PyAV, which reads videos,", "video") from None
+    return av
+
+
+def video_url(path: Path) -> str:
+    """A file as ffmpeg understands it: in ``12:30.mp4`` it would take 12 for a protocol."""
+    return f"file:{path}"
+
+
+@contextmanager
+def naming_video(path: Path, failed: str = UNREADABLE) -> Iterator[None]:
+    """As :func:`~torch_sr.images.naming.naming`, for the errors of ffmpeg too.
+
+    Only a full disk is reported as a full disk.
+    """
+    with naming(path, failed):
+        try:
+            yield
+        except MissingExtraError:
+            raise
+        except Exception as error:
+            number = getattr(error, "errno", None)
+            if number in (errno.ENOSPC, errno.EDQUOT):
+                raise ImageError(_FULL.format(getattr(error, "strerror", error))) from error
+            if isinstance(error, pyav().error.FFmpegError) and not isinstance(
+                error, FileNotFoundError | PermissionError
+            ):
+                raise ImageError(failed.format(error.strerror)) from error
+            raise
+
+
+def open_video(path: Path) -> Any:
+    """A container; the caller closes it.
+
+    Raises:
+        ImageError: the file is missing or empty.
+        av.FFmpegError: it is no video or sound that ffmpeg knows.
+    """
+    av = pyav()
+    if not path.is_file():
+        problem = "is no file" if path.exists() else "no such file"
+        raise ImageError(f"{problem}; check the path")
+    if path.stat().st_size == 0:
+        raise ImageError("is empty (0 bytes); fetch it again")
+    return av.open(video_url(path), metadata_errors="replace")
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a stream of video is a still picture that goes with the file, such as a cover."""
+    return bool(stream.disposition & (_ATTACHED_PICTURE | _TIMED_THUMBNAILS))
+
+
+def video_stream(container: Any) -> Any:
+    """The stream to super-resolve: the first that is moving and can be decoded.
+
+    Raises:
+        ImageError: there is none.
+    """
+    videos = container.streams.video
+    moving = [stream for stream in videos if not is_cover(stream)]
+    readable = [stream for stream in moving if stream.codec_context is not None]
+    if readable:
+        return readable[0]
+    if moving:
+        raise ImageError("convert it first: ffmpeg, as PyAV brings it, has no decoder for it")
+    only = " but a cover picture" if videos else ""
+    raise ImageError(f"contains no video stream{only}; name a video or an image")

@@ -1,0 +1,156 @@
+"""Times of packets and frames: jumps closed, missing ones filled in, milliseconds put right.
+
+Pieces of MPEG-TS, VOB or FLV put one behind the other start again at their first time, or jump.
+:class:`Timeline` then shifts all streams by one offset, as ffmpeg does, so that the parts follow
+one another and sound and picture stay together. It sees packets in the order of the file; a second
+pass over the same streams gives the same offsets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from fractions import Fraction
+from typing import Any
+
+_MAY_JUMP = 0x200  # ffmpeg's AVFMT_TS_DISCONT
+_BACK = Fraction(1, 10)  # seconds; as in ffmpeg
+_AHEAD = 10
+_COARSE, _FINEST = Fraction(1, 2000), Fraction(1, 1_000_000)
+_RATES_DIFFER = Fraction(1, 1000)
+
+
+class Timeline:
+    """Moves packets to the place that they have in the result.
+
+    Args:
+        container: what is read. Where its format knows jumps of time (MPEG-TS and others), gaps of
+            more than 10 seconds in all streams are closed, and the first packet is at 0.
+    """
+
+    def __init__(self, container: Any) -> None:
+        self._jumpy = bool(container.format.flags & _MAY_JUMP)
+        begin = Fraction(container.start_time or 0, 1_000_000) if self._jumpy else Fraction(0)
+        self._offset = self._previous = -begin
+        self.start = begin
+        self.jumps = 0
+        self._next: dict[int, Fraction] = {}  # where each stream should go on
+        self._latest: Fraction | None = None
+        self._settled: set[int] = set()  # streams that are past the last jump
+
+    def place(self, packet: Any) -> None:
+        """Shift a packet's times in place."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if stamp is None:
+            return
+        unit = packet.time_base
+        if packet.stream.type in ("audio", "video") and packet.dts is not None:
+            offset = self._follow(packet.stream.index, stamp * unit, (packet.duration or 0) * unit)
+        else:
+            offset = self._nearest(stamp * unit)
+        ticks = round(offset / unit)
+        if packet.pts is not None:
+            packet.pts += ticks
+        if packet.dts is not None:
+            packet.dts += ticks
+
+    def _follow(self, stream: int, time: Fraction, duration: Fraction) -> Fraction:
+        expected = self._next.get(stream)
+        if expected is None:
+            offset = self._nearest(time) if self._jumpy else self._offset
+        else:
+            offset = self._offset_after(stream, time, expected)
+        if offset == self._offset:
+            self._settled.add(stream)
+        self._next[stream] = time + offset + duration
+        self._latest = max(self._latest or self._next[stream], self._next[stream])
+        return offset
+
+    def _offset_after(self, stream: int, time: Fraction, expected: Fraction) -> Fraction:
+        """The offset with which a packet follows the one before it in its stream."""
+        candidates = [self._offset]
+        if stream not in self._settled:  # its last packets from before the jump may come late
+            candidates.append(self._previous)
+        fitting = [offset for offset in candidates if self._fits(time + offset, expected)]
+        if fitting:
+            return min(fitting, key=lambda offset: abs(time + offset - expected))
+        self._previous, self._offset = self._offset, expected - time
+        self._settled = {stream}
+        self.jumps += 1
+        return self._offset
+
+    def _fits(self, time: Fraction, expected: Fraction) -> bool:
+        if time < expected - _BACK:
+            return False
+        latest = expected if self._latest is None else max(expected, self._latest)
+        return not self._jumpy or time <= latest + _AHEAD
+
+    def _nearest(self, time: Fraction) -> Fraction:
+        """For what comes now and then, as subtitles: the offset nearest to the other streams."""
+        if self._latest is None:
+            return self._offset
+        latest = self._latest
+        return min((self._offset, self._previous), key=lambda o: abs(time + o - latest))
+
+
+class FrameTimes:
+    """Gives each frame its time, later than the one before, in units of ``time_base``.
+
+    A frame without a time gets the next one of the decoding times, which are in the same order
+    (AVI stores no others), or the one after the last frame. Where the source counts in milliseconds
+    and its rate is constant (Matroska, FLV), frames are put back on the grid of that rate.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._unit: Fraction = stream.time_base
+        self._rate = frame_rate(stream)
+        finer = _finer(self._unit, self._rate)
+        self._grid = _is_constant(stream) and self._unit > _COARSE and finer >= _FINEST
+        self.time_base = finer if self._grid else self._unit
+        self._waiting: deque[int] = deque()  # decoding times of packets without another
+        self._first: Fraction | None = None
+        self._last: int | None = None
+        self._step = max(1, round(1 / ((self._rate or 25) * self.time_base)))
+
+    def packet(self, packet: Any) -> None:
+        """Note a packet before it is decoded."""
+        if packet.size and packet.pts is None and packet.dts is not None:
+            self._waiting.append(packet.dts)
+
+    def of(self, frame: Any) -> tuple[int, int]:
+        """Time and duration of a decoded frame."""
+        stamp = frame.pts
+        if stamp is None and self._waiting:
+            stamp = self._waiting.popleft()
+        following = 0 if self._last is None else self._last + self._step
+        time = following if stamp is None else self._convert(stamp * self._unit)
+        if self._last is not None and time <= self._last:
+            time = following if stamp is None else self._last + 1
+        self._last = time
+        duration = round((frame.duration or 0) * self._unit / self.time_base)
+        return time, self._step if self._grid else duration or self._step
+
+    def _convert(self, seconds: Fraction) -> int:
+        if self._grid and self._rate:
+            if self._first is None:
+                self._first = Fraction(round(seconds / self.time_base)) * self.time_base
+            near = self._first + round((seconds - self._first) * self._rate) / self._rate
+            if abs(near - seconds) <= self._unit:
+                seconds = near
+        return round(seconds / self.time_base)
+
+
+def frame_rate(stream: Any) -> Fraction | None:
+    """Frames a second, on average, where that is known."""
+    rate: Fraction | None = stream.average_rate or stream.guessed_rate
+    return rate or None
+
+
+def _is_constant(stream: Any) -> bool:
+    average, base = stream.average_rate, stream.base_rate
+    return bool(average and base) and abs(average / base - 1) < _RATES_DIFFER
+
+
+def _finer(unit: Fraction, rate: Fraction | None) -> Fraction:
+    """A unit of time that holds both a source's times and the frames of a constant rate."""
+    return Fraction(1, math.lcm(unit.denominator, rate.numerator if rate else 1))
