@@ -211,7 +211,7 @@ def _encoder(
     with naming(target):
         chosen, lossy = choose_codec(suffix, codec, look.decoder, look.bits)
         if deinterlace:
-            look = replace(look, order=PROGRESSIVE)
+            look = replace(look, order=PROGRESSIVE, marking=PROGRESSIVE)
         elif look.order != PROGRESSIVE and not chosen.interlaced:
             if codec is not None or "h264" not in _keeping_fields(suffix):
                 names = " or ".join(_keeping_fields(suffix)) or "another container, such as .mkv"

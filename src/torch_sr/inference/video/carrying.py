@@ -8,6 +8,7 @@ work, by writing its head.
 from __future__ import annotations
 
 import io
+import math
 import mimetypes
 from collections.abc import Iterator
 from typing import Any
@@ -148,9 +149,12 @@ class Carrier:
             yield from self.stream.encode(None)
 
     def _later(self, packet: Any) -> Any:
-        """No container takes a packet that is not later than the one before it."""
-        if self._last is not None and packet.dts <= self._last:
-            packet.dts = self._last + 1
+        """No container takes sound that is not later, in its own units, than what was before it."""
+        step = 0
+        if self.stream.type != "subtitle":
+            step = max(1, math.ceil(self.stream.time_base / packet.time_base))
+        if self._last is not None and packet.dts < self._last + step:
+            packet.dts = self._last + step
             if packet.pts is not None:
                 packet.pts = max(packet.pts, packet.dts)
         self._last = packet.dts

@@ -133,7 +133,7 @@ def choose_codec(suffix: str, codec: str | None, source: str, bits: int) -> tupl
         name = "av1"  # libvpx is built for 8 bits alone
     note = ""
     if wanted == "ffv1" and source != "rawvideo":
-        note = f"{suffix} holds no lossless codec: {CODECS[name].name} is used; .mkv keeps FFV1"
+        note = f"the source is lossless, {CODECS[name].name} in {suffix} is not; .mkv gets FFV1"
     return CODECS[name], note
 
 

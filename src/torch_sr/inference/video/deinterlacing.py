@@ -22,15 +22,20 @@ Frame = npt.NDArray[Any]
 
 PROGRESSIVE, TOP_FIRST, BOTTOM_FIRST = 1, 2, 3
 """ffmpeg's numbers of the orders of half pictures."""
-_SHOWN_FIRST = {2: TOP_FIRST, 3: BOTTOM_FIRST, 4: BOTTOM_FIRST, 5: TOP_FIRST}
+_SHOWN_FIRST = {2: TOP_FIRST, 3: BOTTOM_FIRST, 4: TOP_FIRST, 5: BOTTOM_FIRST}  # as it reads them
 
 
 def field_order(frame: Any, stream: Any) -> int:
     """Which half picture is shown first, by the frame or else by its stream."""
     told = _SHOWN_FIRST.get(int(stream.codec_context.field_order), PROGRESSIVE)
-    if told == PROGRESSIVE and frame.interlaced_frame:
-        return _first_field(frame)
+    if frame.interlaced_frame:
+        return _first_field(frame) or max(told, TOP_FIRST)
     return told
+
+
+def same_order(marking: int, order: int) -> bool:
+    """Whether a container's marking means an order."""
+    return _SHOWN_FIRST.get(marking) == order
 
 
 def deinterlaced(
@@ -109,22 +114,19 @@ def _drained(graph: Any, unit: Any) -> Iterator[Any]:
         yield from _ready(graph, unit)
 
 
-def _first_field(frame: Any) -> int:
+def _first_field(frame: Any) -> int | None:
     """The mark is not to be had from PyAV, but a filter takes frames apart in its order."""
-    if frame.height < 2:
-        return TOP_FIRST
     graph = build_graph(frame, [("format", "gray"), ("separatefields", "")])
     graph.push(frame)
     graph.push(None)
-    first = graph.pull().to_ndarray()
-    whole = frame.reformat(format="gray").to_ndarray()
-    top, bottom = whole[0::2][: len(first)], whole[1::2]
-    return (
-        TOP_FIRST
-        if np.array_equal(first[: len(top)], top)
-        or (not np.array_equal(first[: len(bottom)], bottom))
-        else BOTTOM_FIRST
-    )
+    first, second = graph.pull().to_ndarray(), graph.pull().to_ndarray()
+    rows = frame.reformat(format="gray").to_ndarray().astype(int)
+    top, bottom = rows[0::2], rows[1::2]
+    if frame.height % 2 or np.array_equal(first, second):
+        return None
+    in_order = np.abs(first - top).sum() + np.abs(second - bottom).sum()
+    swapped = np.abs(first - bottom).sum() + np.abs(second - top).sum()
+    return TOP_FIRST if in_order <= swapped else BOTTOM_FIRST
 
 
 def by_half_pictures(upscale: Callable[[Frame], Frame]) -> Callable[[Frame], Frame]:

@@ -100,7 +100,7 @@ class Encoder:
         look = self.look
         context.colorspace, context.color_range = look.matrix, look.range
         context.color_primaries, context.color_trc = look.primaries, look.transfer
-        context.field_order = look.order
+        context.field_order = look.marking
         if look.rate:
             context.framerate = look.rate
         if look.aspect:
@@ -121,6 +121,7 @@ class Encoder:
             interpolation=accurate(),
         )
         frame.colorspace, frame.color_range = look.matrix, look.range
+        frame.color_primaries, frame.color_trc = look.primaries, look.transfer
         return frame
 
 

@@ -51,6 +51,7 @@ def join(segments: Segments, encoder: Encoder, source: Path, target: Path) -> No
         packets = [_video_packets(segments, encoder.look.time_base, video)]
         if carriers:
             packets.append(_other_packets(original, carriers, timeline, covers))
+        out.start_encoding()  # now streams have the units of the container
         for _, _, packet in heapq.merge(*packets, key=lambda item: item[0]):
             out.mux(packet)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr.errors import ImageError
-from torch_sr.inference.video.deinterlacing import field_order
+from torch_sr.inference.video.deinterlacing import PROGRESSIVE, field_order, same_order
 from torch_sr.inference.video.hdr import SideData
 from torch_sr.inference.video.opening import naming_video, open_video, pyav, video_stream
 from torch_sr.inference.video.timing import FrameTimes, frame_rate
@@ -47,6 +47,7 @@ class Look:
         rate: frames a second.
         time_base: the unit of the frames' times, in seconds.
         order: which half picture comes first, or that there are none; see ``deinterlacing``.
+        marking: the same, in the container's words, of which there are more.
         suspect: the container alone says that frames are interlaced, or says nothing against it.
         side_data: HDR, stereo and spherical metadata.
         decoder: ffmpeg's name.
@@ -67,6 +68,7 @@ class Look:
     rate: Fraction | None
     time_base: Fraction
     order: int
+    marking: int
     suspect: bool
     side_data: SideData
     decoder: str
@@ -106,6 +108,7 @@ def _look_of(frame: Any, stream: Any) -> Look:
     # No matrix told: players take that of the source's size, and would take another one for ours.
     guess = _HDTV if frame.height >= 720 else _SDTV
     matrix = int(frame.colorspace)
+    told, order = int(stream.codec_context.field_order), field_order(frame, stream)
     return Look(
         height=height,
         width=width,
@@ -120,8 +123,9 @@ def _look_of(frame: Any, stream: Any) -> Look:
         aspect=aspect and (1 / aspect if turns % 2 else aspect),
         rate=frame_rate(stream),
         time_base=FrameTimes(stream).time_base,
-        order=field_order(frame, stream),
-        suspect=int(stream.codec_context.field_order) > 1,
+        order=order,
+        marking=told if same_order(told, order) else order,
+        suspect=told > PROGRESSIVE,
         side_data=SideData.of(frame),
         decoder=stream.codec_context.name,
         notes=tuple(_losses(frame, stream)),

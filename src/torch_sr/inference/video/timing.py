@@ -17,7 +17,7 @@ _MAY_JUMP = 0x200  # ffmpeg's AVFMT_TS_DISCONT
 _BACK = Fraction(1, 10)  # seconds; as in ffmpeg
 _AHEAD = 10
 _COARSE, _FINEST = Fraction(1, 2000), Fraction(1, 1_000_000)
-_RATES_DIFFER = Fraction(1, 1000)
+_RATES_DIFFER = Fraction(1, 200)  # more than rounded times make of a short clip
 
 
 class Timeline:
@@ -110,6 +110,7 @@ class FrameTimes:
         self._waiting: deque[int] = deque()  # decoding times of packets without another
         self._first: Fraction | None = None
         self._last: int | None = None
+        self._end = (stream.start_time or 0) + (stream.duration or 0)
         self._step = max(1, round(1 / ((self._rate or 25) * self.time_base)))
 
     def packet(self, packet: Any) -> None:
@@ -127,8 +128,15 @@ class FrameTimes:
         if self._last is not None and time <= self._last:
             time = following if stamp is None else self._last + 1
         self._last = time
-        duration = round((frame.duration or 0) * self._unit / self.time_base)
-        return time, self._step if self._grid else duration or self._step
+        return time, self._duration(frame, time)
+
+    def _duration(self, frame: Any, time: int) -> int:
+        """What is left to the end of the stream, or less: a decoder mixes up those of B-frames."""
+        if self._grid:
+            return self._step
+        duration = round((frame.duration or 0) * self._unit / self.time_base) or self._step
+        left = self._end - time if self._end else 0
+        return min(duration, left) if left > 0 else duration
 
     def _convert(self, seconds: Fraction) -> int:
         if self._grid and self._rate:
@@ -141,9 +149,10 @@ class FrameTimes:
 
 
 def frame_rate(stream: Any) -> Fraction | None:
-    """Frames a second, on average, where that is known."""
-    rate: Fraction | None = stream.average_rate or stream.guessed_rate
-    return rate or None
+    """Frames a second, where that is known: the nominal number, or the mean of a varying rate."""
+    if _is_constant(stream):
+        return Fraction(stream.base_rate)
+    return stream.average_rate or stream.guessed_rate or None
 
 
 def _is_constant(stream: Any) -> bool:
