@@ -75,6 +75,22 @@ def upscale(
             min=0, max=51, help="Of videos: 0 is lossless, 51 worst.", rich_help_panel=_QUALITY
         ),
     ] = 16,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="Of videos: h264, hevc, av1, ffv1 (lossless) or prores; else as the source, "
+            "where the container holds that.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = None,
+    deinterlace: Annotated[
+        bool,
+        typer.Option(
+            "--deinterlace/--no-deinterlace",
+            help="Make whole pictures of interlaced videos, or keep their half pictures.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = True,
     skip_existing: Annotated[
         bool,
         typer.Option(
@@ -157,6 +173,7 @@ def upscale(
     the end, and the others are done.
     """
     _check_usage(scale, width, height, skip_existing, overwrite)
+    _check_codec(codec)
     number, count = _parse_shard(part)
     from torch_sr.images import WriteOptions
     from torch_sr.inference.batch import BatchOptions, survey, target_size
@@ -179,6 +196,8 @@ def upscale(
         existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         max_pixels=max_pixels,
         crf=crf,
+        codec=codec,
+        deinterlace=deinterlace,
     )
     jobs = list(survey(jobs, upscalers[0].scale_factor, options))
     outcomes = _run(upscalers, jobs, options, as_json=as_json)
@@ -310,6 +329,13 @@ def _check_usage(
         raise typer.BadParameter("--scale and --width or --height: give one of them")
     if skip and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite: give one of them")
+
+
+def _check_codec(codec: str | None) -> None:
+    from torch_sr.inference.video import CODECS
+
+    if codec is not None and codec not in CODECS:
+        raise typer.BadParameter(f"--codec {codec}: use one of {', '.join(CODECS)}")
 
 
 def _parse_shard(text: str | None) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from torch_sr.images import (
 )
 from torch_sr.inference.jobs import Job
 from torch_sr.inference.upscaler import OnNote, TargetSize, Upscaler
-from torch_sr.inference.video import read_video_info, upscale_video
+from torch_sr.inference.video import check_target, read_video_info, upscale_video
 
 OnTile = Callable[[Job, int, int], None]
 """Called with a job, its tiles done and its tiles in all; from several threads."""
@@ -71,6 +71,8 @@ class BatchOptions:
         existing: what to do where a result is there already: ``refuse``, ``skip``, ``overwrite``.
         max_pixels: refuse larger pages.
         crf: quality of videos, as x264 counts it: 0 is lossless, 51 worst.
+        codec: of videos; see :func:`~torch_sr.inference.video.upscale_video`.
+        deinterlace: make whole pictures of interlaced videos.
     """
 
     write: WriteOptions = field(default_factory=WriteOptions)
@@ -78,6 +80,8 @@ class BatchOptions:
     existing: str = "refuse"
     max_pixels: int | None = MAX_PIXELS
     crf: int = 16
+    codec: str | None = None
+    deinterlace: bool = True
 
 
 class _StoppedError(Exception):
@@ -207,6 +211,8 @@ def _upscale(
         job.target,
         size=options.size,
         crf=options.crf,
+        codec=options.codec,
+        deinterlace=options.deinterlace,
         fingerprint=upscaler.fingerprint,
         progress=lambda done, total: progress(done, total or done + 1),
         on_note=on_note,
@@ -240,7 +246,9 @@ def survey(
         if options.size is not None:
             size = options.size(header.height, header.width)
         try:
-            if not job.is_video:
+            if job.is_video:
+                check_target(job.target, options.codec)
+            else:
                 check_format(job.target, *size, format=options.write.format)
         except ImageError as error:
             job = replace(job, refusal=job.refusal or str(error))

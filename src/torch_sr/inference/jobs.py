@@ -11,7 +11,10 @@ from pathlib import Path
 from torch_sr.errors import ImageError
 from torch_sr.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES, display_name, is_image_name
 
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm", ".wmv"})
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
+    | {".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
+)
 _WRITABLE_VIDEOS = (".mkv", ".mov", ".mp4", ".webm")
 
 

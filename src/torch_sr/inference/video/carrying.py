@@ -8,6 +8,7 @@ work, by writing its head.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import mimetypes
 from collections.abc import Iterator
@@ -110,6 +111,25 @@ def _fits(stream: Any, suffix: str) -> bool:
     return True
 
 
+def _sound(stream: Any, webm: bool) -> tuple[str, int, str]:
+    """The encoder, rate and channels for sound that is encoded again: its own where it can be."""
+    own = stream.codec_context.layout
+    layouts = [own.name, {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}.get(own.nb_channels)]
+    encoder, rates = ("libopus", [48_000]) if webm else ("aac", [stream.rate, 48_000])
+    for rate, layout in itertools.product(rates, filter(None, layouts)):
+        context = pyav().CodecContext.create(encoder, "w")
+        try:
+            context.rate, context.layout, context.format = rate, layout, _SAMPLES[encoder]
+            context.open()
+        except (ValueError, pyav().error.FFmpegError):
+            continue
+        return encoder, rate, layout
+    return encoder, 48_000, "stereo"
+
+
+_SAMPLES = {"libopus": "flt", "aac": "fltp"}
+
+
 class Carrier:
     """Carries one stream over.
 
@@ -122,22 +142,20 @@ class Carrier:
     def __init__(self, stream: Any, out: Any, way: str) -> None:
         self._copied = way == COPY
         self._last: int | None = None
+        self._early: list[Any] = []
         if self._copied:
             self.stream = out.add_stream_from_template(stream, opaque=True)
         else:
-            webm = out.format.name == "webm"
-            rate = 48_000 if webm else stream.rate
-            self.stream = out.add_stream("libopus" if webm else "aac", rate=rate)
-            self.stream.codec_context.layout = stream.codec_context.layout
+            encoder, rate, layout = _sound(stream, out.format.name == "webm")
+            self.stream = out.add_stream(encoder, rate=rate)
+            self.stream.codec_context.layout = layout
         self.stream.metadata.update(descriptions(stream))
         self.stream.disposition = stream.disposition
 
     def carry(self, packet: Any) -> Iterator[Any]:
         """What becomes of a packet; the last, an empty one, ends the stream."""
         if self._copied:
-            if packet.size and packet.dts is not None:
-                packet.stream = self.stream
-                yield self._later(packet)
+            yield from self._copies(packet)
             return
         try:
             frames = packet.decode()
@@ -147,6 +165,25 @@ class Carrier:
             yield from self.stream.encode(frame)
         if not packet.size:
             yield from self.stream.encode(None)
+
+    def _copies(self, packet: Any) -> Iterator[Any]:
+        """A packet, once its decoding time is known: Matroska has none for the first of a video."""
+        if packet.size and packet.dts is None and self._last is None and packet.pts is not None:
+            self._early.append(packet)
+            return
+        if not packet.size:
+            packet = None
+        begin = packet.dts if packet else self._early[0].pts if self._early else 0
+        for count, early in enumerate(reversed(self._early), 1):
+            early.dts = begin - count * (early.duration or 1)
+        ready = [*self._early, packet] if packet else self._early
+        self._early = []
+        for one in ready:
+            if one.dts is None:
+                one.dts = one.pts if self._last is None else self._last + (one.duration or 1)
+            if one.dts is not None:
+                one.stream = self.stream
+                yield self._later(one)
 
     def _later(self, packet: Any) -> Any:
         """No container takes sound that is not later, in its own units, than what was before it."""

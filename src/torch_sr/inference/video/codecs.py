@@ -70,6 +70,7 @@ CODECS = {
         piece="nut",
         sources=frozenset(_LOSSLESS.split()),
         interlaced=True,
+        shape=False,
     ),
     "prores": Codec(
         "ProRes",
@@ -78,6 +79,7 @@ CODECS = {
         piece="mov",
         sources=frozenset({"prores", "prores_raw"}),
         interlaced=True,
+        shape=False,
     ),
     "vp9": Codec("VP9", "libvpx-vp9", (".webm", ".mkv", ".mp4"), shape=False),
 }

@@ -41,7 +41,7 @@ def read_frames(
         deinterlace: remove the combs of interlaced frames.
         on_note: see :data:`OnNote`.
     """
-    frames = _decoded(container, look, on_note)
+    frames = _decoded(container, on_note)
     if deinterlace:
         frames = deinterlaced(frames, look.suspect, lambda: on_note(_DEINTERLACED))
     kind = "rgb48le" if look.bits > 8 else "rgb24"
@@ -60,7 +60,7 @@ _RESIZED = (
 )
 
 
-def _decoded(container: Any, look: Look, on_note: OnNote) -> Iterator[Any]:
+def _decoded(container: Any, on_note: OnNote) -> Iterator[Any]:
     """Frames whose ``pts`` are their times in the result; damaged packets are passed over."""
     stream = video_stream(container)
     stream.thread_type = "AUTO"
@@ -82,10 +82,8 @@ def _decoded(container: Any, look: Look, on_note: OnNote) -> Iterator[Any]:
             if broken > _MAX_BROKEN:
                 break
             continue
-        for frame in decoded:
-            frame.pts, frame.duration = times.of(frame)
-            frame.time_base = look.time_base
-            yield frame
+        yield from times.timed(decoded)
+    yield from times.timed([], last=True)
     if broken:
         on_note(f"{broken} damaged {'packet was' if broken == 1 else 'packets were'} left out")
     if timeline.jumps:

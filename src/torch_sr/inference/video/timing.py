@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 _MAY_JUMP = 0x200  # ffmpeg's AVFMT_TS_DISCONT
 _BACK = Fraction(1, 10)  # seconds; as in ffmpeg
 _AHEAD = 10
+_MAX_TIMELESS = 32
+_NO_TIMES = 0x80  # ffmpeg's AVFMT_NOTIMESTAMPS
 _COARSE, _FINEST = Fraction(1, 2000), Fraction(1, 1_000_000)
 _RATES_DIFFER = Fraction(1, 200)  # more than rounded times make of a short clip
 
@@ -34,7 +37,8 @@ class Timeline:
         self._offset = self._previous = -begin
         self.start = begin
         self.jumps = 0
-        self._next: dict[int, Fraction] = {}  # where each stream should go on
+        self._last: dict[int, Fraction] = {}  # where each stream is
+        self._next: dict[int, Fraction] = {}  # where it should go on
         self._latest: Fraction | None = None
         self._settled: set[int] = set()  # streams that are past the last jump
 
@@ -62,6 +66,7 @@ class Timeline:
             offset = self._offset_after(stream, time, expected)
         if offset == self._offset:
             self._settled.add(stream)
+        self._last[stream] = time + offset
         self._next[stream] = time + offset + duration
         self._latest = max(self._latest or self._next[stream], self._next[stream])
         return offset
@@ -71,7 +76,7 @@ class Timeline:
         candidates = [self._offset]
         if stream not in self._settled:  # its last packets from before the jump may come late
             candidates.append(self._previous)
-        fitting = [offset for offset in candidates if self._fits(time + offset, expected)]
+        fitting = [offset for offset in candidates if self._fits(stream, time + offset)]
         if fitting:
             return min(fitting, key=lambda offset: abs(time + offset - expected))
         self._previous, self._offset = self._offset, expected - time
@@ -79,11 +84,10 @@ class Timeline:
         self.jumps += 1
         return self._offset
 
-    def _fits(self, time: Fraction, expected: Fraction) -> bool:
-        if time < expected - _BACK:
+    def _fits(self, stream: int, time: Fraction) -> bool:
+        if time < self._last[stream] - _BACK:
             return False
-        latest = expected if self._latest is None else max(expected, self._latest)
-        return not self._jumpy or time <= latest + _AHEAD
+        return not self._jumpy or self._latest is None or time <= self._latest + _AHEAD
 
     def _nearest(self, time: Fraction) -> Fraction:
         """For what comes now and then, as subtitles: the offset nearest to the other streams."""
@@ -97,8 +101,9 @@ class FrameTimes:
     """Gives each frame its time, later than the one before, in units of ``time_base``.
 
     A frame without a time gets the next one of the decoding times, which are in the same order
-    (AVI stores no others), or the one after the last frame. Where the source counts in milliseconds
-    and its rate is constant (Matroska, FLV), frames are put back on the grid of that rate.
+    (AVI stores no others), or else one frame's duration after the last. Where the source counts in
+    milliseconds and its rate is constant (Matroska, FLV), frames are put back on the grid of that
+    rate.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -107,7 +112,9 @@ class FrameTimes:
         finer = _finer(self._unit, self._rate)
         self._grid = _is_constant(stream) and self._unit > _COARSE and finer >= _FINEST
         self.time_base = finer if self._grid else self._unit
+        self._decoding_alone = stream.container.format.name == "avi"
         self._waiting: deque[int] = deque()  # decoding times of packets without another
+        self._timeless: list[Any] = []  # frames before the first with a time
         self._first: Fraction | None = None
         self._last: int | None = None
         self._end = (stream.start_time or 0) + (stream.duration or 0)
@@ -115,20 +122,48 @@ class FrameTimes:
 
     def packet(self, packet: Any) -> None:
         """Note a packet before it is decoded."""
-        if packet.size and packet.pts is None and packet.dts is not None:
+        known = packet.pts is not None and not self._decoding_alone
+        if packet.size and packet.dts is not None and not known:
             self._waiting.append(packet.dts)
 
-    def of(self, frame: Any) -> tuple[int, int]:
-        """Time and duration of a decoded frame."""
-        stamp = frame.pts
+    def timed(self, frames: list[Any], last: bool = False) -> Iterator[Any]:
+        """Set ``pts`` and ``duration`` of decoded frames; those that have to wait come later.
+
+        Args:
+            frames: in the order in which they are shown.
+            last: whether no more will come.
+        """
+        for frame in frames:
+            stamp = self._stamp(frame)
+            if stamp is None and self._last is None and len(self._timeless) < _MAX_TIMELESS:
+                self._timeless.append(frame)
+                continue
+            time = None if stamp is None else self._convert(stamp * self._unit)
+            yield from self._released(time)
+            yield self._set(frame, time)
+        if last:
+            yield from self._released(None)
+
+    def _released(self, time: int | None) -> Iterator[Any]:
+        """Frames without a time before the first with one."""
+        frames, self._timeless = self._timeless, []
+        for count, frame in enumerate(frames):
+            before = None if time is None else time - self._step * (len(frames) - count)
+            yield self._set(frame, before)
+
+    def _stamp(self, frame: Any) -> int | None:
+        stamp: int | None = None if self._decoding_alone else frame.pts
         if stamp is None and self._waiting:
             stamp = self._waiting.popleft()
-        following = 0 if self._last is None else self._last + self._step
-        time = following if stamp is None else self._convert(stamp * self._unit)
-        if self._last is not None and time <= self._last:
-            time = following if stamp is None else self._last + 1
-        self._last = time
-        return time, self._duration(frame, time)
+        return stamp
+
+    def _set(self, frame: Any, time: int | None) -> Any:
+        if time is None:
+            time = 0 if self._last is None else self._last + self._step
+        self._last = time if self._last is None else max(time, self._last + 1)
+        frame.duration = self._duration(frame, self._last)  # in the stream's units before
+        frame.pts, frame.time_base = self._last, self.time_base
+        return frame
 
     def _duration(self, frame: Any, time: int) -> int:
         """What is left to the end of the stream, or less: a decoder mixes up those of B-frames."""
@@ -150,6 +185,8 @@ class FrameTimes:
 
 def frame_rate(stream: Any) -> Fraction | None:
     """Frames a second, where that is known: the nominal number, or the mean of a varying rate."""
+    if stream.container.format.flags & _NO_TIMES:  # the stream alone knows it
+        return stream.guessed_rate or None
     if _is_constant(stream):
         return Fraction(stream.base_rate)
     return stream.average_rate or stream.guessed_rate or None
