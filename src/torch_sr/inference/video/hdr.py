@@ -12,6 +12,7 @@ import io
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from torch_sr.inference.video.opening import pyav
@@ -181,6 +182,30 @@ def _inserted(file: bytes, boxes: bytes) -> bytes:
         position, end = position + header, position + size
     data[end:end] = boxes
     return bytes(data)
+
+
+def hide_apples_layout(path: Path) -> None:
+    """Turn Apple's box on stereo and spherical layouts in an MP4 file into one that is free.
+
+    ffmpeg writes it too, with less than the other boxes say, and believes it when it reads.
+    """
+    with path.open("r+b") as file:
+        position, size = 0, path.stat().st_size
+        while position + 16 <= size:
+            file.seek(position)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            length = int.from_bytes(head[8:], "big") if length == 1 else length
+            if head[4:8] == b"moov":
+                file.seek(position)
+                found = (data := file.read(length)).find(b"vexu", max(0, data.find(b"stsd")))
+                if found >= 0:
+                    file.seek(position + found)
+                    file.write(b"free")
+                return
+            if length < 8:
+                return
+            position += length
 
 
 _PATH = [(kind.encode(), 8) for kind in ("moov", "trak", "mdia", "minf", "stbl")]

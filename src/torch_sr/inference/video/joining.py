@@ -21,7 +21,7 @@ from torch_sr.inference.video.carrying import (
 from torch_sr.inference.video.codecs import FORMATS
 from torch_sr.inference.video.decoding import timed_streams
 from torch_sr.inference.video.encoding import Encoder
-from torch_sr.inference.video.hdr import SideData, template_with
+from torch_sr.inference.video.hdr import SideData, hide_apples_layout, template_with
 from torch_sr.inference.video.opening import is_cover, pyav, video_stream, video_url
 from torch_sr.inference.video.segments import Segments
 from torch_sr.inference.video.timing import Timeline
@@ -31,11 +31,18 @@ _UNOFFICIAL = {"strict": "unofficial"}  # stereo and spherical layouts in MP4 ar
 
 def join(segments: Segments, encoder: Encoder, source: Path, target: Path) -> None:
     """One video of all pieces and of the source's other streams, chapters and descriptions."""
+    with atomic_write(target) as temporary:
+        _write(segments, encoder, source, temporary)
+        if encoder.look.side_data != SideData() and target.suffix.lower() in (".mp4", ".mov"):
+            hide_apples_layout(temporary)
+
+
+def _write(segments: Segments, encoder: Encoder, source: Path, target: Path) -> None:
     av = pyav()
-    with atomic_write(target) as temporary, ExitStack() as stack:
+    with ExitStack() as stack:
         original = stack.enter_context(av.open(video_url(source), metadata_errors="replace"))
         out = av.open(
-            video_url(temporary),
+            video_url(target),
             "w",
             format=FORMATS[target.suffix.lower()],
             container_options=_UNOFFICIAL,
