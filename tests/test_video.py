@@ -5,96 +5,27 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from video_kit import (
+    ACCURATE,
+    CONSTANT,
+    VARIABLE,
+    frames_of,
+    make_film,
+    packets_of,
+    picture,
+    twice,
+)
 
 from torch_sr.errors import ImageError
 from torch_sr.inference.video import read_video_info, upscale_video
 
 av = pytest.importorskip("av")
-reformatter = pytest.importorskip("av.video.reformatter").Interpolation
-ACCURATE = reformatter.BICUBIC | reformatter.ACCURATE_RND | reformatter.FULL_CHR_H_INT
 
 CLIP = Path(__file__).parents[2] / "shared" / "data" / "video" / "onepiece_demo.mp4"
-CONSTANT = tuple(range(0, 20 * 512, 512))
-VARIABLE = (0, 500, 900, 2100, 2300, 5000, 5100, 7000)
-
-
-def twice(frame):
-    return frame.repeat(2, 0).repeat(2, 1)
-
-
-def picture(number, height, width, dtype=np.uint8):
-    """A gradient that moves, its colours far from gray."""
-    y, x = np.mgrid[0:height, 0:width]
-    layers = [40 + 5 * number + 0 * x, 200 - 2 * x, 60 + 2 * y]
-    frame = np.stack(layers, axis=2).clip(0, 255)
-    return (frame * (257 if dtype == np.uint16 else 1)).astype(dtype)
-
-
-def make_film(
-    path,
-    times=CONSTANT,
-    size=(48, 64),
-    *,
-    sound=None,
-    subtitles=None,
-    rotation=0,
-    pix_fmt="yuv420p",
-    matrix=5,
-    full=False,
-    codec="libx264",
-):
-    with av.open(str(path), "w") as film:
-        video = film.add_stream(codec, rate=24)
-        video.height, video.width, video.pix_fmt = *size, pix_fmt
-        video.time_base = video.codec_context.time_base = Fraction(1, 12288)
-        video.codec_context.options = {"crf": "2", "g": "6"}
-        video.codec_context.colorspace, video.codec_context.color_range = matrix, 2 if full else 1
-        if rotation:
-            video.set_display_rotation(rotation)
-        audio = film.add_stream(sound, rate=48000) if sound else None
-        if audio:
-            audio.codec_context.layout = "mono"
-            audio.metadata["language"] = "eng"
-        deep = "10" in pix_fmt
-        for number, time in enumerate(times):
-            pixels = picture(number, *size, np.uint16 if deep else np.uint8)
-            frame = av.VideoFrame.from_ndarray(pixels, "rgb48le" if deep else "rgb24")
-            frame = frame.reformat(
-                format=pix_fmt,
-                src_colorspace=matrix,
-                dst_colorspace=matrix,
-                src_color_range=2,
-                dst_color_range=2 if full else 1,
-                interpolation=ACCURATE,
-            )
-            frame.pts, frame.time_base = time, Fraction(1, 12288)
-            film.mux(video.encode(frame))
-        film.mux(video.encode(None))
-        for number in range(12 if audio else 0):
-            wave = np.sin(np.arange(1024) * 0.05)[None].astype(np.float32)
-            sample = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
-            sample.rate, sample.pts = 48000, number * 1024
-            film.mux(audio.encode(sample))
-        if audio:
-            film.mux(audio.encode(None))
-    return path
-
-
-def frames_of(path, kind="rgb24"):
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
-        return [(f.pts * f.time_base, f.to_ndarray(format=kind)) for f in film.decode(stream)]
-
-
-def packets_of(path, kind):
-    with av.open(str(path)) as film:
-        (stream,) = (s for s in film.streams if s.type == kind)
-        return [bytes(packet) for packet in film.demux(stream) if packet.size]
 
 
 @pytest.mark.parametrize("times", [CONSTANT, VARIABLE])

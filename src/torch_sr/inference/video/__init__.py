@@ -220,6 +220,9 @@ def _encoder(
                     f"{chosen.name} cannot hold half pictures"
                 )
             chosen = CODECS["h264"]
+    layout = look.side_data.stereo or look.side_data.spherical
+    if suffix == ".mov" and layout:
+        note("the stereo or spherical layout does not fit into .mov; write .mp4 or .mkv to keep it")
     if lossy:
         note(lossy)
     height, width = look.height * scale_factor, look.width * scale_factor

@@ -43,7 +43,7 @@ def read_frames(
     """
     frames = _decoded(container, on_note)
     if deinterlace:
-        frames = deinterlaced(frames, look.suspect, lambda: on_note(_DEINTERLACED))
+        frames = deinterlaced(frames, look.suspect, on_note)
     kind = "rgb48le" if look.bits > 8 else "rgb24"
     size = None
     for frame in frames:
@@ -54,7 +54,6 @@ def read_frames(
             yield frame.pts, frame.duration, _upright(frame, look, kind)
 
 
-_DEINTERLACED = "interlaced frames were deinterlaced; --no-deinterlace keeps their half pictures"
 _RESIZED = (
     "the size of the pictures changes from {}x{} to {}x{}: all were brought to the first size"
 )

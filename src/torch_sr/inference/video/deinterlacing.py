@@ -39,7 +39,7 @@ def same_order(marking: int, order: int) -> bool:
 
 
 def deinterlaced(
-    frames: Iterator[Any], suspect: bool, on_start: Callable[[], None]
+    frames: Iterator[Any], suspect: bool, on_note: Callable[[str], None]
 ) -> Iterator[Any]:
     """Frames of the same times, with no combs.
 
@@ -47,7 +47,7 @@ def deinterlaced(
         frames: decoded frames with their times; passed through up to the first interlaced one.
         suspect: the container says that frames are interlaced. Those that are not marked so
             themselves are examined.
-        on_start: called once, when the first interlaced frame is met.
+        on_note: called when the first interlaced frame is met.
     """
     graph: Any = None
     kind = None
@@ -55,16 +55,20 @@ def deinterlaced(
         if graph is None and not suspect and not frame.interlaced_frame:
             yield frame
             continue
-        if kind is None:
-            on_start()
         if kind != _kind(frame):
+            examine = suspect and not frame.interlaced_frame
+            on_note(_EXAMINED if examine else _DEINTERLACED)
             yield from _drained(graph, frame.time_base)
-            graph, kind = _graph(frame, suspect and not frame.interlaced_frame), _kind(frame)
+            graph, kind = _graph(frame, examine), _kind(frame)
         unit = frame.time_base
         graph.push(frame)
         yield from _ready(graph, unit)
     if graph is not None:
         yield from _drained(graph, unit)
+
+
+_DEINTERLACED = "interlaced frames were deinterlaced; --no-deinterlace keeps their half pictures"
+_EXAMINED = "the container marks frames as interlaced: those with combs were deinterlaced"
 
 
 def _kind(frame: Any) -> tuple[Any, ...]:

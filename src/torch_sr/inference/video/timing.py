@@ -170,8 +170,8 @@ class FrameTimes:
         if self._grid:
             return self._step
         duration = round((frame.duration or 0) * self._unit / self.time_base) or self._step
-        left = self._end - time if self._end else 0
-        return min(duration, left) if left > 0 else duration
+        left = self._end - time
+        return min(duration, left if left > 0 else self._step)
 
     def _convert(self, seconds: Fraction) -> int:
         if self._grid and self._rate:
