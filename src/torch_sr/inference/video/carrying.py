@@ -159,7 +159,7 @@ class Carrier:
             return
         try:
             frames = packet.decode()
-        except pyav().error.InvalidDataError:  # a damaged packet is not worth the film
+        except pyav().error.FFmpegError:  # a damaged packet is not worth the film
             frames = []
         for frame in frames:
             yield from self.stream.encode(frame)

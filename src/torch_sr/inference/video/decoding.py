@@ -65,18 +65,14 @@ def _decoded(container: Any, on_note: OnNote) -> Iterator[Any]:
     stream.thread_type = "AUTO"
     timeline, times = Timeline(container), FrameTimes(stream)
     broken = 0
-    packets = container.demux(timed_streams(container))
-    while True:
+    for packet in _packets(container, on_note):
+        timeline.place(packet)
+        if packet.stream is not stream:
+            continue
+        times.packet(packet)
         try:
-            packet = next(packets)
-            timeline.place(packet)
-            if packet.stream is not stream:
-                continue
-            times.packet(packet)
             decoded = packet.decode()
-        except StopIteration:
-            break
-        except pyav().error.InvalidDataError:
+        except pyav().error.FFmpegError:
             broken += 1
             if broken > _MAX_BROKEN:
                 break
@@ -87,6 +83,13 @@ def _decoded(container: Any, on_note: OnNote) -> Iterator[Any]:
         on_note(f"{broken} damaged {'packet was' if broken == 1 else 'packets were'} left out")
     if timeline.jumps:
         on_note("its times start again or jump: the parts were put one after the other")
+
+
+def _packets(container: Any, on_note: OnNote) -> Iterator[Any]:
+    try:
+        yield from container.demux(timed_streams(container))
+    except pyav().error.InvalidDataError:
+        on_note("the file is damaged: what follows its last readable part was left out")
 
 
 def _upright(frame: Any, look: Look, kind: str) -> Frame:

@@ -94,7 +94,7 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
     for broken, packet in enumerate(container.demux(stream)):
         try:
             yield from packet.decode()
-        except pyav().error.InvalidDataError:
+        except pyav().error.FFmpegError:
             if broken > _MAX_BROKEN:
                 return
 

@@ -1,0 +1,301 @@
+"""What goes along with the pictures is kept, or it is noted that it was not."""
+
+from __future__ import annotations
+
+import errno
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from video_kit import CONSTANT, frames_of, make_film, packets_of, twice
+
+from torch_sr.errors import ImageError
+from torch_sr.inference.video import read_video_info, upscale_video
+
+av = pytest.importorskip("av")
+
+PICTURE = 1 << 10  # ffmpeg's disposition of covers
+FORCED, HEARING_IMPAIRED = 1 << 6, 1 << 7
+TIMES = CONSTANT[:6]
+
+
+def upscaled(source, target, **settings):
+    notes = []
+    upscale_video(twice, 2, source, target, on_note=notes.append, **settings)
+    return notes
+
+
+def jpeg():
+    """A picture of 16x16 as a file."""
+    context = av.CodecContext.create("mjpeg", "w")
+    context.height = context.width = 16
+    context.pix_fmt, context.time_base = "yuvj420p", Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 90, np.uint8), "rgb24")
+    packets = context.encode(frame.reformat(format="yuvj420p")) + context.encode(None)
+    return b"".join(map(bytes, packets))
+
+
+def sound(out, number, codec="aac"):
+    audio = out.add_stream(codec, rate=48000)
+    audio.codec_context.layout = "mono"
+    audio.metadata["language"] = ("eng", "fra")[number]
+    audio.metadata["title"] = f"track {number}"
+    return audio
+
+
+def wave(audio):
+    for number in range(12):
+        samples = np.sin(np.arange(1024) * 0.05)[None].astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
+        frame.rate, frame.pts = 48000, number * 1024
+        yield from audio.encode(frame)
+    yield from audio.encode(None)
+
+
+def copied(path, plain, *, add=lambda out: (), metadata=None):
+    """A film with more streams: ``add`` makes them and returns what makes their packets."""
+    with av.open(str(plain)) as film, av.open(str(path), "w") as out:
+        video = out.add_stream_from_template(film.streams.video[0])
+        video.metadata.update(metadata or {})
+        video.codec_context.framerate = 24
+        more = list(add(out))
+        for packet in film.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                out.mux(packet)
+        for packets in more:
+            out.mux(packets)
+    return path
+
+
+def with_all(tmp_path):
+    """Two languages, subtitles, a font, a cover and chapters."""
+    (tmp_path / "a.srt").write_text("1\n00:00:00,100 --> 00:00:00,200\nGood morning\n")
+
+    def add(out):
+        first, second = sound(out, 0), sound(out, 1, "flac")
+        second.disposition = HEARING_IMPAIRED
+        with av.open(str(tmp_path / "a.srt")) as text:
+            subtitles = out.add_stream_from_template(text.streams[0])
+            subtitles.disposition = FORCED
+            lines = [packet for packet in text.demux() if packet.size]
+        out.add_attachment("f.ttf", "application/x-truetype-font", b"font" * 9)
+        out.add_attachment("cover.jpg", "image/jpeg", jpeg())
+        unit = Fraction(1, 1000)
+        chapter = {"id": 1, "start": 0, "end": 100, "time_base": unit, "metadata": {"title": "one"}}
+        out.set_chapters([chapter])
+        for line in lines:
+            line.stream = subtitles
+        yield wave(first)
+        yield wave(second)
+        yield lines
+
+    return copied(tmp_path / "a.mkv", make_film(tmp_path / "plain.mp4", TIMES), add=add)
+
+
+def test_matroska_keeps_everything(tmp_path):
+    source = with_all(tmp_path)
+    target = tmp_path / "b.mkv"
+    assert upscaled(source, target) == []
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        assert [s.type for s in after.streams] == [s.type for s in before.streams]
+        for old, new in zip(before.streams, after.streams, strict=True):
+            assert new.disposition == old.disposition
+            for key in ("language", "title", "filename", "mimetype"):
+                assert new.metadata.get(key) == old.metadata.get(key)
+        assert after.streams.attachments[0].data == b"font" * 9
+        assert after.chapters() == before.chapters()
+        (cover,) = (s for s in after.streams.video if s.disposition & PICTURE)
+        assert bytes(next(after.demux(cover))) == jpeg()
+    assert len(frames_of(target)) == len(TIMES)
+
+
+def test_what_mp4_cannot_hold_is_noted_one_by_one(tmp_path):
+    notes = upscaled(with_all(tmp_path), tmp_path / "b.mp4")
+    assert [note.split(" does")[0] for note in notes] == [
+        "a subtitle stream (subrip)",
+        "the attached file f.ttf",
+    ]
+    with av.open(str(tmp_path / "b.mp4")) as film:
+        languages = [stream.language for stream in film.streams.audio]
+        assert languages == ["eng", "fra"]
+        assert film.streams.audio[1].disposition & HEARING_IMPAIRED
+        assert any(stream.disposition & PICTURE for stream in film.streams.video)
+        assert [chapter["metadata"]["title"] for chapter in film.chapters()] == ["one"]
+
+
+def test_sound_that_is_encoded_again_is_noted(tmp_path):
+    notes = upscaled(with_all(tmp_path), tmp_path / "b.webm")
+    assert notes[:2] == [
+        "sound (aac, eng) does not fit into .webm: it was encoded as Opus",
+        "sound (flac, fra) does not fit into .webm: it was encoded as Opus",
+    ]
+
+
+def test_a_cover_is_not_the_video_even_where_it_comes_first(tmp_path):
+    plain = make_film(tmp_path / "plain.mp4", TIMES)
+    source = tmp_path / "a.mp4"
+    with av.open(str(plain)) as film, av.open(str(source), "w") as out:
+        cover = out.add_stream("mjpeg", rate=1)
+        cover.height = cover.width = 16
+        cover.pix_fmt, cover.disposition = "yuvj420p", PICTURE
+        video = out.add_stream_from_template(film.streams.video[0])
+        packet = av.Packet(jpeg())
+        packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1)
+        out.mux(packet)
+        for packet in film.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                out.mux(packet)
+    assert (read_video_info(source).height, read_video_info(source).width) == (48, 64)
+    for name in ("b.mp4", "b.mkv"):
+        assert upscaled(source, tmp_path / name) == []
+        with av.open(str(tmp_path / name)) as film:
+            (cover,) = (s for s in film.streams.video if s.disposition & PICTURE)
+            assert bytes(next(film.demux(cover))) == jpeg()
+    assert "the cover picture" in upscaled(source, tmp_path / "b.mov")[0]
+
+
+@pytest.mark.parametrize("cover", [False, True])
+def test_sound_with_a_cover_is_no_video(tmp_path, cover):
+    source = tmp_path / "a.mp4"
+    with av.open(str(source), "w") as out:
+        audio = sound(out, 0)
+        if cover:
+            picture = out.add_stream("mjpeg", rate=1)
+            picture.height = picture.width = 16
+            picture.pix_fmt, picture.disposition = "yuvj420p", PICTURE
+            packet = av.Packet(jpeg())
+            packet.stream, packet.pts, packet.dts, packet.time_base = picture, 0, 0, Fraction(1)
+            out.mux(packet)
+        out.mux(wave(audio))
+    words = "contains no video stream" + (" but a cover" if cover else "; name")
+    with pytest.raises(ImageError, match=words):
+        upscaled(source, tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_other_videos_are_copied_and_noted(tmp_path, suffix):
+    other = make_film(tmp_path / "other.mp4", TIMES, (32, 32))
+    with av.open(str(other)) as film:
+
+        def add(out):
+            stream = out.add_stream_from_template(film.streams.video[0])
+            packets = [packet for packet in film.demux(video=0) if packet.size]
+            for packet in packets:
+                packet.stream = stream
+            yield packets
+
+        source = copied(tmp_path / "a.mkv", make_film(tmp_path / "plain.mp4", TIMES), add=add)
+    notes = upscaled(source, tmp_path / f"b{suffix}")
+    assert notes == [
+        "only the first video stream was super-resolved: a video stream (h264) was copied"
+    ]
+    with av.open(str(tmp_path / f"b{suffix}")) as film, av.open(str(source)) as before:
+        assert [stream.width for stream in film.streams.video] == [128, 32]
+        wanted = [frame.to_ndarray() for frame in before.decode(video=1)]
+        film.seek(0)
+        for found, old in zip(film.decode(video=1), wanted, strict=True):
+            np.testing.assert_array_equal(found.to_ndarray(), old)
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+def test_the_time_code_is_kept(tmp_path, suffix):
+    plain = make_film(tmp_path / "plain.mp4", range(0, 6 * 512, 512))
+    source = copied(tmp_path / "a.mov", plain, metadata={"timecode": "01:02:03:04"})
+    with av.open(str(source)) as film:
+        assert [stream.type for stream in film.streams] == ["video", "data"]
+    target = tmp_path / f"b{suffix}"
+    assert upscaled(source, target) == []
+    with av.open(str(target)) as film:
+        told = {k.lower(): v for k, v in film.streams.video[0].metadata.items()}
+        assert told["timecode"] == "01:02:03:04"
+
+
+def test_data_that_cannot_go_along_is_noted(tmp_path):
+    plain = make_film(tmp_path / "plain.mp4", TIMES)
+
+    def add(out):
+        stream = out.add_data_stream("klv")
+        packet = av.Packet(b"data" * 9)
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 90000)
+        yield [packet]
+
+    source = copied(tmp_path / "a.ts", plain, add=add)
+    assert upscaled(source, tmp_path / "b.mkv") == ["a data stream (klv) was left out"]
+
+
+def test_descriptions_of_the_old_file_alone_are_not_taken_over(tmp_path):
+    source = make_film(tmp_path / "a.mp4", TIMES)
+    upscaled(source, tmp_path / "b.mkv")
+    with av.open(str(tmp_path / "b.mkv")) as film:
+        keys = {key.lower() for key in film.metadata}
+        assert not keys & {"major_brand", "minor_version", "compatible_brands"}
+
+
+def test_damaged_sound_that_is_encoded_again_does_not_end_the_work(tmp_path):
+    source = make_film(tmp_path / "a.mkv", TIMES, sound="aac")
+    data = bytearray(source.read_bytes())
+    for packet in packets_of(source, "audio")[3:5]:
+        at = data.find(packet)
+        data[at : at + len(packet)] = b"\xff" * len(packet)
+    source.write_bytes(data)
+    upscaled(source, tmp_path / "b.webm")
+    assert len(frames_of(tmp_path / "b.webm")) == len(TIMES)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "make room on the disk and run the command again: it resumes"),
+        (errno.EINVAL, "choose another container, such as .mkv"),
+    ],
+)
+def test_only_a_full_disk_is_reported_as_one(tmp_path, monkeypatch, number, words):
+    source = make_film(tmp_path / "a.mp4", TIMES)
+
+    def fail(*_):
+        raise av.error.FFmpegError(number, "it failed")
+
+    monkeypatch.setattr("torch_sr.inference.video.joining._add_video", fail)
+    with pytest.raises(ImageError, match=rf"b.mp4: cannot be written \(it failed\); {words}"):
+        upscaled(source, tmp_path / "b.mp4")
+    monkeypatch.undo()
+    calls = []
+    upscale_video(lambda frame: calls.append(0) or twice(frame), 2, source, tmp_path / "b.mp4")
+    assert calls == []  # nothing was lost
+
+
+def test_every_suffix_of_a_video_is_one_in_a_folder(tmp_path):
+    from torch_sr.inference.jobs import find_jobs
+
+    names = ["a.m2ts", "b.mts", "c.flv", "d.3gp", "e.vob", "f.mpeg", "g.ogv", "h.y4m"]
+    for name in names:
+        (tmp_path / name).touch()
+    jobs = find_jobs([str(tmp_path)])
+    assert [(job.source.name, job.is_video, job.target.suffix) for job in jobs] == [
+        (name, True, ".mp4") for name in names
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.m2ts", "libx264", "yuv420p"),
+        ("a.flv", "flv", "yuv420p"),
+        ("a.3gp", "libx264", "yuv420p"),
+        ("a.vob", "mpeg2video", "yuv420p"),
+        ("a.mpeg", "mpeg1video", "yuv420p"),
+        ("a.ogv", "libvpx", "yuv420p"),
+        ("a.y4m", "wrapped_avframe", "yuv420p"),
+    ],
+)
+def test_eight_more_kinds_of_files_are_read(tmp_path, name, codec, pix_fmt):
+    source = make_film(
+        tmp_path / name, range(6), codec=codec, pix_fmt=pix_fmt, rate=25, unit=Fraction(1, 25),
+        options={"g": "3"}, describe=lambda context: setattr(context, "max_b_frames", 0),
+    )  # fmt: skip
+    target = tmp_path / "b.mp4"
+    assert upscaled(source, target) == []
+    steps = np.diff([float(time) for time, _ in frames_of(target)])
+    np.testing.assert_allclose(steps, [0.04] * 5, atol=0.001)
