@@ -29,8 +29,8 @@ What a result cannot keep becomes a note.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -144,21 +144,33 @@ def upscale_video(
     note = _once(on_note or (lambda text: _log.warning("%s: %s", source.name, text)))
     look, total = look_at(source)
     encoder = _encoder(look, target, scale_factor, size, crf, codec, deinterlace, note)
-    with naming_video(source), open_video(source) as container:
-        for text in chain(look.notes, encoder.notes, plan(container, target.suffix.lower())[1]):
-            note(text)
-        settings = [_LAYOUT, fingerprint, crf, *encoder.size, segment_frames]
-        settings += [target.suffix.lower(), encoder.codec.name, deinterlace]
-        segments = Segments(target, source, settings)
-        engine = upscale if encoder.look.order == PROGRESSIVE else by_half_pictures(upscale)
-        frames = read_frames(container, look, segments.last_time, deinterlace, note)
-        _work(frames, engine, segments, encoder, segment_frames, _reporter(progress, total))
-        if not segments.pieces:
+    for text in chain(look.notes, encoder.notes):
+        note(text)
+    settings = [_LAYOUT, fingerprint, crf, *encoder.size, segment_frames]
+    settings += [target.suffix.lower(), encoder.codec.name, deinterlace]
+    segments = Segments(target, source, settings)
+    engine = upscale if encoder.look.order == PROGRESSIVE else by_half_pictures(upscale)
+    frames = _frames_of(source, target, look, segments.last_time, deinterlace, note)
+    with closing(frames):
+        report = _reporter(progress, total)
+        _work(frames, engine, segments, encoder, segment_frames, report)
+    if not segments.pieces:
+        with naming(source):
             raise ImageError("fetch the file again: no frame can be decoded")
     with naming_video(target, UNWRITABLE):
         join(segments, encoder, source, target)
     segments.remove()
     return target
+
+
+def _frames_of(
+    source: Path, target: Path, look: Look, after: int | None, deinterlace: bool, note: OnNote
+) -> Generator[tuple[int, int, Frame], None, None]:
+    """The frames that are still to do; errors of the source name it, those of others do not."""
+    with naming_video(source), open_video(source) as container:
+        for text in plan(container, target.suffix.lower())[1]:
+            note(text)
+        yield from read_frames(container, look, after, deinterlace, note)
 
 
 def _work(

@@ -12,6 +12,7 @@ import itertools
 import math
 import mimetypes
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 from torch_sr.inference.video.codecs import FORMATS
@@ -21,7 +22,7 @@ COPY, ENCODE, ATTACH = "copy", "encode", "attach"
 
 _STALE = ("encoder", "duration", "bps", "number_of_frames", "number_of_bytes", "alpha_mode")
 _OF_FILES = ("major_brand", "minor_version", "compatible_brands", "encoder")
-_DEFAULT = 1
+_PREROLL = Fraction(-1, 10)  # seconds
 
 
 def plan(container: Any, suffix: str) -> tuple[dict[int, str], list[str]]:
@@ -168,6 +169,8 @@ class Carrier:
 
     def _copies(self, packet: Any) -> Iterator[Any]:
         """A packet, once its decoding time is known: Matroska has none for the first of a video."""
+        if packet.is_discard and _is_long_before(packet):
+            return
         if packet.size and packet.dts is None and self._last is None and packet.pts is not None:
             self._early.append(packet)
             return
@@ -196,6 +199,13 @@ class Carrier:
                 packet.pts = max(packet.pts, packet.dts)
         self._last = packet.dts
         return packet
+
+
+def _is_long_before(packet: Any) -> bool:
+    """Whether what an edit list cuts off is more than a decoder needs to start."""
+    if packet.pts is None:
+        return False
+    return bool((packet.pts + (packet.duration or 0)) * packet.time_base < _PREROLL)
 
 
 def descriptions(stream: Any) -> dict[str, str]:
