@@ -115,6 +115,20 @@ def test_the_quality_moves_every_codec_that_has_one(tmp_path):
         assert sizes[0] > sizes[1] > sizes[2]
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
+def test_quality_0_is_lossless(tmp_path, codec, pix_fmt):
+    if (codec, pix_fmt) == ("vp9", "yuv420p10le"):
+        pytest.skip("libvpx is built for 8 bits")
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], (64, 64), pix_fmt=pix_fmt)
+    exact = tmp_path / "exact.mkv"
+    found = tmp_path / ("b.webm" if codec == "vp9" else "b.mp4")
+    upscaled(source, exact, codec="ffv1")
+    upscaled(source, found, codec=codec, crf=0)
+    for (_, a), (_, b) in zip(frames_of(exact, pix_fmt), frames_of(found, pix_fmt), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "words"),
     [
@@ -231,7 +245,7 @@ def test_layouts_of_stereo_and_spherical_videos_are_kept(tmp_path):
             found = SideData.of(next(film.decode(video=0)))
         assert found.stereo[:4] == stereo[:4]
         assert found.spherical == sphere
-    assert "write .mp4 or .mkv" in upscaled(source, tmp_path / "c.mov")[0]
+    assert "write .mp4 to keep it" in upscaled(source, tmp_path / "c.mov")[0]
 
 
 def test_the_mastering_display_is_told_in_each_encoder_s_units():

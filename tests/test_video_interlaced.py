@@ -174,7 +174,9 @@ def test_other_codecs_keep_half_pictures_too(tmp_path, codec, suffix):
 
 def test_a_codec_without_half_pictures_is_refused(tmp_path):
     source = make_interlaced(tmp_path / "a.mkv", count=2)
-    with pytest.raises(ImageError, match="use h264 or ffv1 or prores, or leave out --no-deint"):
+    with pytest.raises(
+        ImageError, match="use --codec h264, ffv1 or prores, or leave out --no-deint"
+    ):
         upscale_video(
             lambda frame: 1 / 0, 2, source, tmp_path / "b.mkv", codec="hevc", deinterlace=False
         )

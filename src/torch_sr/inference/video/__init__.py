@@ -32,7 +32,6 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ import numpy.typing as npt
 from torch_sr.errors import ImageError
 from torch_sr.images.naming import naming
 from torch_sr.inference.video.carrying import plan
-from torch_sr.inference.video.codecs import CODECS, check_codec, choose_codec
+from torch_sr.inference.video.codecs import CODECS, check_codec, choose_codec, keep_fields
 from torch_sr.inference.video.decoding import OnNote, read_frames
 from torch_sr.inference.video.deinterlacing import PROGRESSIVE, by_half_pictures
 from torch_sr.inference.video.encoding import Encoder
@@ -144,8 +143,6 @@ def upscale_video(
     note = _once(on_note or (lambda text: _log.warning("%s: %s", source.name, text)))
     look, total = look_at(source)
     encoder = _encoder(look, target, scale_factor, size, crf, codec, deinterlace, note)
-    for text in chain(look.notes, encoder.notes):
-        note(text)
     settings = [_LAYOUT, fingerprint, crf, *encoder.size, segment_frames]
     settings += [target.suffix.lower(), encoder.codec.name, deinterlace]
     segments = Segments(target, source, settings)
@@ -219,31 +216,20 @@ def _encoder(
     deinterlace: bool,
     note: OnNote,
 ) -> Encoder:
+    """How the result is encoded; what that loses is noted."""
     suffix = target.suffix.lower()
     with naming(target):
         chosen, lossy = choose_codec(suffix, codec, look.decoder, look.bits)
         if deinterlace:
             look = replace(look, order=PROGRESSIVE, marking=PROGRESSIVE)
-        elif look.order != PROGRESSIVE and not chosen.interlaced:
-            if codec is not None or "h264" not in _keeping_fields(suffix):
-                names = " or ".join(_keeping_fields(suffix)) or "another container, such as .mkv"
-                raise ImageError(
-                    f"use {names}, or leave out --no-deinterlace: "
-                    f"{chosen.name} cannot hold half pictures"
-                )
-            chosen = CODECS["h264"]
-    layout = look.side_data.stereo or look.side_data.spherical
-    if suffix == ".mov" and layout:
-        note("the stereo or spherical layout does not fit into .mov; write .mp4 or .mkv to keep it")
-    if lossy:
-        note(lossy)
+        elif look.order != PROGRESSIVE:
+            chosen = keep_fields(chosen, suffix, asked=codec is not None)
     height, width = look.height * scale_factor, look.width * scale_factor
     height, width = size(look.height, look.width) if size else (height, width)
-    return Encoder(suffix, chosen, look, height, width, crf)
-
-
-def _keeping_fields(suffix: str) -> list[str]:
-    return [n for n, c in CODECS.items() if c.interlaced and suffix in c.suffixes]
+    encoder = Encoder(suffix, chosen, look, height, width, crf)
+    for text in filter(None, (lossy, *look.notes, *encoder.notes)):
+        note(text)
+    return encoder
 
 
 def _once(on_note: OnNote) -> OnNote:

@@ -139,6 +139,23 @@ def choose_codec(suffix: str, codec: str | None, source: str, bits: int) -> tupl
     return CODECS[name], note
 
 
+def keep_fields(codec: Codec, suffix: str, *, asked: bool) -> Codec:
+    """A codec that can hold half pictures: this one, or H.264 where none was asked for.
+
+    Raises:
+        ImageError: there is none.
+    """
+    if codec.interlaced:
+        return codec
+    names = [name for name, c in CODECS.items() if c.interlaced and suffix in c.suffixes]
+    if "h264" in names and not asked:
+        return CODECS["h264"]
+    other = f"--codec {_either(names)}" if names else "another container, such as .mkv"
+    raise ImageError(
+        f"use {other}, or leave out --no-deinterlace: {codec.name} cannot hold half pictures"
+    )
+
+
 def choose_format(codec: Codec, chroma: str, bits: int, height: int, width: int) -> str:
     """The pixel format nearest to the source's.
 

@@ -51,15 +51,17 @@ class Encoder:
         self.size = height, width
         self._crf = crf
         self._format = choose_format(codec, look.chroma, look.bits, height, width)
-        self.notes += self._losses()
+        self.notes += self._losses(suffix)
 
-    def _losses(self) -> Iterator[str]:
+    def _losses(self, suffix: str) -> Iterator[str]:
         layout = pyav().VideoFormat(self._format)
         bits = max(component.bits for component in layout.components)
         if bits < self.look.bits:
             yield f"{self.look.bits} bits a sample were rounded to the {bits} of {self.codec.name}"
         if self.codec.name == "AV1" and self.look.chroma != "420":
             yield "AV1 is written with colours at half the resolution (4:2:0)"
+        if suffix == ".mov" and (self.look.side_data.stereo or self.look.side_data.spherical):
+            yield "the stereo or spherical layout does not fit into .mov; write .mp4 to keep it"
 
     def open(self, path: Path) -> tuple[Callable[[], None], Write]:
         """Begin a piece, at time 0: what closes it, and what takes its frames."""
