@@ -173,6 +173,19 @@ def test_a_packet_from_before_the_jump_may_come_after_it():
     assert placed([packet(*one) for one in times]) == ([5, 5, 6, 7, 6, 7, 8], 1)
 
 
+def test_a_jump_shows_in_times_where_no_decoding_times_are_known():
+    first = [packet(VIDEO, time) for time in (5, 6)]
+    late = packet(VIDEO, 0)
+    late.dts = None
+    placed([*first, late, packet(VIDEO, 1)])
+    assert late.pts == 7
+
+
+def test_a_new_part_begins_after_all_streams_of_the_last():
+    times = [(VIDEO, 5), (AUDIO, 5), (VIDEO, 6), (VIDEO, 7), (VIDEO, 8), (AUDIO, 0), (VIDEO, 0)]
+    assert placed([packet(*one) for one in times]) == ([5, 5, 6, 7, 8, 9, 9], 1)
+
+
 def test_a_gap_of_all_streams_is_closed_where_formats_know_jumps():
     times = [(VIDEO, 0), (AUDIO, 0), (VIDEO, 1), (AUDIO, 1), (VIDEO, 50), (AUDIO, 50)]
     assert placed([packet(*one) for one in times]) == ([0, 0, 1, 1, 2, 2], 1)

@@ -46,7 +46,7 @@ from torch_sr.inference.video.deinterlacing import PROGRESSIVE, by_half_pictures
 from torch_sr.inference.video.encoding import Encoder
 from torch_sr.inference.video.joining import join
 from torch_sr.inference.video.looking import Look, look_at
-from torch_sr.inference.video.opening import UNWRITABLE, naming_video, open_video
+from torch_sr.inference.video.opening import naming_video, open_video, unwritable
 from torch_sr.inference.video.segments import Segments
 
 __all__ = ["CODECS", "VideoInfo", "check_target", "read_video_info", "upscale_video"]
@@ -154,8 +154,8 @@ def upscale_video(
     if not segments.pieces:
         with naming(source):
             raise ImageError("fetch the file again: no frame can be decoded")
-    with naming_video(target, UNWRITABLE):
-        join(segments, encoder, source, target)
+    with naming_video(target, unwritable(target)):
+        join(segments, encoder, source, target, note)
     segments.remove()
     return target
 

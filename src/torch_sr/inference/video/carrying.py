@@ -22,6 +22,7 @@ COPY, ENCODE, ATTACH = "copy", "encode", "attach"
 
 _STALE = ("encoder", "duration", "bps", "number_of_frames", "number_of_bytes", "alpha_mode")
 _OF_FILES = ("major_brand", "minor_version", "compatible_brands", "encoder")
+_MAX_DURATION = 2**31  # more is a negative number, of damaged files
 _PREROLL = Fraction(-1, 10)  # seconds
 
 
@@ -195,8 +196,10 @@ class Carrier:
             step = max(1, math.ceil(self.stream.time_base / packet.time_base))
         if self._last is not None and packet.dts < self._last + step:
             packet.dts = self._last + step
-            if packet.pts is not None:
-                packet.pts = max(packet.pts, packet.dts)
+        if packet.pts is None or packet.pts < packet.dts:
+            packet.pts = packet.dts
+        if packet.duration is not None and not 0 <= packet.duration < _MAX_DURATION:
+            packet.duration = 0
         self._last = packet.dts
         return packet
 

@@ -19,7 +19,7 @@ from torch_sr.inference.video.carrying import (
     plan,
 )
 from torch_sr.inference.video.codecs import FORMATS
-from torch_sr.inference.video.decoding import timed_streams
+from torch_sr.inference.video.decoding import OnNote, timed_streams
 from torch_sr.inference.video.encoding import Encoder
 from torch_sr.inference.video.hdr import SideData, hide_apples_layout, template_with
 from torch_sr.inference.video.opening import is_cover, pyav, video_stream, video_url
@@ -29,15 +29,17 @@ from torch_sr.inference.video.timing import Timeline
 _UNOFFICIAL = {"strict": "unofficial"}  # stereo and spherical layouts in MP4 are
 
 
-def join(segments: Segments, encoder: Encoder, source: Path, target: Path) -> None:
+def join(segments: Segments, encoder: Encoder, source: Path, target: Path, on_note: OnNote) -> None:
     """One video of all pieces and of the source's other streams, chapters and descriptions."""
     with atomic_write(target) as temporary:
-        _write(segments, encoder, source, temporary)
+        _write(segments, encoder, source, temporary, on_note)
         if encoder.look.side_data != SideData() and target.suffix.lower() in (".mp4", ".mov"):
             hide_apples_layout(temporary)
 
 
-def _write(segments: Segments, encoder: Encoder, source: Path, target: Path) -> None:
+def _write(
+    segments: Segments, encoder: Encoder, source: Path, target: Path, on_note: OnNote
+) -> None:
     av = pyav()
     with ExitStack() as stack:
         original = stack.enter_context(av.open(video_url(source), metadata_errors="replace"))
@@ -59,8 +61,16 @@ def _write(segments: Segments, encoder: Encoder, source: Path, target: Path) -> 
         if carriers:
             packets.append(_other_packets(original, carriers, timeline, covers))
         out.start_encoding()  # now streams have the units of the container
+        lost = 0
         for _, _, packet in heapq.merge(*packets, key=lambda item: item[0]):
-            out.mux(packet)
+            try:
+                out.mux(packet)
+            except (av.error.ArgumentError, av.error.InvalidDataError):
+                if packet.stream is video:
+                    raise
+                lost += 1
+        if lost:
+            on_note(f"{lost} damaged packets of sound or subtitles were left out")
 
 
 def _add_video(out: Any, piece: Any, encoder: Encoder, shown: Any) -> Any:

@@ -18,6 +18,7 @@ from torch_sr.inference.video.timing import FrameTimes, frame_rate
 LIMITED, FULL = 1, 2
 """ffmpeg's numbers of the ranges of colours."""
 _SDTV, _HDTV = 5, 1  # ffmpeg's numbers of the matrices of ITU-R BT.601 and BT.709
+_RGB, _UNTOLD = 0, 2
 _MATRICES = (_HDTV, 4, _SDTV, 6, 7, 9)  # those that it can compute
 _MAX_BROKEN = 1000  # packets
 
@@ -165,6 +166,9 @@ def _losses(frame: Any, stream: Any) -> Iterator[str]:
     transparent = len(frame.format.components) in (2, 4) or frame.format.name == "pal8"
     if (transparent and frame.format.name != "pal8") or stream.metadata.get("alpha_mode") == "1":
         yield "the transparency of the pictures was left out"
+    matrix = int(frame.colorspace)
+    if matrix not in (*_MATRICES, _RGB, _UNTOLD):
+        yield f"the colour matrix (number {matrix} of ITU-T H.273) was taken for a common one"
     yield from dict.fromkeys(_LOST[d.type.name] for d in frame.side_data if d.type.name in _LOST)
 
 

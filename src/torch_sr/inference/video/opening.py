@@ -15,7 +15,6 @@ from torch_sr.errors import ImageError, MissingExtraError
 from torch_sr.images.naming import naming
 
 UNREADABLE = "fetch the file again: it cannot be decoded ({})"
-UNWRITABLE = "cannot be written ({}); choose another container, such as .mkv"
 _FULL = "cannot be written ({}); make room on the disk and run the command again: it resumes"
 
 _ATTACHED_PICTURE = 1 << 10  # ffmpeg's dispositions
@@ -60,6 +59,12 @@ def naming_video(path: Path, failed: str = UNREADABLE) -> Iterator[None]:
             ):
                 raise ImageError(failed.format(error.strerror)) from error
             raise
+
+
+def unwritable(target: Path) -> str:
+    """What is said of a target that cannot be written, for :func:`naming_video`."""
+    other = ".mp4" if target.suffix.lower() == ".mkv" else ".mkv"
+    return f"cannot be written ({{}}); choose another container, such as {other}"
 
 
 def open_video(path: Path) -> Any:

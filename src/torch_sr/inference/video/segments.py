@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from torch_sr.files import atomic_write
 from torch_sr.images.naming import letting_through
-from torch_sr.inference.video.opening import UNWRITABLE, naming_video
+from torch_sr.inference.video.opening import naming_video, unwritable
 
 Write = Callable[[int, int, npt.NDArray[Any]], None]
 """Takes the time and the duration of a frame, in units of its stream, and the frame."""
@@ -89,12 +89,12 @@ class Segments:
         def count(time: int, duration: int, frame: npt.NDArray[np.generic]) -> None:
             nonlocal piece
             first = piece.first if piece.frames else time
-            with naming_video(self._target, UNWRITABLE):
+            with naming_video(self._target, unwritable(self._target)):
                 write(time - first, duration, frame)
             piece = Piece(piece.frames + 1, first, time, duration)
 
         try:
-            with naming_video(self._target, UNWRITABLE):
+            with naming_video(self._target, unwritable(self._target)):
                 self._folder.mkdir(exist_ok=True)
                 with atomic_write(self._path(len(self.pieces))) as temporary:
                     close, write = encoder.open(temporary)

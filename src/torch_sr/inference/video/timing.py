@@ -16,7 +16,9 @@ from typing import Any
 
 _MAY_JUMP = 0x200  # ffmpeg's AVFMT_TS_DISCONT
 _BACK = Fraction(1, 10)  # seconds; as in ffmpeg
+_BACK_ELSEWHERE = Fraction(1, 2)  # where decoding times may be guessed
 _AHEAD = 10
+_REORDERED = Fraction(1, 2)  # that frames may be decoded before they are shown, at most
 _MAX_TIMELESS = 32
 _NO_TIMES = 0x80  # ffmpeg's AVFMT_NOTIMESTAMPS
 _COARSE, _FINEST = Fraction(1, 2000), Fraction(1, 1_000_000)
@@ -37,42 +39,52 @@ class Timeline:
         self._offset = self._previous = -begin
         self.start = begin
         self.jumps = 0
-        self._last: dict[int, Fraction] = {}  # where each stream is
-        self._next: dict[int, Fraction] = {}  # where it should go on
-        self._latest: Fraction | None = None
+        self._last: dict[int, Fraction] = {}  # decoding time of each stream's last packet
+        self._next: dict[int, Fraction] = {}  # and the end of it
+        self._latest: Fraction | None = None  # the latest of these
+        self._shown: Fraction | None = None  # end of what is shown or heard, of all streams
         self._settled: set[int] = set()  # streams that are past the last jump
 
     def place(self, packet: Any) -> None:
         """Shift a packet's times in place."""
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        if stamp is None:
+        if packet.dts is None and packet.pts is None:
             return
         unit = packet.time_base
-        if packet.stream.type in ("audio", "video") and packet.dts is not None:
-            offset = self._follow(packet.stream.index, stamp * unit, (packet.duration or 0) * unit)
+        shown = None if packet.pts is None else packet.pts * unit
+        decoded = None if packet.dts is None else packet.dts * unit
+        duration = (packet.duration or 0) * unit
+        if packet.stream.type in ("audio", "video"):
+            offset = self._follow(packet.stream.index, decoded, shown, duration)
         else:
-            offset = self._nearest(stamp * unit)
+            offset = self._nearest(shown if shown is not None else decoded or Fraction(0))
         ticks = round(offset / unit)
         if packet.pts is not None:
             packet.pts += ticks
         if packet.dts is not None:
             packet.dts += ticks
 
-    def _follow(self, stream: int, time: Fraction, duration: Fraction) -> Fraction:
-        expected = self._next.get(stream)
-        if expected is None:
+    def _follow(
+        self, stream: int, decoded: Fraction | None, shown: Fraction | None, duration: Fraction
+    ) -> Fraction:
+        """The offset of a packet, at its decoding time or, without one, at its time."""
+        time = decoded if decoded is not None else shown or Fraction(0)
+        if stream not in self._last:
             offset = self._nearest(time) if self._jumpy else self._offset
         else:
-            offset = self._offset_after(stream, time, expected)
+            offset = self._offset_after(stream, time, shown)
         if offset == self._offset:
             self._settled.add(stream)
-        self._last[stream] = time + offset
-        self._next[stream] = time + offset + duration
-        self._latest = max(self._latest or self._next[stream], self._next[stream])
+        if shown is not None:
+            self._shown = max(self._shown or shown + offset, shown + offset + duration)
+        if decoded is not None:
+            self._last[stream] = decoded + offset
+            self._next[stream] = decoded + offset + duration
+            self._latest = max(self._latest or self._next[stream], self._next[stream])
         return offset
 
-    def _offset_after(self, stream: int, time: Fraction, expected: Fraction) -> Fraction:
+    def _offset_after(self, stream: int, time: Fraction, shown: Fraction | None) -> Fraction:
         """The offset with which a packet follows the one before it in its stream."""
+        expected = self._next[stream]
         candidates = [self._offset]
         if stream not in self._settled:  # its last packets from before the jump may come late
             candidates.append(self._previous)
@@ -80,12 +92,16 @@ class Timeline:
         if fitting:
             return min(fitting, key=lambda offset: abs(time + offset - expected))
         self._previous, self._offset = self._offset, expected - time
+        if shown is not None and self._shown is not None:
+            self._offset = max(self._offset, self._shown - shown)
+        self._last[stream] = time + self._offset - _REORDERED
         self._settled = {stream}
         self.jumps += 1
         return self._offset
 
     def _fits(self, stream: int, time: Fraction) -> bool:
-        if time < self._last[stream] - _BACK:
+        back = _BACK if self._jumpy else _BACK_ELSEWHERE
+        if time < self._last[stream] - back:
             return False
         return not self._jumpy or self._latest is None or time <= self._latest + _AHEAD
 
