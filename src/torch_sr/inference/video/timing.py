@@ -42,7 +42,7 @@ class Timeline:
         self._last: dict[int, Fraction] = {}  # decoding time of each stream's last packet
         self._next: dict[int, Fraction] = {}  # and the end of it
         self._latest: Fraction | None = None  # the latest of these
-        self._shown: Fraction | None = None  # end of what is shown or heard, of all streams
+        self._shown: Fraction | None = None  # end of what is shown, and almost that of the sound
         self._settled: set[int] = set()  # streams that are past the last jump
 
     def place(self, packet: Any) -> None:
@@ -55,6 +55,7 @@ class Timeline:
         duration = (packet.duration or 0) * unit
         if packet.stream.type in ("audio", "video"):
             offset = self._follow(packet.stream.index, decoded, shown, duration)
+            self._note_end(packet.stream.type, shown, offset + duration)
         else:
             offset = self._nearest(shown if shown is not None else decoded or Fraction(0))
         ticks = round(offset / unit)
@@ -74,13 +75,17 @@ class Timeline:
             offset = self._offset_after(stream, time, shown)
         if offset == self._offset:
             self._settled.add(stream)
-        if shown is not None:
-            self._shown = max(self._shown or shown + offset, shown + offset + duration)
         if decoded is not None:
             self._last[stream] = decoded + offset
             self._next[stream] = decoded + offset + duration
             self._latest = max(self._latest or self._next[stream], self._next[stream])
         return offset
+
+    def _note_end(self, kind: str, shown: Fraction | None, more: Fraction) -> None:
+        """A little sound may be lost to the next part, so that the pictures follow evenly."""
+        if shown is not None:
+            end = shown + more - (0 if kind == "video" else _BACK)
+            self._shown = end if self._shown is None else max(self._shown, end)
 
     def _offset_after(self, stream: int, time: Fraction, shown: Fraction | None) -> Fraction:
         """The offset with which a packet follows the one before it in its stream."""
