@@ -149,6 +149,19 @@ def test_what_a_container_cannot_hold_is_refused_before_the_work(tmp_path, name,
         check_target(tmp_path / name, codec)
 
 
+def test_sizes_that_a_codec_cannot_hold_are_refused_before_the_work(tmp_path):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], (4, 4))
+    with pytest.raises(ImageError, match=r"b\.mp4: use another --codec or size: HEVC .* 8x8"):
+        upscale_video(lambda frame: 1 / 0, 2, source, tmp_path / "b.mp4", codec="hevc")
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv422p", "yuv444p"])
+def test_full_colour_resolution_stays_in_webm(tmp_path, pix_fmt):
+    source = make_film(tmp_path / "a.mp4", CONSTANT[:3], pix_fmt=pix_fmt)
+    assert upscaled(source, tmp_path / "b.webm") == []
+    assert codec_of(tmp_path / "b.webm") == ("vp9", pix_fmt)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("codec", [None, "av1", "h264"])
 def test_hdr10_is_kept_in_the_stream_and_in_the_header(tmp_path, codec, suffix):

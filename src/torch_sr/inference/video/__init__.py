@@ -227,6 +227,8 @@ def _encoder(
     height, width = look.height * scale_factor, look.width * scale_factor
     height, width = size(look.height, look.width) if size else (height, width)
     encoder = Encoder(suffix, chosen, look, height, width, crf)
+    with naming(target):
+        encoder.check()
     for text in filter(None, (lossy, *look.notes, *encoder.notes)):
         note(text)
     return encoder

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from torch_sr.errors import ImageError
 from torch_sr.inference.video.codecs import FORMATS, Codec, choose_format, options
 from torch_sr.inference.video.decoding import accurate
 from torch_sr.inference.video.deinterlacing import PROGRESSIVE, TOP_FIRST, build_graph
@@ -68,7 +69,8 @@ class Encoder:
         os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 lists its settings on stderr
         container = pyav().open(video_url(path), "w", format=self.codec.piece)
         stream = container.add_stream(self.codec.encoder, rate=self.look.rate or 25)
-        self._set_up(stream)
+        stream.time_base = self.look.time_base
+        self._set_up(stream.codec_context)
         setter = _FieldSetter(self.look.order)
 
         def write(time: int, duration: int, rgb: Frame) -> None:
@@ -84,11 +86,29 @@ class Encoder:
 
         return close, write
 
-    def _set_up(self, stream: Any) -> None:
-        look, context = self.look, stream.codec_context
+    def check(self) -> None:
+        """Try the encoder before the work.
+
+        Raises:
+            ImageError: it does not take pictures of this size.
+        """
+        os.environ.setdefault("SVT_LOG", "1")
+        context = pyav().CodecContext.create(self.codec.encoder, "w")
+        self._set_up(context)
+        try:
+            context.open()
+        except pyav().error.FFmpegError as error:
+            height, width = self.size
+            raise ImageError(
+                f"use another --codec or size: {self.codec.name} cannot be written with "
+                f"{width}x{height} pixels ({error.strerror})"
+            ) from error
+
+    def _set_up(self, context: Any) -> None:
+        look = self.look
         context.height, context.width = self.size
         context.pix_fmt = self._format
-        context.time_base = stream.time_base = look.time_base
+        context.time_base = look.time_base
         # Without B-frames packets follow one another as frames do, across pieces too.
         context.max_b_frames = 0
         context.options = options(self.codec, self._crf, self._format, look.side_data)
