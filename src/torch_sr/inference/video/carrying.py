@@ -164,9 +164,9 @@ class Carrier:
         except pyav().error.FFmpegError:  # a damaged packet is not worth the film
             frames = []
         for frame in frames:
-            yield from self.stream.encode(frame)
+            yield from map(self._later, self.stream.encode(frame))
         if not packet.size:
-            yield from self.stream.encode(None)
+            yield from map(self._later, self.stream.encode(None))
 
     def _copies(self, packet: Any) -> Iterator[Any]:
         """A packet, once its decoding time is known: Matroska has none for the first of a video."""
