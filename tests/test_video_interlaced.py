@@ -213,3 +213,25 @@ def test_an_interrupted_run_gives_the_same_deinterlaced_frames(tmp_path):
     )  # fmt: skip
     assert len(calls) == 10 - 6
     assert resumed.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("other", [{"codec": "hevc"}, {"deinterlace": False}])
+def test_pieces_of_another_codec_or_way_are_not_used(tmp_path, other):
+    source, target = make_interlaced(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    calls = []
+
+    def breaking(frame):
+        calls.append(0)
+        if len(calls) > 7:
+            raise KeyboardInterrupt
+        return twice(frame)
+
+    with pytest.raises(KeyboardInterrupt):
+        upscale_video(breaking, 2, source, target, segment_frames=3)
+    calls.clear()
+    whole = upscale_video(twice, 2, source, tmp_path / "whole.mp4", segment_frames=3, **other)
+    upscale_video(
+        lambda frame: calls.append(0) or twice(frame), 2, source, target, segment_frames=3, **other
+    )
+    assert len(calls) == (10 if "codec" in other else 20)
+    assert target.read_bytes() == whole.read_bytes()
