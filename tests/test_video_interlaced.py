@@ -234,4 +234,5 @@ def test_pieces_of_another_codec_or_way_are_not_used(tmp_path, other):
         lambda frame: calls.append(0) or twice(frame), 2, source, target, segment_frames=3, **other
     )
     assert len(calls) == (10 if "codec" in other else 20)
-    assert target.read_bytes() == whole.read_bytes()
+    for (_, a), (_, b) in zip(frames_of(target), frames_of(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
