@@ -322,21 +322,21 @@ def test_test_compares_several_models(run, model, data_root, tmp_path):
     )
     assert code == 0
     found = json.loads(out)
-    assert list(found["mean"]["set5"]) == ["bicubic", "tiny", str(other)]
+    assert list(found["mean"]["set5"]) == ["bicubic", "models/tiny", "other/tiny"]
     for method, metrics in found["mean"]["set5"].items():
         low, high = found["interval"]["set5"][method]["psnr"]
         assert low <= metrics["psnr"] <= high
     assert len(names(out_dir)) == 3
     assert names(out_dir / "set5") == ["baby_sheet.png", "butterfly_sheet.png"]
-    assert names(out_dir / "tiny" / "set5") == ["baby_sr.png", "butterfly_sr.png"]
+    assert names(out_dir / "models_tiny" / "set5") == ["baby_sr.png", "butterfly_sr.png"]
     code, out, _ = run("test", model, other, "-d", "set5", "-s", "1", "--device", "cpu")
-    assert out.splitlines()[-1].split()[-1] in {"tiny", str(other)}
+    assert out.splitlines()[-1].split()[-1] in {"models/tiny", "other/tiny"}
 
 
 def test_test_of_models_of_several_factors_is_refused(run, model, data_root):
     code, _, err = run("test", model, "compact-x4", "-d", "set5", "--device", "cpu")
     assert code == 1
-    assert "compact-x4 x4: only models of one factor can be compared" in err
+    assert "only models of one factor can be compared: tiny x2, compact-x4 x4" in err
 
 
 def test_test_by_the_protocol_of_enhanced_srgan_rounds_nothing(run, model, data_root):
@@ -473,7 +473,7 @@ def test_the_plane_shows_models_and_a_sweep(run, model, data_root, tmp_path, mon
     assert list(means) == ["bicubic", "tiny", "alpha 0", "alpha 0.5", "alpha 1"]
     assert means["alpha 0"] == pytest.approx(means["tiny"], abs=1e-3)
     assert means["alpha 1"]["psnr"] != means["alpha 0"]["psnr"]
-    assert [point.group for point in drawn[0]] == [None, None, *["alpha"] * 3]
+    assert [point.group for point in drawn[0]] == [None, None, *["networks"] * 3]
     assert drawn[0][0].y == 0.5
     assert read_image(plane).color.shape == (720, 960, 3)
 

@@ -132,7 +132,8 @@ def test_a_sweep_is_measured_and_its_best_alpha_named(run, models, set5, tmp_pat
 def test_images_are_mixed_pixel_by_pixel(models, photo):
     from torch_sr.evaluation.methods import load_sweep
 
-    _, methods = load_sweep(*models[:2], [0, 0.25, 1], image_space=True, device="cpu")
+    _, found = load_sweep(*models[:2], [0, 0.25, 1], image_space=True, device="cpu")
+    methods = {method.label: method.super_resolve for method in found}
     lr = photo(12, 14, 3, np.float32)
     psnr, esrgan = methods["images 0"](lr), methods["images 1"](lr)
     np.testing.assert_allclose(

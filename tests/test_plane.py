@@ -13,8 +13,8 @@ GREY = (138, 143, 152)
 def test_the_plane_turns_its_axis_and_survives_infinities():
     points = [
         PlanePoint("bicubic", 26, 0.4),
-        PlanePoint("alpha 0", 28, 0.25, "interpolation"),
-        PlanePoint("alpha 1", 26.5, 0.2, "interpolation"),
+        PlanePoint("alpha 0", 28, 0.25, "networks", 0.0),
+        PlanePoint("alpha 1", 26.5, 0.2, "networks", 1.0),
         PlanePoint("perfect", float("inf"), 0.0),
     ]
     turned = draw_plane(points, "PSNR (dB)", "LPIPS")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from torch_sr.errors import DataError
-from torch_sr.evaluation.evaluate import Comparison, mean_scores
+from torch_sr.evaluation.evaluate import Comparison
 from torch_sr.evaluation.report import Report
+from torch_sr.evaluation.statistics import mean_scores
 
 HOSTILE = "</script><script>alert('x')</script>&\"<b>"
 

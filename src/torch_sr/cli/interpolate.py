@@ -5,133 +5,176 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torch_sr.cli.console import AsJSON, DataRoot, Device, Download, find_model
+from torch_sr.cli.console import AsJSON, DataRoot, Device, Download, fetch_first, find_model
 
 if TYPE_CHECKING:
     import torch
 
-    from torch_sr.evaluation.evaluate import ImageScore, SuperResolve
+    from torch_sr.evaluation.evaluate import ImageScore, Method
+    from torch_sr.evaluation.measures import Setting
+    from torch_sr.models.interpolation import Parent
 
 _SWEEP = "Looking for an alpha"
 _SOUP = "More than two networks"
 _RULE = "nearest to the best PSNR and the best {y} of the sweep, each scaled to [0, 1]"
+_DEFAULT_PERCEPTION = "lpips"
+
+Out = Annotated[Path, typer.Argument(help="The new weights file (.safetensors or .pth).")]
+PSNRModel = Annotated[
+    str | None,
+    typer.Option("--psnr-model-path", help="PSNR-driven model (pre-training), file or name."),
+]
+ESRGANModel = Annotated[
+    str | None,
+    typer.Option("--esrgan-model-path", help="GAN-driven model (training), file or name."),
+]
+Alpha = Annotated[
+    str | None,
+    typer.Option(
+        "--alpha",
+        help="0 is the PSNR model, 1 the GAN model; 0:1:0.1 writes a sweep: OUT_0, OUT_0.1 …",
+    ),
+]
+DType = Annotated[
+    str | None, typer.Option("--dtype", help="fp32, fp16 or bf16, to store. \\[default: fp32]")
+]
+Preview = Annotated[
+    Path | None,
+    typer.Option(
+        "--preview",
+        help="A picture: draw its busiest place over alpha, OUT_preview.png.",
+        rich_help_panel=_SWEEP,
+    ),
+]
+Datasets = Annotated[
+    str | None,
+    typer.Option(
+        "--datasets",
+        "-d",
+        help="Measure the sweep on these, as set5,set14: draw OUT_curve.png, name the best.",
+        rich_help_panel=_SWEEP,
+    ),
+]
+Perception = Annotated[
+    str | None,
+    typer.Option(
+        "--perception",
+        help="What to weigh against PSNR: lpips, dists, niqe, brisque or perceptual_loss. "
+        "\\[default: lpips]",
+        rich_help_panel=_SWEEP,
+    ),
+]
+ImageSpace = Annotated[
+    bool,
+    typer.Option(
+        "--image-space",
+        help="Show what mixing the two networks' pictures would give, beside it.",
+        rich_help_panel=_SWEEP,
+    ),
+]
+SoupModels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Each network of a soup; LABEL=MODEL names it.",
+        rich_help_panel=_SOUP,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Their shares, as 0.5,0.3,0.2, or by label, as a=0.8,b=0.2. \\[default: equal]",
+        rich_help_panel=_SOUP,
+    ),
+]
 
 
 def interpolate(
-    out: Annotated[Path, typer.Argument(help="The new weights file (.safetensors or .pth).")],
-    psnr_model_path: Annotated[
-        str | None,
-        typer.Option("--psnr-model-path", help="PSNR-driven model (pre-training), file or name."),
-    ] = None,
-    esrgan_model_path: Annotated[
-        str | None,
-        typer.Option("--esrgan-model-path", help="GAN-driven model (training), file or name."),
-    ] = None,
-    alpha: Annotated[
-        str | None,
-        typer.Option(
-            "--alpha",
-            help="0 is the PSNR model, 1 the GAN model; 0:1:0.1 writes a sweep: OUT_0, OUT_0.1 …",
-        ),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", help="fp32, fp16 or bf16, to store. \\[default: fp32]")
-    ] = None,
-    preview: Annotated[
-        Path | None,
-        typer.Option(
-            "--preview",
-            help="A picture: draw its busiest place over alpha, OUT_preview.png.",
-            rich_help_panel=_SWEEP,
-        ),
-    ] = None,
-    datasets: Annotated[
-        str | None,
-        typer.Option(
-            "--datasets",
-            "-d",
-            help="Measure the sweep on these, as set5,set14: draw OUT_curve.png, name the best.",
-            rich_help_panel=_SWEEP,
-        ),
-    ] = None,
-    perception: Annotated[
-        str,
-        typer.Option(
-            "--perception",
-            help="What to weigh against PSNR: lpips, dists, niqe, brisque or perceptual_loss.",
-            rich_help_panel=_SWEEP,
-        ),
-    ] = "lpips",
-    image_space: Annotated[
-        bool,
-        typer.Option(
-            "--image-space",
-            help="Show what mixing the two networks' pictures would give, beside it.",
-            rich_help_panel=_SWEEP,
-        ),
-    ] = False,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Each network of a soup.", rich_help_panel=_SOUP),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            help="Their shares, as 0.5,0.3,0.2. \\[default: equal]",
-            rich_help_panel=_SOUP,
-        ),
-    ] = None,
+    out: Out,
+    psnr_model_path: PSNRModel = None,
+    esrgan_model_path: ESRGANModel = None,
+    alpha: Alpha = None,
+    dtype: DType = None,
+    preview: Preview = None,
+    datasets: Datasets = None,
+    perception: Perception = None,
+    image_space: ImageSpace = False,
+    model: SoupModels = None,
+    weights: Weights = None,
     data_root: DataRoot = Path("data"),
     download: Download = False,
     device: Device = "auto",
     as_json: AsJSON = False,
 ) -> None:
     """Interpolate the weights of two networks: (1 - alpha) * PSNR + alpha * GAN."""
-    ends = _ends(psnr_model_path, esrgan_model_path, alpha, model)
-    if ends is None:
-        _write_soup(model or [], weights, out, dtype)
+    from torch_sr.devices import choose_device
+    from torch_sr.models.saving import check_target
+
+    stored_as = _torch_dtype(dtype)
+    on = str(choose_device(device))
+    check_target(out)
+    if model:
+        _refuse(
+            "--model makes a soup, of any networks by --weights",
+            {
+                "--psnr-model-path": psnr_model_path,
+                "--esrgan-model-path": esrgan_model_path,
+                "--alpha": alpha,
+                "--preview": preview,
+                "--datasets": datasets,
+                "--perception": perception,
+                "--image-space": image_space,
+            },
+        )
+        _write_soup(model, weights, out, stored_as)
         print(json.dumps({"models": [str(out)]}) if as_json else out)
         return
-    from torch_sr.models.interpolation import parse_alphas, sweep_path, write_mixture
-
-    alphas = parse_alphas(alpha or "")
-    _check_usage(alphas, datasets)
-    psnr, esrgan = (find_model(end) for end in ends)
-    found: dict[str, Any] = {}
-    if preview is not None or datasets is not None:  # before the models: they may replace a parent
-        from torch_sr.evaluation.methods import load_sweep
-
-        factor, methods = load_sweep(psnr, esrgan, alphas, image_space=image_space, device=device)
-        if datasets is not None:
-            curve = out.with_name(f"{out.stem}_curve.png")
-            scores = _measure(methods, factor, datasets, perception, data_root, download, device)
-            found |= _draw_curve(curve, scores, perception)
-        if preview is not None:
-            strip = out.with_name(f"{out.stem}_preview.png")
-            _draw_strip(strip, preview, methods)
-            found["preview"] = str(strip)
-    targets = [sweep_path(out, value) for value in alphas] if len(alphas) > 1 else [out]
-    for value, target in zip(alphas, targets, strict=True):
-        shares = [1.0 - value, value]
-        write_mixture([psnr, esrgan], shares, target, alpha=value, dtype=_torch_dtype(dtype))
-    found = {"models": list(map(str, targets)), **found}
-    print(json.dumps(found, indent=2)) if as_json else _print(found)
+    _refuse("--weights is for the networks of --model", {"--weights": weights})
+    ends, alphas = _required(psnr_model_path, esrgan_model_path, alpha)
+    _check_looks(alphas, preview, datasets, perception, image_space)
+    plan = _Plan(alphas, preview, _split(datasets), perception or _DEFAULT_PERCEPTION, image_space)
+    _write_sweep(plan, ends, out, stored_as, data_root, download, on, as_json)
 
 
-def _ends(
-    psnr: str | None, esrgan: str | None, alpha: str | None, models: list[str] | None
-) -> tuple[str, str] | None:
-    """The two networks of an interpolation; None for a soup."""
-    if models:
-        if psnr or esrgan or alpha:
-            raise typer.BadParameter("--model makes a soup; leave out --alpha and its two models")
-        return None
+@dataclass(frozen=True)
+class _Plan:
+    """What is made of two networks, and how it is looked at."""
+
+    alphas: list[float]
+    preview: Path | None
+    specs: list[str]
+    perception: str
+    image_space: bool
+
+    @property
+    def looks(self) -> bool:
+        """Whether the networks are run at all."""
+        return self.preview is not None or bool(self.specs)
+
+
+# --- Checks before the work -----------------------------------------------------------------------
+
+
+def _refuse(reason: str, options: dict[str, Any]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise typer.BadParameter(f"leave out {', '.join(given)}: {reason}")
+
+
+def _required(
+    psnr: str | None, esrgan: str | None, alpha: str | None
+) -> tuple[tuple[str, str], list[float]]:
+    """The two networks of an interpolation, and its alphas."""
+    from torch_sr.models.interpolation import parse_alphas
+
     for option, value in (
         ("--psnr-model-path", psnr),
         ("--esrgan-model-path", esrgan),
@@ -139,27 +182,141 @@ def _ends(
     ):
         if value is None:
             raise typer.BadParameter(f"{option} is missing")
-    assert psnr is not None and esrgan is not None
-    return psnr, esrgan
+    assert psnr is not None and esrgan is not None and alpha is not None
+    return (psnr, esrgan), parse_alphas(alpha)
 
 
-def _check_usage(alphas: Sequence[float], datasets: str | None) -> None:
+def _check_looks(
+    alphas: Sequence[float],
+    preview: Path | None,
+    datasets: str | None,
+    perception: str | None,
+    image_space: bool,
+) -> None:
+    from torch_sr.evaluation.measures import is_perceptual
+    from torch_sr.images import read_image
+
+    if datasets is not None and not _split(datasets):
+        raise typer.BadParameter("--datasets names none")
     if datasets is not None and len(alphas) < 3:
         raise typer.BadParameter("--datasets needs a sweep of three networks, as --alpha 0:1:0.1")
-    if datasets is not None and not datasets.strip(" ,"):
-        raise typer.BadParameter("--datasets names none")
+    if datasets is None and perception is not None:
+        raise typer.BadParameter("--perception needs --datasets to measure on")
+    if datasets is None and preview is None and image_space:
+        raise typer.BadParameter("--image-space needs --preview or --datasets to show")
+    if perception is not None and not is_perceptual(perception):
+        raise typer.BadParameter(f"--perception {perception}: that is a measure of distortion")
+    if preview is not None:
+        read_image(preview)
 
 
-def _write_soup(models: list[str], weights: str | None, out: Path, dtype: str | None) -> None:
-    from torch_sr.models.interpolation import write_mixture
+def _check_datasets(specs: Sequence[str], data_root: Path, scale_factor: int) -> None:
+    """Find the images of every data set."""
+    from torch_sr.data.datasets import resolve
 
+    for spec in specs:
+        resolve(spec, data_root, scale_factor, "test")
+
+
+# --- The work -------------------------------------------------------------------------------------
+
+
+def _write_sweep(
+    plan: _Plan,
+    ends: tuple[str, str],
+    out: Path,
+    dtype: torch.dtype | None,
+    data_root: Path,
+    download: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Write the networks, then look at them; what was written is reported even if that fails."""
+    from torch_sr.errors import TorchSRError
+    from torch_sr.evaluation.measures import Setting
+    from torch_sr.models.interpolation import read_parents, sweep_paths, write_mixture
+
+    for end in ends:
+        find_model(end)  # fetches with a progress bar
+    parents = read_parents(ends)
+    setting = Setting(parents[0].network.scale_factor, device=device)
+    if download:
+        fetch_first(plan.specs, data_root, setting.scale_factor, "test")
+    _check_datasets(plan.specs, data_root, setting.scale_factor)
+    targets = sweep_paths(out, plan.alphas) if len(plan.alphas) > 1 else [out]
+    for value, target in zip(plan.alphas, targets, strict=True):
+        write_mixture(parents, [1.0 - value, value], target, alpha=value, dtype=dtype)
+    found: dict[str, Any] = {"models": list(map(str, targets))}
     try:
-        shares = [float(part) for part in weights.split(",")] if weights else None
+        if plan.looks:
+            _look(plan, parents, out, setting, data_root, found)
+    except (TorchSRError, KeyboardInterrupt):
+        _print(found, as_json)
+        raise
+    _print(found, as_json)
+
+
+def _look(
+    plan: _Plan,
+    parents: Sequence[Parent],
+    out: Path,
+    setting: Setting,
+    data_root: Path,
+    found: dict[str, Any],
+) -> None:
+    """Draw the strip and the curve, and add them to what was found."""
+    from torch_sr.evaluation.methods import load_sweep
+
+    psnr, esrgan = (parent.network for parent in parents)
+    _, methods = load_sweep(
+        psnr, esrgan, plan.alphas, image_space=plan.image_space, device=setting.device
+    )
+    if plan.preview is not None:
+        strip = out.with_name(f"{out.stem}_preview.png")
+        _draw_strip(strip, plan.preview, methods)
+        found["preview"] = str(strip)
+    if plan.specs:
+        scores = _measure(methods, plan, setting, data_root)
+        found |= _draw_curve(out.with_name(f"{out.stem}_curve.png"), methods, scores, plan)
+
+
+def _write_soup(
+    models: list[str], weights: str | None, out: Path, dtype: torch.dtype | None
+) -> None:
+    from torch_sr.errors import ModelError
+    from torch_sr.evaluation.labels import parse_named
+    from torch_sr.models.interpolation import check_weights, read_parents, write_mixture
+
+    named = [parse_named(model) for model in models]
+    labels = [model.label for model in named]
+    for label in labels:
+        if label is not None and labels.count(label) > 1:
+            raise ModelError(f"choose another label: {label!r} is given to two models")
+    shares = _shares(weights, labels)
+    check_weights(len(models), shares)
+    paths = [find_model(model.model) for model in named]
+    write_mixture(read_parents(paths, labels), shares, out, dtype=dtype)
+
+
+def _shares(text: str | None, labels: Sequence[str | None]) -> list[float]:
+    """Shares in the order of the models, given in that order or by label; equal by default."""
+    if text is None:
+        return [1 / len(labels)] * len(labels)
+    parts = [part.strip().rpartition("=") for part in text.split(",")]
+    try:
+        numbers = [float(number) for _, _, number in parts]
     except ValueError:
-        raise typer.BadParameter(f"--weights {weights}: write numbers, as 0.5,0.3,0.2") from None
-    paths = [find_model(model) for model in models]
-    equal = [1 / len(paths)] * len(paths)
-    write_mixture(paths, shares or equal, out, dtype=_torch_dtype(dtype))
+        raise typer.BadParameter(f"--weights {text}: write numbers, as 0.5,0.3,0.2") from None
+    names = [name.strip() for name, equals, _ in parts if equals]
+    if not names:
+        return numbers
+    if len(names) < len(parts) or sorted(names) != sorted(label or "" for label in labels):
+        raise typer.BadParameter(
+            f"--weights {text}: give every LABEL=MODEL one share by its label, or all shares in "
+            "the order of the models"
+        )
+    by_name = dict(zip(names, numbers, strict=True))
+    return [by_name[label or ""] for label in labels]
 
 
 def _torch_dtype(name: str | None) -> torch.dtype | None:
@@ -168,71 +325,83 @@ def _torch_dtype(name: str | None) -> torch.dtype | None:
     return None if name is None else find_dtype(name)
 
 
-def _draw_strip(out: Path, image: Path, methods: dict[str, SuperResolve]) -> None:
+def _draw_strip(out: Path, image: Path, methods: Sequence[Method]) -> None:
     """A row of the networks, and one of the mixed pictures where there are any."""
     from torch_sr.evaluation.figures import draw_strip
-    from torch_sr.evaluation.run import store_image
+    from torch_sr.evaluation.store import store_image
     from torch_sr.images import read_image
 
+    groups = list(dict.fromkeys(method.group for method in methods))
     rows = [
-        {n: m for n, m in methods.items() if n.startswith(kind)} for kind in ("alpha", "images")
+        {method.label: method.super_resolve for method in methods if method.group == group}
+        for group in groups
     ]
-    store_image(out, draw_strip(read_image(image).to_array(), [row for row in rows if row]))
+    store_image(out, draw_strip(read_image(image).to_array(), rows))
 
 
 def _measure(
-    methods: dict[str, SuperResolve],
-    scale_factor: int,
-    datasets: str,
-    perception: str,
-    data_root: Path,
-    download: bool,
-    device: str,
+    methods: Sequence[Method], plan: _Plan, setting: Setting, data_root: Path
 ) -> list[ImageScore]:
-    from torch_sr.cli.test import measure, perceptual_of
-    from torch_sr.devices import choose_device
-    from torch_sr.evaluation.measures import Setting
+    from torch_sr.cli.test import check_perception, measure
 
-    metrics = ["psnr", "ssim", perception]
-    if perceptual_of([perception]) is None:
-        raise typer.BadParameter(f"--perception {perception}: that is a measure of distortion")
-    specs = [spec.strip() for spec in datasets.split(",") if spec.strip()]
-    setting = Setting(scale_factor, device=str(choose_device(device)))
-    return measure(methods, specs, metrics, setting, data_root, download, [])
+    check_perception(plan.perception, setting, "--perception {}")
+    metrics = ["psnr", "ssim", plan.perception]
+    return measure(methods, plan.specs, metrics, setting, data_root, False, [])
 
 
-def _draw_curve(out: Path, scores: Sequence[ImageScore], perception: str) -> dict[str, Any]:
+def _draw_curve(
+    out: Path, methods: Sequence[Method], scores: Sequence[ImageScore], plan: _Plan
+) -> dict[str, Any]:
     """Draw the sweep on the plane of distortion and perception; name its best alpha."""
-    from torch_sr.cli.test import plane_points, write_plane
     from torch_sr.evaluation.measures import MEASURES
-    from torch_sr.evaluation.plane import nearest_to_ideal
-    from torch_sr.evaluation.run import overall_means
+    from torch_sr.evaluation.plane import draw_means, nearest_to_ideal, plane_points
+    from torch_sr.evaluation.statistics import overall_means
+    from torch_sr.evaluation.store import store_image
 
-    write_plane(out, scores, ["psnr", perception])
-    row = MEASURES[perception]
-    points = [point for point in plane_points(scores, perception) if point.group == "alpha"]
-    best = nearest_to_ideal(points, lower_is_better_y=not row.higher_is_better)
+    means = overall_means(scores)
+    points = plane_points(methods, means, plan.perception)
+    store_image(out, draw_means(points, plan.perception))
+    row = MEASURES[plan.perception]
+    networks = [point for point in points if point.group == "networks"]
+    best = nearest_to_ideal(networks, lower_is_better_y=not row.higher_is_better)
     return {
         "curve": str(out),
-        "means": overall_means(scores),
-        "best_alpha": None if best is None else float(best.method.removeprefix("alpha ")),
+        "means": means,
+        "best_alpha": None if best is None else best.alpha,
         "rule": _RULE.format(y=row.title),
     }
 
 
-def _print(found: dict[str, Any]) -> None:
-    """Files on stdout, a line each; what was measured in a table before them."""
-    if "means" in found:
-        from rich.console import Console
-        from rich.table import Table
+# --- The result -----------------------------------------------------------------------------------
 
-        means: dict[str, dict[str, float]] = found["means"]
-        metrics = list(next(iter(means.values())))
-        table = Table("", *metrics)
-        for method, values in means.items():
-            table.add_row(method, *(f"{values[metric]:.4f}" for metric in metrics))
-        Console(width=None if sys.stdout.isatty() else 120).print(table)
-        print(f"best alpha: {found['best_alpha']:g} ({found['rule']})")
+
+def _print(found: dict[str, Any], as_json: bool) -> None:
+    """Files on stdout, a line each; what was measured in a table before them."""
+    from torch_sr.cli.results import without_infinity
+
+    if as_json:
+        print(json.dumps(without_infinity(found), indent=2))
+        return
+    if "means" in found:
+        _print_means(found["means"])
+        best = found["best_alpha"]
+        shown = "none, no mean is finite" if best is None else f"{best:g} ({found['rule']})"
+        print(f"best alpha: {shown}")
     for path in (*found["models"], found.get("preview"), found.get("curve")):
         if path is not None:
             print(path)
+
+
+def _print_means(means: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    metrics = list(next(iter(means.values())))
+    table = Table("", *metrics)
+    for method, values in means.items():
+        table.add_row(method, *(f"{values[metric]:.4f}" for metric in metrics))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _split(text: str | None) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))

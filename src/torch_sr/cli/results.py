@@ -8,14 +8,19 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_sr.cli.console import find_model
 
 if TYPE_CHECKING:
-    from torch_sr.evaluation.evaluate import Comparison, ImageScore
+    from rich.text import Text
+
+    from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method
     from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.store import ResultStore
+    from torch_sr.evaluation.tables import Cell, Results, Table
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 
 class BestComparisons:
@@ -31,10 +36,14 @@ class BestComparisons:
 
     def add(self, comparison: Comparison) -> None:
         """Keep an image if it is among the best."""
-        from torch_sr.evaluation.run import BASELINE
+        from torch_sr.evaluation.evaluate import BASELINE
 
-        self._kept += [(s, comparison) for s in comparison.scores if s.method != BASELINE]
-        self._kept.sort(key=lambda kept: kept[0].metrics["psnr"], reverse=True)
+        self._kept += [
+            (score, comparison)
+            for score in comparison.scores
+            if score.method != BASELINE and score.protocol == comparison.protocol
+        ]
+        self._kept.sort(key=lambda kept: _sortable(kept[0].metrics["psnr"]), reverse=True)
         del self._kept[self.count :]
 
     @property
@@ -42,14 +51,12 @@ class BestComparisons:
         """Their scores."""
         return [score for score, _ in self._kept]
 
-    def show(self, out_dir: Path | None, *, several: bool) -> None:
-        """Print a line an image, with the file of its result; open the sheets where one can see."""
-        from torch_sr.evaluation.run import result_path
-
+    def show(self, store: ResultStore | None, *, several: bool, file: Any = None) -> None:
+        """Print a line an image, with the file of its result; open the sheets on a display."""
         for score, _ in self._kept:
-            method = score.method if several else None
-            shown = score.image if out_dir is None else result_path(out_dir, score.image, method)
-            print(f"{score.metrics['psnr']:6.2f} dB  {shown}" + (f"  {method}" if method else ""))
+            shown = score.image if store is None else store.result(score.image, score.method)
+            method = f"  {score.method}" if several else ""
+            print(f"{score.metrics['psnr']:6.2f} dB  {shown}{method}", file=file)
         if has_display():
             seen = {id(comparison): comparison for _, comparison in self._kept}
             for comparison in seen.values():
@@ -57,33 +64,39 @@ class BestComparisons:
 
 
 def check_records(models: Sequence[str]) -> None:
-    """Refuse, before hours of measuring, files that records cannot be written into.
+    """Refuse, before anything is measured, files that records cannot be written into.
 
     Raises:
         ModelError: in one line.
     """
     from torch_sr.errors import ModelError
+    from torch_sr.evaluation.labels import parse_named
     from torch_sr.models.provenance import annotate
     from torch_sr.models.weights import shipped_path
 
-    for model in models:
+    for model in (parse_named(text).model for text in models):
         if shipped_path(model) is not None:
-            raise ModelError(f"--record: {model} is part of the package; copy it to a file first")
+            raise ModelError(f"--record: copy {model} to a file first; it is part of the package")
         annotate(find_model(model), {})
 
 
 def record_scores(
-    models: Sequence[str], names: Sequence[str], scores: Sequence[ImageScore], setting: Setting
+    methods: Sequence[Method], scores: Sequence[ImageScore], setting: Setting
 ) -> None:
-    """Write each model's means into its file; the methods' names begin with the models'."""
-    from torch_sr.evaluation.evaluate import mean_scores
+    """Write each model's means into its file; a mean of nothing is left out."""
+    from torch_sr.evaluation.statistics import mean_scores
     from torch_sr.models.provenance import append_results
 
-    means = mean_scores(scores)
-    where = f"x{setting.scale_factor}, protocol {setting.protocol.name}"
-    for model, name in zip(models, names, strict=False):
-        results = {f"{dataset} {where}": methods[name] for dataset, methods in means.items()}
-        append_results(find_model(model), results)
+    for protocol in setting.protocols:
+        means = mean_scores([score for score in scores if score.protocol == protocol])
+        where = f"x{setting.scale_factor}, protocol {protocol}"
+        for method in methods:
+            if method.is_model and method.source is not None:
+                results = {
+                    f"{dataset} {where}": _finite(found[method.label])
+                    for dataset, found in means.items()
+                }
+                append_results(method.source, results)
 
 
 def has_display() -> bool:
@@ -103,59 +116,140 @@ def open_window(comparison: Comparison) -> None:
     PillowImage.fromarray(draw_sheet(comparison)).show(title=comparison.image)
 
 
-def print_json(scores: Sequence[ImageScore], best: BestComparisons, protocol: str) -> None:
-    """Everything measured, on stdout; what JSON cannot write is null."""
-    from torch_sr.evaluation.evaluate import interval_scores, mean_scores
+def print_results(
+    several: Sequence[Results],
+    scores: Sequence[ImageScore],
+    best: BestComparisons,
+    form: str,
+    images: Sequence[Table] = (),
+) -> None:
+    """Print the results of all protocols in a machine's or a document's form.
 
+    Args:
+        several: the main protocol first.
+        scores: of every image.
+        best: for JSON.
+        form: one of ``FORMATS`` except ``table``.
+        images: tables of every image, for a document.
+    """
+    from torch_sr.evaluation import tables
+
+    if form == "json":
+        print_json(several, scores, best)
+    elif form == "csv":
+        print(tables.means_csv(several), end="")
+    else:
+        write = tables.to_markdown if form == "markdown" else tables.to_latex
+        print("\n\n".join(write(table) for table in [*result_tables(several), *images]))
+
+
+def result_tables(several: Sequence[Results]) -> list[Table]:
+    """Means and differences of every protocol."""
+    from torch_sr.evaluation.tables import difference_table, mean_table
+
+    found = []
+    for results in several:
+        found.append(mean_table(results))
+        if results.reference is not None:
+            found.append(difference_table(results))
+    return found
+
+
+def print_json(
+    several: Sequence[Results], scores: Sequence[ImageScore], best: BestComparisons
+) -> None:
+    """Everything measured, on stdout; what JSON cannot write is null."""
+    main, *others = several
     result = {
-        "protocol": protocol,
-        "mean": mean_scores(scores),
-        "interval": interval_scores(scores),
+        "protocol": main.protocol,
+        **_plain(main),
         "images": [asdict(score) for score in scores],
         "best": [asdict(score) for score in best.scores],
     }
-    print(json.dumps(_without_infinity(result), indent=2, allow_nan=False))
+    if others:
+        result["other_protocols"] = {other.protocol: _plain(other) for other in others}
+    print(json.dumps(without_infinity(result), indent=2, allow_nan=False))
 
 
-def print_tables(scores: Sequence[ImageScore], *, per_image: bool, protocol: str) -> None:
-    """Tables on stdout: means by data set and method with intervals, then every image if wanted."""
+def _plain(results: Results) -> dict[str, Any]:
+    """The results of a protocol as plain values, by data set, method and metric."""
+    plain: dict[str, Any] = {"mean": {}, "interval": {}, "left_out": {}}
+    for dataset, methods in results.summary.items():
+        for method, metrics in methods.items():
+            for metric, found in metrics.items():
+                for key, value in (
+                    ("mean", found.mean),
+                    ("interval", (found.low, found.high)),
+                    ("left_out", list(found.left_out)),
+                ):
+                    if key != "left_out" or found.left_out:
+                        place = plain[key].setdefault(dataset, {}).setdefault(method, {})
+                        place[metric] = value
+    if results.reference is not None:
+        plain["reference"] = results.reference
+        plain["difference"] = {
+            dataset: {
+                method: {
+                    metric: {**asdict(found), "excludes_zero": found.excludes_zero}
+                    for metric, found in metrics.items()
+                }
+                for method, metrics in methods.items()
+            }
+            for dataset, methods in results.differences.items()
+        }
+    if results.costs:
+        plain["cost"] = {
+            dataset: {method: asdict(cost) for method, cost in methods.items()}
+            for dataset, methods in results.costs.items()
+        }
+    return plain
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Draw tables on stdout, numbers with their intervals below them."""
     from rich.console import Console
-    from rich.table import Column, Table
-
-    from torch_sr.evaluation.evaluate import interval_scores, mean_scores
-    from torch_sr.evaluation.measures import MEASURES
+    from rich.table import Column
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
     # What is piped into a file has room enough; a terminal shows what fits.
     console = Console(width=None if sys.stdout.isatty() else 160)
-    metrics = list(scores[0].metrics)
-    means, intervals = mean_scores(scores), interval_scores(scores)
-    table = Table(
-        "data set", Column("method", overflow="fold"), title=f"mean, protocol {protocol!r}"
-    )
-    for metric in metrics:
-        table.add_column(f"{MEASURES[metric].title}\n95 %", justify="right", no_wrap=True)
-    for dataset, methods in means.items():
-        for method, values in methods.items():
-            row = [dataset, method]
-            for metric in metrics:
-                digits = MEASURES[metric].digits
-                bounds = (f"{b:.{digits}f}" for b in intervals[dataset][method][metric])
-                row.append(f"{values[metric]:.{digits}f}\n[dim]{'–'.join(bounds)}[/]")  # noqa: RUF001
-            table.add_row(*row)
-    console.print(table)
-    if per_image:
-        titles = [MEASURES[metric].title for metric in metrics]
-        table = Table("image", "method", *titles, title="every image")
-        for score in scores:
-            shown = [f"{score.metrics[m]:.{MEASURES[m].digits}f}" for m in metrics]
-            table.add_row(score.image, score.method, *shown)
-        console.print(table)
+    for table in tables:
+        rows = [row for group in table.groups for row in group]
+        below = [any(row[place].interval for row in rows) for place in range(len(table.head))]
+        columns = [Column(Text(text), overflow="fold") for text in table.head[: table.names]]
+        columns += [
+            Column(Text(f"{text}\n95 %" if interval else text), justify="right")
+            for text, interval in list(zip(table.head, below, strict=True))[table.names :]
+        ]
+        drawn = RichTable(*columns, title=Text(table.title))
+        for group in table.groups:
+            for row in group:
+                drawn.add_row(*(_drawn(cell) for cell in row))
+            drawn.add_section()
+        console.print(drawn)
 
 
-def _without_infinity(value: Any) -> Any:
+def _drawn(cell: Cell) -> Text:
+    """A cell for a terminal; names are shown as they are, brackets included."""
+    from rich.text import Text
+
+    text = Text(cell.text, style="bold" if cell.rank == 1 else "")
+    return text.append(f"\n{cell.interval}", style="dim") if cell.interval else text
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _sortable(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
+
+
+def without_infinity(value: Any) -> Any:
     """Plain values in which what JSON cannot write, such as the PSNR of equal images, is None."""
     if isinstance(value, dict):
-        return {key: _without_infinity(inner) for key, inner in value.items()}
+        return {key: without_infinity(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_infinity(inner) for inner in value]
+        return [without_infinity(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

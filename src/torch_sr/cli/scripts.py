@@ -76,6 +76,7 @@ def test(arguments: Sequence[str]) -> None:
         [options.model_path],
         datasets=options.datasets,
         data_root=options.data_root,
+        protocol=options.protocol,
         show_results=options.show_results,
         out_dir=options.out_dir,
         device=options.device,
@@ -180,7 +181,8 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _parser(
         "test.py",
         "[-h] [-d DATASETS] [-s SHOW_RESULTS] [-o OUT_DIR] model_path",
-        "Measure PSNR and SSIM of a model on data sets, beside bicubic interpolation.",
+        "Measure PSNR and SSIM of a model on data sets, beside bicubic interpolation, under two "
+        "protocols: that of the papers (paper), and that of enhanced-srgan.",
     )
     add = parser.add_argument
     add("model_path", help="ESRGAN model path to test")
@@ -205,9 +207,10 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
         "--out-dir",
         type=Path,
         help="Directory for the results: OUT_DIR/<dataset>/<image>_sr.png, and _sheet.png, which "
-        "compares. "
+        "compares; without <dataset> where OUT_DIR already has the name of the only data set. "
         "If not specified, results are not stored",
     )
+    _add_protocol(parser)
     _add_run_options(parser, data_root=True)
     options = parser.parse_args(arguments)
     if not options.datasets.strip(" ,"):
@@ -309,6 +312,15 @@ def _add_run_options(
         "--device",
         default="auto",
         help="auto (cuda, mps, cpu: the first there is), cpu, cuda or mps. Default: auto",
+    )
+
+
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol",
+        default="paper,enhanced-srgan",
+        help="paper (luma, border cropped, 8 bit), enhanced-srgan (gray, nothing cropped or "
+        "rounded) or rgb; several are separated by commas. Default: paper,enhanced-srgan",
     )
 
 

@@ -22,151 +22,209 @@ from torch_sr.cli.console import (
     progress_bar,
 )
 from torch_sr.cli.results import (
+    FORMATS,
     BestComparisons,
     check_records,
-    print_json,
+    print_results,
     print_tables,
     record_scores,
+    result_tables,
 )
 
 if TYPE_CHECKING:
-    from torch_sr.evaluation.evaluate import Comparison, ImageScore, SuperResolve
+    from torch_sr.evaluation.cost import CostWatch
+    from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method
     from torch_sr.evaluation.measures import Setting
-    from torch_sr.evaluation.plane import PlanePoint
     from torch_sr.evaluation.run import OnComparison
+    from torch_sr.evaluation.store import ResultStore
+    from torch_sr.evaluation.tables import Results
+
+_MODELS_HELP = (
+    "Weights files or names of models, of one factor; LABEL=MODEL sets what it is called."
+)
+_METRICS_HELP = (
+    "Separated by commas: psnr, ssim, content_loss, perceptual_loss, lpips, dists, niqe, brisque; "
+    "or all, which leaves out what is not available."
+)
+_PROTOCOL_HELP = (
+    "paper (luma, border cropped, 8 bit), rgb, or enhanced-srgan (gray, nothing cropped or "
+    "rounded); several, separated by commas, give a table each."
+)
+_VERSUS_HELP = (
+    "Compare every method with this one, by a paired bootstrap over images. "
+    "\\[default: the first of several models]"
+)
+_PLANE_HELP = "Draw PSNR against a perceptual metric (the first of --metrics, else LPIPS), PNG."
+_SWEEP_HELP = "PSNR_MODEL,ESRGAN_MODEL: measure interpolations of the two as well."
+_COST_HELP = (
+    "Add parameters, multiply-adds for an output of 1280x720, and megapixels/s of this run."
+)
+
+Models = Annotated[list[str], typer.Argument(help=_MODELS_HELP)]
+Datasets = Annotated[
+    str, typer.Option("--datasets", "-d", help="Separated by commas: set5,set14,bsds500,div2k.")
+]
+Metrics = Annotated[str, typer.Option("--metrics", "-m", help=_METRICS_HELP)]
+ProtocolOption = Annotated[str, typer.Option(help=_PROTOCOL_HELP)]
+Format = Annotated[
+    str, typer.Option("--format", help="What to print: table, markdown, latex, csv or json.")
+]
+Versus = Annotated[str | None, typer.Option("--versus", help=_VERSUS_HELP)]
+WithCost = Annotated[bool, typer.Option("--cost", help=_COST_HELP)]
+PerImage = Annotated[bool, typer.Option("--per-image", help="List every image.")]
+ShowResults = Annotated[
+    int,
+    typer.Option(
+        "--show-results",
+        "-s",
+        min=0,
+        help="Show the N images of best PSNR, in a window where there is a display.",
+    ),
+]
+OutDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--out-dir", "-o", help="Store the models' results here, and a sheet of every image."
+    ),
+]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", help="Write one HTML page of tables, plots and sliders.")
+]
+CSVFile = Annotated[
+    Path | None, typer.Option("--csv", help="Write every image's metrics to this file.")
+]
+PlaneFile = Annotated[Path | None, typer.Option("--plane", help=_PLANE_HELP)]
+Sweep = Annotated[str | None, typer.Option("--sweep", help=_SWEEP_HELP)]
+SweepSteps = Annotated[
+    int, typer.Option("--sweep-steps", min=1, help="Steps from one to the other.")
+]
+Record = Annotated[
+    bool, typer.Option("--record", help="Write the means into the models' own files as well.")
+]
+TileSize = Annotated[
+    int | None,
+    typer.Option("--tile-size", min=1, help="Largest tile, in low-resolution pixels. \\[640]"),
+]
 
 
 def test(
-    models: Annotated[
-        list[str], typer.Argument(help="Weights files or names of models, of one factor.")
-    ],
-    datasets: Annotated[
-        str, typer.Option("--datasets", "-d", help="Separated by commas: set5,set14,bsds500,div2k.")
-    ] = "set5,set14",
+    models: Models,
+    datasets: Datasets = "set5,set14",
     data_root: DataRoot = Path("data"),
     download: Download = False,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            "--metrics",
-            "-m",
-            help="Separated by commas: psnr, ssim, content_loss, perceptual_loss, lpips, dists, "
-            "niqe, brisque; or all, which leaves out what cannot be had.",
-        ),
-    ] = "psnr,ssim",
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="paper (luma, border cropped, 8 bit), rgb, or enhanced-srgan (gray, nothing "
-            "cropped or rounded)."
-        ),
-    ] = "paper",
-    per_image: Annotated[bool, typer.Option("--per-image", help="List every image.")] = False,
-    show_results: Annotated[
-        int,
-        typer.Option(
-            "--show-results",
-            "-s",
-            min=0,
-            help="Show the N images of best PSNR, in a window where there is a display.",
-        ),
-    ] = 0,
-    out_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--out-dir", "-o", help="Store the models' results here, and a sheet of every image."
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", help="Write one HTML page of tables, plots and sliders."),
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write every image's metrics here.")
-    ] = None,
-    plane: Annotated[
-        Path | None,
-        typer.Option(
-            "--plane",
-            help="Draw PSNR against a perceptual metric (the first of --metrics, else LPIPS), PNG.",
-        ),
-    ] = None,
-    sweep: Annotated[
-        str | None,
-        typer.Option(
-            "--sweep", help="PSNR_MODEL,ESRGAN_MODEL: measure interpolations of the two as well."
-        ),
-    ] = None,
-    sweep_steps: Annotated[
-        int, typer.Option("--sweep-steps", min=1, help="Steps from one to the other.")
-    ] = 5,
-    record: Annotated[
-        bool, typer.Option("--record", help="Write the means into the models' own files as well.")
-    ] = False,
+    metrics: Metrics = "psnr,ssim",
+    protocol: ProtocolOption = "paper",
+    form: Format = "table",
+    versus: Versus = None,
+    cost: WithCost = False,
+    per_image: PerImage = False,
+    show_results: ShowResults = 0,
+    out_dir: OutDir = None,
+    report: ReportFile = None,
+    csv: CSVFile = None,
+    plane: PlaneFile = None,
+    sweep: Sweep = None,
+    sweep_steps: SweepSteps = 5,
+    record: Record = False,
     as_json: AsJSON = False,
     device: Device = "auto",
     precision: Precision = "fp32",
-    tile_size: Annotated[
-        int | None,
-        typer.Option("--tile-size", min=1, help="Largest tile, in low-resolution pixels. \\[640]"),
-    ] = None,
+    tile_size: TileSize = None,
 ) -> None:
     """Measure models on data sets, beside bicubic: PSNR, SSIM and more; tables and pictures."""
-    from torch_sr.metrics import PROTOCOLS
-
-    if protocol not in PROTOCOLS:
-        raise typer.BadParameter(f"protocol {protocol!r}: there are {', '.join(PROTOCOLS)}")
-    specs = _split(datasets)
-    if not specs:
-        raise typer.BadParameter("--datasets names none")
-    for path in (report, csv, plane):
-        check_place(path)
+    form = _choose_format(form, as_json, per_image)
+    protocols, specs = _choose_protocols(protocol), _choose_datasets(datasets)
+    _check_files(report, csv, plane)
     if record:
         check_records(models)
-    if plane is not None:
-        from torch_sr.images import check_writable
-
-        check_writable(plane, 1, 1)
     methods, setting = load_methods(
         models,
         _split(sweep) if sweep is not None else None,
         sweep_steps,
-        protocol=protocol,
+        protocols=protocols,
         device=device,
         precision=precision,
         tile_size=tile_size,
     )
+    reference = _choose_reference(versus, methods)
     names = choose_metrics(_split(metrics), setting, plane=plane is not None)
     best = BestComparisons(show_results)
     watchers: list[Callable[[Comparison], None]] = [best.add]
+    store, page, costs = None, None, None
     if out_dir is not None:
-        watchers.append(lambda comparison: store(out_dir, comparison))
+        store = _make_store(out_dir, specs, methods)
+        watchers.append(lambda comparison: _store(store, comparison))
     if report is not None:
-        page = make_report(specs, setting)
+        page = _make_report(specs, setting)
         watchers.append(page.add)
+    if cost:
+        costs = _make_cost_watch(methods, setting)
+        watchers.append(costs.add)
     scores = measure(methods, specs, names, setting, data_root, download, watchers)
     if record:
-        record_scores(models, list(methods), scores, setting)
-    if as_json:
-        print_json(scores, best, protocol)
-    else:
-        print_tables(scores, per_image=per_image, protocol=protocol)
-        best.show(out_dir, several=len(methods) > 1)
+        record_scores(methods, scores, setting)
+    several = _results(scores, setting, reference, costs)
+    _print(several, scores, best, form, per_image, store, len(methods) > 1)
     if csv is not None:
-        from torch_sr.evaluation.run import write_csv
+        from torch_sr.evaluation.store import write_csv
 
         write_csv(csv, scores)
-    if report is not None:
+    if page is not None and report is not None:
         page.write(report)
     if plane is not None:
-        write_plane(plane, scores, names)
+        write_plane(plane, methods, scores, names)
     for path in (csv, report, plane):
         if path is not None:
-            print(path, file=sys.stderr if as_json else sys.stdout)
+            print(path, file=_aside(form))
+
+
+# --- Checks before the work -----------------------------------------------------------------------
+
+
+def _choose_format(form: str, as_json: bool, per_image: bool) -> str:
+    if form not in FORMATS:
+        raise typer.BadParameter(f"--format {form!r}: choose one of {', '.join(FORMATS)}")
+    if as_json and form not in ("table", "json"):
+        raise typer.BadParameter(f"--json and --format {form}: choose one of the two")
+    if per_image and form == "csv":
+        raise typer.BadParameter("--format csv prints means; --csv FILE writes every image")
+    return "json" if as_json else form
+
+
+def _choose_protocols(text: str) -> list[str]:
+    from torch_sr.metrics import PROTOCOLS
+
+    names = list(dict.fromkeys(_split(text)))
+    for name in names or [text]:
+        if name not in PROTOCOLS:
+            raise typer.BadParameter(f"protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
+    return names
+
+
+def _choose_datasets(text: str) -> list[str]:
+    """Each data set once: given twice it would count twice in no mean, and overwrite itself."""
+    specs = _split(text)
+    if not specs:
+        raise typer.BadParameter("--datasets names none")
+    for spec in dict.fromkeys(spec for spec in specs if specs.count(spec) > 1):
+        print(f"note: {spec} is given more than once and measured once", file=sys.stderr)
+    return list(dict.fromkeys(specs))
+
+
+def _check_files(report: Path | None, csv: Path | None, plane: Path | None) -> None:
+    for path in (report, csv, plane):
+        check_place(path)
+    given = [path.resolve() for path in (report, csv, plane) if path is not None]
+    if len(set(given)) < len(given):
+        raise typer.BadParameter("--report, --csv and --plane need files of their own")
+    if plane is not None:
+        from torch_sr.images import check_writable
+
+        check_writable(plane, 1, 1)
 
 
 def check_place(path: Path | None) -> None:
-    """Refuse, before hours of measuring, a file whose folder is not there.
+    """Refuse a file whose folder does not exist, before hours of measuring.
 
     Raises:
         DataError: in one line.
@@ -174,20 +232,34 @@ def check_place(path: Path | None) -> None:
     from torch_sr.errors import DataError
 
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise DataError(f"{path}: no file can be written there; name one in a folder that exists")
+        raise DataError(f"{path}: name one in a folder that exists; no file can be written there")
+
+
+def _choose_reference(versus: str | None, methods: Sequence[Method]) -> str | None:
+    """The method that others are compared with: by default the first of several models."""
+    from torch_sr.evaluation.evaluate import BASELINE
+
+    labels = [BASELINE, *(method.label for method in methods)]
+    if versus is not None and versus not in labels:
+        raise typer.BadParameter(f"--versus {versus!r}: choose one of {', '.join(labels)}")
+    several = [method.label for method in methods if method.is_model]
+    return versus or (several[0] if len(several) > 1 else None)
+
+
+# --- What is compared -----------------------------------------------------------------------------
 
 
 def load_methods(
-    models: list[str],
+    models: Sequence[str],
     sweep: list[str] | None,
     sweep_steps: int,
     *,
-    protocol: str,
+    protocols: Sequence[str],
     device: str,
     precision: str,
     tile_size: int | None,
-) -> tuple[dict[str, SuperResolve], Setting]:
-    """The models and the interpolations, by name, and what their measures share.
+) -> tuple[list[Method], Setting]:
+    """The models and the interpolations, and what their measures share.
 
     Raises:
         ModelError: when one cannot be read, or they do not fit together.
@@ -195,6 +267,7 @@ def load_methods(
     from torch_sr.devices import choose_device
     from torch_sr.errors import ModelError
     from torch_sr.evaluation import methods as known
+    from torch_sr.evaluation.labels import parse_named
     from torch_sr.evaluation.measures import Setting
     from torch_sr.metrics import PROTOCOLS
 
@@ -203,53 +276,77 @@ def load_methods(
         "precision": precision,
         "tile_size": tile_size or known.TILE_SIZE,
     }
+    if sweep is not None and len(sweep) != 2:
+        raise typer.BadParameter("--sweep takes two models, separated by a comma")
     for model in models:
-        find_model(model)  # fetches with a progress bar
-    scale_factor, methods = known.load_models(models, **where)
+        find_model(parse_named(model).model)  # fetches with a progress bar
+    alphas = [step / sweep_steps for step in range(sweep_steps + 1)]
+    taken = known.sweep_labels(alphas) if sweep is not None else []
+    scale_factor, methods = known.load_models(models, **where, taken=taken)
     if sweep is not None:
-        if len(sweep) != 2:
-            raise typer.BadParameter("--sweep takes two models, parted by a comma")
         psnr, esrgan = map(find_model, sweep)
-        alphas = [step / sweep_steps for step in range(sweep_steps + 1)]
         factor, steps = known.load_sweep(psnr, esrgan, alphas, **where)
         if factor != scale_factor:
             raise ModelError(f"--sweep is of x{factor}, the other models are of x{scale_factor}")
-        methods |= steps
-    return methods, Setting(scale_factor, PROTOCOLS[protocol], str(choose_device(device)))
+        methods += steps
+    main, *further = (PROTOCOLS[name] for name in protocols)
+    on = str(choose_device(device))
+    return methods, Setting(scale_factor, main, on, further=tuple(further))
 
 
 def choose_metrics(wanted: list[str], setting: Setting, *, plane: bool) -> list[str]:
-    """PSNR always, for images are ranked by it; of all, those that can be had.
+    """PSNR always, for images are ranked by it; of ``all``, those that are available.
 
     Raises:
         DataError: for an unknown name, or where a plane has nothing to show.
+        ModelError, MissingExtraError: when what a plane needs is not available.
     """
-    from torch_sr.errors import DataError, TorchSRError
-    from torch_sr.evaluation.measures import MEASURES, build_measures
+    from torch_sr.errors import DataError
+    from torch_sr.evaluation.measures import available, perceptual_of
 
-    if wanted != ["all"]:
-        names = list(dict.fromkeys(["psnr", *wanted]))
-        return [*names, "lpips"] if plane and perceptual_of(names) is None else names
-    names = []
-    for name in MEASURES:
-        try:
-            build_measures([name], setting)
-            names.append(name)
-        except TorchSRError as error:
-            print(f"note: without {name}: {error}", file=sys.stderr)
+    if wanted == ["all"]:
+        names, notes = available(setting)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+        if plane and perceptual_of(names) is None:
+            raise DataError("--plane needs a perceptual metric, and none is available")
+        return names
+    names = list(dict.fromkeys(["psnr", *wanted]))
     if plane and perceptual_of(names) is None:
-        raise DataError("--plane needs a perceptual metric, and none of them can be had")
+        check_perception("lpips", setting, "--metrics {}")
+        names.append("lpips")
     return names
 
 
-def perceptual_of(names: Sequence[str]) -> str | None:
-    """The first metric that is no measure of distortion."""
-    distortions = {"psnr", "ssim", "content_loss"}
-    return next((name for name in names if name not in distortions), None)
+def check_perception(name: str, setting: Setting, option: str) -> None:
+    """See that a perceptual metric can be built, or name the option that takes another.
+
+    Args:
+        name: of the metric.
+        setting: where it computes.
+        option: how to choose another, which takes the place of ``{}``.
+
+    Raises:
+        ModelError, MissingExtraError: it is not available; the message begins with the remedy.
+    """
+    from torch_sr.errors import MissingExtraError, ModelError
+    from torch_sr.evaluation.measures import build_measures, substitutes
+
+    try:
+        build_measures([name], setting)
+    except (ModelError, MissingExtraError) as error:
+        others = [option.format(other) for other in substitutes(name)]
+        remedy = " or ".join(others) or (
+            f"`pip install 'torch-sr[quality]'` and {option.format('niqe')}"
+        )
+        raise ModelError(f"use {remedy}, for {name} is not available: {error}") from error
+
+
+# --- The work -------------------------------------------------------------------------------------
 
 
 def measure(
-    methods: dict[str, SuperResolve],
+    methods: Sequence[Method],
     specs: list[str],
     metrics: list[str],
     setting: Setting,
@@ -287,15 +384,19 @@ def measure(
         )
 
 
-def store(out_dir: Path, comparison: Comparison) -> None:
-    """Write results and sheet of one image."""
+def _make_store(out_dir: Path, specs: list[str], methods: Sequence[Method]) -> ResultStore:
+    from torch_sr.evaluation.store import ResultStore
+
+    return ResultStore(out_dir, specs, methods)
+
+
+def _store(store: ResultStore, comparison: Comparison) -> None:
     from torch_sr.evaluation.figures import draw_sheet
-    from torch_sr.evaluation.run import store_comparison
 
-    store_comparison(out_dir, comparison, draw_sheet(comparison))
+    store.add(comparison, draw_sheet(comparison))
 
 
-def make_report(specs: list[str], setting: Setting) -> Any:
+def _make_report(specs: list[str], setting: Setting) -> Any:
     """An empty page."""
     from torch_sr.evaluation.report import Report
 
@@ -303,35 +404,76 @@ def make_report(specs: list[str], setting: Setting) -> Any:
     return Report(title=title, protocol=setting.protocol.name, scale_factor=setting.scale_factor)
 
 
-def plane_points(scores: Sequence[ImageScore], perceptual: str) -> list[PlanePoint]:
-    """Every method's means over all images; interpolations make up groups of their own."""
-    from torch_sr.evaluation.plane import PlanePoint
-    from torch_sr.evaluation.run import overall_means
+def _make_cost_watch(methods: Sequence[Method], setting: Setting) -> CostWatch:
+    from torch_sr.evaluation.cost import CostWatch
 
-    kinds = ("alpha", "images")  # as `methods.load_sweep` names them
-    return [
-        PlanePoint(
-            method,
-            means["psnr"],
-            means[perceptual],
-            next((kind for kind in kinds if method.startswith(f"{kind} ")), None),
-        )
-        for method, means in overall_means(scores).items()
-    ]
+    return CostWatch(methods, setting.scale_factor)
 
 
-def write_plane(path: Path, scores: Sequence[ImageScore], names: Sequence[str]) -> None:
-    """Draw every method's means over all images."""
-    from torch_sr.evaluation.measures import MEASURES
-    from torch_sr.evaluation.plane import draw_plane
-    from torch_sr.evaluation.run import store_image
+def _results(
+    scores: Sequence[ImageScore],
+    setting: Setting,
+    reference: str | None,
+    costs: CostWatch | None,
+) -> list[Results]:
+    """What there is to show, by protocol."""
+    from torch_sr.evaluation.statistics import differences, summarize
+    from torch_sr.evaluation.tables import Results
 
-    y = perceptual_of(names)
-    assert y is not None  # one was added
-    row = MEASURES[y]
-    points = plane_points(scores, y)
-    drawn = draw_plane(points, MEASURES["psnr"].title, row.title, not row.higher_is_better)
-    store_image(path, drawn)
+    found = []
+    for protocol in setting.protocols:
+        own = [score for score in scores if score.protocol == protocol]
+        apart = {} if reference is None else differences(own, reference)
+        spent = {} if costs is None else costs.costs()
+        found.append(Results(protocol, summarize(own), reference, apart, spent))
+    return found
+
+
+def _print(
+    several: Sequence[Results],
+    scores: Sequence[ImageScore],
+    best: BestComparisons,
+    form: str,
+    per_image: bool,
+    store: ResultStore | None,
+    several_models: bool,
+) -> None:
+    """Results on stdout; notes on stderr, and with them all that is no part of a document."""
+    from torch_sr.evaluation.statistics import left_out_notes
+    from torch_sr.evaluation.tables import image_table
+
+    images = [image_table(scores, results.protocol) for results in several] if per_image else []
+    if form == "table":
+        print_tables([*result_tables(several), *images])
+    else:
+        print_results(several, scores, best, form, images)
+    for results in several:
+        for note in left_out_notes(results.summary):
+            print(f"note: {note}, protocol {results.protocol!r}", file=sys.stderr)
+    if form != "json":
+        best.show(store, several=several_models, file=_aside(form))
+
+
+def write_plane(
+    path: Path, methods: Sequence[Method], scores: Sequence[ImageScore], names: Sequence[str]
+) -> None:
+    """Draw every method's means over all images, under the main protocol."""
+    from torch_sr.evaluation.measures import perceptual_of
+    from torch_sr.evaluation.plane import draw_means, plane_points
+    from torch_sr.evaluation.statistics import overall_means
+    from torch_sr.evaluation.store import store_image
+
+    perceptual = perceptual_of(names)
+    assert perceptual is not None  # one was added
+    main = [score for score in scores if score.protocol == scores[0].protocol]
+    store_image(
+        path, draw_means(plane_points(methods, overall_means(main), perceptual), perceptual)
+    )
+
+
+def _aside(form: str) -> Any:
+    """Where to print what is no part of the document on stdout."""
+    return sys.stdout if form == "table" else sys.stderr
 
 
 def _split(text: str) -> list[str]:

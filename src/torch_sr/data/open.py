@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ def open_pairs(
     for spec in specs:
         label = _label(spec)
         pairs = _resolve(spec, data_root, scale_factor, purpose, download)
+        shown = _names(pairs)
         for part in _parts(pairs):
             hr, lr = _caches(label, part, channels, scale_factor, cache_dir or default_cache_dir())
             hr_images, lr_images = (
@@ -71,7 +73,7 @@ def open_pairs(
             )
             hr_sets.append(_pick(hr_images, hr.paths, part))
             lr_sets.append(lr_images)
-            names += [f"{label}/{pair.name}" for pair in part]
+            names += [f"{label}/{shown[pair]}" for pair in part]
     return ImagePairs(lr_sets, hr_sets, scale_factor, names)
 
 
@@ -167,6 +169,15 @@ def _resolve(
     if download:
         fetch_missing([spec], data_root=data_root, scale_factor=scale_factor, purpose=purpose)
     return resolve(spec, data_root, scale_factor, purpose)
+
+
+def _names(pairs: Sequence[ImagePair]) -> dict[ImagePair, str]:
+    """Names to report; ``same.png`` beside ``same.jpg`` keep their suffixes."""
+    counts = Counter(pair.name.casefold() for pair in pairs)
+    return {
+        pair: pair.name + (pair.hr.suffix if counts[pair.name.casefold()] > 1 else "")
+        for pair in pairs
+    }
 
 
 def _parts(pairs: Sequence[ImagePair]) -> list[list[ImagePair]]:

@@ -1,4 +1,4 @@
-"""Measure generators on image pairs, beside bicubic interpolation.
+"""Measure methods on image pairs: models, interpolations of two, and bicubic as the baseline.
 
 The protocol is part of every result; see :mod:`torch_sr.metrics`. Whole images are compared, by the
 measures of :mod:`torch_sr.evaluation.measures`.
@@ -7,8 +7,10 @@ measures of :mod:`torch_sr.evaluation.measures`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +20,43 @@ from torch import Tensor
 from torch_sr.data.loaders import ImagePairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import DataError
-from torch_sr.evaluation.measures import Compare
+from torch_sr.evaluation.measures import Compare, Panel
 from torch_sr.images import convert, to_unit
 
-T = TypeVar("T")
 Array = npt.NDArray[Any]
 SuperResolve = Callable[[Array], Array]
 """``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, both uint16, or both float32 in [0, 1]."""
+
+Group = Literal["networks", "images"]
+BASELINE = "bicubic"
+"""The label of the baseline, which no model can have."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to super-resolve a picture.
+
+    Args:
+        label: as it is shown; distinct within a test, and never parsed.
+        super_resolve: the way itself.
+        group: which sweep it belongs to: interpolated ``networks``, or interpolated ``images``.
+        alpha: its place in that sweep, in [0, 1].
+        source: the weights file whose architecture it computes, if it is a network's.
+        rounds_between: whether it rounds integers between its steps, so that its result is more
+            than its result for floats, rounded.
+    """
+
+    label: str
+    super_resolve: SuperResolve
+    group: Group | None = None
+    alpha: float | None = None
+    source: Path | None = None
+    rounds_between: bool = False
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is a weights file as it stands, and not the baseline or part of a sweep."""
+        return self.group is None and self.source is not None
 
 
 @dataclass(frozen=True)
@@ -35,6 +67,7 @@ class ImageScore:
     image: str
     method: str
     metrics: dict[str, float]
+    protocol: str = "paper"
 
 
 @dataclass(frozen=True)
@@ -48,6 +81,9 @@ class Comparison:
         hr: ``(h * s, w * s, C)``, likewise.
         results: what each method made of ``lr``, the baseline first; like ``hr``.
         metrics: by method, then by the names of :data:`~torch_sr.evaluation.measures.MEASURES`.
+        protocol: under which these were measured.
+        further: the metrics under further protocols, by the protocols' names.
+        seconds: how long each method took.
     """
 
     dataset: str
@@ -56,6 +92,9 @@ class Comparison:
     hr: Array
     results: dict[str, Array]
     metrics: dict[str, dict[str, float]]
+    protocol: str = "paper"
+    further: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def to_8_bit(self) -> Comparison:
         """The same for showing: all images uint8."""
@@ -65,44 +104,58 @@ class Comparison:
 
     @property
     def scores(self) -> list[ImageScore]:
-        """The metrics alone, one for each method."""
+        """The metrics alone, one for each method and protocol."""
         return [
-            ImageScore(self.dataset, self.image, method, metrics)
-            for method, metrics in self.metrics.items()
+            ImageScore(self.dataset, self.image, method, metrics, protocol)
+            for protocol, methods in {self.protocol: self.metrics, **self.further}.items()
+            for method, metrics in methods.items()
         ]
 
 
 def evaluate(
-    methods: Mapping[str, SuperResolve],
-    dataset: str,
-    pairs: ImagePairs,
-    measures: Mapping[str, Compare],
-    *,
-    round_to_8_bit: bool = True,
+    methods: Sequence[Method], dataset: str, pairs: ImagePairs, panels: Sequence[Panel]
 ) -> Iterator[Comparison]:
     """Measure every method on every image of a data set, one after another.
 
     Args:
-        methods: by the name under which a method is reported; see :func:`bicubic`.
+        methods: see :mod:`torch_sr.evaluation.methods`, and :func:`bicubic`.
         dataset: as it is reported.
         pairs: the images.
-        measures: see :func:`~torch_sr.evaluation.measures.build_measures`.
-        round_to_8_bit: give the methods integers, so that they round their results to the depth
-            of the file; otherwise floats, which stay as computed until they are measured.
+        panels: see :func:`~torch_sr.evaluation.measures.build_panels`.
+            Under a protocol that rounds, methods give integers of the depth of the file; otherwise
+            floats, which stay as computed until they are measured.
 
     Raises:
         DataError: when an image is too small for a measure.
     """
+    first, *others = panels
     for index, image in enumerate(pairs.names):
         lr, hr = pairs[index]
-        given = lr if round_to_8_bit else to_unit(lr)
-        results: dict[str, Array] = {}
-        metrics: dict[str, dict[str, float]] = {}
-        for method, super_resolve in methods.items():
-            sr = super_resolve(given)
-            metrics[method] = _measure(measures, sr, hr, image)
-            results[method] = convert(sr, hr.dtype)
-        yield Comparison(dataset, image, lr, hr, results, metrics)
+        comparison = Comparison(dataset, image, lr, hr, {}, {}, first.protocol.name)
+        comparison.further.update({panel.protocol.name: {} for panel in others})
+        exact = not all(panel.protocol.round_to_8_bit for panel in panels)
+        given = to_unit(lr) if exact else lr
+        for method in methods:
+            _compare(method, given, comparison, panels)
+        yield comparison
+
+
+def _compare(method: Method, given: Array, comparison: Comparison, panels: Sequence[Panel]) -> None:
+    """Fill in what one method makes of an image, computed once whatever the protocols."""
+    lr, hr, label = comparison.lr, comparison.hr, method.label
+    began = perf_counter()
+    sr = method.super_resolve(given)
+    comparison.seconds[label] = perf_counter() - began
+    again = given.dtype != lr.dtype and method.rounds_between
+    rounded = method.super_resolve(lr) if again else convert(sr, lr.dtype)
+    for panel in panels:
+        shown = rounded if panel.protocol.round_to_8_bit else sr
+        metrics = _measure(panel.measures, shown, hr, comparison.image)
+        if panel is panels[0]:
+            comparison.results[label] = convert(shown, hr.dtype)
+            comparison.metrics[label] = metrics
+        else:
+            comparison.further[panel.protocol.name][label] = metrics
 
 
 def _measure(measures: Mapping[str, Compare], sr: Array, hr: Array, image: str) -> dict[str, float]:
@@ -113,55 +166,9 @@ def _measure(measures: Mapping[str, Compare], sr: Array, hr: Array, image: str) 
         raise DataError(f"{image}: {error}") from error
 
 
-def bicubic(scale_factor: int) -> SuperResolve:
+def bicubic(scale_factor: int) -> Method:
     """The baseline of every table: MATLAB's bicubic interpolation."""
-    return lambda lr: imresize(lr, float(scale_factor))
-
-
-def mean_scores(scores: Sequence[ImageScore]) -> dict[str, dict[str, dict[str, float]]]:
-    """Means over images: ``[dataset][method][metric]``, in order of first appearance."""
-    return _summarize(scores, lambda values: float(np.mean(values)))
-
-
-def interval_scores(
-    scores: Sequence[ImageScore],
-) -> dict[str, dict[str, dict[str, tuple[float, float]]]]:
-    """The 95 % intervals of :func:`mean_scores`, see :func:`mean_interval`."""
-    return _summarize(scores, mean_interval)
-
-
-def _summarize(
-    scores: Sequence[ImageScore], summary: Callable[[list[float]], T]
-) -> dict[str, dict[str, dict[str, T]]]:
-    grouped: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for score in scores:
-        metrics = grouped.setdefault(score.dataset, {}).setdefault(score.method, {})
-        for name, value in score.metrics.items():
-            metrics.setdefault(name, []).append(value)
-    return {
-        dataset: {
-            method: {name: summary(values) for name, values in metrics.items()}
-            for method, metrics in methods.items()
-        }
-        for dataset, methods in grouped.items()
-    }
-
-
-def mean_interval(
-    values: Sequence[float], confidence: float = 0.95, resamples: int = 2000
-) -> tuple[float, float]:
-    """Where the mean of other such images would lie, by the bootstrap (Efron 1979), percentiles.
-
-    Args:
-        values: one an image; drawn with replacement, by random numbers that are always the same.
-        confidence: how often the mean would lie there, in (0, 1).
-        resamples: how often to draw.
-    """
-    drawn = np.random.default_rng(0).choice(np.asarray(values), (resamples, len(values)))
-    outside = 50 * (1 - confidence)
-    # To the nearest, for between two infinities there is nothing to interpolate.
-    low, high = np.percentile(drawn.mean(axis=1), [outside, 100 - outside], method="nearest")
-    return float(low), float(high)
+    return Method(BASELINE, lambda lr: imresize(lr, float(scale_factor)), rounds_between=True)
 
 
 def _to_unit_tensor(image: Array) -> Tensor:

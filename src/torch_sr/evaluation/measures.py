@@ -10,17 +10,18 @@ result alone, from pyiqa. Adding a measure is adding a row and a function that b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_sr.errors import DataError, MissingExtraError, ModelError
+from torch_sr.errors import DataError, MissingExtraError, ModelError, TorchSRError
 from torch_sr.losses import PerceptualLoss, content_loss
 from torch_sr.metrics import PROTOCOLS, Protocol, prepare, psnr, ssim
-from torch_sr.models.backbones import fetch_backbone
+from torch_sr.models.backbones import backbone_file, fetch_backbone
 from torch_sr.models.reading import load_state
 
 Compare = Callable[[Tensor, Tensor], float]
@@ -36,12 +37,27 @@ class Setting:
         protocol: how PSNR and SSIM compare.
         device: where networks that measure compute.
         vgg_weights: file of the perceptual loss's network; None takes torchvision's.
+        further: protocols under which PSNR and SSIM are measured as well.
     """
 
     scale_factor: int
     protocol: Protocol = PROTOCOLS["paper"]
     device: str = "cpu"
     vgg_weights: str | None = None
+    further: tuple[Protocol, ...] = ()
+
+    @property
+    def protocols(self) -> list[str]:
+        """The names of all protocols, the main one first."""
+        return [self.protocol.name, *(protocol.name for protocol in self.further)]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The measures of one protocol."""
+
+    protocol: Protocol
+    measures: Mapping[str, Compare]
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,62 @@ def build_measures(names: Sequence[str], setting: Setting) -> dict[str, Compare]
         if name not in MEASURES:
             raise DataError(f"metric {name!r}: there are {', '.join(MEASURES)}")
     return {name: _guarded(name, MEASURES[name].build(setting)) for name in names}
+
+
+def build_panels(names: Sequence[str], setting: Setting) -> list[Panel]:
+    """Make ready all measures under the main protocol; PSNR and SSIM under the others.
+
+    Raises:
+        DataError, ModelError, MissingExtraError: as :func:`build_measures` does.
+    """
+    panels = [Panel(setting.protocol, build_measures(names, setting))]
+    kept = [name for name in names if name in PROTOCOL_MEASURES]
+    for protocol in setting.further:
+        measures = build_measures(kept, replace(setting, protocol=protocol))
+        panels.append(Panel(protocol, measures))
+    return panels
+
+
+def perceptual_of(names: Sequence[str]) -> str | None:
+    """The first of these that is not a measure of distortion."""
+    return next((name for name in names if name not in _DISTORTIONS), None)
+
+
+def is_perceptual(name: str) -> bool:
+    """Whether a measure can be weighed against PSNR, rather than being one of distortion, too.
+
+    Raises:
+        DataError: there is no measure of that name.
+    """
+    if name not in MEASURES:
+        known = [other for other in MEASURES if other not in _DISTORTIONS]
+        raise DataError(f"metric {name!r}: choose one of {', '.join(known)}")
+    return name not in _DISTORTIONS
+
+
+def available(setting: Setting) -> tuple[list[str], list[str]]:
+    """The measures that can be built here, and a note on each of the others."""
+    names, notes = [], []
+    for name in MEASURES:
+        try:
+            build_measures([name], setting)
+            names.append(name)
+        except TorchSRError as error:
+            notes.append(f"without {name}: {error}")
+    return names, notes
+
+
+def substitutes(name: str) -> list[str]:
+    """Other perceptual measures whose packages and weights are here already."""
+    at_hand = {
+        "perceptual_loss": lambda: backbone_file("vgg19")[0].is_file(),
+        "lpips": lambda: backbone_file("alexnet")[0].is_file(),
+        "dists": lambda: backbone_file("vgg16")[0].is_file(),
+        "niqe": lambda: find_spec("pyiqa") is not None,
+        "brisque": lambda: find_spec("pyiqa") is not None,
+    }
+    order = ("lpips", "dists", "niqe", "brisque", "perceptual_loss")
+    return [other for other in order if other != name and at_hand[other]()]
 
 
 def _guarded(name: str, compare: Compare) -> Compare:
@@ -147,6 +219,10 @@ MEASURES: dict[str, Measure] = {
     "niqe": Measure("NIQE", 2, False, _niqe),
     "brisque": Measure("BRISQUE", 2, False, _brisque),
 }
+
+PROTOCOL_MEASURES = ("psnr", "ssim")
+"""Those that the protocol decides."""
+_DISTORTIONS = (*PROTOCOL_MEASURES, "content_loss")
 
 
 def _check_backbone(name: str) -> None:

@@ -6,18 +6,20 @@ overlap is wide enough for the deepest network of the description.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch_sr.errors import ModelError
-from torch_sr.evaluation.evaluate import Array, SuperResolve
+from torch_sr.evaluation.evaluate import BASELINE, Array, Method, SuperResolve
+from torch_sr.evaluation.labels import check_labels, label_models, parse_named
 from torch_sr.images import from_unit, to_unit
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.upscaler import Upscaler
-from torch_sr.models.interpolation import interpolate, load_network
+from torch_sr.models.interpolation import Model, format_alphas, interpolate, load_network
+from torch_sr.models.loading import GeneratorInfo
 from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.zoo import find_model
 
 TILE_SIZE = 640
 """Low-resolution pixels; all benchmarks at x4, and DIV2K, are smaller."""
@@ -30,65 +32,78 @@ def load_models(
     device: str = "auto",
     precision: str = "fp32",
     tile_size: int = TILE_SIZE,
-) -> tuple[int, dict[str, SuperResolve]]:
+    taken: Iterable[str] = (),
+) -> tuple[int, list[Method]]:
     """Load models of one factor.
 
     Args:
-        models: weights files or names of models.
+        models: weights files or names of models, each also as ``LABEL=MODEL``.
         device, precision, tile_size: see :class:`~torch_sr.inference.upscaler.Upscaler`.
+        taken: labels that are in use, beside the baseline's.
 
     Returns:
-        The factor, and the methods by the models' names, or by their paths where two are alike.
+        The factor, and the methods; see :func:`~torch_sr.evaluation.labels.label_models` for
+        their labels.
 
     Raises:
-        ModelError: when one cannot be read, or they have several factors.
+        ModelError: when one cannot be read, they have several factors, or labels clash.
     """
+    named = [parse_named(model) for model in models]
+    files = [find_model(model.model) for model in named]
+    taken = [BASELINE, *taken]
+    check_labels(named, files, taken)
     upscalers = [
         Upscaler(
-            model,
+            file,
             device=device,
             precision=precision,
             tile_size=tile_size,
             overlap=OVERLAP,
             border=0,
         )
-        for model in models
+        for file in files
     ]
+    infos = [_info(upscaler) for upscaler in upscalers]
+    labels = label_models(named, files, [info.name for info in infos], taken)
     factors = [upscaler.scale_factor for upscaler in upscalers]
     if len(set(factors)) > 1:
-        named = ", ".join(f"{m} x{factor}" for m, factor in zip(models, factors, strict=True))
-        raise ModelError(f"{named}: only models of one factor can be compared")
-    methods: dict[str, SuperResolve] = {}
-    for model, upscaler in zip(models, upscalers, strict=True):
-        assert upscaler.info is not None  # it has been given a model and no engine
-        name = upscaler.info.name
-        methods[model if name in methods else name] = upscaler.upscale
+        listed = ", ".join(f"{m} x{factor}" for m, factor in zip(labels, factors, strict=True))
+        raise ModelError(f"only models of one factor can be compared: {listed}")
+    methods = [
+        Method(label, upscaler.upscale, source=info.path)
+        for label, upscaler, info in zip(labels, upscalers, infos, strict=True)
+    ]
     return factors[0], methods
 
 
+def _info(upscaler: Upscaler) -> GeneratorInfo:
+    assert upscaler.info is not None  # it has been given a file and no engine
+    return upscaler.info
+
+
 def load_sweep(
-    psnr_path: str | Path,
-    esrgan_path: str | Path,
+    psnr: Model,
+    esrgan: Model,
     alphas: Sequence[float],
     *,
     image_space: bool = False,
     device: str = "auto",
     precision: str = "fp32",
     tile_size: int = TILE_SIZE,
-) -> tuple[int, dict[str, SuperResolve]]:
+) -> tuple[int, list[Method]]:
     """Load interpolations between two networks (ESRGAN, section 3.4), from one to the other.
 
     Args:
-        psnr_path, esrgan_path: weights files, or names of models.
+        psnr, esrgan: networks, weights files, or names of models.
         alphas: shares of the second, each in [0, 1].
         image_space: interpolate their results as well, which the paper compares with.
         device, precision, tile_size: as for :func:`load_models`.
 
     Returns:
-        The factor, and the methods by names such as ``alpha 0.25`` and ``images 0.25``.
+        The factor, and the methods in two groups, labelled as :func:`sweep_labels` does.
 
     Raises:
-        ModelError: when one cannot be read, or the two are not alike.
+        ModelError: when one cannot be read, or the two differ in architecture.
     """
 
     def upscaler(network: RRDBNet) -> Upscaler:
@@ -96,28 +111,49 @@ def load_sweep(
         backend = PyTorchBackend(network, network.scale_factor, channels, device, precision)
         return Upscaler(backend, tile_size=tile_size, overlap=OVERLAP, border=0)
 
-    ends = [load_network(path) for path in (psnr_path, esrgan_path)]
-    methods: dict[str, SuperResolve] = {
-        f"alpha {alpha:.6g}": upscaler(interpolate(ends[0], ends[1], alpha)).upscale
-        for alpha in alphas
-    }
+    first, last = ends = load_network(psnr), load_network(esrgan)
+    source = find_model(psnr) if isinstance(psnr, (str, Path)) else None
+    labels = sweep_labels(alphas)
+    methods = [
+        Method(label, upscaler(interpolate(first, last, alpha)).upscale, "networks", alpha, source)
+        for label, alpha in zip(labels, alphas, strict=True)
+    ]
     if image_space:
-        methods |= interpolate_images(*(upscaler(end).upscale for end in ends), alphas=alphas)
-    return ends[0].scale_factor, methods
+        methods += interpolate_images(*(upscaler(end).upscale for end in ends), alphas=alphas)
+    return first.scale_factor, methods
+
+
+def sweep_labels(alphas: Sequence[float], *, images: bool = False) -> list[str]:
+    """What the methods of a sweep are called: ``alpha 0.25``, or ``images 0.25``."""
+    word = "images" if images else "alpha"
+    return [f"{word} {text}" for text in format_alphas(alphas)]
 
 
 def interpolate_images(
     psnr: SuperResolve, esrgan: SuperResolve, *, alphas: Sequence[float]
-) -> dict[str, SuperResolve]:
-    """Mix the results of two methods, by names such as ``images 0.25`` (ESRGAN, section 4.4).
+) -> list[Method]:
+    """Mix the results of two methods (ESRGAN, section 4.4).
 
     Both are asked once for a picture that is given to one after the other.
     """
-    latest: list[Any] = [None, None, None]  # a picture, and its results in [0, 1]
+    mixer = _ImageMixer(psnr, esrgan)
+    return [
+        Method(label, partial(mixer.mix, alpha), "images", alpha)
+        for label, alpha in zip(sweep_labels(alphas, images=True), alphas, strict=True)
+    ]
 
-    def mix(alpha: float, lr: Array) -> Array:
-        if latest[0] is not lr:
-            latest[:] = lr, psnr(to_unit(lr)), esrgan(to_unit(lr))
-        return from_unit((1 - alpha) * latest[1] + alpha * latest[2], lr.dtype)
 
-    return {f"images {alpha:.6g}": partial(mix, alpha) for alpha in alphas}
+class _ImageMixer:
+    """Mixes two results of the same picture, and keeps those of the latest."""
+
+    def __init__(self, psnr: SuperResolve, esrgan: SuperResolve) -> None:
+        self._ends = psnr, esrgan
+        self._picture: Array | None = None
+        self._results: list[Array] = []
+
+    def mix(self, alpha: float, lr: Array) -> Array:
+        if self._picture is not lr:
+            self._results = [end(to_unit(lr)) for end in self._ends]
+            self._picture = lr
+        psnr, esrgan = self._results
+        return from_unit((1 - alpha) * psnr + alpha * esrgan, lr.dtype)

@@ -6,14 +6,19 @@ right on the other, and no method reaches the corner.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-_GROUPS = ("#d64026", "#2f8f5b")
+from torch_sr.evaluation.evaluate import BASELINE, Group, Method
+from torch_sr.evaluation.measures import MEASURES
+
+_COLOURS: dict[Group, str] = {"networks": "#d64026", "images": "#2f8f5b"}
+_TITLES: dict[Group, str] = {"networks": "networks, by alpha", "images": "images, by alpha"}
+_BASELINE_COLOUR, _MODEL_COLOUR = "#8a8f98", "#2a6f97"
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,33 @@ class PlanePoint:
     method: str
     x: float
     y: float
-    group: str | None = None
+    group: Group | None = None
+    alpha: float | None = None
+
+
+def plane_points(
+    methods: Sequence[Method], means: Mapping[str, Mapping[str, float]], perceptual: str
+) -> list[PlanePoint]:
+    """Place every method by its means.
+
+    Args:
+        methods: those that were measured, beside the baseline.
+        means: by method and metric; see :func:`~torch_sr.evaluation.statistics.overall_means`.
+        perceptual: the measure of the second axis; the first has PSNR.
+    """
+    known = {method.label: method for method in methods}
+    points = []
+    for label, values in means.items():
+        method = known.get(label)
+        group, alpha = (method.group, method.alpha) if method is not None else (None, None)
+        points.append(PlanePoint(label, values["psnr"], values[perceptual], group, alpha))
+    return points
+
+
+def draw_means(points: Sequence[PlanePoint], perceptual: str) -> npt.NDArray[np.uint8]:
+    """:func:`draw_plane` of PSNR and a perceptual measure."""
+    row = MEASURES[perceptual]
+    return draw_plane(points, MEASURES["psnr"].title, row.title, not row.higher_is_better)
 
 
 def nearest_to_ideal(
@@ -67,16 +98,14 @@ def draw_plane(
     shown = [point for point in points if np.isfinite(point.x) and np.isfinite(point.y)]
     figure = Figure(figsize=(8, 6), dpi=120, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    groups = dict.fromkeys(point.group for point in shown if point.group is not None)
-    colours = dict(zip(groups, _GROUPS, strict=False))
+    groups = list(dict.fromkeys(point.group for point in shown if point.group is not None))
     for group in groups:
         line = [point for point in shown if point.group == group]
         x, y = [p.x for p in line], [p.y for p in line]
-        axes.plot(x, y, "o-", color=colours[group], zorder=1, lw=1.4, ms=6, label=group)
+        colour = _COLOURS[group]
+        axes.plot(x, y, "o-", color=colour, zorder=1, lw=1.4, ms=6, label=_TITLES[group])
     for point in shown:
-        colour = "#8a8f98" if point.method == "bicubic" else "#2a6f97"
-        colour = colour if point.group is None else colours[point.group]
-        axes.scatter([point.x], [point.y], s=46, color=colour, zorder=2)
+        axes.scatter([point.x], [point.y], s=46, color=_colour(point), zorder=2)
     axes.margins(0.2)
     if lower_is_better_y:
         axes.invert_yaxis()
@@ -96,18 +125,24 @@ def draw_plane(
     return drawn
 
 
+def _colour(point: PlanePoint) -> str:
+    if point.group is not None:
+        return _COLOURS[point.group]
+    return _BASELINE_COLOUR if point.method == BASELINE else _MODEL_COLOUR
+
+
 def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:
-    """Write each name beside its point, where none is yet; of groups what follows their name."""
+    """Write each label beside its point, without overlaps; in a sweep, its alpha alone."""
     figure = axes.figure
     figure.draw_without_rendering()
     taken: list[Any] = []
-    told = set()
+    written = set()
     offsets = [(8, 6), (8, -14), (-8, 6), (-8, -14), (0, 14), (0, -22), (14, 22), (14, -30)]
     for point in points:
-        label = point.method.removeprefix(f"{point.group} ")
-        if (here := (label, round(point.x, 4), round(point.y, 4))) in told:
+        label = _short(point.method) if point.alpha is None else f"{point.alpha:.6g}"
+        if (here := (label, round(point.x, 4), round(point.y, 4))) in written:
             continue  # two groups meet there
-        told.add(here)
+        written.add(here)
         for dx, dy in offsets:
             align = "left" if dx > 0 else "right" if dx < 0 else "center"
             text = axes.annotate(
@@ -118,9 +153,16 @@ def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:
                 ha=align,
                 fontsize=9,
                 color="#1c1e21",
+                parse_math=False,  # a name may have dollar signs
             )
             extent = text.get_window_extent()
             if not any(extent.overlaps(other) for other in taken) or (dx, dy) == offsets[-1]:
                 taken.append(extent)
                 break
             text.remove()
+
+
+def _short(text: str, most: int = 40) -> str:
+    """The beginning and the end of a long label, which tell models apart."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[len(text) - half + 1 :]}"

@@ -23,14 +23,11 @@ import numpy.typing as npt
 
 from torch_sr._version import __version__
 from torch_sr.errors import DataError
-from torch_sr.evaluation.evaluate import (
-    Comparison,
-    ImageScore,
-    interval_scores,
-    mean_scores,
-)
+from torch_sr.evaluation.evaluate import Comparison, ImageScore
 from torch_sr.evaluation.figures import telling_place
 from torch_sr.evaluation.measures import MEASURES
+from torch_sr.evaluation.statistics import Summary, finite_mean, left_out_notes, summarize
+from torch_sr.evaluation.tables import MISSING, number, rank
 from torch_sr.files import atomic_write
 
 Array = npt.NDArray[Any]
@@ -92,7 +89,7 @@ class Report:
             pictures[method] = _encode(sr[rows, columns], "JPEG")
         pictures[_HR] = _encode(hr[rows, columns], "JPEG")
         height, width = hr[rows, columns].shape[:2]
-        scores = comparison.scores
+        scores = [score for score in comparison.scores if score.protocol == comparison.protocol]
         self._entries.append(_Entry(scores[-1], scores, pictures, height, width))
 
     @property
@@ -116,6 +113,7 @@ class Report:
     def to_html(self) -> str:
         """The whole page."""
         scores = self.scores
+        summary = summarize(scores)
         methods = list(dict.fromkeys(score.method for score in scores))
         datasets = list(dict.fromkeys(score.dataset for score in scores))
         shown = [_LR, *methods, _HR]
@@ -125,6 +123,7 @@ class Report:
             version=__version__,
             summary=html.escape(self._summary(datasets)),
             notes="".join(f"<p>{html.escape(note)}</p>" for note in self.notes),
+            left_out="".join(f"<p>{html.escape(note)}.</p>" for note in left_out_notes(summary)),
             table=_table(scores),
             plots="".join(_plots(scores)),
             baseline=html.escape(methods[0]) if methods else "the baseline",
@@ -151,33 +150,26 @@ class Report:
 def _table(scores: Sequence[ImageScore]) -> str:
     metrics = list(scores[0].metrics) if scores else []
     heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
-    intervals = interval_scores(scores)
     rows = []
-    for dataset, methods in mean_scores(scores).items():
-        best = {metric: _best(methods, metric) for metric in metrics}
-        rows.append("<tbody>")
-        for method, means in methods.items():
-            cells = [f"<td>{html.escape(dataset)}</td><td class=name>{html.escape(method)}</td>"]
-            for metric in metrics:
-                low, high = (_number(bound, metric) for bound in intervals[dataset][method][metric])
-                mark = " class=best" if best[metric] == method else ""
-                shown = _number(means[metric], metric)
-                cells.append(f"<td{mark}>{shown}<small>{low}–{high}</small></td>")  # noqa: RUF001
+    for dataset, methods in summarize(scores).items():
+        ranks = {metric: rank(methods, metric) for metric in metrics}
+        rows.append(f"<tbody><tr><th colspan={1 + len(metrics)}>{html.escape(dataset)}</th></tr>")
+        for method, found in methods.items():
+            cells = [f"<td class=name>{html.escape(method)}</td>"]
+            cells += [_mean(found[m], m, ranks[m].get(method) == 1) for m in metrics]
             rows.append(f"<tr>{''.join(cells)}</tr>")
         rows.append("</tbody>")
-    head = f"<thead><tr><th>data set</th><th class=name>method</th>{heads}</tr></thead>"
-    return f"<table>{head}{''.join(rows)}</table>"
+    head = f"<thead><tr><th class=name>method</th>{heads}</tr></thead>"
+    return f"<table class=means>{head}{''.join(rows)}</table>"
 
 
-def _best(methods: dict[str, dict[str, float]], metric: str) -> str | None:
-    if len(methods) < 2:
-        return None
-    sign = 1 if MEASURES[metric].higher_is_better else -1
-    return max(methods, key=lambda method: sign * methods[method][metric])
-
-
-def _number(value: float, metric: str) -> str:
-    return f"{value:.{MEASURES[metric].digits}f}" if math.isfinite(value) else "∞"
+def _mean(summary: Summary, metric: str, best: bool) -> str:
+    if math.isnan(summary.mean):
+        return f"<td>{MISSING}</td>"
+    low, high = number(summary.low, metric), number(summary.high, metric)
+    interval = f"<small>{low}–{high}</small>"  # noqa: RUF001
+    mark = " class=best" if best else ""
+    return f"<td{mark}>{number(summary.mean, metric)}{interval}</td>"
 
 
 # --- Distributions ------------------------------------------------------------------------------
@@ -203,24 +195,24 @@ def _strip(scores: Sequence[ImageScore], metric: str) -> str:
     methods = list(dict.fromkeys(score.method for score in scores))
     height = 20 + 34 * len(methods)
     parts = []
-    for number, method in enumerate(methods):
-        y = 26 + 34 * number
+    for index, method in enumerate(methods):
+        y = 26 + 34 * index
         own = [score for score in scores if score.method == method]
         dots = "".join(_dot(score, metric, low, span, y) for score in own)
-        mean = float(np.mean([score.metrics[metric] for score in own]))
+        mean = finite_mean({score.image: score.metrics[metric] for score in own})[0]
         mark = ""
         if math.isfinite(mean):
             x = _place(mean, low, span)
-            title = f"<title>mean {_number(mean, metric)}</title>"
+            title = f"<title>mean {number(mean, metric)}</title>"
             mark = f'<line class=mean x1="{x}" x2="{x}" y1="{y - 8}" y2="{y + 8}">{title}</line>'
-        kind = ' class="baseline"' if number == 0 else ""
+        kind = ' class="baseline"' if index == 0 else ""
         parts.append(
             f'<g{kind}><text class=m x="0" y="{y - 11}">{html.escape(_short(method))}</text>'
             f'<line x1="0" x2="320" y1="{y}" y2="{y}"/>{dots}{mark}</g>'
         )
     ends = (
-        f'<text x="0" y="{height + 10}">{_number(low, metric)}</text>'
-        f'<text x="320" y="{height + 10}" text-anchor="end">{_number(high, metric)}</text>'
+        f'<text x="0" y="{height + 10}">{number(low, metric)}</text>'
+        f'<text x="320" y="{height + 10}" text-anchor="end">{number(high, metric)}</text>'
     )
     label = html.escape(f"{MEASURES[metric].title} of every image, one line a method")
     body = "".join(parts) + ends
@@ -231,7 +223,7 @@ def _dot(score: ImageScore, metric: str, low: float, span: float, y: int) -> str
     value = score.metrics[metric]
     if not math.isfinite(value):
         return ""
-    title = html.escape(f"{score.image}: {_number(value, metric)}")
+    title = html.escape(f"{score.image}: {number(value, metric)}")
     x = _place(value, low, span)
     return f'<circle cx="{x}" cy="{y}" r="4"><title>{title}</title></circle>'
 
@@ -250,7 +242,8 @@ def _short(text: str, length: int = 48) -> str:
 def _gain(entry: _Entry) -> float:
     """How much the last method gains in PSNR over the first; equal infinities gain nothing."""
     first, last = (score.metrics["psnr"] for score in (entry.scores[0], entry.scores[-1]))
-    return 0.0 if first == last else last - first
+    gain = 0.0 if first == last else last - first
+    return -math.inf if math.isnan(gain) else gain  # at the top, where it is seen
 
 
 def _article(entry: _Entry) -> str:
@@ -278,7 +271,7 @@ def _metrics_table(scores: Sequence[ImageScore]) -> str:
     heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
     rows = "".join(
         f"<tr><td class=name>{html.escape(score.method)}</td>"
-        + "".join(f"<td>{_number(score.metrics[metric], metric)}</td>" for metric in metrics)
+        + "".join(f"<td>{number(score.metrics[metric], metric)}</td>" for metric in metrics)
         + "</tr>"
         for score in scores
     )
@@ -304,6 +297,7 @@ def _encode(image: Array, kind: str) -> str:
 
 
 def _plain(value: float) -> str:
+    """A number for the page's script, to which the rest is text."""
     return f"{value:.6f}" if math.isfinite(value) else "inf" if value > 0 else "-inf"
 
 

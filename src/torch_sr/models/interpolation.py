@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from torch_sr.errors import ModelError
 from torch_sr.models.inspection import stored_state
-from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.loading import GeneratorInfo, LoadedGenerator, load_generator
 from torch_sr.models.provenance import common_licence, weights_sha256
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.saving import check_target, save_generator
 from torch_sr.models.zoo import find_model
 
 Model: TypeAlias = str | Path | RRDBNet
@@ -68,7 +69,7 @@ def mix_networks(models: Sequence[Model], weights: Sequence[float]) -> RRDBNet:
     Raises:
         ModelError: weights that do not, a file that cannot be read, or networks that differ.
     """
-    _check_weights(models, weights)
+    check_weights(len(models), weights)
     networks = [load_network(model) for model in models]
     mixed = RRDBNet(**networks[0].hparams)  # type: ignore[arg-type]
     names = [_name_of(model) for model in models]
@@ -103,30 +104,75 @@ def mix_states(
     return {key: _weighted_sum([s[key] for s in states], weights) for key in first}
 
 
+@dataclass(frozen=True)
+class Parent:
+    """A model read to be mixed, with what is recorded of it.
+
+    Args:
+        name: as it is recorded.
+        network: its weights.
+        info: what loading found.
+        weights_sha256: of the parameters as they are stored.
+    """
+
+    name: str
+    network: RRDBNet
+    info: GeneratorInfo
+    weights_sha256: str
+
+
+def read_parents(
+    models: Sequence[str | Path], names: Sequence[str | None] | None = None
+) -> list[Parent]:
+    """Read models once, so that mixtures may be written over their files.
+
+    Args:
+        models: weights files or names of models.
+        names: what to record of each; None takes the name that the file gives itself.
+
+    Raises:
+        ModelError: a file that cannot be read, or networks that differ in architecture.
+        DownloadError: one that cannot be fetched.
+    """
+    parents = []
+    for model, name in zip(models, names or [None] * len(models), strict=True):
+        loaded = load_generator(find_model(model))
+        digest = weights_sha256(stored_state(loaded.info.path))
+        parents.append(Parent(name or loaded.info.name, _rrdbnet(loaded), loaded.info, digest))
+    for model, parent in zip(models, parents, strict=True):
+        _check_alike(str(models[0]), parents[0].network, str(model), parent.network)
+    return parents
+
+
 def write_mixture(
-    models: Sequence[str | Path],
+    models: Sequence[str | Path] | Sequence[Parent],
     weights: Sequence[float],
     out_path: str | Path,
     *,
     alpha: float | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Mix weights files, or models by name, and write the result with a record of its parents.
+    """Mix models and write the result with a record of its parents.
 
     Args:
-        models, weights: as for :func:`mix_networks`.
-        out_path: ends in ``.safetensors``, ``.pth`` or ``.pt``.
+        models: weights files, names of models, or what :func:`read_parents` gave.
+        weights: as for :func:`mix_networks`.
+        out_path: ends in ``.safetensors``, ``.pth`` or ``.pt``; it may be a parent's file.
         alpha: recorded, where the two models are the ends of an interpolation.
         dtype: type to store; float32 by default.
 
     Raises:
         ModelError: a file that cannot be read or written, or networks that differ.
     """
-    _check_weights(models, weights)
-    parents = [load_generator(find_model(model)) for model in models]
-    network = mix_networks([_rrdbnet(parent) for parent in parents], weights)
+    check_weights(len(models), weights)
+    check_target(out_path)
+    parents = [model if isinstance(model, Parent) else read_parents([model])[0] for model in models]
+    network = mix_networks([parent.network for parent in parents], weights)
     metadata: dict[str, Any] = {
-        "parents": [_describe(p, w) for p, w in zip(parents, weights, strict=True)],
+        "parents": [
+            {"name": parent.name, "weight": weight, "weights_sha256": parent.weights_sha256}
+            for parent, weight in zip(parents, weights, strict=True)
+        ],
         "licence": common_licence(parent.info.metadata.get("licence") for parent in parents),
     }
     datasets = [p.info.metadata["dataset"] for p in parents if "dataset" in p.info.metadata]
@@ -177,9 +223,26 @@ def parse_alphas(text: str) -> list[float]:
     return alphas
 
 
-def sweep_path(out_path: Path, alpha: float) -> Path:
-    """Where a network of a sweep goes: ``model.pth`` becomes ``model_0.25.pth``."""
-    return out_path.with_name(f"{out_path.stem}_{alpha:.6g}{out_path.suffix}")
+def format_alphas(alphas: Sequence[float]) -> list[str]:
+    """Alphas as text, with as many digits as keep them apart, six at least.
+
+    >>> format_alphas([0.0, 0.25, 1 / 3]), format_alphas([0.5, 0.50000001])
+    (['0', '0.25', '0.333333'], ['0.5', '0.50000001'])
+    """
+    texts = [f"{alpha:.6g}" for alpha in alphas]
+    digits = 6
+    while len(set(texts)) < len(set(alphas)) and digits < 17:
+        digits += 1
+        texts = [f"{alpha:.{digits}g}" for alpha in alphas]
+    return texts
+
+
+def sweep_paths(out_path: Path, alphas: Sequence[float]) -> list[Path]:
+    """Where the networks of a sweep go: ``model.pth`` becomes ``model_0.25.pth``."""
+    return [
+        out_path.with_name(f"{out_path.stem}_{text}{out_path.suffix}")
+        for text in format_alphas(alphas)
+    ]
 
 
 def _check_alpha(alpha: float) -> None:
@@ -187,16 +250,24 @@ def _check_alpha(alpha: float) -> None:
         raise ModelError(f"alpha is {alpha}; it must be between 0 and 1")
 
 
-def _check_weights(models: Sequence[Any], weights: Sequence[float]) -> None:
-    if len(models) < 2 or len(models) != len(weights):
+def check_weights(count: int, weights: Sequence[float]) -> None:
+    """Refuse weights that do not fit a number of models.
+
+    Raises:
+        ModelError: other than one for each of two models or more, outside [0, 1], or of a sum
+            other than 1.
+    """
+    if count < 2 or count != len(weights):
         raise ModelError(
-            f"{len(models)} models and {len(weights)} weights; name two models or more, and a "
-            "weight for each"
+            f"name two models or more, and a weight for each: there are {count} models and "
+            f"{len(weights)} weights"
         )
     if not all(0.0 <= weight <= 1.0 for weight in weights):
         raise ModelError(f"weights are {_list(weights)}; each must be between 0 and 1")
     if not math.isclose(sum(weights), 1.0, abs_tol=_SUM_TOLERANCE):
-        raise ModelError(f"weights {_list(weights)} add up to {sum(weights):.6g}; they must to 1")
+        raise ModelError(
+            f"weights {_list(weights)} add up to {sum(weights):.6g}; they must sum to 1"
+        )
 
 
 def _check_alike(name: str, network: RRDBNet, other_name: str, other: RRDBNet) -> None:
@@ -204,7 +275,7 @@ def _check_alike(name: str, network: RRDBNet, other_name: str, other: RRDBNet) -
         if other.hparams[key] != value:
             raise ModelError(
                 f"{key} is {value} in {name} and {other.hparams[key]} in {other_name}; "
-                "only networks alike can be interpolated"
+                "only identical architectures can be interpolated"
             )
 
 
@@ -227,14 +298,6 @@ def _rrdbnet(loaded: LoadedGenerator) -> RRDBNet:
 
 def _name_of(model: Model) -> str:
     return "one network" if isinstance(model, RRDBNet) else str(model)
-
-
-def _describe(parent: LoadedGenerator, weight: float) -> dict[str, Any]:
-    return {
-        "name": parent.info.name,
-        "weight": weight,
-        "weights_sha256": weights_sha256(stored_state(parent.info.path)),
-    }
 
 
 def _list(weights: Sequence[float]) -> str:

@@ -52,9 +52,8 @@ def save_generator(
             a file that cannot be written.
     """
     path = Path(path)
-    write = _WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise ModelError(f"{path}: the suffix must be one of {', '.join(_WRITERS)}")
+    check_target(path)
+    write = _WRITERS[path.suffix.lower()]
     state = {
         key: value.detach().to("cpu", dtype).contiguous()
         for key, value in network.state_dict().items()
@@ -83,6 +82,19 @@ def save_generator(
 def default_layout(path: Path) -> str:
     """The layout of a file for which none is named."""
     return "new" if path.suffix.lower() == ".safetensors" else "enhanced-srgan"
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse a name that :func:`save_generator` could not write, before any work.
+
+    Raises:
+        ModelError: for an unknown suffix, or a folder of that name.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _WRITERS:
+        raise ModelError(f"{path}: the suffix must be one of {', '.join(_WRITERS)}")
+    if path.is_dir():
+        raise ModelError(f"{path}: name a file; this is a folder")
 
 
 def _write_safetensors(

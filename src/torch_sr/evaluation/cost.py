@@ -1,0 +1,81 @@
+"""What a method costs: parameters, multiply-adds, and how fast it ran in this test.
+
+Multiply-adds are counted for an output of 1280x720 pixels, as the literature on efficient networks
+does since CARN (Ahn et al. 2018). Speed is that of this machine, including what tiling and
+conversions cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch_sr.evaluation.evaluate import Comparison, Method
+from torch_sr.models.inspection import count_macs
+from torch_sr.models.loading import load_generator
+
+OUTPUT = (1280, 720)
+"""Width and height of the output that multiply-adds are counted for."""
+
+
+@dataclass(frozen=True)
+class MethodCost:
+    """The cost of a method on one data set; None where something is unknown or does not apply.
+
+    Args:
+        num_parameters: of the network.
+        macs: multiply-adds for an output of ``OUTPUT`` pixels.
+        megapixels_per_second: of output, measured.
+    """
+
+    num_parameters: int | None
+    macs: int | None
+    megapixels_per_second: float | None
+
+
+class CostWatch:
+    """Collect what the methods of a test cost.
+
+    Args:
+        methods: beside the baseline, whose speed alone is known.
+        scale_factor: of the models.
+    """
+
+    def __init__(self, methods: Sequence[Method], scale_factor: int) -> None:
+        self._methods = {method.label: method for method in methods}
+        self._sizes = {
+            method.label: _count(method, scale_factor) for method in methods if method.source
+        }
+        self._seen: dict[str, dict[str, list[tuple[float, float]]]] = {}
+
+    def add(self, comparison: Comparison) -> None:
+        """Take the times of an image."""
+        megapixels = comparison.hr.shape[0] * comparison.hr.shape[1] / 1e6
+        methods = self._seen.setdefault(comparison.dataset, {})
+        for label, seconds in comparison.seconds.items():
+            methods.setdefault(label, []).append((megapixels, seconds))
+
+    def costs(self) -> dict[str, dict[str, MethodCost]]:
+        """By data set and method."""
+        return {
+            dataset: {label: self._cost(label, times) for label, times in methods.items()}
+            for dataset, methods in self._seen.items()
+        }
+
+    def _cost(self, label: str, times: Sequence[tuple[float, float]]) -> MethodCost:
+        parameters, macs = self._sizes.get(label, (None, None))
+        method = self._methods.get(label)
+        if method is not None and method.group == "images":  # which share their computation
+            return MethodCost(parameters, macs, None)
+        warm = times[1:] or times  # the first image also pays for the start
+        seconds = sum(second for _, second in warm)
+        return MethodCost(parameters, macs, sum(mp for mp, _ in warm) / max(seconds, 1e-9))
+
+
+def _count(method: Method, scale_factor: int) -> tuple[int, int]:
+    """Parameters, and multiply-adds for an output of the stated size."""
+    assert method.source is not None
+    loaded = load_generator(method.source)
+    per_pixel = count_macs(loaded.network, loaded.info.img_channels)
+    pixels = OUTPUT[0] * OUTPUT[1] / scale_factor**2
+    return loaded.info.num_parameters, round(per_pixel * pixels)

@@ -1,0 +1,165 @@
+"""Labels of models, data sets and images: short, distinct, and safe as names of files.
+
+A model may be given as ``NAME=FILE``; otherwise its label is the shortest one that no other model
+has. Labels are only shown and compared, never parsed: what a method is stands in
+:class:`~torch_sr.evaluation.evaluate.Method`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch_sr.errors import ModelError
+
+_MOST_BYTES = 200  # of a folder's name; file systems allow 255
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model as a person names it: a file or a name of the zoo, and a label if one was given."""
+
+    model: str
+    label: str | None = None
+
+
+def parse_named(text: str) -> NamedModel:
+    """Read ``MODEL`` or ``LABEL=MODEL``; an existing file of the whole text is that file.
+
+    Raises:
+        ModelError: nothing on one side of the ``=``.
+
+    >>> parse_named("mine=runs/lr=1e-4/best.pth")
+    NamedModel(model='runs/lr=1e-4/best.pth', label='mine')
+    >>> parse_named("runs/lr=1e-4/best.pth")
+    NamedModel(model='runs/lr=1e-4/best.pth', label=None)
+    """
+    label, equals, model = text.partition("=")
+    is_path = "/" in label or "\\" in label
+    if not equals or is_path or os.path.exists(text):  # noqa: PTH110 - Path raises of long names
+        return NamedModel(text)
+    label, model = label.strip(), model.strip()
+    if not label or not model:
+        raise ModelError(f"{text!r}: write LABEL=MODEL, or the model alone")
+    return NamedModel(model, label)
+
+
+def label_models(
+    models: Sequence[NamedModel],
+    files: Sequence[Path],
+    names: Sequence[str],
+    taken: Iterable[str] = (),
+) -> list[str]:
+    """A label for each model, all distinct: the one given, or the shortest that is unambiguous.
+
+    Args:
+        models: as they were named.
+        files: the file of each.
+        names: the name that each file records, otherwise its stem.
+        taken: labels that no model may have.
+
+    Raises:
+        ModelError: a label given twice or already taken, or a file named twice without labels.
+    """
+    taken = set(taken)
+    check_labels(models, files, taken)
+    choices = [
+        [model.label] if model.label is not None else _candidates(model.model, file, name)
+        for model, file, name in zip(models, files, names, strict=True)
+    ]
+    while True:
+        labels = [choice[0] for choice in choices]
+        counts = Counter([*labels, *taken])
+        clashing = [choice for choice in choices if counts[choice[0]] > 1 and len(choice) > 1]
+        if not clashing:
+            break
+        for choice in clashing:
+            del choice[0]
+    for label in labels:
+        if counts[label] > 1:
+            raise ModelError(f"choose another label for {label!r}, as LABEL=MODEL: it is taken")
+    return labels
+
+
+def check_labels(
+    models: Sequence[NamedModel], files: Sequence[Path], taken: Iterable[str] = ()
+) -> None:
+    """Refuse what :func:`label_models` would, before anything is loaded.
+
+    Raises:
+        ModelError: as there.
+    """
+    taken = set(taken)
+    given = Counter(model.label for model in models if model.label is not None)
+    for label, count in given.items():
+        if count > 1 or label in taken:
+            why = "is given to two models" if count > 1 else "is already the name of a method"
+            raise ModelError(f"choose another label: {label!r} {why}")
+    unlabelled = [
+        file.resolve() for model, file in zip(models, files, strict=True) if model.label is None
+    ]
+    for model, file in zip(models, files, strict=True):
+        if model.label is None and unlabelled.count(file.resolve()) > 1:
+            raise ModelError(
+                f"remove one {model.model}, or write LABEL={model.model}: this model is named twice"
+            )
+
+
+def _candidates(model: str, file: Path, name: str) -> list[str]:
+    """Labels from short to long; the last is unique, as the path is."""
+    if not os.path.exists(model):  # noqa: PTH110 - a name of the zoo
+        return [name] if name == model else [name, model]
+    parts = file.resolve().parts
+    trails = [Path(*parts[-length:]) for length in range(1, len(parts) + 1)]
+    longer = [text for path in trails for text in (path.with_suffix("").as_posix(), str(path))]
+    return list(dict.fromkeys([name, *longer]))
+
+
+def distinct(names: Iterable[str], taken: set[str] | None = None) -> list[str]:
+    """Names of which no two are one file, even where case does not count: ``a``, then ``A-2``.
+
+    Args:
+        names: in their order; the first keeps its name.
+        taken: names in use, as this function left them; those given out are added.
+
+    >>> distinct(["a", "A", "a-2", "b"])
+    ['a', 'A-3', 'a-2', 'b']
+    """
+    names = list(names)
+    taken = set() if taken is None else taken
+    reserved = Counter(_folded(name) for name in names)
+    found = []
+    for name in names:
+        number, chosen = 1, name
+        while _folded(chosen) in taken or (number > 1 and _folded(chosen) in reserved):
+            number += 1
+            chosen = f"{name}-{number}"
+        taken.add(_folded(chosen))
+        found.append(chosen)
+    return found
+
+
+def folder_names(labels: Sequence[str]) -> dict[str, str]:
+    """A folder for each label: one name, legal on all systems, and distinct.
+
+    >>> folder_names(["a/x", "a:x", ".."])
+    {'a/x': 'a_x', 'a:x': 'a_x-2', '..': 'model'}
+    """
+    safe = [_safe(label) for label in labels]
+    return dict(zip(labels, distinct(safe), strict=True))
+
+
+def _safe(label: str) -> str:
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", label).strip(" .")
+    kept = name.encode(errors="surrogateescape")[-_MOST_BYTES:].decode(errors="ignore")
+    return kept.strip(" .") or "model"
+
+
+def _folded(name: str) -> str:
+    """What two names share where a file system sees one: case, and composed letters."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,205 @@
+"""Means over images, their intervals, and differences between methods.
+
+A value that is not finite (the PSNR of an image equal to its original, or NaN) has no place in a
+mean: :func:`finite_mean` leaves it out, and :func:`left_out_notes` reports it by name. Intervals
+come from the bootstrap over images (Efron 1979), percentiles, with fixed random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from torch_sr.evaluation.evaluate import ImageScore
+
+T = TypeVar("T")
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+PAIRED_RESAMPLES = 10_000
+_MOST_DRAWS = 2**20  # at once: 8 MB
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric of one method on one data set.
+
+    Args:
+        mean: over the images with a finite value; NaN if there are none.
+        low, high: the 95 % interval of the mean.
+        images: how many there are.
+        left_out: the values that are not finite, by image.
+    """
+
+    mean: float
+    low: float
+    high: float
+    images: int
+    left_out: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a method is from a reference, image by image.
+
+    Args:
+        mean: method minus reference, over the images that are finite under both; else NaN.
+        low, high: its 95 % interval; NaN for fewer than two images.
+        images: how many images it is taken over.
+    """
+
+    mean: float
+    low: float
+    high: float
+    images: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+
+Table = dict[str, dict[str, dict[str, T]]]
+"""``[dataset][method][metric]``, in order of first appearance."""
+
+
+def finite_mean(values: Mapping[str, float]) -> tuple[float, dict[str, float]]:
+    """The mean of the finite values, and the others.
+
+    Args:
+        values: a metric, by image.
+
+    Returns:
+        The mean, NaN where no value is finite; and what was left out of it.
+
+    >>> finite_mean({"a": 30.0, "b": 32.0, "flat": math.inf})
+    (31.0, {'flat': inf})
+    """
+    finite = [value for value in values.values() if math.isfinite(value)]
+    left_out = {name: value for name, value in values.items() if not math.isfinite(value)}
+    return (float(np.mean(finite)) if finite else math.nan), left_out
+
+
+def describe_left_out(left_out: Mapping[str, float], images: int) -> str:
+    """A sentence on what :func:`finite_mean` left out.
+
+    >>> describe_left_out({"flat": math.inf}, 5)
+    '1 of 5 images identical to the original: not in the mean (flat)'
+    """
+    kinds = {
+        "identical to the original": [n for n, v in left_out.items() if v == math.inf],
+        "without a finite value": [n for n, v in left_out.items() if v != math.inf],
+    }
+    return "; ".join(
+        f"{len(names)} of {images} images {kind}: not in the mean ({_listed(names)})"
+        for kind, names in kinds.items()
+        if names
+    )
+
+
+def summarize(scores: Sequence[ImageScore]) -> Table[Summary]:
+    """Means and intervals by data set, method and metric."""
+    return _by_table(scores, _summary)
+
+
+def mean_scores(scores: Sequence[ImageScore]) -> Table[float]:
+    """The means of :func:`summarize` alone."""
+    return _by_table(scores, lambda values: finite_mean(values)[0])
+
+
+def overall_means(scores: Sequence[ImageScore]) -> dict[str, dict[str, float]]:
+    """Means over the images of all data sets together, by method and metric."""
+    together = [replace(score, dataset="") for score in scores]
+    return mean_scores(together)[""] if scores else {}
+
+
+def left_out_notes(table: Table[Summary]) -> list[str]:
+    """A sentence for every mean that is not over all images."""
+    return [
+        f"{dataset}, {metric} of {method}: {describe_left_out(found.left_out, found.images)}"
+        for dataset, methods in table.items()
+        for method, metrics in methods.items()
+        for metric, found in metrics.items()
+        if found.left_out
+    ]
+
+
+def differences(scores: Sequence[ImageScore], reference: str) -> Table[Difference]:
+    """Every other method minus the reference, by the paired bootstrap over images."""
+    values = _by_table(scores, dict)
+    return {
+        dataset: {
+            method: {
+                metric: paired_difference(found, methods[reference][metric])
+                for metric, found in metrics.items()
+            }
+            for method, metrics in methods.items()
+            if method != reference
+        }
+        for dataset, methods in values.items()
+    }
+
+
+def paired_difference(values: Mapping[str, float], reference: Mapping[str, float]) -> Difference:
+    """The mean of the differences between two methods on the same images, and its interval.
+
+    Args:
+        values, reference: a metric of each, by image.
+    """
+    pairs = [(values[image], reference[image]) for image in values if image in reference]
+    apart = [a - b for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
+    if len(apart) < 2:  # one image says nothing of others
+        return Difference(apart[0] if apart else math.nan, math.nan, math.nan, len(apart))
+    low, high = mean_interval(apart, resamples=PAIRED_RESAMPLES)
+    return Difference(float(np.mean(apart)), low, high, len(apart))
+
+
+def mean_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Where the mean of other such images would lie, by the bootstrap, percentiles.
+
+    Args:
+        values: one an image, finite; drawn with replacement, by random numbers that are always
+            the same.
+        confidence: how often the mean would lie there, in (0, 1).
+        resamples: how often to draw.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    step = max(1, _MOST_DRAWS // len(found))
+    counts = [min(step, resamples - start) for start in range(0, resamples, step)]
+    means = np.concatenate([rng.choice(found, (n, len(found))).mean(axis=1) for n in counts])
+    outside = 50 * (1 - confidence)
+    low, high = np.percentile(means, [outside, 100 - outside], method="nearest")
+    return float(low), float(high)
+
+
+def _summary(values: Mapping[str, float]) -> Summary:
+    mean, left_out = finite_mean(values)
+    finite = [value for value in values.values() if math.isfinite(value)]
+    low, high = mean_interval(finite) if finite else (math.nan, math.nan)
+    return Summary(mean, low, high, len(values), left_out)
+
+
+def _by_table(scores: Sequence[ImageScore], summary: Callable[[dict[str, float]], T]) -> Table[T]:
+    grouped: Table[dict[str, float]] = {}
+    for score in scores:
+        metrics = grouped.setdefault(score.dataset, {}).setdefault(score.method, {})
+        for name, value in score.metrics.items():
+            metrics.setdefault(name, {})[score.image] = value
+    return {
+        dataset: {
+            method: {name: summary(values) for name, values in metrics.items()}
+            for method, metrics in methods.items()
+        }
+        for dataset, methods in grouped.items()
+    }
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

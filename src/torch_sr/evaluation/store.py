@@ -1,0 +1,107 @@
+"""Where a test stores pictures and numbers.
+
+The result of a model for ``set5/baby`` is ``OUT/set5/baby_sr.png``, and its sheet
+``OUT/set5/baby_sheet.png``. With several models each has a folder of its own:
+``OUT/compact-x4/set5/baby_sr.png``. Where OUT is already named after the only data set, as in
+``results/set5``, the folder of the data set is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TextIO
+
+from torch_sr.errors import DataError, ImageError
+from torch_sr.evaluation.evaluate import Array, Comparison, ImageScore, Method
+from torch_sr.evaluation.labels import folder_names
+from torch_sr.files import atomic_write
+from torch_sr.images import Image, write_image
+
+
+class ResultStore:
+    """The pictures of a test in a folder.
+
+    Args:
+        out_dir: made as needed.
+        specs: the data sets of the test.
+        methods: those whose results are stored.
+    """
+
+    def __init__(self, out_dir: Path, specs: Sequence[str], methods: Sequence[Method]) -> None:
+        self._out_dir = out_dir
+        self._flat = len(specs) == 1 and _is_named_after(out_dir, specs[0])
+        labels = [method.label for method in methods]
+        self._folders = folder_names(labels) if len(labels) > 1 else dict.fromkeys(labels, "")
+
+    def result(self, image: str, method: str) -> Path:
+        """Where the result of a method is stored."""
+        return self._out_dir / self._folders[method] / f"{self._within(image)}_sr.png"
+
+    def sheet(self, image: str) -> Path:
+        """Where the sheet of an image is stored."""
+        return self._out_dir / f"{self._within(image)}_sheet.png"
+
+    def add(self, comparison: Comparison, sheet: Array) -> None:
+        """Write what the methods made of an image, and its sheet.
+
+        Raises:
+            ImageError: when that cannot be done.
+        """
+        for method in self._folders:
+            path = self.result(comparison.image, method)
+            store_image(path, comparison.results[method])
+        store_image(self.sheet(comparison.image), sheet)
+
+    def _within(self, image: str) -> str:
+        return image.partition("/")[2] if self._flat else image
+
+
+def _is_named_after(out_dir: Path, spec: str) -> bool:
+    """Whether a folder has the name of a data set: ``set5`` of ``Set5``, of ``data/Set5``."""
+    path = PurePosixPath(spec.replace("\\", "/"))
+    names = {path.name, path.name.partition(":")[0], path.name.replace(":", "-")}
+    return out_dir.absolute().name.casefold() in {name.casefold() for name in names}
+
+
+def store_image(path: Path, pixels: Array) -> None:
+    """Write an image, making its folder.
+
+    Raises:
+        ImageError: when that cannot be done.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"{path.parent}: cannot make this folder: {error.strerror}") from error
+    write_image(path, Image.from_array(pixels))
+
+
+def _text(path: Path) -> TextIO:
+    """A file for CSV; names of files that are not text stay the bytes that they are."""
+    return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+
+
+def write_csv(path: Path, scores: Sequence[ImageScore]) -> None:
+    """Write a line for each image and method: data set, image, method, then the metrics.
+
+    With several protocols, a column after the method names the protocol.
+
+    Raises:
+        DataError: when the file cannot be written.
+    """
+    metrics = list(dict.fromkeys(metric for score in scores for metric in score.metrics))
+    several = len({score.protocol for score in scores}) > 1
+    try:
+        with atomic_write(path) as temporary, _text(temporary) as file:
+            writer = csv.writer(file)
+            extra = ["protocol"] if several else []
+            writer.writerow(["dataset", "image", "method", *extra, *metrics])
+            for score in scores:
+                values = [score.metrics.get(metric, "") for metric in metrics]
+                names = [score.dataset, score.image, score.method]
+                writer.writerow([*names, *([score.protocol] if several else []), *values])
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path}: name another file: it cannot be written ({reason})") from error
