@@ -7,6 +7,7 @@ method where it errs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.evaluation.evaluate import Comparison, SuperResolve
+from torch_sr.evaluation.labels import wrap
 from torch_sr.evaluation.measures import MEASURES
 from torch_sr.images import Image, ImageReader, convert, from_unit, read_image, to_unit
 
@@ -34,7 +36,9 @@ _LARGE = 512
 _AROUND = 32  # pixels of context
 _MARGIN = 20
 _CAPTION = 46
-_COLUMNS = 4
+_MOST_COLUMNS = 5
+_MOST_LINES = 3
+_TITLE_SIZE, _TITLE_LINE = 15, 19
 _PAPER = (250, 250, 248)
 _INK = (28, 30, 33)
 _GREY = (110, 114, 120)
@@ -97,11 +101,13 @@ def draw_sheet(comparison: Comparison) -> npt.NDArray[np.uint8]:
     comparison = comparison.to_8_bit()
     box = telling_place(comparison)
     cells = _cells(comparison, box)
-    rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
+    columns = _columns(len(cells))
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     overview = _overview(comparison.hr, box)
-    cell_height = _CELL + _CAPTION + _CELL + _MARGIN
+    lines = max(len(_title_lines(cell.title)) for cell in cells)
+    cell_height = _CELL + _CAPTION + _TITLE_LINE * (lines - 1) + _CELL + _MARGIN
     left = _MARGIN * 2 + overview.width
-    width = left + min(len(cells), _COLUMNS) * (_CELL + _MARGIN)
+    width = left + columns * (_CELL + _MARGIN)
     height = _MARGIN + 34 + max(len(rows) * cell_height, overview.height + _MARGIN)
     sheet = Pillow.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -112,7 +118,7 @@ def draw_sheet(comparison: Comparison) -> npt.NDArray[np.uint8]:
     for number, row in enumerate(rows):
         for column, cell in enumerate(row):
             place = (left + column * (_CELL + _MARGIN), top + number * cell_height)
-            _draw_cell(sheet, draw, place, cell)
+            _draw_cell(sheet, draw, place, cell, lines)
     drawn: npt.NDArray[np.uint8] = np.asarray(sheet)
     return drawn
 
@@ -189,13 +195,38 @@ def _overview(hr: Array, box: Box) -> PillowImage:
     return shown
 
 
-def _draw_cell(sheet: PillowImage, draw: ImageDraw, place: tuple[int, int], cell: _Cell) -> None:
+def _columns(cells: int) -> int:
+    """As many as make the last row about as long as the others."""
+    rows = math.ceil(cells / _MOST_COLUMNS)
+    return math.ceil(cells / rows)
+
+
+def _title_lines(title: str) -> list[str]:
+    """A title in up to three lines; where it is longer, its middle is left out."""
+    font = _font(_TITLE_SIZE)
+    lines = wrap(title, lambda line: bool(font.getlength(line) <= _CELL))
+    if len(lines) <= _MOST_LINES:
+        return lines
+    cut = f"…{lines[-2]}"
+    while font.getlength(cut) > _CELL:
+        cut = f"…{cut[2:]}"
+    return [lines[0], cut, lines[-1]]
+
+
+def _draw_cell(
+    sheet: PillowImage, draw: ImageDraw, place: tuple[int, int], cell: _Cell, lines: int
+) -> None:
+    """Draw a cell whose title has room for a number of lines."""
     x, y = place
     sheet.paste(_enlarged(cell.detail), place)
-    _write(draw, (x, y + _CELL + 4), cell.title, 15, _ACCENT if cell.best else _INK, _CELL)
-    _write(draw, (x, y + _CELL + 24), cell.text, 13, _GREY, _CELL)
+    y += _CELL + 4
+    for number, line in enumerate(_title_lines(cell.title)):
+        at = (x, y + _TITLE_LINE * number)
+        _write(draw, at, line, _TITLE_SIZE, _ACCENT if cell.best else _INK, _CELL)
+    y += _TITLE_LINE * (lines - 1)
+    _write(draw, (x, y + 20), cell.text, 13, _GREY, _CELL)
     if cell.error is not None:
-        sheet.paste(_enlarged(cell.error), (x, y + _CELL + _CAPTION))
+        sheet.paste(_enlarged(cell.error), (x, y + _CAPTION - 4))
 
 
 def _draw_scale(

@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,6 +152,30 @@ def folder_names(labels: Sequence[str]) -> dict[str, str]:
     """
     safe = [_safe(label) for label in labels]
     return dict(zip(labels, distinct(safe), strict=True))
+
+
+def wrap(label: str, fits: Callable[[str], bool]) -> list[str]:
+    """Break a label into lines that fit, after its punctuation where that can be.
+
+    Args:
+        label: of any length.
+        fits: whether a line is short enough; a single letter always counts as such.
+
+    >>> wrap("rrdb_div2k_best", lambda line: len(line) <= 11)
+    ['rrdb_div2k_', 'best']
+    """
+    lines: list[str] = []
+    line = ""
+    for piece in re.findall(r"[^-_/. ]*[-_/. ]|[^-_/. ]+", " ".join(label.split())):
+        if line and not fits(line + piece.rstrip()):
+            lines.append(line.rstrip())
+            line = ""
+        for letter in piece:
+            if line and not fits(line + letter) and letter != " ":
+                lines.append(line)
+                line = ""
+            line += letter
+    return [*lines, line.rstrip()] if line.strip() or not lines else lines
 
 
 def _safe(label: str) -> str:

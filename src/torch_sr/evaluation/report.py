@@ -11,6 +11,7 @@ import html
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -26,7 +27,8 @@ from torch_sr.errors import DataError
 from torch_sr.evaluation.evaluate import Comparison, ImageScore
 from torch_sr.evaluation.figures import telling_place
 from torch_sr.evaluation.measures import MEASURES
-from torch_sr.evaluation.statistics import Summary, finite_mean, left_out_notes, summarize
+from torch_sr.evaluation.statistics import Summary, left_out_notes, summarize
+from torch_sr.evaluation.strips import draw_strips
 from torch_sr.evaluation.tables import MISSING, number, rank
 from torch_sr.files import atomic_write
 
@@ -125,7 +127,7 @@ class Report:
             notes="".join(f"<p>{html.escape(note)}</p>" for note in self.notes),
             left_out="".join(f"<p>{html.escape(note)}.</p>" for note in left_out_notes(summary)),
             table=_table(scores),
-            plots="".join(_plots(scores)),
+            plots=draw_strips(scores),
             baseline=html.escape(methods[0]) if methods else "the baseline",
             dataset_options=_options(datasets),
             left_options=_options(shown, chosen=methods[0] if methods else None),
@@ -155,7 +157,7 @@ def _table(scores: Sequence[ImageScore]) -> str:
         ranks = {metric: rank(methods, metric) for metric in metrics}
         rows.append(f"<tbody><tr><th colspan={1 + len(metrics)}>{html.escape(dataset)}</th></tr>")
         for method, found in methods.items():
-            cells = [f"<td class=name>{html.escape(method)}</td>"]
+            cells = [f"<td class=name>{_breakable(method)}</td>"]
             cells += [_mean(found[m], m, ranks[m].get(method) == 1) for m in metrics]
             rows.append(f"<tr>{''.join(cells)}</tr>")
         rows.append("</tbody>")
@@ -164,76 +166,13 @@ def _table(scores: Sequence[ImageScore]) -> str:
 
 
 def _mean(summary: Summary, metric: str, best: bool) -> str:
+    title = html.escape(MEASURES[metric].title)
     if math.isnan(summary.mean):
-        return f"<td>{MISSING}</td>"
+        return f'<td data-title="{title}">{MISSING}</td>'
     low, high = number(summary.low, metric), number(summary.high, metric)
     interval = f"<small>{low}–{high}</small>"  # noqa: RUF001
     mark = " class=best" if best else ""
-    return f"<td{mark}>{number(summary.mean, metric)}{interval}</td>"
-
-
-# --- Distributions ------------------------------------------------------------------------------
-
-
-def _plots(scores: Sequence[ImageScore]) -> list[str]:
-    """A strip of dots for each data set and metric, one line a method."""
-    plots = []
-    metrics = list(scores[0].metrics) if scores else []
-    for dataset in dict.fromkeys(score.dataset for score in scores):
-        chosen = [score for score in scores if score.dataset == dataset]
-        for metric in metrics:
-            title = html.escape(f"{dataset}: {MEASURES[metric].title}")
-            plots.append(f"<div class=plot><h3>{title}</h3>{_strip(chosen, metric)}</div>")
-    return plots
-
-
-def _strip(scores: Sequence[ImageScore], metric: str) -> str:
-    values = [score.metrics[metric] for score in scores]
-    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
-    low, high = min(finite), max(finite)
-    span = (high - low) or 1.0
-    methods = list(dict.fromkeys(score.method for score in scores))
-    height = 20 + 34 * len(methods)
-    parts = []
-    for index, method in enumerate(methods):
-        y = 26 + 34 * index
-        own = [score for score in scores if score.method == method]
-        dots = "".join(_dot(score, metric, low, span, y) for score in own)
-        mean = finite_mean({score.image: score.metrics[metric] for score in own})[0]
-        mark = ""
-        if math.isfinite(mean):
-            x = _place(mean, low, span)
-            title = f"<title>mean {number(mean, metric)}</title>"
-            mark = f'<line class=mean x1="{x}" x2="{x}" y1="{y - 8}" y2="{y + 8}">{title}</line>'
-        kind = ' class="baseline"' if index == 0 else ""
-        parts.append(
-            f'<g{kind}><text class=m x="0" y="{y - 11}">{html.escape(_short(method))}</text>'
-            f'<line x1="0" x2="320" y1="{y}" y2="{y}"/>{dots}{mark}</g>'
-        )
-    ends = (
-        f'<text x="0" y="{height + 10}">{number(low, metric)}</text>'
-        f'<text x="320" y="{height + 10}" text-anchor="end">{number(high, metric)}</text>'
-    )
-    label = html.escape(f"{MEASURES[metric].title} of every image, one line a method")
-    body = "".join(parts) + ends
-    return f'<svg viewBox="0 0 320 {height + 14}" role="img" aria-label="{label}">{body}</svg>'
-
-
-def _dot(score: ImageScore, metric: str, low: float, span: float, y: int) -> str:
-    value = score.metrics[metric]
-    if not math.isfinite(value):
-        return ""
-    title = html.escape(f"{score.image}: {number(value, metric)}")
-    x = _place(value, low, span)
-    return f'<circle cx="{x}" cy="{y}" r="4"><title>{title}</title></circle>'
-
-
-def _place(value: float, low: float, span: float) -> str:
-    return f"{6 + 308 * (value - low) / span:.1f}"
-
-
-def _short(text: str, length: int = 48) -> str:
-    return text if len(text) <= length else f"…{text[1 - length :]}"
+    return f'<td{mark} data-title="{title}">{number(summary.mean, metric)}{interval}</td>'
 
 
 # --- Images -------------------------------------------------------------------------------------
@@ -262,7 +201,8 @@ def _article(entry: _Entry) -> str:
         f'<span class="divider"></span><span class="tag l"></span><span class="tag r"></span>'
         f'<input type="range" min="0" max="100" step="0.5" value="50" '
         f'aria-label="{name}: where left ends and right begins"></div>'
-        f'<div class="card"><h3>{name}</h3>{_metrics_table(entry.scores)}</div></article>'
+        f'<div class="card"><h3>{_breakable(last.image)}</h3>{_metrics_table(entry.scores)}</div>'
+        "</article>"
     )
 
 
@@ -270,12 +210,17 @@ def _metrics_table(scores: Sequence[ImageScore]) -> str:
     metrics = list(scores[0].metrics)
     heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
     rows = "".join(
-        f"<tr><td class=name>{html.escape(score.method)}</td>"
+        f"<tr><td class=name>{_breakable(score.method)}</td>"
         + "".join(f"<td>{number(score.metrics[metric], metric)}</td>" for metric in metrics)
         + "</tr>"
         for score in scores
     )
     return f'<div class="scroll"><table><tr><th></th>{heads}</tr>{rows}</table></div>'
+
+
+def _breakable(text: str) -> str:
+    """Text that may be broken after the punctuation of file names."""
+    return re.sub(r"([_/.])", r"\1<wbr>", html.escape(text))
 
 
 def _options(values: Sequence[str], chosen: str | None = None) -> str:

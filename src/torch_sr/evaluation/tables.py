@@ -113,8 +113,8 @@ def rank(methods: Mapping[str, Mapping[str, Summary]], metric: str) -> dict[str,
 
 
 def difference_table(results: Results) -> Table:
-    """Every method minus the reference, with intervals; those that exclude 0 are marked."""
-    title = f"difference from {results.reference}, paired by image, protocol"
+    """Every method minus the reference, with intervals; a star where they exclude 0."""
+    title = f"difference from {results.reference}, paired by image (*: excludes 0), protocol"
     head = ["data set", "method", *(MEASURES[metric].title for metric in results.metrics)]
     table = Table(f"{title} {results.protocol!r}", head, 2, with_intervals=True)
     for dataset, methods in results.differences.items():
@@ -162,7 +162,7 @@ def _difference_cell(difference: Difference, metric: str) -> Cell:
     if math.isnan(difference.low):
         return Cell(text)
     low, high = (number(v, metric, "+") for v in (difference.low, difference.high))
-    return Cell(text, f"{low} to {high}", int(difference.excludes_zero))
+    return Cell(text + "*" * difference.excludes_zero, f"{low} to {high}")
 
 
 def _cost_cells(cost: MethodCost | None) -> list[Cell]:
@@ -288,7 +288,8 @@ def _markdown(text: str) -> str:
 
 
 def _markdown_cell(cell: Cell, with_interval: bool) -> str:
-    text = f"**{cell.text}**" if cell.rank == 1 else cell.text
+    text = _markdown(cell.text)
+    text = f"**{text}**" if cell.rank == 1 else text
     return f"{text} ({cell.interval})" if with_interval and cell.interval else text
 
 
