@@ -312,9 +312,10 @@ def choose_metrics(wanted: list[str], setting: Setting, *, plane: bool) -> list[
             raise DataError("--plane needs a perceptual metric, and none is available")
         return names
     names = list(dict.fromkeys(["psnr", *wanted]))
-    if plane and perceptual_of(names) is None:
-        check_perception("lpips", setting, "--metrics {}")
-        names.append("lpips")
+    if plane:
+        perceptual = perceptual_of(names) or "lpips"
+        check_perception(perceptual, setting, "--metrics {}")
+        names = list(dict.fromkeys([*names, perceptual]))
     return names
 
 

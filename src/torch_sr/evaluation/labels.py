@@ -32,10 +32,10 @@ def parse_named(text: str) -> NamedModel:
     """Read ``MODEL`` or ``LABEL=MODEL``; an existing file of the whole text is that file.
 
     Raises:
-        ModelError: nothing on one side of the ``=``.
+        ModelError: nothing on one side of the ``=``, or a file that does not exist.
 
-    >>> parse_named("mine=runs/lr=1e-4/best.pth")
-    NamedModel(model='runs/lr=1e-4/best.pth', label='mine')
+    >>> parse_named("mine=compact-x4")
+    NamedModel(model='compact-x4', label='mine')
     >>> parse_named("runs/lr=1e-4/best.pth")
     NamedModel(model='runs/lr=1e-4/best.pth', label=None)
     """
@@ -46,6 +46,9 @@ def parse_named(text: str) -> NamedModel:
     label, model = label.strip(), model.strip()
     if not label or not model:
         raise ModelError(f"{text!r}: write LABEL=MODEL, or the model alone")
+    is_file = "/" in model or "\\" in model or Path(model).suffix in (".pth", ".pt", ".safetensors")
+    if is_file and not os.path.exists(os.path.expanduser(model)):  # noqa: PTH110, PTH111
+        raise ModelError(f"{text} does not exist, nor {model} to be labelled {label!r}")
     return NamedModel(model, label)
 
 

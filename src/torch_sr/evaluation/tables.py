@@ -296,6 +296,9 @@ def _markdown_cell(cell: Cell, with_interval: bool) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
+    "[": "{[}",  # which would follow a line break as its option
+    "]": "{]}",
+    "*": "{*}",
     "}": r"\}",
     "$": r"\$",
     "&": r"\&",
