@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from torch_sr.evaluation import figures
 from torch_sr.evaluation.evaluate import Comparison
 from torch_sr.evaluation.figures import (
     DETAIL,
@@ -102,6 +103,31 @@ def test_many_methods_wrap(photo):
     many = draw_sheet(compare(photo(64, 64), methods=methods))
     assert many.shape[1] == few.shape[1] + 276  # nine cells in rows of five and four
     assert many.shape[0] > 2 * few.shape[0] - 100
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_no_row_of_a_sheet_has_one_cell_alone(photo, count):
+    methods = [f"model {n}" for n in range(count)]
+    sheet = draw_sheet(compare(photo(64, 64), methods=methods))
+    left = (sheet.shape[1] - 400) // 276 * 276  # the overview is square and 360 wide
+    columns, cells = left // 276, count + 2
+    assert columns <= 5
+    assert cells % columns != 1
+
+
+def test_a_long_name_is_written_whole_on_a_sheet(photo, monkeypatch):
+    written = []
+    original = figures._write
+    monkeypatch.setattr(
+        figures,
+        "_write",
+        lambda draw, at, text, *rest: (written.append(text), original(draw, at, text, *rest)),
+    )
+    name = "192_cr_23_rrdb_div2k_bsds500_perceptual_epoch_12000_best"
+    draw_sheet(compare(photo(64, 64), methods=["bicubic", name]))
+    start = next(n for n, text in enumerate(written) if text.startswith("192_cr"))
+    assert name in "".join(written[start : start + 3])
+    assert not any("…" in text for text in written)
 
 
 def test_captions():

@@ -1,5 +1,6 @@
 """report.py: one page, complete, safe, asking for nothing, whose slider moves in a browser."""
 
+import dataclasses
 import json
 import math
 import re
@@ -77,7 +78,7 @@ def test_numbers_are_those_of_the_scores(report):
     for methods in mean_scores(report.scores).values():
         for means in methods.values():
             assert f"{means['psnr']:.2f}<small>" in text
-    assert "<td class=best>28.00<small>" in text  # of "set", mine with 29 and 27
+    assert '<td class=best data-title="PSNR (dB)">28.00<small>' in text  # mine with 29 and 27
 
 
 def test_a_large_image_is_shown_by_a_detail(report):
@@ -108,6 +109,31 @@ def test_equal_images_are_infinite(photo):
     assert "∞" in text
     assert "Infinity" not in re.search(r'id="scores">(.*?)</script>', text)[1]
     assert 'data-gain="0.000000" data-psnr="inf"' in text
+
+
+def test_an_identical_image_is_left_out_of_the_mean_and_named(photo):
+    report = Report("t", "paper", 4)
+    report.add(comparison(photo, "set/a", (25, 27)))
+    report.add(comparison(photo, "set/flat", (math.inf, 29)))
+    text = report.to_html()
+    assert "1 of 2 images identical to the original: not in the mean (set/flat)" in text
+    assert ">25.00<small>" in text
+    assert ">28.00<small>" in text
+    assert 'class=best data-title="PSNR' not in text  # the means are over different images
+
+
+def test_long_names_are_in_the_plots_whole(photo):
+    name = "192_cr_23_rrdb_div2k_bsds500_perceptual_gan_epoch_12000_best"
+    report = Report("t", "paper", 4)
+    found = comparison(photo, "set/a")
+    names = ("bicubic", name)
+    results = dict(zip(names, found.results.values(), strict=True))
+    metrics = dict(zip(names, found.metrics.values(), strict=True))
+    report.add(dataclasses.replace(found, results=results, metrics=metrics))
+    text = report.to_html()
+    svg = text[text.index("<svg") : text.index("</svg>")]
+    assert name in "".join(re.findall(r"<text class=m[^>]*>([^<]*)</text>", svg))
+    assert "…" not in text
 
 
 def test_gray_images_and_an_empty_report(photo):
@@ -142,6 +168,35 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_long_names_fit_any_window(photo, tmp_path, browser, width, scheme):
+    names = ["bicubic", *(f"192_cr_23_rrdb_div2k_bsds500_epoch_{n}000_of_the_gan" for n in "123")]
+    base = comparison(photo, "set/an_image_of_a_very_long_name_that_has_no_space_in_it")
+    sr, metrics = base.results["mine"], base.metrics["mine"]
+    report = Report("t", "paper", 4)
+    for n in range(5):
+        found = dataclasses.replace(
+            base,
+            image=f"{base.image}{n}",
+            results=dict.fromkeys(names, sr),
+            metrics=dict.fromkeys(names, metrics),
+        )
+        report.add(found)
+    report.write(tmp_path / "page.html")
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    hidden = """elements => elements.filter(e => e.scrollWidth > e.clientWidth + 1).length"""
+    for selector in (".means td", ".means", ".card h3", ".tag", ".scroll"):
+        assert page.eval_on_selector_all(selector, hidden) == 0, selector
+    assert page.locator(".means").inner_text().count("_of_the_gan") == 3
+    box = page.locator(".tag.r").first.bounding_box()
+    pair = page.locator(".pair").first.bounding_box()
+    assert box["x"] + box["width"] <= pair["x"] + pair["width"]
+    assert box["x"] >= pair["x"] + pair["width"] / 2
 
 
 def test_the_slider_moves_in_a_browser(report, tmp_path, browser):

@@ -138,6 +138,7 @@ def test_description_example_of_test():
     assert options.out_dir == Path("results/192_cr_23_rrdb_div2k/set5")
     assert options.model_path == "models/192_cr_23_rrdb_div2k/RRDB_ESRGAN_x4.pth"
     assert options.show_results == 0
+    assert options.protocol == "paper,enhanced-srgan"
 
 
 def test_description_example_of_inference():
@@ -254,6 +255,37 @@ def test_test_measures_stores_and_lists(run, model, tmp_path, monkeypatch):
     assert len(best) == 2
     assert float(best[0][0]) >= float(best[1][0])
     assert all(Path(path.strip()).is_file() for _, path in best)
+
+
+def test_the_example_of_test_stores_in_the_folder_it_names(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    write_noise(tmp_path / "data" / "Set5" / "baby.png")
+    save_tiny(tmp_path / "models" / "192_cr_23_rrdb_div2k" / "RRDB_ESRGAN_x4.pth", seed=1)
+    code, printed, _ = run(
+        "test.py --datasets=set5 --out-dir results/192_cr_23_rrdb_div2k/set5 "
+        "models/192_cr_23_rrdb_div2k/RRDB_ESRGAN_x4.pth"
+    )
+    assert code == 0
+    stored = sorted(p.as_posix() for p in Path("results").rglob("*.png"))
+    folder = "results/192_cr_23_rrdb_div2k/set5"
+    assert stored == [f"{folder}/baby_sheet.png", f"{folder}/baby_sr.png"]
+    for protocol in ("paper", "enhanced-srgan"):
+        assert f"protocol '{protocol}'" in printed
+    assert printed.count("RRDB_ESRGAN_x4") == 2
+
+
+def test_test_measures_by_one_protocol_where_one_is_chosen(run, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    write_noise(tmp_path / "data" / "Set5" / "baby.png")
+    line = f"test.py -d set5 --data-root {tmp_path / 'data'} --device cpu {model}"
+    code, printed, _ = run(f"{line} --protocol enhanced-srgan")
+    assert code == 0
+    assert "'enhanced-srgan'" in printed
+    assert "'paper'" not in printed
+    code, _, err = run(f"{line} --protocol none")
+    assert code == 2
+    assert "'none'" in err
 
 
 def test_net_interpolation_mixes(run, tmp_path):

@@ -356,5 +356,8 @@ def _run(script: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> No
             script(arguments)
         except typer.Exit as stop:  # how the commands end early; only Typer itself heeds it
             sys.exit(stop.exit_code)
+        except typer.BadParameter as error:  # how they refuse a value
+            print(f"{Path(sys.argv[0]).name}: error: {error.message}", file=sys.stderr)
+            sys.exit(2)
 
     run_command(until_exit)
