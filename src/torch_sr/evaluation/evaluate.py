@@ -146,8 +146,10 @@ def _compare(method: Method, given: Array, comparison: Comparison, panels: Seque
     began = perf_counter()
     sr = method.super_resolve(given)
     comparison.seconds[label] = perf_counter() - began
-    again = given.dtype != lr.dtype and method.rounds_between
-    rounded = method.super_resolve(lr) if again else convert(sr, lr.dtype)
+    rounded = sr
+    if any(panel.protocol.round_to_8_bit for panel in panels):
+        again = given.dtype != lr.dtype and method.rounds_between
+        rounded = method.super_resolve(lr) if again else convert(sr, lr.dtype)
     for panel in panels:
         shown = rounded if panel.protocol.round_to_8_bit else sr
         metrics = _measure(panel.measures, shown, hr, comparison.image)
