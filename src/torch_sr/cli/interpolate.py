@@ -193,7 +193,7 @@ def _check_looks(
     perception: str | None,
     image_space: bool,
 ) -> None:
-    from torch_sr.evaluation.measures import is_perceptual
+    from torch_sr.evaluation.choice import is_perceptual
     from torch_sr.images import read_image
 
     if datasets is not None and not _split(datasets):
@@ -342,9 +342,10 @@ def _draw_strip(out: Path, image: Path, methods: Sequence[Method]) -> None:
 def _measure(
     methods: Sequence[Method], plan: _Plan, setting: Setting, data_root: Path
 ) -> list[ImageScore]:
-    from torch_sr.cli.test import check_perception, measure
+    from torch_sr.cli.test import measure
+    from torch_sr.evaluation.choice import require
 
-    check_perception(plan.perception, setting, "--perception {}")
+    require(plan.perception, setting, "--perception {}")
     metrics = ["psnr", "ssim", plan.perception]
     return measure(methods, plan.specs, metrics, setting, data_root, False, [])
 

@@ -132,14 +132,14 @@ def print_results(
         form: one of ``FORMATS`` except ``table``.
         images: tables of every image, for a document.
     """
-    from torch_sr.evaluation import tables
+    from torch_sr.evaluation import documents
 
     if form == "json":
         print_json(several, scores, best)
     elif form == "csv":
-        print(tables.means_csv(several), end="")
+        print(documents.means_csv(several), end="")
     else:
-        write = tables.to_markdown if form == "markdown" else tables.to_latex
+        write = documents.to_markdown if form == "markdown" else documents.to_latex
         print("\n\n".join(write(table) for table in [*result_tables(several), *images]))
 
 

@@ -147,7 +147,7 @@ def test(
         tile_size=tile_size,
     )
     reference = _choose_reference(versus, methods)
-    names = choose_metrics(_split(metrics), setting, plane=plane is not None)
+    names = _choose_metrics(metrics, setting, plane=plane is not None)
     best = BestComparisons(show_results)
     watchers: list[Callable[[Comparison], None]] = [best.add]
     store, page, costs = None, None, None
@@ -294,53 +294,13 @@ def load_methods(
     return methods, Setting(scale_factor, main, on, further=tuple(further))
 
 
-def choose_metrics(wanted: list[str], setting: Setting, *, plane: bool) -> list[str]:
-    """PSNR always, for images are ranked by it; of ``all``, those that are available.
+def _choose_metrics(text: str, setting: Setting, *, plane: bool) -> list[str]:
+    from torch_sr.evaluation.choice import choose_metrics
 
-    Raises:
-        DataError: for an unknown name, or where a plane has nothing to show.
-        ModelError, MissingExtraError: when what a plane needs is not available.
-    """
-    from torch_sr.errors import DataError
-    from torch_sr.evaluation.measures import available, perceptual_of
-
-    if wanted == ["all"]:
-        names, notes = available(setting)
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
-        if plane and perceptual_of(names) is None:
-            raise DataError("--plane needs a perceptual metric, and none is available")
-        return names
-    names = list(dict.fromkeys(["psnr", *wanted]))
-    if plane:
-        perceptual = perceptual_of(names) or "lpips"
-        check_perception(perceptual, setting, "--metrics {}")
-        names = list(dict.fromkeys([*names, perceptual]))
+    names, notes = choose_metrics(_split(text), setting, plane=plane)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     return names
-
-
-def check_perception(name: str, setting: Setting, option: str) -> None:
-    """See that a perceptual metric can be built, or name the option that takes another.
-
-    Args:
-        name: of the metric.
-        setting: where it computes.
-        option: how to choose another, which takes the place of ``{}``.
-
-    Raises:
-        ModelError, MissingExtraError: it is not available; the message begins with the remedy.
-    """
-    from torch_sr.errors import MissingExtraError, ModelError
-    from torch_sr.evaluation.measures import build_measures, substitutes
-
-    try:
-        build_measures([name], setting)
-    except (ModelError, MissingExtraError) as error:
-        others = [option.format(other) for other in substitutes(name)]
-        remedy = " or ".join(others) or (
-            f"`pip install 'torch-sr[quality]'` and {option.format('niqe')}"
-        )
-        raise ModelError(f"use {remedy}, for {name} is not available: {error}") from error
 
 
 # --- The work -------------------------------------------------------------------------------------
@@ -459,7 +419,7 @@ def write_plane(
     path: Path, methods: Sequence[Method], scores: Sequence[ImageScore], names: Sequence[str]
 ) -> None:
     """Draw every method's means over all images, under the main protocol."""
-    from torch_sr.evaluation.measures import perceptual_of
+    from torch_sr.evaluation.choice import perceptual_of
     from torch_sr.evaluation.plane import draw_means, plane_points
     from torch_sr.evaluation.statistics import overall_means
     from torch_sr.evaluation.store import store_image

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_sr.errors import DataError, MissingExtraError, ModelError, TorchSRError
+from torch_sr.errors import DataError, MissingExtraError, ModelError
 from torch_sr.losses import PerceptualLoss, content_loss
 from torch_sr.metrics import PROTOCOLS, Protocol, prepare, psnr, ssim
-from torch_sr.models.backbones import backbone_file, fetch_backbone
+from torch_sr.models.backbones import fetch_backbone
 from torch_sr.models.reading import load_state
 
 Compare = Callable[[Tensor, Tensor], float]
@@ -105,48 +104,6 @@ def build_panels(names: Sequence[str], setting: Setting) -> list[Panel]:
     return panels
 
 
-def perceptual_of(names: Sequence[str]) -> str | None:
-    """The first of these that is not a measure of distortion."""
-    return next((name for name in names if name not in _DISTORTIONS), None)
-
-
-def is_perceptual(name: str) -> bool:
-    """Whether a measure can be weighed against PSNR, rather than being one of distortion, too.
-
-    Raises:
-        DataError: there is no measure of that name.
-    """
-    if name not in MEASURES:
-        known = [other for other in MEASURES if other not in _DISTORTIONS]
-        raise DataError(f"metric {name!r}: choose one of {', '.join(known)}")
-    return name not in _DISTORTIONS
-
-
-def available(setting: Setting) -> tuple[list[str], list[str]]:
-    """The measures that can be built here, and a note on each of the others."""
-    names, notes = [], []
-    for name in MEASURES:
-        try:
-            build_measures([name], setting)
-            names.append(name)
-        except TorchSRError as error:
-            notes.append(f"without {name}: {error}")
-    return names, notes
-
-
-def substitutes(name: str) -> list[str]:
-    """Other perceptual measures whose packages and weights are here already."""
-    at_hand = {
-        "perceptual_loss": lambda: backbone_file("vgg19")[0].is_file(),
-        "lpips": lambda: backbone_file("alexnet")[0].is_file(),
-        "dists": lambda: backbone_file("vgg16")[0].is_file(),
-        "niqe": lambda: find_spec("pyiqa") is not None,
-        "brisque": lambda: find_spec("pyiqa") is not None,
-    }
-    order = ("lpips", "dists", "niqe", "brisque", "perceptual_loss")
-    return [other for other in order if other != name and at_hand[other]()]
-
-
 def _guarded(name: str, compare: Compare) -> Compare:
     """Networks that measure fail in many ways where an image is too small for them."""
 
@@ -222,7 +179,8 @@ MEASURES: dict[str, Measure] = {
 
 PROTOCOL_MEASURES = ("psnr", "ssim")
 """Those that the protocol decides."""
-_DISTORTIONS = (*PROTOCOL_MEASURES, "content_loss")
+DISTORTIONS = (*PROTOCOL_MEASURES, "content_loss")
+"""Those that compare pixels; all others judge what is perceived."""
 
 
 def _check_backbone(name: str) -> None:

@@ -1,0 +1,103 @@
+"""Which measures a test takes, and what to take where one is not available."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from torch_sr.errors import DataError, MissingExtraError, ModelError, TorchSRError
+from torch_sr.evaluation.measures import DISTORTIONS, MEASURES, Setting, build_measures
+from torch_sr.models.backbones import backbone_file
+
+
+def choose_metrics(
+    wanted: Sequence[str], setting: Setting, *, plane: bool
+) -> tuple[list[str], list[str]]:
+    """PSNR always, for images are ranked by it; of ``all``, those that are available.
+
+    Args:
+        wanted: names of measures, or ``all`` alone.
+        setting: where they compute.
+        plane: whether a plane is drawn, which needs a perceptual measure: LPIPS by default.
+
+    Returns:
+        The names, and a note on each of ``all`` that is not available.
+
+    Raises:
+        DataError: for an unknown name, or where a plane has nothing to show.
+        ModelError: when what a plane needs is not available.
+    """
+    if list(wanted) == ["all"]:
+        names, notes = available(setting)
+        if plane and perceptual_of(names) is None:
+            raise DataError("--plane needs a perceptual metric, and none is available")
+        return names, notes
+    names = list(dict.fromkeys(["psnr", *wanted]))
+    if plane:
+        perceptual = perceptual_of(names) or "lpips"
+        require(perceptual, setting, "--metrics {}")
+        names = list(dict.fromkeys([*names, perceptual]))
+    return names, []
+
+
+def require(name: str, setting: Setting, option: str) -> None:
+    """See that a perceptual measure can be built, or name the option that takes another.
+
+    Args:
+        name: of the measure.
+        setting: where it computes.
+        option: how to choose another, which takes the place of ``{}``.
+
+    Raises:
+        DataError: for an unknown name.
+        ModelError: it is not available; the message begins with the remedy.
+    """
+    try:
+        build_measures([name], setting)
+    except (ModelError, MissingExtraError) as error:
+        others = [option.format(other) for other in substitutes(name)]
+        extra = f"`pip install 'torch-sr[quality]'` and {option.format('niqe')}"
+        remedy = " or ".join(others) or extra
+        raise ModelError(f"use {remedy}, for {name} is not available: {error}") from error
+
+
+def perceptual_of(names: Sequence[str]) -> str | None:
+    """The first of these that is not a measure of distortion."""
+    return next((name for name in names if name not in DISTORTIONS), None)
+
+
+def is_perceptual(name: str) -> bool:
+    """Whether a measure can be weighed against PSNR, rather than being one of distortion, too.
+
+    Raises:
+        DataError: there is no measure of that name.
+    """
+    if name not in MEASURES:
+        known = [other for other in MEASURES if other not in DISTORTIONS]
+        raise DataError(f"metric {name!r}: choose one of {', '.join(known)}")
+    return name not in DISTORTIONS
+
+
+def available(setting: Setting) -> tuple[list[str], list[str]]:
+    """The measures that can be built here, and a note on each of the others."""
+    names, notes = [], []
+    for name in MEASURES:
+        try:
+            build_measures([name], setting)
+            names.append(name)
+        except TorchSRError as error:
+            notes.append(f"without {name}: {error}")
+    return names, notes
+
+
+def substitutes(name: str) -> list[str]:
+    """Other perceptual measures whose packages and weights are here already."""
+    at_hand = {
+        "perceptual_loss": lambda: backbone_file("vgg19")[0].is_file(),
+        "lpips": lambda: backbone_file("alexnet")[0].is_file(),
+        "dists": lambda: backbone_file("vgg16")[0].is_file(),
+        "niqe": lambda: find_spec("pyiqa") is not None,
+        "brisque": lambda: find_spec("pyiqa") is not None,
+    }
+    order = ("lpips", "dists", "niqe", "brisque", "perceptual_loss")
+    return [other for other in order if other != name and at_hand[other]()]
