@@ -136,6 +136,18 @@ def test_long_names_are_in_the_plots_whole(photo):
     assert "…" not in text
 
 
+def test_a_model_called_original_does_not_replace_the_original(photo):
+    report = Report("t", "paper", 4)
+    found = comparison(photo, "set/a")
+    names = ("bicubic", "original")
+    results = dict(zip(names, found.results.values(), strict=True))
+    metrics = dict(zip(names, found.metrics.values(), strict=True))
+    report.add(dataclasses.replace(found, results=results, metrics=metrics))
+    page = Page(report.to_html())
+    assert len(page.addresses) == len(set(page.addresses)) == 4
+    assert report.to_html().count("<option selected>original</option>") == 1
+
+
 def test_gray_images_and_an_empty_report(photo):
     report = Report("t", "enhanced-srgan", 4)
     assert "0 images of no data set" in report.to_html()

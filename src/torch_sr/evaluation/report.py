@@ -1,6 +1,6 @@
 """One HTML page of a test: tables, distributions, and every image under a slider.
 
-The page is a single file that asks nothing of any network: pictures are inside it, and a content
+The page is a single file that makes no network requests: pictures are inside it, and a content
 security policy forbids the rest. Equal input makes equal bytes. The look of it is ``report.html``.
 """
 
@@ -52,7 +52,7 @@ class _Entry:
 
     comparison: ImageScore
     scores: list[ImageScore]
-    pictures: dict[str, str]
+    pictures: list[tuple[str, str]]
     height: int
     width: int
 
@@ -86,10 +86,11 @@ class Report:
             rows, columns = slice(top, top + side), slice(left, left + side)
         scale = self.scale_factor
         low = lr[rows.start // scale : rows.stop // scale, columns.start // scale :]
-        pictures = {_LR: _encode(low[:, : (columns.stop - columns.start) // scale], "PNG")}
+        low = low[:, : (columns.stop - columns.start) // scale]
+        pictures = [(_LR, _encode(low, "PNG"))]
         for method, sr in comparison.results.items():
-            pictures[method] = _encode(sr[rows, columns], "JPEG")
-        pictures[_HR] = _encode(hr[rows, columns], "JPEG")
+            pictures.append((method, _encode(sr[rows, columns], "JPEG")))
+        pictures.append((_HR, _encode(hr[rows, columns], "JPEG")))
         height, width = hr[rows, columns].shape[:2]
         scores = [score for score in comparison.scores if score.protocol == comparison.protocol]
         self._entries.append(_Entry(scores[-1], scores, pictures, height, width))
@@ -130,8 +131,10 @@ class Report:
             plots=draw_strips(scores),
             baseline=html.escape(methods[0]) if methods else "the baseline",
             dataset_options=_options(datasets),
-            left_options=_options(shown, chosen=methods[0] if methods else None),
-            right_options=_options(shown, chosen=methods[-1] if len(methods) > 1 else _HR),
+            left_options=_options(shown, chosen=1),
+            right_options=_options(
+                shown, chosen=len(methods) if len(methods) > 1 else len(shown) - 1
+            ),
             images="".join(_article(entry) for entry in sorted(self._entries, key=_gain)),
             scores=_json(scores),
         )
@@ -189,9 +192,9 @@ def _article(entry: _Entry) -> str:
     last = entry.comparison
     name = html.escape(last.image)
     pictures = "".join(
-        f'<img{" class=lr" if shown == _LR else ""} src="{source}" alt="{html.escape(shown)}" '
+        f'<img{" class=lr" if place == 0 else ""} src="{source}" alt="{html.escape(shown)}" '
         f'loading="lazy" decoding="async" draggable="false">'
-        for shown, source in entry.pictures.items()
+        for place, (shown, source) in enumerate(entry.pictures)
     )
     psnr = last.metrics["psnr"]
     return (
@@ -223,10 +226,10 @@ def _breakable(text: str) -> str:
     return re.sub(r"([_/.])", r"\1<wbr>", html.escape(text))
 
 
-def _options(values: Sequence[str], chosen: str | None = None) -> str:
+def _options(values: Sequence[str], chosen: int | None = None) -> str:
     return "".join(
-        f"<option{' selected' if value == chosen else ''}>{html.escape(value)}</option>"
-        for value in values
+        f"<option{' selected' if place == chosen else ''}>{html.escape(value)}</option>"
+        for place, value in enumerate(values)
     )
 
 
