@@ -14,6 +14,7 @@ import torch
 from scipy.stats import bootstrap
 
 from torch_sr.errors import ModelError
+from torch_sr.evaluation.averages import mean_over_images
 from torch_sr.evaluation.cost import CostWatch, MethodCost
 from torch_sr.evaluation.documents import means_csv, to_latex, to_markdown
 from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method, bicubic, evaluate
@@ -30,7 +31,6 @@ from torch_sr.evaluation.plane import draw_plane, plane_points
 from torch_sr.evaluation.statistics import (
     describe_left_out,
     differences,
-    finite_mean,
     left_out_notes,
     paired_difference,
     summarize,
@@ -153,14 +153,14 @@ def test_labels_are_wrapped_without_losing_a_letter():
 
 
 def test_an_infinite_value_is_left_out_of_the_mean_and_reported_by_name():
-    mean, left_out = finite_mean({"a": 30.0, "b": 34.0, "flat": math.inf, "bad": math.nan})
-    assert mean == 32
-    assert list(left_out) == ["flat", "bad"]
+    found = mean_over_images({"a": 30.0, "b": 34.0, "flat": math.inf, "bad": math.nan})
+    assert found.value == 32
+    assert list(found.left_out) == ["flat", "bad"]
     assert describe_left_out({"flat": math.inf}, 5) == (
         "1 of 5 images identical to the original: not in the mean (flat)"
     )
     assert "without a finite value" in describe_left_out({"bad": math.nan}, 5)
-    assert math.isnan(finite_mean({"flat": math.inf})[0])
+    assert math.isnan(mean_over_images({"flat": math.inf}).value)
     table = summarize(scores_of({"m": [30.0, math.inf, 32.0], "n": [1.0, 2.0, 3.0]}))
     assert table["set"]["m"]["psnr"].mean == 31
     assert table["set"]["m"]["psnr"].images == 3

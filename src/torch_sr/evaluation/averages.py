@@ -1,8 +1,9 @@
 """Means over images that single images cannot spoil: the rule for values that are not finite.
 
 A super-resolved image that equals its original, as flat or black ones may, has an infinite PSNR,
-which would be the mean of a whole data set. So no image counts for more than
-:data:`PSNR_CEILING`, and what is not a number is left out. Either is to be reported by name.
+which would be the mean of a whole data set. In a training no image counts for more than
+:data:`PSNR_CEILING`, so that the means of all epochs are over the same images. A test leaves out
+infinite values. Either leaves out what is not a number, and reports all of these images by name.
 """
 
 from __future__ import annotations

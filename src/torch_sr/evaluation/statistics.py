@@ -1,7 +1,7 @@
 """Means over images, their intervals, and differences between methods.
 
 A value that is not finite (the PSNR of an image equal to its original, or NaN) has no place in a
-mean: :func:`finite_mean` leaves it out, and :func:`left_out_notes` reports it by name. Intervals
+mean: it is left out, and :func:`left_out_notes` reports it by name. Intervals
 come from the bootstrap over images (Efron 1979), percentiles, with fixed random numbers.
 """
 
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from torch_sr.evaluation.averages import mean_over_images
 from torch_sr.evaluation.evaluate import ImageScore
 
 T = TypeVar("T")
@@ -66,25 +67,8 @@ Table = dict[str, dict[str, dict[str, T]]]
 """``[dataset][method][metric]``, in order of first appearance."""
 
 
-def finite_mean(values: Mapping[str, float]) -> tuple[float, dict[str, float]]:
-    """The mean of the finite values, and the others.
-
-    Args:
-        values: a metric, by image.
-
-    Returns:
-        The mean, NaN where no value is finite; and what was left out of it.
-
-    >>> finite_mean({"a": 30.0, "b": 32.0, "flat": math.inf})
-    (31.0, {'flat': inf})
-    """
-    finite = [value for value in values.values() if math.isfinite(value)]
-    left_out = {name: value for name, value in values.items() if not math.isfinite(value)}
-    return (float(np.mean(finite)) if finite else math.nan), left_out
-
-
 def describe_left_out(left_out: Mapping[str, float], images: int) -> str:
-    """A sentence on what :func:`finite_mean` left out.
+    """A sentence on values that are not in a mean over images.
 
     >>> describe_left_out({"flat": math.inf}, 5)
     '1 of 5 images identical to the original: not in the mean (flat)'
@@ -107,7 +91,7 @@ def summarize(scores: Sequence[ImageScore]) -> Table[Summary]:
 
 def mean_scores(scores: Sequence[ImageScore]) -> Table[float]:
     """The means of :func:`summarize` alone."""
-    return _by_table(scores, lambda values: finite_mean(values)[0])
+    return _by_table(scores, lambda values: mean_over_images(values).value)
 
 
 def overall_means(scores: Sequence[ImageScore]) -> dict[str, dict[str, float]]:
@@ -179,10 +163,10 @@ def mean_interval(
 
 
 def _summary(values: Mapping[str, float]) -> Summary:
-    mean, left_out = finite_mean(values)
+    found = mean_over_images(values)
     finite = [value for value in values.values() if math.isfinite(value)]
     low, high = mean_interval(finite) if finite else (math.nan, math.nan)
-    return Summary(mean, low, high, len(values), left_out)
+    return Summary(found.value, low, high, len(values), found.left_out)
 
 
 def _by_table(scores: Sequence[ImageScore], summary: Callable[[dict[str, float]], T]) -> Table[T]:

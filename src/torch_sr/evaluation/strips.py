@@ -6,10 +6,10 @@ import html
 import math
 from collections.abc import Sequence
 
+from torch_sr.evaluation.averages import mean_over_images
 from torch_sr.evaluation.evaluate import ImageScore
 from torch_sr.evaluation.labels import wrap
 from torch_sr.evaluation.measures import MEASURES
-from torch_sr.evaluation.statistics import finite_mean
 from torch_sr.evaluation.tables import number
 
 _LETTERS = 48  # of a line of text
@@ -61,7 +61,7 @@ def _strip(scores: Sequence[ImageScore], metric: str) -> str:
 def _line(scores: Sequence[ImageScore], metric: str, low: float, span: float, y: int) -> str:
     """The dots of one method, and a mark at their mean."""
     dots = "".join(_dot(score, metric, low, span, y) for score in scores)
-    mean = finite_mean({score.image: score.metrics[metric] for score in scores})[0]
+    mean = mean_over_images({score.image: score.metrics[metric] for score in scores}).value
     mark = ""
     if math.isfinite(mean):
         x = _place(mean, low, span)
