@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sys
 import zipfile
 
@@ -223,7 +224,7 @@ def test_prepare_of_a_configuration(run, root, tmp_path):
         "training": {"num_epoch": 0},
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    (root / "mine/LR").rename(root / "mine/low")
+    shutil.rmtree(root / "mine/LR")
     code, out, _ = run("prepare", tmp_path / "config.json", "--data-root", root, "--json")
     assert code == 0
     caches = json.loads(out)["caches"]

@@ -1,5 +1,7 @@
 """datasets.py and open.py: from specifications to pairs, and the real data as they lie."""
 
+import os
+
 import numpy as np
 import pytest
 from skimage.io import imread, imsave
@@ -7,6 +9,7 @@ from skimage.io import imread, imsave
 from torch_sr.data.datasets import DATASETS, present, resolve
 from torch_sr.data.open import default_cache_dir, open_pairs
 from torch_sr.data.resize import downscale
+from torch_sr.data.specs import part_spec, split_specs
 from torch_sr.errors import DataError, MissingDatasetError
 
 
@@ -75,7 +78,7 @@ def test_tracks_of_div2k(tmp_path, track):
     make(tmp_path, "DIV2K/DIV2K_valid_HR/0801.png", f"DIV2K/{inside}/0801x4{letter}.png")
     (pair,) = resolve(f"div2k-{track}", tmp_path, 4, "val")
     assert (pair.name, pair.lr) == ("0801", tmp_path / f"DIV2K/{inside}/0801x4{letter}.png")
-    with pytest.raises(DataError, match=rf"div2k-{track}: .* at .*x4, not at x8"):
+    with pytest.raises(DataError, match=rf"div2k-{track}: choose one of .*x4; .* not have x8"):
         resolve(f"div2k-{track}", tmp_path, 8, "val")
     make(tmp_path, "DIV2K/DIV2K_train_HR/0001.png")
     with pytest.raises(MissingDatasetError, match=f"DIV2K_train_LR_{track}.*data download"):
@@ -125,8 +128,8 @@ def test_lists_are_specifications_too(tmp_path):
     first, second = resolve("lists/mine.txt", tmp_path, 4, "train")
     assert (first.name, first.lr) == ("1", tmp_path / "lists/../low/1x4.png")
     assert (second.name, second.lr) == ("2", None)
-    with pytest.raises(DataError, match="no splits"):
-        resolve("lists/mine.txt:train", tmp_path, 4, "train")
+    with pytest.raises(DataError, match=r"mine\.txt:extra: write train or val after the colon"):
+        resolve("lists/mine.txt:extra", tmp_path, 4, "train")
 
 
 def test_folders_are_specifications_too(tmp_path):
@@ -134,8 +137,8 @@ def test_folders_are_specifications_too(tmp_path):
     assert hr_names("mine", tmp_path) == ["mine/HR/a.png"]
     assert hr_names("deep/er", tmp_path) == ["deep/er/b.jpg"]
     assert hr_names(str(tmp_path / "mine"), tmp_path) == ["mine/HR/a.png"]
-    with pytest.raises(DataError, match="mine: this data set has no splits; leave out ':train'"):
-        resolve("mine:train", tmp_path, 4, "train")
+    with pytest.raises(DataError, match="mine:test: write train or val after the colon, a sub"):
+        resolve("mine:test", tmp_path, 4, "train")
 
 
 def test_home_is_expanded(tmp_path, monkeypatch):
@@ -157,7 +160,7 @@ def test_benchmarks(tmp_path, folder):
     [
         ("bsds500:dev", "no split 'dev'; there are train, val, test"),
         ("bsds500:train+", "no split ''; there are"),
-        ("set5:train", "no splits; leave out ':train'"),
+        ("set5:train", "leave out ':train'; this data set has no splits"),
         ("bsd500", "did you mean bsds500?"),
         ("Dvi2K", "did you mean div2k?"),
         ("nothing", "known are div2k, div2k-unknown, .*, manga109"),
@@ -321,3 +324,79 @@ def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     assert default_cache_dir() == tmp_path / "datasets"
     monkeypatch.delenv("TORCH_SR_HOME")
     assert default_cache_dir().parts[-2:] == ("torch-sr", "datasets")
+
+
+# --- Names with colons and commas ---------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows forbids colons in names")
+@pytest.mark.parametrize("name", ["my:set", "a:b:c", "my, set", "C:", "set5:more"])
+def test_existing_folders_win_over_colons_and_commas(tmp_path, name):
+    make(tmp_path, f"{name}/a.png", f"{name}/new/b.png", "my/c.png", "a/d.png")
+    if name != "set5:more":  # a known name goes first
+        assert hr_names(name, tmp_path) == [f"{name}/a.png"]
+        assert hr_names(f"{name}:new", tmp_path) == [f"{name}/new/b.png"]
+    assert hr_names(str(tmp_path / name), tmp_path) == [f"{name}/a.png"]
+
+
+@pytest.mark.parametrize("spec", ["C:/images", "C:\\images", "C:/images:train"])
+def test_the_colon_of_a_drive_separates_nothing(tmp_path, spec):
+    assert part_spec(spec, tmp_path) == (spec.removesuffix(":train"), spec[9 + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("text", "specs"),
+    [
+        ("set5,set14", ["set5", "set14"]),
+        (" set5 ,, bsds500:train+test,", ["set5", "bsds500:train+test"]),
+        ("one, two", ["one, two"]),
+        ("set5,one, two:new,set14", ["set5", "one, two:new", "set14"]),
+        ("one,three", ["one", "three"]),
+        ('set5,"not, there",set14', ["set5", "not, there", "set14"]),
+        ('"not, there":val', ["not, there:val"]),
+        ('"say ""a, b"""', ['say "a, b"']),
+        ('5" screens,set5', ['5" screens', "set5"]),
+        ("", []),
+    ],
+)
+def test_lists_of_specifications(tmp_path, text, specs):
+    make(tmp_path, "one, two/a.png", "one/a.png")
+    assert split_specs(text, tmp_path) == specs
+
+
+# --- Sub-folders and pairs of them ---------------------------------------------------------------
+
+
+def test_parts_of_a_folder(tmp_path):
+    make(tmp_path, "set/2023/a.png", "set/2024/a.png", "set/more+less/b.png", "set/GT/c.png")
+    assert hr_names("set:2023+2024", tmp_path) == ["set/2023/a.png", "set/2024/a.png"]
+    assert [p.name for p in resolve("set:2023+2024", tmp_path, 4, "train")] == ["a", "a-2"]
+    assert hr_names("set:more+less", tmp_path) == ["set/more+less/b.png"]
+    with pytest.raises(DataError, match=r"set:2025: write train or val after the colon, a sub-f"):
+        resolve("set:2025", tmp_path, 4, "train")
+
+
+def test_a_sub_folder_by_name_is_taken_alone(tmp_path):
+    make(tmp_path, "set/GT/a.png", "set/LQ/a.png", "set/train/HR/b.png", "set/train/LR/b.png")
+    assert [pair.lr is None for pair in resolve("set:GT", tmp_path, 4, "train")] == [True]
+    assert [pair.lr is None for pair in resolve("set:train", tmp_path, 4, "train")] == [False]
+
+
+def test_several_low_resolutions_of_one(tmp_path):
+    make(
+        tmp_path,
+        *(f"set/{folder}/{name}.png" for folder in ("GT", "jpeg", "blur") for name in "ab"),
+    )
+    make(tmp_path, "set/small/X4/ax4.png", "set/small/X4/bx4.png", "set/jpeg/left.png")
+    (one, _) = resolve("set:GT<jpeg", tmp_path, 4, "train")
+    assert (one.name, one.lr) == ("a", tmp_path / "set/jpeg/a.png")
+    pairs = resolve("set:GT<jpeg<blur<small", tmp_path, 4, "train")
+    assert [pair.name for pair in pairs] == [
+        f"{low}/{name}" for low in ("jpeg", "blur", "small") for name in "ab"
+    ]
+    assert {pair.hr.parent.name for pair in pairs} == {"GT"}
+    assert pairs[-1].lr == tmp_path / "set/small/X4/bx4.png"
+    with pytest.raises(DataError, match="set:GT<none: correct the folder 'none'"):
+        resolve("set:GT<none", tmp_path, 4, "train")
+    with pytest.raises(DataError, match="set:GT<: correct the folder ''"):
+        resolve("set:GT<", tmp_path, 4, "train")

@@ -14,7 +14,7 @@ from torch_sr.data.datasets import DATASETS
 from torch_sr.data.diagnosis import Finding, Severity, Subject
 from torch_sr.data.examination import Examined
 from torch_sr.data.fingerprints import find_matches, known_benchmarks
-from torch_sr.data.pairs import list_images
+from torch_sr.data.pairs import left_over, words_for_left_over
 
 Array = npt.NDArray[Any]
 
@@ -123,14 +123,9 @@ def find_kinds(images: Sequence[Examined]) -> Iterator[Finding]:
 def find_left_over(subjects: Sequence[Subject]) -> Iterator[Finding]:
     """Low-resolution images that have no partner."""
     for subject in subjects:
-        used = {pair.lr for pair in subject.pairs} | {pair.hr for pair in subject.pairs}
-        folders = {pair.lr.parent for pair in subject.pairs if pair.lr is not None}
-        left = [
-            file for folder in sorted(folders) for file in list_images(folder) if file not in used
-        ]
+        left = left_over(subject.pairs)
         if left:
-            more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-            text = f"no HR image for {left[0]}{more}; LR without a partner is not used"
+            text = words_for_left_over(left)
             names = tuple(map(str, left))
             yield Finding("warning", "pairing", subject.label, text, names, float(len(left)))
 

@@ -1,8 +1,8 @@
 """The data sets known by name, as rows of one table, and how a specification is resolved.
 
 A specification is ``name``, ``name:split`` or ``name:split+split``. The name is a row of
-``DATASETS``, or else a folder or a list of images: absolute, or below the data root. Adding a data
-set is adding a row.
+``DATASETS``, or else a folder or a list of images, absolute or below the data root; see
+:mod:`torch_sr.data.specs` and :mod:`torch_sr.data.own`. Adding a data set is adding a row.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from torch_sr.data.lists import LIST_SUFFIXES, read_list
+from torch_sr.data.own import Resolved, is_list, resolve_own
 from torch_sr.data.pairs import ImagePair, find_pairs
+from torch_sr.data.pairs import Purpose as Purpose
+from torch_sr.data.specs import part_spec
 from torch_sr.errors import DataError, MissingDatasetError
-
-Purpose = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -105,41 +104,47 @@ def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> 
     """List the image pairs that a specification such as ``bsds500:train+test`` names.
 
     Raises:
-        DataError: for an unknown name or split, a data set that does not lie below the root, or a
-            scale factor that it does not have.
+        DataError: for an unknown name or split, a data set that is not below the root, or a scale
+            factor that it does not have.
     """
-    name, splits = _part(spec)
+    return survey(spec, data_root, scale_factor, purpose).pairs
+
+
+def survey(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> Resolved:
+    """As :func:`resolve`, with remarks on what a folder or list leaves aside."""
+    name, splits = name_splits(spec, purpose)
     row = DATASETS.get(name.lower())
     if row is None:
-        return _resolve_path(name, splits, data_root, scale_factor)
+        return _resolve_path(spec, data_root, scale_factor)
     if row.scale_factors and scale_factor not in row.scale_factors:
         factors = ", ".join(f"x{factor}" for factor in row.scale_factors)
-        raise DataError(f"{spec}: this data set is there at {factors}, not at x{scale_factor}")
+        raise DataError(
+            f"{spec}: choose one of {factors}; this data set does not have x{scale_factor}"
+        )
     if not row.splits:
-        _refuse_splits(spec, splits)
-        return find_pairs(_locate(row, data_root), scale_factor)
+        _refuse_splits(spec)
+        return Resolved(find_pairs(_locate(row, data_root), scale_factor))
     pairs: list[ImagePair] = []
-    for split_name in splits.split("+") if splits else getattr(row, purpose):
+    for split_name in splits:
         split = row.splits.get(split_name)
         if split is None:
             raise DataError(f"{spec}: no split {split_name!r}; there are {', '.join(row.splits)}")
         pairs += find_pairs(_locate(row, data_root, split), scale_factor, row.track)
-    return pairs
+    return Resolved(pairs)
 
 
 def name_splits(spec: str, purpose: Purpose) -> tuple[str, tuple[str, ...]]:
-    """The name of a specification, and the splits that it means, if the data set has any."""
-    name, splits = _part(spec)
+    """The name of a known data set, and the splits that are meant, if it has any.
+
+    Of any other specification it is all name.
+    """
+    name, _, splits = spec.partition(":")
     row = DATASETS.get(name.lower())
-    if row is None or not row.splits:
+    if row is None:
+        return spec, ()
+    if not row.splits:
         return name, ()
     return name.lower(), tuple(splits.split("+")) if splits else getattr(row, purpose)
-
-
-def _part(spec: str) -> tuple[str, str]:
-    drive = Path(spec).drive  # the colon of C:/images parts nothing
-    name, _, splits = spec.removeprefix(drive).partition(":")
-    return drive + name, splits
 
 
 def present(data_root: Path) -> Iterator[tuple[str, Path]]:
@@ -172,21 +177,17 @@ def _find(row: DatasetRow, data_root: Path, split: str) -> Path | None:
     return next((path for path in candidates if path.is_dir()), None)
 
 
-def _resolve_path(name: str, splits: str, data_root: Path, scale_factor: int) -> list[ImagePair]:
-    folder = data_root / Path(name).expanduser()
-    if folder.is_file() and folder.suffix.lower() in LIST_SUFFIXES:
-        _refuse_splits(name, splits)
-        return read_list(folder)
-    if not folder.is_dir():
-        near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
-        raise DataError(
-            f"data set {name!r}: neither a known name nor a folder or list {folder}; {hint}"
-        )
-    _refuse_splits(name, splits)
-    return find_pairs(folder, scale_factor)
+def _resolve_path(spec: str, data_root: Path, scale_factor: int) -> Resolved:
+    name, parts = part_spec(spec, data_root)
+    path = data_root / Path(name).expanduser()
+    if path.is_dir() or is_list(path):
+        return resolve_own(path, parts, scale_factor)
+    near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
+    raise DataError(f"data set {name!r}: neither a known name nor a folder or list {path}; {hint}")
 
 
-def _refuse_splits(spec: str, splits: str) -> None:
-    if splits:
-        raise DataError(f"{spec}: this data set has no splits; leave out ':{splits}'")
+def _refuse_splits(spec: str) -> None:
+    _, colon, splits = spec.partition(":")
+    if colon and splits:
+        raise DataError(f"{spec}: leave out ':{splits}'; this data set has no splits")

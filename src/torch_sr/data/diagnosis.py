@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from torch_sr.data.datasets import Purpose
-from torch_sr.data.pairs import ImagePair
+from torch_sr.data.pairs import ImagePair, Purpose
 
 Severity = Literal["error", "warning", "note"]
 

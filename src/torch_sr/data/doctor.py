@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from torch_sr.data import checks
-from torch_sr.data.datasets import DATASETS, Purpose, name_splits, present, resolve
+from torch_sr.data.datasets import DATASETS, Purpose, name_splits, present, survey
 from torch_sr.data.diagnosis import Diagnosis, Finding, Severity, Subject
 from torch_sr.data.examination import look_at
-from torch_sr.data.pairs import find_pairs, is_one_set, list_images
+from torch_sr.data.listing import list_images
+from torch_sr.data.own import resolve_own
+from torch_sr.data.pairs import is_one_set
 from torch_sr.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -91,14 +93,14 @@ def _find_below(root: Path, scale_factor: int) -> tuple[list[Subject], list[Find
         learns = not row.benchmark and (not splits or splits[0] in row.train)
         specs.append((spec, "train" if learns else "test"))
         known.append(folder)
-    if not specs and is_one_set(root):
-        return [Subject(root.name, "train", find_pairs(root, scale_factor))], []
+    if not specs and is_one_set(root, scale_factor):
+        found = resolve_own(root, "", scale_factor)
+        subject = Subject(root.name, "train", found.pairs)
+        return [subject], [_remark(subject.label, text) for text in found.remarks]
     specs += [(folder.name, "train") for folder in _other_folders(root, known)]
     if not specs:
         raise DataError(f"{root}: holds no images; name a data root, a data set or a configuration")
-    found = [_subject(spec, purpose, root, scale_factor) for spec, purpose in specs]
-    subjects = [subject for subject in found if isinstance(subject, Subject)]
-    findings = [finding for finding in found if isinstance(finding, Finding)]
+    subjects, findings = _subjects(specs, root, scale_factor)
     # A track that is not there is not missed where others of the data set are.
     tracks = {name for name, row in DATASETS.items() if row.track is not None}
     return subjects, [f for f in findings if f.subject.partition(":")[0] not in tracks]
@@ -108,24 +110,31 @@ def subjects_of(
     specs: Mapping[Purpose, Sequence[str]], data_root: Path, scale_factor: int
 ) -> tuple[list[Subject], list[Finding]]:
     """The sets that a configuration names, by purpose; returns as :func:`find_subjects`."""
-    found = [
-        _subject(spec, purpose, data_root, scale_factor)
-        for purpose, named in specs.items()
-        for spec in dict.fromkeys(named)
-    ]
-    subjects = [subject for subject in found if isinstance(subject, Subject)]
-    return subjects, [finding for finding in found if isinstance(finding, Finding)]
+    named = [(spec, purpose) for purpose, each in specs.items() for spec in dict.fromkeys(each)]
+    return _subjects(named, data_root, scale_factor)
 
 
-def _subject(spec: str, purpose: Purpose, data_root: Path, scale_factor: int) -> Subject | Finding:
-    try:
-        pairs = resolve(spec, data_root, scale_factor, purpose)
-    except DataError as error:
-        return Finding("error", "pairing", spec, str(error))
-    name, splits = name_splits(spec, purpose)
-    row = DATASETS.get(name.lower())
-    label = f"{name}:{'+'.join(splits)}" if splits else name
-    return Subject(label, purpose, pairs, degraded=row is not None and row.track is not None)
+def _subjects(
+    specs: Sequence[tuple[str, Purpose]], data_root: Path, scale_factor: int
+) -> tuple[list[Subject], list[Finding]]:
+    subjects, findings = [], []
+    for spec, purpose in specs:
+        try:
+            found = survey(spec, data_root, scale_factor, purpose)
+        except DataError as error:
+            findings.append(Finding("error", "pairing", spec, str(error)))
+            continue
+        name, splits = name_splits(spec, purpose)
+        row = DATASETS.get(name.lower())
+        label = f"{name}:{'+'.join(splits)}" if splits else name
+        degraded = row is not None and row.track is not None
+        subjects.append(Subject(label, purpose, found.pairs, degraded))
+        findings += [_remark(label, text) for text in found.remarks]
+    return subjects, findings
+
+
+def _remark(label: str, text: str) -> Finding:
+    return Finding("warning", "unused", label, text)
 
 
 def _other_folders(root: Path, known: Sequence[Path]) -> Iterator[Path]:

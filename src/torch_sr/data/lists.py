@@ -19,7 +19,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,8 +52,19 @@ def read_list(file: Path) -> list[ImagePair]:
     ]
     if not pairs:
         raise DataError(f"{file}: write one path a line; the list is empty")
-    counts: Counter[str] = Counter()
-    return [_renamed(pair, counts) for pair in pairs]
+    return unlike(pairs)
+
+
+def find_repeated(pairs: Sequence[ImagePair], file: Path) -> Iterator[str]:
+    """A remark on images that a list names several times."""
+    counts = Counter((pair.hr.resolve(), pair.lr) for pair in pairs)
+    twice = [path for (path, _), count in counts.items() if count > 1]
+    if twice:
+        more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+        yield (
+            f"remove the repeated lines from {display_name(file)}: {display_name(twice[0])}{more} "
+            "is listed more than once, and counts as often"
+        )
 
 
 def write_list(file: Path, images: Iterable[Path]) -> None:
@@ -97,11 +108,15 @@ def _quoted_if_needed(path: str) -> str:
     return json.dumps(path)
 
 
-def _renamed(pair: ImagePair, counts: Counter[str]) -> ImagePair:
+def unlike(pairs: Sequence[ImagePair]) -> list[ImagePair]:
     """``a``, then ``a-2``: two results must not have the name of one file."""
-    counts[pair.name] += 1
-    number = counts[pair.name]
-    return pair if number == 1 else replace(pair, name=f"{pair.name}-{number}")
+    counts: Counter[str] = Counter()
+    renamed = []
+    for pair in pairs:
+        counts[pair.name] += 1
+        number = counts[pair.name]
+        renamed.append(pair if number == 1 else replace(pair, name=f"{pair.name}-{number}"))
+    return renamed
 
 
 def _pair_of_line(line: str, file: Path, number: int) -> ImagePair:

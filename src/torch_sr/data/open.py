@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,12 +12,14 @@ from pathlib import Path
 from torch_sr.data.archives import Progress as DownloadProgress
 from torch_sr.data.archives import fetch
 from torch_sr.data.cache import ImageCache, Progress, find_cache, open_cache
-from torch_sr.data.datasets import Purpose, name_splits, resolve
+from torch_sr.data.datasets import Purpose, name_splits, resolve, survey
 from torch_sr.data.loaders import ImagePairs
-from torch_sr.data.pairs import ImagePair
+from torch_sr.data.pairs import ImagePair, left_over, words_for_left_over
 from torch_sr.data.sources import Images, PickedImages, SourceImages
 from torch_sr.errors import MissingDatasetError
 from torch_sr.files import home
+
+_log = logging.getLogger(__name__)
 
 
 def default_cache_dir() -> Path:
@@ -168,7 +171,11 @@ def _resolve(
 ) -> list[ImagePair]:
     if download:
         fetch_missing([spec], data_root=data_root, scale_factor=scale_factor, purpose=purpose)
-    return resolve(spec, data_root, scale_factor, purpose)
+    found = survey(spec, data_root, scale_factor, purpose)
+    left = left_over(found.pairs)
+    for remark in (*found.remarks, *([words_for_left_over(left)] if left else [])):
+        _log.warning("%s: %s", spec, remark)
+    return found.pairs
 
 
 def _names(pairs: Sequence[ImagePair]) -> dict[ImagePair, str]:

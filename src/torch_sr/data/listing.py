@@ -1,0 +1,63 @@
+"""The image files of a folder, and the names by which high and low resolution belong together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch_sr.errors import DataError
+from torch_sr.images import is_image_name
+
+_NOT_ORIGINAL = re.compile(r"^\.|(^|_)LR|^lr|^[Xx]\d+$|^image_SRF_")  # hidden, or low resolution
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder, or else of its sub-folders, sorted by name.
+
+    Raises:
+        DataError: when the folder cannot be read.
+    """
+    try:
+        here = sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
+    except OSError as error:
+        raise DataError(f"{folder}: check the data root; {error.strerror}") from error
+    return here or sorted(_walk(folder))
+
+
+def _walk(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(folder):  # which follows no links, so no loops
+        folders[:] = [name for name in folders if not _NOT_ORIGINAL.search(name)]
+        found += [Path(parent, name) for name in names if is_image_name(name)]
+    return found
+
+
+def stem(file: Path, folder: Path) -> str:
+    """``baby``, or ``0001000/baby`` for an image in a sub-folder."""
+    return file.relative_to(folder).with_suffix("").as_posix()
+
+
+def group_by_partner(
+    files: Sequence[Path], folder: Path, scale_factor: int
+) -> dict[str, list[Path]]:
+    """Low-resolution images by the name of their partner; an exact name goes before a suffix."""
+    suffix = re.compile(rf"_?x{scale_factor}(m|d|w\d?)?$", re.IGNORECASE)  # mild, difficult, wild
+    exact = {stem(file, folder): [file] for file in files}
+    grouped: dict[str, list[Path]] = {}
+    for name, found in exact.items():
+        grouped.setdefault(suffix.sub("", name), []).extend(found)
+    return {**grouped, **exact}
+
+
+def by_plain_name(files: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Images by their names, without a factor at the end."""
+    return {re.sub(r"_?[xX]\d+(m|d|w\d?)?$", "", stem(file, folder)): file for file in files}
+
+
+def share_names(files: Sequence[Path], folder: Path, others: Sequence[Path], other: Path) -> bool:
+    """Whether two folders hold images of the same names, at least for half of the smaller one."""
+    names, other_names = by_plain_name(files, folder), by_plain_name(others, other)
+    shared = len(names.keys() & other_names.keys())
+    return shared > 0 and 2 * shared >= min(len(names), len(other_names))

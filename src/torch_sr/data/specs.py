@@ -1,0 +1,71 @@
+"""How a data set is written: ``name``, ``name:part``, ``name:part+part``, and lists of these.
+
+A name is a row of the table of data sets, or a folder or an image list below the data root. Parts
+are a known data set's splits; of a folder, its sub-folders, ``HR<LR`` pairs of them, or ``train``
+and ``val``. A colon or a comma in the path of an existing folder or file separates nothing, and in
+a list of data sets double quotes keep commas too.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # an even number of quotes follows
+_QUOTED = re.compile(r'^"((?:[^"]|"")*)"')
+_MOST_COMMAS = 9  # in one path
+
+
+def part_spec(spec: str, data_root: Path) -> tuple[str, str]:
+    """A specification's name and its parts; these are empty where it has none.
+
+    The longest existing path is the name: of ``my:set:train``, ``my:set`` where there is such a
+    folder.
+    """
+    name, parts = spec, ""
+    while not (data_root / Path(name).expanduser()).exists():
+        head, colon, tail = name.rpartition(":")
+        if not colon or _DRIVE.fullmatch(f"{head}:{tail[:1]}"):
+            return _at_first_colon(spec)
+        name, parts = head, f"{tail}:{parts}" if parts else tail
+    return name, parts
+
+
+def _at_first_colon(spec: str) -> tuple[str, str]:
+    drive = spec[:2] if _DRIVE.match(spec) else ""  # the colon of C:/images separates nothing
+    name, _, parts = spec.removeprefix(drive).partition(":")
+    return drive + name, parts
+
+
+def split_specs(text: str, data_root: Path) -> list[str]:
+    """Split specifications at commas, except in double quotes and in existing paths.
+
+    Args:
+        text: such as ``set5,"my, photos",bsds500:val``; a quote inside quotes is doubled.
+        data_root: where relative paths are looked for.
+
+    Returns:
+        what is between the commas, without spaces around it; empty ones are left out.
+    """
+    pieces = _COMMA.split(text)
+    specs = []
+    place = 0
+    while place < len(pieces):
+        ends = range(min(len(pieces), place + _MOST_COMMAS), place + 1, -1)
+        end = next(
+            (end for end in ends if _exists(",".join(pieces[place:end]), data_root)), place + 1
+        )
+        specs.append(",".join(pieces[place:end]).strip())
+        place = end
+    return [_unquoted(spec) for spec in specs if spec]
+
+
+def _exists(spec: str, data_root: Path) -> bool:
+    name, parts = part_spec(spec.strip(), data_root)
+    return "," in name and "," not in parts and (data_root / Path(name).expanduser()).exists()
+
+
+def _unquoted(spec: str) -> str:
+    """``"my, photos":val`` without its quotes."""
+    return _QUOTED.sub(lambda match: match[1].replace('""', '"'), spec)

@@ -1,0 +1,192 @@
+"""What lies in or beside a data set of one's own and is not used: refused or remarked on by name.
+
+A folder of the same file names at another size is, most likely, low resolution under a name that
+is not known; without a word, a training would make low resolution itself, or take both for
+originals. Only names and headers are read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from torch_sr.data.folders import find_hr_folder, find_lr_folder, role_of, sub_folders
+from torch_sr.data.listing import by_plain_name, list_images, share_names
+from torch_sr.data.pairs import ImagePair
+from torch_sr.errors import DataError, ImageError
+from torch_sr.images import is_image_name, read_header, read_size
+
+_SAMPLES = 3
+_MOST_FOLDERS = 30  # more are no variants of one set
+_OTHER_FILES = frozenset(
+    {
+        *(".csv", ".db", ".html", ".ini", ".json", ".lmdb", ".lst", ".mat", ".md", ".npy", ".npz"),
+        *(".pdf", ".py", ".sh", ".sha256", ".tar", ".tsv", ".txt", ".url", ".xml", ".yaml"),
+        *(".yml", ".zip"),
+    }
+)
+_MOST_SNIFFED = 200
+
+
+def find_unused(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> Iterator[str]:
+    """Remarks on what a data set leaves aside, each a sentence with the remedy first.
+
+    Args:
+        folder: that names the data set.
+        pairs: what is used of it.
+        scale_factor: between the two resolutions.
+
+    Raises:
+        DataError: when low resolution would be ignored, or taken for originals.
+    """
+    if any(folder.glob("image_SRF_*")):
+        return
+    hr_folder = find_hr_folder(folder, scale_factor)
+    lr_folders = sorted({_top(pair.lr, hr_folder.parent) for pair in pairs if pair.lr is not None})
+    _refuse_sets_below(folder, pairs, scale_factor)
+    yield from _twins(folder, hr_folder, lr_folders, scale_factor)
+    yield from _below(hr_folder, pairs)
+    yield from _unusual_names(hr_folder)
+
+
+def _top(file: Path, folder: Path) -> Path:
+    """The folder in ``folder`` that a file is in."""
+    with suppress(ValueError, IndexError):
+        return folder / file.relative_to(folder).parts[0]
+    return file.parent
+
+
+def _refuse_sets_below(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> None:
+    """``train/input`` and ``train/target``, where the folder above ``train`` is named."""
+    above = {parent for pair in pairs for parent in list(pair.hr.parents)[1:3]}
+    for place in sorted(path for path in above if folder in path.parents):
+        hr_folder = find_hr_folder(place, scale_factor)
+        if hr_folder != place and (lr := find_lr_folder(hr_folder, scale_factor)) is not None:
+            raise DataError(
+                f"{folder}: name {place} instead, which holds pairs, {hr_folder.name} and "
+                f"{lr.relative_to(place).as_posix()}"
+            )
+
+
+def _twins(
+    folder: Path, hr_folder: Path, lr_folders: Sequence[Path], scale_factor: int
+) -> Iterator[str]:
+    """Folders beside the one in use with the same file names, or others in use with the same."""
+    if hr_folder == folder and not any(map(is_image_name, folder.iterdir())):
+        yield from _mixed(folder, scale_factor)  # all sub-folders are in use
+        return
+    place = hr_folder.parent
+    others = [path for path in sub_folders(place) if path not in (hr_folder, *lr_folders)]
+    if len(others) > _MOST_FOLDERS:
+        return
+    role = role_of(hr_folder.name)
+    is_set = hr_folder != folder or (role is not None and role[0] == "high")
+    for other in others:
+        factor = _factor(hr_folder, other)
+        if factor is None or factor == 1 != scale_factor:
+            continue
+        names = "<".join([hr_folder.name, *(path.name for path in lr_folders), other.name])
+        text = f"{other} is not used, has the same file names as {hr_folder} and {_times(factor)}"
+        if factor == scale_factor and is_set and not lr_folders:
+            raise DataError(
+                f"{folder}: write {place}:{names} to train on these pairs, or "
+                f"{place}:{hr_folder.name} to do without: {text}"
+            )
+        if factor == scale_factor:
+            yield f"write {place}:{names} for pairs: {text}"
+        elif factor < 1:
+            yield f"write {place}:{other.name} if those are the originals: {text}"
+        elif not lr_folders:
+            yield f"train with scale_factor {factor:g} to use it: {text}"
+
+
+def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
+    """Sub-folders that are all taken for originals."""
+    parts = sub_folders(folder)
+    if len(parts) > _MOST_FOLDERS:
+        return
+    for number, some in enumerate(parts):
+        for other in parts[number + 1 :]:
+            high, low = some, other
+            factor = _factor(some, other)
+            if factor is not None and factor < 1:
+                high, low, factor = other, some, 1 / factor
+            if factor is None:
+                continue
+            text = f"{some.name} and {other.name} have the same file names"
+            if factor == scale_factor:
+                raise DataError(
+                    f"{folder}: write {folder}:{high.name}<{low.name} to train on pairs, or name "
+                    f"one of the two folders: {text}, and {low.name} {_times(factor)}"
+                )
+            if factor == 1:
+                yield f"name one of the folders if they show the same: {text} and sizes"
+
+
+def _factor(high: Path, low: Path) -> float | None:
+    """How many times larger the images of one folder are, where two hold the same names."""
+    files, others = list_images(high), list_images(low)
+    if not share_names(files, high, others, low):
+        return None
+    by_name = by_plain_name(others, low)
+    same = [
+        (file, by_name[name])
+        for name, file in by_plain_name(files, high).items()
+        if name in by_name
+    ]
+    factors: set[float | None] = set()
+    with suppress(ImageError):
+        for file, other in same[:_SAMPLES]:
+            factors.add(_ratio(read_size(file), read_size(other)))
+    return factors.pop() if len(factors) == 1 else None
+
+
+def _ratio(size: tuple[int, int], other: tuple[int, int]) -> float | None:
+    """The whole factor between two sizes, or one over it; None where there is none."""
+    for large, small, turned in ((size, other, False), (other, size, True)):
+        factor = round(large[0] / small[0])
+        if factor and all(a // factor == b for a, b in zip(large, small, strict=True)):
+            return 1 / factor if turned else float(factor)
+    return None
+
+
+def _times(factor: float) -> str:
+    return f"1/{factor:g} of the size" if factor >= 1 else f"{1 / factor:g} times the size"
+
+
+def _below(hr_folder: Path, pairs: Sequence[ImagePair]) -> Iterator[str]:
+    """Images in sub-folders of a folder that has images itself."""
+    used = {pair.hr.parent for pair in pairs}
+    low = {parent for pair in pairs if pair.lr is not None for parent in pair.lr.parents}
+    if used != {hr_folder}:
+        return
+    below = [p for p in sub_folders(hr_folder) if p not in low and not p.is_symlink()]
+    counts = {path.name: len(list_images(path)) for path in below[:_MOST_FOLDERS]}
+    names = [f"{name} ({count})" for name, count in counts.items() if count]
+    if names:
+        yield (
+            f"name the sub-folders of {hr_folder} too if they belong to it: {', '.join(names)}; "
+            "of a folder with images of its own, only these are used"
+        )
+
+
+def _unusual_names(hr_folder: Path) -> Iterator[str]:
+    """Images that are passed over for the ending of their names."""
+    found: Counter[str] = Counter()
+    others = [
+        path
+        for path in sorted(hr_folder.iterdir())
+        if not path.name.startswith(".")
+        and not is_image_name(path)
+        and path.suffix.lower() not in _OTHER_FILES
+        and path.is_file()
+    ]
+    for path in others[:_MOST_SNIFFED]:
+        with suppress(ImageError):
+            read_header(path)
+            found[path.suffix or "without an ending"] += 1
+    if found:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+        yield f"rename the images in {hr_folder} whose names do not end as images do: {kinds}"

@@ -1,0 +1,224 @@
+"""folders.py and unused.py: which folder is which, and what must not be ignored in silence."""
+
+import logging
+import re
+
+import pytest
+
+from torch_sr.data.doctor import find_subjects, subjects_of
+from torch_sr.data.folders import role_of
+from torch_sr.data.open import open_pairs
+from torch_sr.data.own import resolve_own
+from torch_sr.data.pairs import find_pairs
+from torch_sr.errors import DataError
+
+PAIRS = [
+    ("GT", "LQ"),
+    ("gt", "lq"),
+    ("GT", "LR"),
+    ("HR", "LQ"),
+    ("Hr", "Lr"),
+    ("hr", "lr"),
+    ("HQ", "LQ"),
+    ("hq", "lq"),
+    ("high", "low"),
+    ("High", "Low"),
+    ("high_res", "low_res"),
+    ("HighResolution", "LowResolution"),
+    ("highres", "lowres"),
+    ("target", "input"),
+    ("targets", "inputs"),
+    ("Target", "Input"),
+    ("GT", "input"),
+    ("gt_images", "lq_images"),
+    ("clean", "noisy"),
+    ("sharp", "blur"),
+    ("sharp", "blurred"),
+    ("trainHR", "trainLR"),
+    ("train_HR", "train_LR"),
+    ("trainhr", "trainlr"),
+    ("train_gt", "train_lq"),
+    ("train-target", "train-input"),
+    ("HR_train", "LR_train"),
+    ("hr_256", "lr_64"),
+    ("groundtruth", "degraded"),
+    ("originals", "LR_x4"),
+    ("GTmod12", "LQ"),
+    ("DIV2K_train_HR", "DIV2K_train_LQ"),
+]
+
+
+@pytest.fixture
+def pictures(save_photo):
+    """Write images of the same names into folders: ``pictures(root, {"GT": 32, "LQ": 8})``."""
+
+    def write(root, heights, names=("a", "b")):
+        for folder, height in heights.items():
+            for seed, name in enumerate(names):
+                save_photo(root / folder / f"{name}.png", height, height * 5 // 4, seed)
+        return root
+
+    return write
+
+
+def folders(pairs):
+    return {(pair.hr.parent.name, pair.lr and pair.lr.parent.name) for pair in pairs}
+
+
+@pytest.mark.parametrize(("high", "low"), PAIRS)
+def test_common_names_of_folders_are_pairs_the_right_way_round(tmp_path, pictures, high, low):
+    pictures(tmp_path / "set", {high: 32, low: 8})
+    assert folders(find_pairs(tmp_path / "set", 4)) == {(high, low)}
+    assert folders(find_pairs(tmp_path / "set" / high, 4)) == {(high, low)}
+    with pytest.raises(DataError, match=rf"{low}: name .*{high} instead, of which it is the low"):
+        find_pairs(tmp_path / "set" / low, 4)
+
+
+@pytest.mark.parametrize(("high", "low"), [("GT", "LQ"), ("target", "input"), ("sharp", "blur")])
+def test_pairs_of_one_size(tmp_path, pictures, high, low):
+    pictures(tmp_path / "set", {high: 32, low: 32})
+    pairs = open_pairs(
+        ["set"], data_root=tmp_path, scale_factor=1, purpose="train", cache_dir=tmp_path / "cache"
+    )
+    assert len(pairs) == 2
+    assert folders(find_pairs(tmp_path / "set", 1)) == {(high, low)}
+
+
+@pytest.mark.parametrize(
+    "name", ["slow", "photos", "highway", "cars", "train", "Lorem", "chronic", "glow", "inputted"]
+)
+def test_other_names_mean_nothing(name):
+    assert role_of(name) is None
+
+
+def test_words_alone_do_not_make_a_pair(tmp_path, save_photo):
+    """Photographs from high and from low places are not pairs, and all of them are used."""
+    for number in range(3):
+        save_photo(tmp_path / f"high/{number}.png", seed=number)
+        save_photo(tmp_path / f"low/other{number}.png", seed=10 + number)
+    assert folders(find_pairs(tmp_path, 4)) == {("high", None), ("low", None)}
+
+
+def test_folders_of_the_factor_are_looked_into(tmp_path, pictures):
+    pictures(tmp_path, {"GT": 32, "LQ/X2": 16, "LQ/X4": 8})
+    assert folders(find_pairs(tmp_path, 4)) == {("GT", "X4")}
+    assert folders(find_pairs(tmp_path, 2)) == {("GT", "X2")}
+    assert folders(find_pairs(tmp_path, 3)) == {("GT", None)}
+
+
+def test_a_split_below_both(tmp_path, pictures):
+    pictures(tmp_path, {"GT/train": 32, "LQ/train": 8})
+    assert folders(find_pairs(tmp_path / "GT/train", 4)) == {("train", "train")}
+    assert find_pairs(tmp_path / "GT/train", 4)[0].lr == tmp_path / "LQ/train/a.png"
+
+
+def test_several_low_resolutions_are_a_choice_that_is_told(tmp_path, pictures):
+    pictures(tmp_path, {"GT": 32, "LQ_jpeg": 8, "LQ_blur": 8})
+    with pytest.raises(DataError, match=r":GT<LQ_blur for one .*:GT<LQ_blur<LQ_jpeg for all"):
+        find_pairs(tmp_path, 4)
+    assert len(resolve_own(tmp_path, "GT<LQ_blur<LQ_jpeg", 4).pairs) == 4
+    pictures(tmp_path, {"LQ": 8})
+    found = resolve_own(tmp_path, "", 4)
+    assert folders(found.pairs) == {("GT", "LQ")}
+    assert "LQ_blur is not used" in found.remarks[0]
+    assert "GT<LQ<LQ_blur for pairs" in found.remarks[0]
+
+
+# --- What is not used ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("heights", "words"),
+    [
+        ({"HR": 32, "phone": 8}, r"write .*:HR<phone to train on .*, or .*:HR to do without"),
+        ({"big": 32, "small": 8}, r"write .*:big<small to train on pairs, or name one"),
+        ({"1": 8, "2": 32}, r"write .*:2<1 to train on pairs"),
+        ({"a": 32, "LR": 8}, r"write .*:a<LR to train on pairs"),
+        (
+            {"train/input": 8, "train/target": 32, "test/input": 8, "test/target": 32},
+            r"name .*test instead, which holds pairs, target and input",
+        ),
+        ({"train/HR": 32, "train/LR": 8}, r"name .*train instead, which holds pairs, HR and LR"),
+    ],
+)
+def test_low_resolution_is_never_ignored_nor_taken_for_originals(
+    tmp_path, pictures, heights, words
+):
+    pictures(tmp_path / "set", heights)
+    with pytest.raises(DataError, match=words) as caught:
+        resolve_own(tmp_path / "set", "", 4)
+    assert "\n" not in str(caught.value)
+    _, findings = subjects_of({"train": ["set"]}, tmp_path, 4)
+    assert [finding.severity for finding in findings] == ["error"]
+
+
+def test_what_the_error_proposes_works(tmp_path, pictures):
+    pictures(tmp_path / "set", {"HR": 32, "phone": 8})
+    assert folders(resolve_own(tmp_path / "set", "HR<phone", 4).pairs) == {("HR", "phone")}
+    assert folders(resolve_own(tmp_path / "set", "HR", 4).pairs) == {("HR", None)}
+
+
+@pytest.mark.parametrize(
+    ("name", "heights", "words"),
+    [
+        ("photos", {"photos": 32, "small": 8}, r"photos<small for pairs: .*small is not used"),
+        ("photos", {"photos": 32, "large": 128}, r":large if those are the originals: .*4 times"),
+        ("set", {"set/HR": 32, "set/half": 16}, "scale_factor 2 to use it: .*half is not used"),
+        (
+            "set",
+            {"set/one": 32, "set/two": 32},
+            "name one of the folders .*one and two have",
+        ),
+        ("photos", {"photos": 32, "photos/more": 32}, r"sub-folders of .* too .*: more \(2\)"),
+    ],
+)
+def test_what_may_be_meant_is_told(tmp_path, pictures, name, heights, words, caplog):
+    pictures(tmp_path, heights)
+    found = resolve_own(tmp_path / name, "", 4)
+    assert found.pairs
+    with caplog.at_level(logging.WARNING):
+        open_pairs(
+            [name],
+            data_root=tmp_path,
+            scale_factor=4,
+            purpose="train",
+            cache_dir=tmp_path / "cache",
+            decode=False,
+        )
+    assert any(re.search(words, remark) for remark in found.remarks), found.remarks
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name}: {remark}" for remark in found.remarks
+    ]
+    _, findings = subjects_of({"train": [name]}, tmp_path, 4)
+    assert [(f.severity, f.check, f.message) for f in findings] == [
+        ("warning", "unused", remark) for remark in found.remarks
+    ]
+
+
+def test_healthy_sets_are_left_in_peace(tmp_path, pictures, save_photo):
+    pictures(tmp_path / "one", {"GT": 32, "LQ": 8})
+    pictures(tmp_path / "two", {"HR": 32, "LR_bicubic/X4": 8, "LR_bicubic/X2": 16})
+    pictures(tmp_path / "cameras", {"A": 32, "B": 24}, names=("IMG_0001", "IMG_0002"))
+    for name in ("readme.txt", "Thumbs.db", "hashes.sha256", ".hidden.png"):
+        (tmp_path / "one/GT" / name).write_text("")
+    for name in ("one", "two", "cameras"):
+        assert resolve_own(tmp_path / name, "", 4).remarks == []
+    assert find_subjects(tmp_path / "one", 4)[1] == []
+
+
+def test_images_under_unusual_names_are_told(tmp_path, pictures):
+    root = pictures(tmp_path / "set", {".": 32})
+    (root / "a.png").rename(root / "a.picture")
+    (root / "c").write_bytes((root / "b.png").read_bytes())
+    (root / "film.mov").write_text("no image")
+    (remark,) = resolve_own(root, "", 4).remarks
+    assert remark.startswith(f"rename the images in {root} whose names do not end as images do")
+    assert remark.endswith("1 .picture, 1 without an ending")
+
+
+def test_repeated_lines_of_a_list_are_told(tmp_path, pictures):
+    pictures(tmp_path, {"photos": 32})
+    (tmp_path / "list.txt").write_text("photos/a.png\nphotos/b.png\nphotos/../photos/a.png\n")
+    (remark,) = resolve_own(tmp_path / "list.txt", "", 4).remarks
+    assert "remove the repeated lines" in remark
+    assert "a.png is listed more than once" in remark
