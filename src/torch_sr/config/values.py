@@ -52,7 +52,7 @@ def _rising(steps: tuple[int, ...]) -> tuple[int, ...]:
 
 _TUPLE = Field(strict=False)  # a tuple takes a list too; its items stay strict
 _LIST = Field(strict=False, min_length=1)
-_DATASET = r"^([A-Za-z]:[\\/])?[^:]*[^:\s](:[^:+\s]+(\+[^:+\s]+)*)?$"
+_DATASET = r"^([^:]*[^:\s]|[^:\s].*[^:+\s])$"  # folders may have colons; see data/specs.py
 
 SCALES = (1, 2, 3, 4, 8)
 """The factors by which the up-scaling steps of a generator can enlarge."""
