@@ -153,10 +153,12 @@ def check(
 
 def config_specs(config: Hyperparameters) -> dict[Purpose, list[str]]:
     """The data sets of both stages of a configuration, by purpose."""
-    stages = config.stages.values()
+    from torch_sr.data.datasets import choose_sides
+
+    sides = [choose_sides(stage) for stage in config.stages.values()]
     return {
-        "train": [spec for stage in stages for spec in stage.train_datasets],
-        "val": [spec for stage in stages for spec in stage.val_datasets],
+        "train": [spec for train, _ in sides for spec in train],
+        "val": [spec for _, val in sides for spec in val],
     }
 
 

@@ -337,12 +337,14 @@ def compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str
 
 def fetch_data(config: Hyperparameters, data_root: Path) -> None:
     """Fetch the data sets of both stages that are missing, showing progress."""
+    from torch_sr.data.datasets import choose_sides
     from torch_sr.training.launch import is_first_process
 
     if is_first_process():  # the others wait for its downloads
         for stage in config.stages.values():
-            fetch_first(stage.train_datasets, data_root, config.scale_factor, "train")
-            fetch_first(stage.val_datasets, data_root, config.scale_factor, "val")
+            train, val = choose_sides(stage)
+            fetch_first(train, data_root, config.scale_factor, "train")
+            fetch_first(val, data_root, config.scale_factor, "val")
 
 
 def check_training(config: Hyperparameters, settings: RunSettings) -> None:

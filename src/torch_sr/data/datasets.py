@@ -11,12 +11,16 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch_sr.data.own import Resolved, is_list, resolve_own
 from torch_sr.data.pairs import ImagePair, find_pairs
 from torch_sr.data.pairs import Purpose as Purpose
 from torch_sr.data.specs import part_spec
 from torch_sr.errors import DataError, MissingDatasetError
+
+if TYPE_CHECKING:
+    from torch_sr.config.sections import PretrainingConfig, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,26 @@ def survey(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> R
             raise DataError(f"{spec}: no split {split_name!r}; there are {', '.join(row.splits)}")
         pairs += find_pairs(_locate(row, data_root, split), scale_factor, row.track)
     return Resolved(pairs)
+
+
+def choose_sides(
+    section: PretrainingConfig | TrainingConfig,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The data sets to train on and to validate on.
+
+    Where a configuration names folders or lists to train on and nothing to validate on, these are
+    split: a default that names DIV2K would be of no use.
+
+    Returns:
+        as the section has them, or ``photos:train`` and ``photos:val``.
+    """
+    named = section.train_datasets
+    given = section.model_fields_set
+    own = [spec for spec in named if spec.partition(":")[0].lower() not in DATASETS]
+    if "val_datasets" in given or "train_datasets" not in given or len(own) < len(named):
+        return named, section.val_datasets
+    names = [spec.removesuffix(":train") for spec in named]
+    return tuple(f"{name}:train" for name in names), tuple(f"{name}:val" for name in names)
 
 
 def name_splits(spec: str, purpose: Purpose) -> tuple[str, tuple[str, ...]]:

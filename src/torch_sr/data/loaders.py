@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from torch_sr.data.grouping import least_side
 from torch_sr.data.resize import crop_to_multiple
 from torch_sr.data.sources import Images
 from torch_sr.data.transforms import HardTransforms, Spatial, draw_orientation, orient
@@ -96,6 +97,24 @@ class ImagePairs:
         part, i = self._where[index]
         height, width, _ = self._lr[part].layout(i).shape
         return height, width
+
+
+def refuse_small(pairs: ImagePairs) -> None:
+    """Refuse images that cannot be measured: SSIM compares windows inside a cropped border.
+
+    Raises:
+        DataError: when one is too small, with its name.
+    """
+    scale = pairs.scale_factor
+    least = least_side(scale)
+    small = [n for n in range(len(pairs)) if min(pairs.lr_size(n)) * scale < least]
+    if small:
+        height, width = (size * scale for size in pairs.lr_size(small[0]))
+        more = f", and {len(small) - 1} more" if len(small) > 1 else ""
+        raise DataError(
+            f"{pairs.names[small[0]]}: leave the image out of the data set{more}; SSIM at x{scale} "
+            f"needs {least}x{least} pixels, and it has {width}x{height}"
+        )
 
 
 class RandomCrops(Dataset[tuple[Tensor, Tensor]]):

@@ -9,6 +9,7 @@ specification                  what it takes
 ``set:GT<LQ``                  pairs of ``set/GT`` and ``set/LQ``
 ``set:GT<LQ_jpeg<LQ_blur``     two pairs for each image of ``set/GT``
 ``photos:train, photos:val``   the two sides of a split, where no sub-folders have these names
+``set:GT<LQ:val``              a side of that part
 =============================  =================================================================
 """
 
@@ -46,6 +47,11 @@ def resolve_own(path: Path, parts: str, scale_factor: int) -> Resolved:
     """
     if not parts:
         return _whole(path, scale_factor)
+    inner, _, side = parts.rpartition(":")
+    if inner and side in SIDES:  # of a part, such as GT<LQ:val
+        part = resolve_own(path, inner, scale_factor)
+        name = f"{path}:{inner}"
+        return Resolved(split_pairs(part.pairs, side, scale_factor, name), part.remarks)
     named = [parts] if _is_part(path, parts) else parts.split("+")
     found = [_part(path, part, scale_factor) for part in named]
     pairs = [pair for part in found for pair in part.pairs]

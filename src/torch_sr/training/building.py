@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -11,14 +12,16 @@ from torch import nn
 
 from torch_sr.config import Hyperparameters
 from torch_sr.data.cache import Progress
-from torch_sr.data.datasets import Purpose
-from torch_sr.data.loaders import ImagePairs, RandomCrops
+from torch_sr.data.datasets import Purpose, choose_sides
+from torch_sr.data.loaders import ImagePairs, RandomCrops, refuse_small
 from torch_sr.data.open import open_pairs
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.stages import GANStage, PSNRStage, Stage
+
+_log = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -71,8 +74,9 @@ def open_crops(
         DataError, ImageError: when the data are missing or unfit.
     """
     section = config.stages[name]
+    specs, _ = choose_sides(section)
     return RandomCrops(
-        _open(section.train_datasets, "train", config, settings, progress, decode),
+        _open(specs, "train", config, settings, progress, decode),
         section.cr_patch_size,
         config.seed,
         **section.augmentation.model_dump(),
@@ -87,8 +91,19 @@ def open_validation(
     *,
     decode: bool = True,
 ) -> ImagePairs:
-    """The validation images of a stage; the arguments are those of :func:`open_crops`."""
-    return _open(config.stages[name].val_datasets, "val", config, settings, progress, decode)
+    """The validation images of a stage; the arguments are those of :func:`open_crops`.
+
+    Raises:
+        DataError, ImageError: when they are missing, unfit, or too small to be measured.
+    """
+    section = config.stages[name]
+    _, specs = choose_sides(section)
+    if specs != section.val_datasets:
+        held = ", ".join(specs)
+        _log.warning("val_datasets is not set: validating on %s, which is not trained on", held)
+    pairs = _open(specs, "val", config, settings, progress, decode)
+    refuse_small(pairs)
+    return pairs
 
 
 def _open(
