@@ -11,8 +11,9 @@ from PIL import Image as PillowImage
 from skimage.io import imread, imsave
 
 from torch_sr.data import sources as sources_module
-from torch_sr.data.cache import ImageCache, open_cache
+from torch_sr.data.cache import ImageCache, find_cache, open_cache
 from torch_sr.data.resize import downscale
+from torch_sr.data.sources import SourceImages
 from torch_sr.errors import DataError, ImageError
 from torch_sr.images import Header
 
@@ -168,9 +169,40 @@ def test_damaged_pixels_and_changed_sources_are_found(sources, folder):
     sources[2].write_bytes(changed)
     os.utime(sources[2], ns=(before.st_atime_ns, before.st_mtime_ns))
     told = []
-    found = open_cache("set", sources, folder).find_damaged(lambda *so_far: told.append(so_far))
+    found = cache.find_damaged(lambda *so_far: told.append(so_far))
     assert found == sources[1:3]
     assert told[-1] == (len(sources), len(sources))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of the last change")
+def test_new_content_under_the_old_size_and_time_is_seen(tmp_path, folder, photo):
+    path = tmp_path / "raw.bmp"  # of which every image of a size takes as many bytes
+    PillowImage.fromarray(photo(16, 20, seed=1)).save(path)
+    before = path.stat()
+    open_cache("set", [path], folder)
+    changed = photo(16, 20, seed=2)
+    PillowImage.fromarray(changed).save(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert find_cache("set", [path], folder) is None
+    np.testing.assert_array_equal(open_cache("set", [path], folder)[0], changed)
+
+
+def test_what_the_files_hold_and_the_cache_does_not(tmp_path, folder, photo):
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.tif", "d.png")]
+    for file in files[:2]:
+        PillowImage.fromarray(photo(16, 20, 4)).save(file)
+    frames = [PillowImage.fromarray(photo(16, 20, seed=seed)) for seed in range(3)]
+    frames[0].save(files[2], save_all=True, append_images=frames[1:])
+    frames[0].save(files[3])
+    told = [
+        f"{files[0]} and 1 more: the alpha channel is left out",
+        f"{files[2]}: only the first of several frames or pages is used",
+    ]
+    assert open_cache("set", files, folder).remarks == told
+    assert open_cache("set", files, folder).remarks == told  # from the index
+    assert SourceImages(files).remarks == told
+    assert open_cache("set", files, folder, channels=4).remarks == told[1:]
 
 
 def test_pickles_as_its_path(sources, folder):
@@ -246,7 +278,7 @@ def test_missing_source_is_named(sources, folder, cached):
 
 
 def test_source_that_vanishes_meanwhile_is_named(sources, folder, monkeypatch):
-    monkeypatch.setattr(sources_module, "read_header", lambda path: (path.unlink(), NINE)[1])
+    monkeypatch.setattr(sources_module, "read_header", lambda path, pages: (path.unlink(), NINE)[1])
     with pytest.raises(ImageError, match=r"\.png: No such file"):
         open_cache("set", sources, folder)
 
@@ -260,7 +292,7 @@ def test_corrupt_source_is_named_and_leaves_nothing(sources, folder, keep):
 
 
 def test_source_that_changes_meanwhile_is_named(sources, folder, monkeypatch):
-    monkeypatch.setattr(sources_module, "read_header", lambda path: NINE)
+    monkeypatch.setattr(sources_module, "read_header", lambda path, pages: NINE)
     with pytest.raises(DataError, match=r"\.png: changed while it was read"):
         open_cache("set", sources, folder)
     assert names(folder) == []

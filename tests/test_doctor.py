@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
+from PIL import ImageCms
 
 from torch_sr.data.doctor import examine, find_subjects, subjects_of
 from torch_sr.data.resize import downscale
@@ -280,3 +281,75 @@ def test_the_benchmarks_are_healthy(shared_data, scale_factor):
     specs = {"test": ["set5", "set14"]}
     subjects, findings = subjects_of(specs, shared_data, scale_factor)
     assert examine(subjects, scale_factor, findings=findings).is_healthy
+
+
+# --- What to judge by, and what files hold beyond their pixels ----------------------------------
+
+
+def check_set(tmp_path, purpose):
+    subjects, findings = subjects_of({purpose: ["set"]}, tmp_path, 4)
+    return examine(subjects, 4, findings=findings)
+
+
+@pytest.mark.parametrize("purpose", ["val", "test"])
+def test_images_too_small_to_be_measured_are_named(tmp_path, scene, save, purpose):
+    save(tmp_path / "set/good.png", scene(1, 20, 30))
+    save(tmp_path / "set/small.png", scene(2, 19, 30))  # of which x4 uses 16 rows
+    finding = only(check_set(tmp_path, purpose))
+    assert (finding.severity, finding.check) == ("error", "size")
+    assert "small.png out: SSIM at x4 needs 20x20 pixels, and it has 28x16" in finding.message
+    assert check_set(tmp_path, "train").findings == []
+
+
+def test_blank_images_to_judge_by_are_named(tmp_path, scene, save):
+    save(tmp_path / "set/a.png", scene(1))
+    save(tmp_path / "set/black.png", np.zeros((80, 80, 3), np.uint8))
+    finding = only(check_set(tmp_path, "val"))
+    assert (finding.severity, finding.check) == ("warning", "flat")
+    assert "1 nearly blank images (black.png)" in finding.message
+
+
+def test_frames_and_colours_that_are_lost_are_named(tmp_path, scene, save):
+    save(tmp_path / "set/a.png", scene(1))
+    frames = [PillowImage.fromarray(scene(seed)) for seed in (2, 3)]
+    frames[0].save(tmp_path / "set/b.gif", save_all=True, append_images=frames[1:], duration=50)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    adobe = profile.replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
+    PillowImage.fromarray(scene(4)).save(tmp_path / "set/c.png", icc_profile=adobe)
+    PillowImage.fromarray(scene(5)).save(tmp_path / "set/d.png", icc_profile=profile)
+    losses = [f.message for f in check_set(tmp_path, "train").findings if f.check == "loss"]
+    assert len(losses) == 2
+    assert "1 images (b.gif): hold several frames or pages; only the first is used" in losses
+    assert any("(c.png): convert them to sRGB" in text and "wide" in text for text in losses)
+
+
+@pytest.mark.parametrize("turn", ["ROTATE_180", "FLIP_LEFT_RIGHT", "ROTATE_90"])
+def test_a_turned_low_resolution_is_named(folder, scene, turn):
+    path = folder / "LR/2x4.png"
+    made = PillowImage.fromarray(downscale(scene(2), 4))
+    made.transpose(PillowImage.Transpose[turn]).save(path)
+    turned = [f for f in check(folder).findings if f.check == "pairing"]
+    assert [f.severity for f in turned] == ["error"]
+    assert f"turn or flip {path}: it lies another way" in turned[0].message
+
+
+def test_an_orientation_that_both_have_is_no_fault(folder, scene):
+    for path, image in (("HR/2.png", scene(2)), ("LR/2x4.png", downscale(scene(2), 4))):
+        exif = PillowImage.Exif()
+        exif[0x0112] = 6
+        PillowImage.fromarray(image).save(folder / path, exif=exif)
+    assert check(folder).findings == []
+
+
+def test_another_picture_is_named(folder, scene, save):
+    save(folder / "LR/2x4.png", downscale(scene(12), 4))
+    messages = [f.message for f in check(folder).findings if f.check == "pairing"]
+    assert len(messages) == 1
+    assert "2x4.png: it shows another picture than" in messages[0]
+
+
+def test_the_remedy_for_a_damaged_image_comes_first(folder):
+    data = (folder / "HR/1.png").read_bytes()
+    (folder / "HR/1.png").write_bytes(data[: len(data) // 2])
+    corrupt = [f.message for f in check(folder).findings if f.check == "corrupt"]
+    assert corrupt[0].startswith(f"replace it or leave it out: {folder / 'HR/1.png'}: ")

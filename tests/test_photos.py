@@ -190,7 +190,7 @@ def test_remarks_tell_what_is_unusual(tmp_path):
     (folder / "film.MOV").write_text("")
     text = "\n".join(choose(folder).remarks)
     assert "1 image is gray" in text
-    assert "1 image is partly transparent: the transparency is ignored" in text
+    assert "1 image is stored with an alpha channel, which is left out" in text
     assert "1 image is in the colours of P3xx" in text
     assert "1 .mov, 1 .txt" in text
     assert "8 images are few for a training" in text

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.data.sources import Layout, read_layout, read_pixels
+from torch_sr.data.sources import Layout, describe, read_pixels, sum_up
 from torch_sr.errors import DataError, ImageError
 from torch_sr.files import atomic_write
 
@@ -50,18 +50,25 @@ class _Entry:
     depth: int
     offset: int
     crc32: int
+    ctime_ns: int = 0  # of caches older than this field: not known
+    losses: tuple[str, ...] = ()
 
     @property
     def layout(self) -> Layout:
         return Layout(self.shape, self.depth)
 
     def is_current(self, *, trust_time: bool = True) -> bool:
-        """Whether the source is unchanged: same size and time, or else same content."""
+        """Whether the source is unchanged: same size and times, or else same content.
+
+        The time of the last change of the file's entry shows a new content under the old time of
+        modification, as ``cp -p`` and unpacking leave it.
+        """
         try:
             status = Path(self.path).stat()
             if status.st_size != self.size:
                 return False
-            if trust_time and status.st_mtime_ns == self.mtime_ns:
+            same = self.ctime_ns in (0, status.st_ctime_ns)
+            if trust_time and same and status.st_mtime_ns == self.mtime_ns:
                 return True
             return _sha256(Path(self.path)) == self.sha256
         except OSError:
@@ -103,6 +110,11 @@ class ImageCache:
     def uncached_bytes(self) -> int:
         """None of the pixels are read from their files."""
         return 0
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the files hold and the images do not, a sentence each."""
+        return sum_up([(Path(entry.path), entry.losses) for entry in self._entries])
 
     @property
     def num_bytes(self) -> int:
@@ -216,7 +228,10 @@ def _open_current(index_file: Path, sources: Sequence[str], workers: int) -> Ima
     """Open a cache that is there, whole, and of just these sources, unchanged."""
     try:
         index = json.loads(index_file.read_text(encoding="utf-8"))
-        entries = [_Entry(**{**e, "shape": tuple(e["shape"])}) for e in index["images"]]
+        entries = [
+            _Entry(**{**e, "shape": tuple(e["shape"]), "losses": tuple(e.get("losses", ()))})
+            for e in index["images"]
+        ]
         data_file = index_file.with_name(index["data"])
         whole = data_file.stat().st_size == index["bytes"]
         if not whole or [entry.path for entry in entries] != list(sources):
@@ -257,11 +272,20 @@ class _Builder:
 
     def _describe(self, source: str) -> _Entry:
         path = Path(source)
-        layout = read_layout(path, self.channels, self.shrink)
+        described = describe(path, self.channels, self.shrink)
+        layout = described.layout
         try:
             status = path.stat()
             known = source, status.st_size, status.st_mtime_ns, _sha256(path)
-            return _Entry(*known, layout.shape, layout.depth, offset=0, crc32=0)
+            return _Entry(
+                *known,
+                layout.shape,
+                layout.depth,
+                offset=0,
+                crc32=0,
+                ctime_ns=status.st_ctime_ns,
+                losses=described.losses,
+            )
         except OSError as error:
             raise ImageError(f"{path}: {error.strerror}; check the file") from error
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from torch_sr.data.datasets import DATASETS
 from torch_sr.data.diagnosis import Finding, Severity, Subject
-from torch_sr.data.examination import Examined
+from torch_sr.data.examination import FLAT, Examined
 from torch_sr.data.fingerprints import find_matches, known_benchmarks
 from torch_sr.data.pairs import left_over, words_for_left_over
 
@@ -43,9 +43,15 @@ def find_faults(images: Sequence[Examined]) -> Iterator[Finding]:
                 by_check[check].append((str(image.pair.hr), message))
         for check, faults in by_check.items():
             more = f", and {len(faults) - 1} more such images" if len(faults) > 1 else ""
+            remedy = "replace it or leave it out: " if check == "corrupt" else ""
             names = tuple(name for name, _ in faults)
             yield Finding(
-                "error", check, subject.label, faults[0][1] + more, names, float(len(faults))
+                "error",
+                check,
+                subject.label,
+                remedy + faults[0][1] + more,
+                names,
+                float(len(faults)),
             )
 
 
@@ -118,6 +124,40 @@ def find_kinds(images: Sequence[Examined]) -> Iterator[Finding]:
             words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             text = f"of {len(group)} images {words}; they are read as the configuration asks"
             yield Finding("note", "kind", subject.label, text, value=float(sum(kinds.values())))
+
+
+def find_flat(images: Sequence[Examined]) -> Iterator[Finding]:
+    """Images to judge by that are nearly blank."""
+    for subject, group in _by_subject(images):
+        flat = [str(i.pair.hr) for i in group if i.hashes is not None and i.contrast < FLAT]
+        if flat and subject.purpose != "train":
+            text = (
+                f"leave out {len(flat)} nearly blank images ({_some(flat)}): their PSNR is very "
+                "high or infinite for any model"
+            )
+            yield Finding("warning", "flat", subject.label, text, tuple(flat), float(len(flat)))
+
+
+def find_losses(images: Sequence[Examined]) -> Iterator[Finding]:
+    """What files hold and training does not see: frames, pages, other colours than sRGB."""
+    for subject, group in _by_subject(images):
+        said: dict[str, list[str]] = defaultdict(list)
+        for image in group:
+            if image.frames > 1:
+                said["hold several frames or pages; only the first is used"].append(_name(image))
+            if image.profile:
+                words = f"convert them to sRGB: their colours are those of {image.profile}"
+                said[f"{words}, and their values are taken for sRGB"].append(_name(image))
+            for note in image.notes:
+                said[note].append(_name(image))
+        for text, names in said.items():
+            words = f"{len(names)} images ({_some(names)}): {text}"
+            files = tuple(names)
+            yield Finding("warning", "loss", subject.label, words, files, float(len(names)))
+
+
+def _name(image: Examined) -> str:
+    return str(image.pair.hr)
 
 
 def find_left_over(subjects: Sequence[Subject]) -> Iterator[Finding]:

@@ -57,6 +57,8 @@ def examine(
         *checks.find_shifts(images, scale_factor),
         *checks.find_colors(images),
         *checks.find_kinds(images),
+        *checks.find_flat(images),
+        *checks.find_losses(images),
         *checks.find_left_over(subjects),
         *checks.find_benchmarks(images),
         *checks.find_duplicates(images),
@@ -94,7 +96,10 @@ def _find_below(root: Path, scale_factor: int) -> tuple[list[Subject], list[Find
         specs.append((spec, "train" if learns else "test"))
         known.append(folder)
     if not specs and is_one_set(root, scale_factor):
-        found = resolve_own(root, "", scale_factor)
+        try:
+            found = resolve_own(root, "", scale_factor)
+        except DataError as error:
+            return [], [Finding("error", "pairing", root.name, str(error))]
         subject = Subject(root.name, "train", found.pairs)
         return [subject], [_remark(subject.label, text) for text in found.remarks]
     specs += [(folder.name, "train") for folder in _other_folders(root, known)]

@@ -11,8 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from torch_sr.config import SSIM_WINDOW
 from torch_sr.data.diagnosis import Subject
-from torch_sr.data.fingerprints import block_means, fingerprint, luma, turned_fingerprints
+from torch_sr.data.fingerprints import (
+    LIMIT,
+    block_means,
+    fingerprint,
+    luma,
+    turned_fingerprints,
+)
 from torch_sr.data.pairs import ImagePair
 from torch_sr.data.registration import REGION, find_shift, match_colors, undo_shift
 from torch_sr.data.resize import downscale
@@ -22,7 +29,11 @@ from torch_sr.images import ImageReader, convert, read_header, read_image, to_un
 
 Array = npt.NDArray[Any]
 
+FLAT = 3.0
+"""Contrast below which an image is nearly blank; see :class:`Examined`."""
 _EDGE = 8
+_LEAST_TURNED = 32  # pixels a side of LR that a fingerprint needs
+_UNALIKE = 100  # differing signs of two pictures as they are; unrelated ones have 127 on average
 _SRGB = re.compile(r"srgb|61966-2|^c2$|^urgb$", re.IGNORECASE)  # c2, uRGB: compact forms of it
 
 
@@ -60,6 +71,12 @@ class Examined:
     color_cause: str = ""
 
 
+def least_side(scale_factor: int) -> int:
+    """The shortest side that can be validated on: SSIM's window, and the border that is cropped."""
+    side = SSIM_WINDOW + 2 * scale_factor
+    return -(-side // scale_factor) * scale_factor
+
+
 def look_at(
     subject: Subject, pair: ImagePair, scale_factor: int, crop_size: tuple[int, int] | None
 ) -> Examined:
@@ -79,8 +96,12 @@ def look_at(
         image.hashes = turned_fingerprints(small) if turned else fingerprint(small)[None]
         if crop_size is not None and turned:
             _check_size(image, scale_factor, crop_size)
+        if not turned:
+            _check_measurable(image, scale_factor)
         if pair.lr is not None:
-            _compare(image, to_unit(read.color), to_unit(read_image(pair.lr).color), scale_factor)
+            lr = read_image(pair.lr).color
+            _compare(image, to_unit(read.color), to_unit(lr), scale_factor)
+            _check_turn(image, small, lr)
     except ImageError as error:
         image.faults.append(("corrupt", str(error)))
     except MemoryError:
@@ -131,6 +152,34 @@ def _check_size(image: Examined, scale_factor: int, crop_size: tuple[int, int]) 
                 "lower cr_patch_size or leave the image out",
             )
         )
+
+
+def _check_measurable(image: Examined, scale_factor: int) -> None:
+    height, width = (size // scale_factor * scale_factor for size in image.size)
+    least = least_side(scale_factor)
+    if min(height, width) < least:
+        text = f"leave {image.pair.hr} out: SSIM at x{scale_factor} needs {least}x{least} pixels"
+        image.faults.append(("size", f"{text}, and it has {width}x{height}"))
+
+
+def _check_turn(image: Examined, hr: Array, lr: Array) -> None:
+    """LR that is turned, as where one of the two has lost its EXIF orientation, or another image.
+
+    Args:
+        image: the pair.
+        hr, lr: ``(H, W, C)``, of which the first may be shrunk.
+    """
+    if min(lr.shape[:2]) < _LEAST_TURNED or image.contrast < FLAT:
+        return
+    own = fingerprint(convert(lr, np.uint8))
+    as_it_is, *turned = (int((own != other).sum()) for other in turned_fingerprints(hr))
+    name, original = image.pair.lr, image.pair.hr
+    if as_it_is > LIMIT and min(turned) <= LIMIT:
+        text = f"turn or flip {name}: it lies another way than {original}; has it lost its EXIF"
+        image.faults.append(("pairing", f"{text} orientation?"))
+    elif as_it_is >= _UNALIKE and not image.faults:
+        text = f"replace {name}: it shows another picture than {original}"
+        image.faults.append(("pairing", text))
 
 
 def _compare(image: Examined, hr: Array, lr: Array, scale_factor: int) -> None:

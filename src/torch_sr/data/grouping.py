@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torch_sr.config import SSIM_WINDOW
-from torch_sr.data.examination import Examined
+from torch_sr.data.examination import Examined, least_side
 from torch_sr.data.fingerprints import find_matches
 from torch_sr.errors import DataError
 
@@ -36,12 +35,6 @@ class Split:
     training: Group
     validation: Group
     spare: Group
-
-
-def least_side(scale_factor: int) -> int:
-    """The shortest side that can be validated on: SSIM's window, and the border that is cropped."""
-    side = SSIM_WINDOW + 2 * scale_factor
-    return -(-side // scale_factor) * scale_factor
 
 
 def group_similar(images: Sequence[Examined]) -> list[Group]:

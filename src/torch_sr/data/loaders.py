@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from torch_sr.data.grouping import least_side
+from torch_sr.data.examination import least_side
 from torch_sr.data.resize import crop_to_multiple
 from torch_sr.data.sources import Images
 from torch_sr.data.transforms import HardTransforms, Spatial, draw_orientation, orient

@@ -74,6 +74,8 @@ def open_pairs(
             hr_images, lr_images = (
                 recipe.open(progress) if decode else recipe.find_or_read() for recipe in (hr, lr)
             )
+            for remark in hr_images.remarks:
+                _log.warning("%s: %s", spec, remark)
             hr_sets.append(_pick(hr_images, hr.paths, part))
             lr_sets.append(lr_images)
             names += [f"{label}/{shown[pair]}" for pair in part]

@@ -207,7 +207,7 @@ def _remarks(split: Split) -> Iterator[str]:
 def _parts(look: Examined) -> Iterator[str]:
     """What is unusual about an image, to follow "is" or "are"."""
     if "alpha" in look.kind:
-        yield "partly transparent: the transparency is ignored"
+        yield "stored with an alpha channel, which is left out"
     if "gray" in look.kind:
         yield "gray: all three channels are the same"
     if look.profile:

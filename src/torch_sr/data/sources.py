@@ -18,7 +18,7 @@ import numpy.typing as npt
 from torch_sr.data.resize import downscale
 from torch_sr.download import find_digest
 from torch_sr.errors import DataError
-from torch_sr.images import read_header, read_samples
+from torch_sr.images import display_name, read_header, read_samples
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, int, int]
@@ -35,6 +35,14 @@ class Layout:
     def num_bytes(self) -> int:
         """What the pixels take."""
         return math.prod(self.shape) * self.depth // 8
+
+
+@dataclass(frozen=True)
+class Described:
+    """A layout, and what the file holds and the layout does not, as the end of a sentence."""
+
+    layout: Layout
+    losses: tuple[str, ...] = ()
 
 
 class Images(Protocol):
@@ -55,6 +63,11 @@ class Images(Protocol):
     @property
     def uncached_bytes(self) -> int:
         """What the images that are read from their files would take in a cache."""
+        ...
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the files hold and the images do not, a sentence each."""
         ...
 
 
@@ -84,6 +97,11 @@ class PickedImages:
         """As :class:`Images` says."""
         return self._images.uncached_bytes
 
+    @property
+    def remarks(self) -> list[str]:
+        """As :class:`Images` says."""
+        return self._images.remarks
+
 
 class SourceImages:
     """Images read from their files whenever they are asked for; the sizes are read at once.
@@ -100,9 +118,10 @@ class SourceImages:
         self._paths = list(paths)
         self._shrink = shrink
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            self._layouts = list(
-                pool.map(lambda path: read_layout(path, channels, shrink), self._paths)
+            self._described = list(
+                pool.map(lambda path: describe(path, channels, shrink), self._paths)
             )
+        self._layouts = [described.layout for described in self._described]
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -123,9 +142,31 @@ class SourceImages:
         """What all the pixels take."""
         return sum(layout.num_bytes for layout in self._layouts)
 
+    @property
+    def remarks(self) -> list[str]:
+        """As :class:`Images` says."""
+        losses = [described.losses for described in self._described]
+        return sum_up(list(zip(self._paths, losses, strict=True)))
 
-def read_layout(path: Path, channels: int | None = 3, shrink: int = 1) -> Layout:
-    """Shape and depth of what :func:`read_pixels` gives.
+
+def sum_up(losses: Sequence[tuple[Path, Sequence[str]]]) -> list[str]:
+    """A sentence for each kind of loss: how many files have it, and the first of them.
+
+    Args:
+        losses: of each file, as :class:`Described` has them.
+    """
+    files: dict[str, list[Path]] = {}
+    for path, words in losses:
+        for word in words:
+            files.setdefault(word, []).append(path)
+    return [
+        f"{display_name(found[0])}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {word}"
+        for word, found in files.items()
+    ]
+
+
+def describe(path: Path, channels: int | None = 3, shrink: int = 1) -> Described:
+    """Shape and depth of what :func:`read_pixels` gives, and what it leaves out.
 
     Args:
         path: an image.
@@ -136,7 +177,7 @@ def read_layout(path: Path, channels: int | None = 3, shrink: int = 1) -> Layout
         DataError: when the image is too small to shrink.
         ImageError: when it cannot be read.
     """
-    header = read_header(path)
+    header = read_header(path, pages=True)
     height, width = header.height, header.width
     if min(height, width) < shrink:
         raise DataError(
@@ -144,14 +185,19 @@ def read_layout(path: Path, channels: int | None = 3, shrink: int = 1) -> Layout
             "out of the data set"
         )
     shape = height // shrink, width // shrink, channels or header.channels
-    return Layout(shape, 8 if header.depth == 8 else 16)
+    losses = []
+    if header.alpha and shape[2] != 4:
+        losses.append("the alpha channel is left out")
+    if header.pages > 1:
+        losses.append("only the first of several frames or pages is used")
+    return Described(Layout(shape, 8 if header.depth == 8 else 16), tuple(losses))
 
 
 def read_pixels(path: Path, layout: Layout, shrink: int = 1) -> Array:
     """Read an image, downscaled by MATLAB's bicubic.
 
     Args:
-        path, shrink: as in :func:`read_layout`.
+        path, shrink: as in :func:`describe`.
         layout: what that gave.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.data.datasets import DATASETS
-from torch_sr.data.examination import Examined
+from torch_sr.data.examination import FLAT, Examined
 from torch_sr.data.fingerprints import find_matches, known_benchmarks
 from torch_sr.images import display_name
 
@@ -26,8 +26,6 @@ SAME_PICTURE = 32
 """Differing signs of a fingerprint up to which one picture is a copy of another: re-encoded,
 resized or turned. JPEG of quality 30 changes 7, shrinking by 4 changes 8. Shots of a burst differ
 by more as soon as something moves, and stay."""
-FLAT = 3.0
-"""Standard deviation of luma, in levels of 255, below which an image is nearly blank."""
 _RESULT = "_sr"  # what torch-sr upscale appends to a name
 
 
