@@ -11,6 +11,7 @@ from torch_sr.data.fingerprints import (
     BENCHMARKS,
     LIMIT,
     _describe_benchmarks,
+    block_means,
     find_matches,
     fingerprint,
     known_benchmarks,
@@ -138,3 +139,15 @@ def test_no_two_real_pictures_are_taken_for_one(shared_data):
     woman = frozenset(("302003", "img_005_SRF_4"))  # BSDS500's train split holds one of Set5
     face = frozenset(("img_004_SRF_4", "img_006_SRF_4"))  # and Set14 another
     assert found == {woman, face}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_large_images_are_shrunk_to_means_of_blocks(dtype):
+    image = np.random.default_rng(0).integers(0, 256, (43, 67, 3)).astype(dtype)
+    blocks = image[:42, :66].astype(np.float64).reshape(14, 3, 22, 3, 3)
+    np.testing.assert_allclose(block_means(image, 14), blocks.mean(axis=(1, 3)), rtol=1e-5)
+    assert block_means(image, 22) is image
+
+
+def test_a_large_image_has_the_hash_of_its_small_copy(scene):
+    assert distance(scene(1100, 1500), scene(220, 300)) <= 12
