@@ -8,7 +8,11 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
+from torch_sr.data.diagnosis import Subject
+from torch_sr.data.examination import look_at
+from torch_sr.data.grouping import SAME_BURST, SAME_SCENE, group_similar
 from torch_sr.data.lists import read_list
+from torch_sr.data.pairs import ImagePair
 from torch_sr.data.photos import choose_images
 from torch_sr.errors import DataError
 
@@ -147,6 +151,32 @@ def test_shots_of_one_scene_are_never_on_both_sides(tmp_path):
         sides.append({name.partition("_")[0] for name in names(chosen.validation)})
         assert sides[1]
         assert not sides[0] & sides[1]
+
+
+def test_shots_of_a_burst_are_known_by_camera_and_time(tmp_path):
+    """Halves of two scenes each, too unlike for their fingerprints alone."""
+
+    def shoot(name, seed, other, second, camera):
+        image = scene(seed, 80, 96)
+        image.paste(scene(other, 80, 96).crop((0, 0, 56, 80)), (0, 0))
+        exif = PillowImage.Exif()
+        exif[0x0110] = camera
+        exif.get_ifd(0x8769)[0x9003] = f"2024:05:01 12:00:{second:02}"
+        image.save(tmp_path / name, exif=exif)
+        return look_at(Subject("x", "train", []), ImagePair(name, tmp_path / name, None), 4, None)
+
+    first = shoot("a.jpg", 1, 2, 10, "one")
+    same, later, foreign = (
+        shoot("b.jpg", 1, 3, 11, "one"),
+        shoot("c.jpg", 1, 3, 40, "one"),
+        shoot("d.jpg", 1, 3, 11, "two"),
+    )
+    unlike = shoot("e.jpg", 7, 8, 11, "one")
+    assert SAME_SCENE < (first.hashes[0] != same.hashes[0]).sum() < SAME_BURST
+    assert len(group_similar([first, same])) == 1
+    assert len(group_similar([first, later])) == 2
+    assert len(group_similar([first, foreign])) == 2
+    assert len(group_similar([first, unlike])) == 2
 
 
 def test_scenes_larger_than_the_validation_set_give_one_image(tmp_path):

@@ -6,6 +6,7 @@ import io
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class Examined:
         size: height and width of HR.
         kind: what is unusual about it: ``gray with alpha of 16 bits``.
         frames: of an animation, or pages of a document; 1 for a single image.
+        camera, moment: what took it, and when, in seconds; None where EXIF does not say.
         contrast: standard deviation of luma, in levels of 255, of the shrunk image.
         profile: name of its colour profile, where that is not sRGB.
         notes: what the reader left out, see :class:`~torch_sr.images.ImageReader`.
@@ -62,6 +64,8 @@ class Examined:
     size: tuple[int, int] = (0, 0)
     kind: str = ""
     frames: int = 1
+    camera: str = ""
+    moment: float | None = None
     contrast: float = 0.0
     profile: str = ""
     notes: tuple[str, ...] = ()
@@ -71,9 +75,14 @@ class Examined:
     color_cause: str = ""
 
 
-def least_side(scale_factor: int) -> int:
-    """The shortest side that can be validated on: SSIM's window, and the border that is cropped."""
-    side = SSIM_WINDOW + 2 * scale_factor
+def least_side(scale_factor: int, *, crop_border: bool = True) -> int:
+    """The shortest side that SSIM can measure, in HR pixels: a multiple of the factor.
+
+    Args:
+        scale_factor: between the two resolutions.
+        crop_border: whether as many pixels are cut off at each border first.
+    """
+    side = SSIM_WINDOW + 2 * scale_factor * crop_border
     return -(-side // scale_factor) * scale_factor
 
 
@@ -114,13 +123,30 @@ def _read(image: Examined) -> Picture:
     path = image.pair.hr
     image.frames = read_header(path, pages=True).pages
     with ImageReader(path) as reader:
-        header, icc = reader.header, reader.metadata.icc
+        header, metadata = reader.header, reader.metadata
         read = Picture.from_array(reader.read(header.height))
         image.notes = tuple(reader.notes)
     image.size = header.height, header.width
     image.kind = _kind(header.channels, header.depth, header.alpha)
-    image.profile = _foreign_profile(icc)
+    image.profile = _foreign_profile(metadata.icc)
+    image.camera, image.moment = _taken(metadata.exif)
     return read
+
+
+def _taken(exif: bytes | None) -> tuple[str, float | None]:
+    """The camera and the time of a photograph (EXIF 2.3: Model, DateTimeOriginal, SubSecTime)."""
+    if exif is None:
+        return "", None
+    from PIL import Image as PillowImage
+
+    with suppress(Exception):  # EXIF blocks are damaged in every way
+        tags = PillowImage.Exif()
+        tags.load(exif)
+        inner = tags.get_ifd(0x8769)
+        moment = datetime.strptime(str(inner[0x9003]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
+        fraction = float("0." + (re.sub(r"\D", "", str(inner.get(0x9291, ""))) or "0"))
+        return str(tags.get(0x0110, "")), moment.replace(tzinfo=timezone.utc).timestamp() + fraction
+    return "", None
 
 
 def _foreign_profile(icc: bytes | None) -> str:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from torch_sr.data.examination import Examined, least_side
 from torch_sr.data.fingerprints import find_matches
@@ -22,9 +25,14 @@ SAME_SCENE = 80
 differ by 85 or more, and one or two pairs too many in a group do no harm."""
 MOST = 20
 """Images to validate on, at most: more take time and hardly change the mean."""
+BURST = 3.0
+"""Seconds between two shots of one camera within which a looser likeness is enough."""
+SAME_BURST = 105
+"""Differing signs up to which such shots are kept together; unrelated ones have 127 on average."""
 LARGE = 4_000_000
 """Pixels above which an image takes long to validate on; others are preferred."""
 
+Array = npt.NDArray[Any]
 Group = list[Examined]
 
 
@@ -54,12 +62,26 @@ def group_similar(images: Sequence[Examined]) -> list[Group]:
             number = root[number]
         return number
 
-    for some, other, _ in find_matches(hashes, hashes[:, 0], SAME_SCENE):
+    alike = ((some, other) for some, other, _ in find_matches(hashes, hashes[:, 0], SAME_SCENE))
+    for some, other in (*alike, *_bursts(images, hashes[:, 0])):
         root[find(some)] = find(other)
     groups: dict[int, Group] = {}
     for number, image in enumerate(images):
         groups.setdefault(find(number), []).append(image)
     return list(groups.values())
+
+
+def _bursts(images: Sequence[Examined], hashes: Array) -> Iterator[tuple[int, int]]:
+    """Shots that one camera took shortly one after the other, and that look alike."""
+    taken = sorted(
+        (image.camera, image.moment, number)
+        for number, image in enumerate(images)
+        if image.moment is not None
+    )
+    for (camera, moment, number), (next_camera, next_moment, following) in pairwise(taken):
+        near = camera == next_camera and next_moment - moment <= BURST
+        if near and (hashes[number] != hashes[following]).sum() <= SAME_BURST:
+            yield number, following
 
 
 def split_groups(

@@ -99,14 +99,18 @@ class ImagePairs:
         return height, width
 
 
-def refuse_small(pairs: ImagePairs) -> None:
-    """Refuse images that cannot be measured: SSIM compares windows inside a cropped border.
+def refuse_small(pairs: ImagePairs, *, crop_border: bool = True) -> None:
+    """Refuse images that SSIM cannot measure.
+
+    Args:
+        pairs: the images.
+        crop_border: whether a border of ``scale_factor`` pixels is cut off first.
 
     Raises:
         DataError: when one is too small, with its name.
     """
     scale = pairs.scale_factor
-    least = least_side(scale)
+    least = least_side(scale, crop_border=crop_border)
     small = [n for n in range(len(pairs)) if min(pairs.lr_size(n)) * scale < least]
     if small:
         height, width = (size * scale for size in pairs.lr_size(small[0]))
