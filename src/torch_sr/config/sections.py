@@ -126,7 +126,8 @@ class PretrainingConfig(_Section):
     or an absolute path; ':split' or ':split+split' behind it takes parts of it."""
     val_datasets: DatasetsOrNone = ("div2k",)
     """Data sets to validate on, written like train_datasets; an empty list trains without
-    validation and without a best model."""
+    validation and without a best model. Where this is not set and train_datasets names folders,
+    about a tenth of their images is validated on instead."""
     betas: Betas = (0.9, 0.99)
     """Decay rates of Adam's two running averages. Beyond the description's table."""
     num_steps: CountOrNone = None

@@ -105,7 +105,7 @@ def find_lr_folder(hr_folder: Path, scale_factor: int, track: str | None = None)
         return None
     found = list(_partners(hr_folder, scale_factor))
     if len(found) > 1:
-        spec = f"{hr_folder.parent}:{hr_folder.name}"
+        spec = f"{hr_folder.parent.absolute()}:{hr_folder.name}"
         names = "<".join(_inside(path, hr_folder.parent) for path in found)
         raise DataError(
             f"{hr_folder}: write {spec}<{_inside(found[0], hr_folder.parent)} for one folder of "

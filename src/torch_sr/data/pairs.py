@@ -73,7 +73,9 @@ def find_pairs(
     beside = track is None and not alone
     original = find_original_of(folder, scale_factor) if beside else None
     if original is not None:
-        raise DataError(f"{folder}: name {original} instead, of which it is the low resolution")
+        raise DataError(
+            f"{folder}: name {original.absolute()} instead, of which it is the low resolution"
+        )
     hr_folder = find_hr_folder(folder, scale_factor)
     if alone and hr_folder == folder:
         return pair_folders(folder, None, scale_factor)

@@ -149,8 +149,8 @@ def _refuse_paired(folder: Path, scale_factor: int) -> None:
     if found is not None:
         hr, lr = (path.relative_to(folder).as_posix() for path in found)
         raise DataError(
-            f'{folder}: write "train_datasets": ["{folder}"] into a configuration to train on its '
-            f"pairs, or name the folder {found[0]} to make low resolution from {hr} alone; "
+            f'{folder}: write "train_datasets": ["{folder.absolute()}"] into a configuration to '
+            f"train on its pairs, or name the folder {found[0]} to make low resolution from {hr} alone; "
             f"{hr} and {lr} hold pairs of high and low resolution"
         )
 

@@ -65,8 +65,8 @@ def _refuse_sets_below(folder: Path, pairs: Sequence[ImagePair], scale_factor: i
         hr_folder = find_hr_folder(place, scale_factor)
         if hr_folder != place and (lr := find_lr_folder(hr_folder, scale_factor)) is not None:
             raise DataError(
-                f"{folder}: name {place} instead, which holds pairs, {hr_folder.name} and "
-                f"{lr.relative_to(place).as_posix()}"
+                f"{folder}: name {place.absolute()} instead, which holds pairs, {hr_folder.name} "
+                f"and {lr.relative_to(place).as_posix()}"
             )
 
 
@@ -77,8 +77,9 @@ def _twins(
     if hr_folder == folder and not any(map(is_image_name, folder.iterdir())):
         yield from _mixed(folder, scale_factor)  # all sub-folders are in use
         return
-    place = hr_folder.parent
-    others = [path for path in sub_folders(place) if path not in (hr_folder, *lr_folders)]
+    place = hr_folder.parent.absolute()  # what is proposed is right below any data root
+    used = (hr_folder, *lr_folders)
+    others = [path for path in sub_folders(hr_folder.parent) if path not in used]
     if len(others) > _MOST_FOLDERS:
         return
     role = role_of(hr_folder.name)
@@ -118,8 +119,8 @@ def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
             text = f"{some.name} and {other.name} have the same file names"
             if factor == scale_factor:
                 raise DataError(
-                    f"{folder}: write {folder}:{high.name}<{low.name} to train on pairs, or name "
-                    f"one of the two folders: {text}, and {low.name} {_times(factor)}"
+                    f"{folder}: write {folder.absolute()}:{high.name}<{low.name} to train on "
+                    f"pairs, or name one of the two folders: {text}, and {low.name} {_times(factor)}"
                 )
             if factor == 1:
                 yield f"name one of the folders if they show the same: {text} and sizes"
