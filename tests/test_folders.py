@@ -1,6 +1,7 @@
 """folders.py and unused.py: which folder is which, and what must not be ignored in silence."""
 
 import logging
+import os
 import re
 
 import pytest
@@ -222,3 +223,20 @@ def test_repeated_lines_of_a_list_are_told(tmp_path, pictures):
     (remark,) = resolve_own(tmp_path / "list.txt", "", 4).remarks
     assert "remove the repeated lines" in remark
     assert "a.png is listed more than once" in remark
+
+
+def test_folders_that_cannot_be_read_are_told(tmp_path, pictures, monkeypatch):
+    root = pictures(tmp_path / "set", {"open": 32, "closed": 24})
+    scandir = os.scandir
+
+    def closed(path):  # as root, every folder can be read
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = resolve_own(root, "", 4)
+    assert {pair.hr.parent.name for pair in found.pairs} == {"open"}
+    assert found.remarks == [
+        f"check the permissions of {root / 'closed'}, which is left out: Permission denied"
+    ]

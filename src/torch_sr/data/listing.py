@@ -10,6 +10,7 @@ from pathlib import Path
 from torch_sr.errors import DataError
 from torch_sr.images import is_image_name
 
+_FACTOR = re.compile(r"_?[xX]\d+(m|d|w\d?)?$")
 _NOT_ORIGINAL = re.compile(r"^\.|(^|_)LR|^lr|^[Xx]\d+$|^image_SRF_")  # hidden, or low resolution
 
 
@@ -20,10 +21,13 @@ def list_images(folder: Path) -> list[Path]:
         DataError: when the folder cannot be read.
     """
     try:
-        here = sorted(file for file in folder.iterdir() if is_image_name(file) and file.is_file())
+        with os.scandir(folder) as entries:  # which knows what is a file, unlike iterdir
+            names = [
+                entry.name for entry in entries if is_image_name(entry.name) and entry.is_file()
+            ]
     except OSError as error:
         raise DataError(f"{folder}: check the data root; {error.strerror}") from error
-    return here or sorted(_walk(folder))
+    return [folder / name for name in sorted(names)] or sorted(_walk(folder))
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -36,6 +40,8 @@ def _walk(folder: Path) -> list[Path]:
 
 def stem(file: Path, folder: Path) -> str:
     """``baby``, or ``0001000/baby`` for an image in a sub-folder."""
+    if file.parent == folder:
+        return file.stem
     return file.relative_to(folder).with_suffix("").as_posix()
 
 
@@ -53,7 +59,7 @@ def group_by_partner(
 
 def by_plain_name(files: Sequence[Path], folder: Path) -> dict[str, Path]:
     """Images by their names, without a factor at the end."""
-    return {re.sub(r"_?[xX]\d+(m|d|w\d?)?$", "", stem(file, folder)): file for file in files}
+    return {_FACTOR.sub("", stem(file, folder)): file for file in files}
 
 
 def share_names(files: Sequence[Path], folder: Path, others: Sequence[Path], other: Path) -> bool:

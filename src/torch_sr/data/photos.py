@@ -150,8 +150,8 @@ def _refuse_paired(folder: Path, scale_factor: int) -> None:
         hr, lr = (path.relative_to(folder).as_posix() for path in found)
         raise DataError(
             f'{folder}: write "train_datasets": ["{folder.absolute()}"] into a configuration to '
-            f"train on its pairs, or name the folder {found[0]} to make low resolution from {hr} alone; "
-            f"{hr} and {lr} hold pairs of high and low resolution"
+            f"train on its pairs, or name the folder {found[0]} to make low resolution from {hr} "
+            f"alone; {hr} and {lr} hold pairs of high and low resolution"
         )
 
 

@@ -7,6 +7,7 @@ originals. Only names and headers are read.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -49,6 +50,7 @@ def find_unused(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> 
     yield from _twins(folder, hr_folder, lr_folders, scale_factor)
     yield from _below(hr_folder, pairs)
     yield from _unusual_names(hr_folder)
+    yield from _unreadable(hr_folder, pairs)
 
 
 def _top(file: Path, folder: Path) -> Path:
@@ -60,7 +62,7 @@ def _top(file: Path, folder: Path) -> Path:
 
 def _refuse_sets_below(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> None:
     """``train/input`` and ``train/target``, where the folder above ``train`` is named."""
-    above = {parent for pair in pairs for parent in list(pair.hr.parents)[1:3]}
+    above = {parent for used in {pair.hr.parent for pair in pairs} for parent in used.parents}
     for place in sorted(path for path in above if folder in path.parents):
         hr_folder = find_hr_folder(place, scale_factor)
         if hr_folder != place and (lr := find_lr_folder(hr_folder, scale_factor)) is not None:
@@ -120,7 +122,7 @@ def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
             if factor == scale_factor:
                 raise DataError(
                     f"{folder}: write {folder.absolute()}:{high.name}<{low.name} to train on "
-                    f"pairs, or name one of the two folders: {text}, and {low.name} {_times(factor)}"
+                    f"pairs, or name one of the folders: {text}, and {low.name} {_times(factor)}"
                 )
             if factor == 1:
                 yield f"name one of the folders if they show the same: {text} and sizes"
@@ -128,7 +130,7 @@ def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
 
 def _factor(high: Path, low: Path) -> float | None:
     """How many times larger the images of one folder are, where two hold the same names."""
-    files, others = list_images(high), list_images(low)
+    files, others = _images(high), _images(low)
     if not share_names(files, high, others, low):
         return None
     by_name = by_plain_name(others, low)
@@ -142,6 +144,13 @@ def _factor(high: Path, low: Path) -> float | None:
         for file, other in same[:_SAMPLES]:
             factors.add(_ratio(read_size(file), read_size(other)))
     return factors.pop() if len(factors) == 1 else None
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images of a folder that need not be readable."""
+    with suppress(DataError):
+        return list_images(folder)
+    return []
 
 
 def _ratio(size: tuple[int, int], other: tuple[int, int]) -> float | None:
@@ -160,11 +169,12 @@ def _times(factor: float) -> str:
 def _below(hr_folder: Path, pairs: Sequence[ImagePair]) -> Iterator[str]:
     """Images in sub-folders of a folder that has images itself."""
     used = {pair.hr.parent for pair in pairs}
-    low = {parent for pair in pairs if pair.lr is not None for parent in pair.lr.parents}
+    low = {pair.lr.parent for pair in pairs if pair.lr is not None}
+    low |= {parent for folder in low for parent in folder.parents}
     if used != {hr_folder}:
         return
     below = [p for p in sub_folders(hr_folder) if p not in low and not p.is_symlink()]
-    counts = {path.name: len(list_images(path)) for path in below[:_MOST_FOLDERS]}
+    counts = {path.name: len(_images(path)) for path in below[:_MOST_FOLDERS]}
     names = [f"{name} ({count})" for name, count in counts.items() if count]
     if names:
         yield (
@@ -176,18 +186,29 @@ def _below(hr_folder: Path, pairs: Sequence[ImagePair]) -> Iterator[str]:
 def _unusual_names(hr_folder: Path) -> Iterator[str]:
     """Images that are passed over for the ending of their names."""
     found: Counter[str] = Counter()
-    others = [
-        path
-        for path in sorted(hr_folder.iterdir())
-        if not path.name.startswith(".")
-        and not is_image_name(path)
-        and path.suffix.lower() not in _OTHER_FILES
-        and path.is_file()
-    ]
-    for path in others[:_MOST_SNIFFED]:
+    with os.scandir(hr_folder) as entries:
+        others = [entry for entry in entries if _may_be_image(entry)]
+    for entry in sorted(others, key=lambda entry: entry.name)[:_MOST_SNIFFED]:
         with suppress(ImageError):
-            read_header(path)
-            found[path.suffix or "without an ending"] += 1
+            read_header(entry.path)
+            found[Path(entry.name).suffix or "without an ending"] += 1
     if found:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
         yield f"rename the images in {hr_folder} whose names do not end as images do: {kinds}"
+
+
+def _may_be_image(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith(".") or is_image_name(entry.name):
+        return False
+    return Path(entry.name).suffix.lower() not in _OTHER_FILES and entry.is_file()
+
+
+def _unreadable(hr_folder: Path, pairs: Sequence[ImagePair]) -> Iterator[str]:
+    """Sub-folders that nobody may look into, where those are in use."""
+    if {pair.hr.parent for pair in pairs} == {hr_folder}:
+        return
+    errors: list[OSError] = []
+    for _ in os.walk(hr_folder, onerror=errors.append):
+        pass
+    for error in errors:
+        yield f"check the permissions of {error.filename}, which is left out: {error.strerror}"
