@@ -111,6 +111,17 @@ def test_check_of_a_configuration_uses_the_same_sides(root, tmp_path):
     assert result.exit_code == 0
 
 
+@pytest.mark.parametrize("target", ["photos:val", "list.txt", "photos:train"])
+def test_check_takes_parts_and_lists_below_the_root_or_here(root, tmp_path, monkeypatch, target):
+    (root / "list.txt").write_text("photos/1.png\nphotos/2.png\n")
+    monkeypatch.chdir(tmp_path)
+    below = json.loads(run("data", "check", target, "--root", root, "--json").stdout)
+    monkeypatch.chdir(root)
+    here = json.loads(run("data", "check", target, "--root", tmp_path, "--json").stdout)
+    assert below["subjects"] == here["subjects"]
+    assert here["subjects"][0]["label"] == target
+
+
 def test_check_names_low_resolution_that_would_be_ignored(root):
     for seed in range(3):
         (root / "set/HR").mkdir(parents=True, exist_ok=True)

@@ -216,6 +216,8 @@ def test_remarks_tell_what_is_unusual(tmp_path):
     scene(13).save(folder / "srgb.png", icc_profile=profile)
     lab_named = profile.replace("sRGB".encode("utf-16-be"), "P3xx".encode("utf-16-be"))
     scene(14).save(folder / "p3.png", icc_profile=lab_named)
+    for quality in (50, 69, 75, 95):
+        scene(20 + quality).save(folder / f"q{quality}.jpg", quality=quality)
     (folder / "notes.txt").write_text("")
     (folder / "film.MOV").write_text("")
     text = "\n".join(choose(folder).remarks)
@@ -223,7 +225,8 @@ def test_remarks_tell_what_is_unusual(tmp_path):
     assert "1 image is stored with an alpha channel, which is left out" in text
     assert "1 image is in the colours of P3xx" in text
     assert "1 .mov, 1 .txt" in text
-    assert "8 images are few for a training" in text
+    assert "2 images are JPEG of a quality below 70" in text
+    assert "12 images are few for a training" in text
 
 
 @pytest.mark.parametrize(

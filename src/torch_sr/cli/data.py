@@ -120,6 +120,7 @@ def check(
 ) -> None:
     """Find what is wrong with data sets: sizes, shifts, colours, duplicates; code 1 if anything."""
     from torch_sr.data.doctor import examine, find_subjects, subjects_of
+    from torch_sr.data.specs import part_spec
 
     crop_size = (crop, crop) if crop else None
     if Path(target).suffix.lower() == ".json" and Path(target).is_file():
@@ -133,7 +134,9 @@ def check(
     elif Path(target).is_dir():
         subjects, findings = find_subjects(Path(target), scale or 4)
     else:
-        subjects, findings = subjects_of({"train": [target]}, root, scale or 4)
+        here = (Path.cwd() / part_spec(target, Path.cwd())[0]).exists()
+        place = Path.cwd() if here else root
+        subjects, findings = subjects_of({"train": [target]}, place, scale or 4)
     with progress_bar("images") as bar:
         task = bar.add_task("looking at", total=None)
         diagnosis = examine(

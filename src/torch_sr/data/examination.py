@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ Array = npt.NDArray[Any]
 FLAT = 3.0
 """Contrast below which an image is nearly blank; see :class:`Examined`."""
 _EDGE = 8
+_JPEG_LUMA_SUM = 3688  # of the table in annex K.1 of ITU-T T.81
 _LEAST_TURNED = 32  # pixels a side of LR that a fingerprint needs
 _UNALIKE = 100  # differing signs of two pictures as they are; unrelated ones have 127 on average
 _SRGB = re.compile(r"srgb|61966-2|^c2$|^urgb$", re.IGNORECASE)  # c2, uRGB: compact forms of it
@@ -49,6 +51,7 @@ class Examined:
         size: height and width of HR.
         kind: what is unusual about it: ``gray with alpha of 16 bits``.
         frames: of an animation, or pages of a document; 1 for a single image.
+        quality: of a JPEG file, as libjpeg counts it; None of others.
         camera, moment: what took it, and when, in seconds; None where EXIF does not say.
         contrast: standard deviation of luma, in levels of 255, of the shrunk image.
         profile: name of its colour profile, where that is not sRGB.
@@ -64,6 +67,7 @@ class Examined:
     size: tuple[int, int] = (0, 0)
     kind: str = ""
     frames: int = 1
+    quality: float | None = None
     camera: str = ""
     moment: float | None = None
     contrast: float = 0.0
@@ -130,7 +134,22 @@ def _read(image: Examined) -> Picture:
     image.kind = _kind(header.channels, header.depth, header.alpha)
     image.profile = _foreign_profile(metadata.icc)
     image.camera, image.moment = _taken(metadata.exif)
+    image.quality = _jpeg_quality(path)
     return read
+
+
+def _jpeg_quality(path: Path) -> float | None:
+    """What libjpeg's ``jpeg_quality_scaling`` makes the first quantisation table of."""
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".jpe", ".jfif"):
+        return None
+    from PIL import Image as PillowImage
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    with suppress(Exception), PillowImage.open(path) as file:  # only its header is read
+        if isinstance(file, JpegImageFile):
+            scale = 100 * float(sum(file.quantization[0])) / _JPEG_LUMA_SUM
+            return (200 - scale) / 2 if scale <= 100 else 5000 / scale
+    return None
 
 
 def _taken(exif: bytes | None) -> tuple[str, float | None]:

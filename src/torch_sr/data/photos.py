@@ -28,6 +28,8 @@ Progress = Callable[[int, int], None]
 
 FEW = 50
 """Images below which a training is told that they are few."""
+POOR = 70
+"""JPEG quality below which the traces of compression are plain to see."""
 _LEAST = 2
 
 
@@ -210,6 +212,8 @@ def _parts(look: Examined) -> Iterator[str]:
         yield "stored with an alpha channel, which is left out"
     if "gray" in look.kind:
         yield "gray: all three channels are the same"
+    if look.quality is not None and look.quality < POOR:
+        yield f"JPEG of a quality below {POOR}: a model learns its blocks and ringing"
     if look.profile:
         yield f"in the colours of {look.profile}, which are taken for sRGB"
 
