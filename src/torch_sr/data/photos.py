@@ -31,6 +31,7 @@ FEW = 50
 POOR = 70
 """JPEG quality below which the traces of compression are plain to see."""
 _LEAST = 2
+_OF_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _find_photos(folder: Path, scale_factor: int) -> tuple[list[Path], list[str]
         for name in names:
             if is_image_name(name):
                 files.append(Path(parent, name))
-            elif not name.startswith("."):
+            elif not name.startswith(".") and name.lower() not in _OF_SYSTEMS:
                 others[Path(name).suffix.lower() or "without a suffix"] += 1
     if not files:
         found = f" of its {others.total()} files" if others else ""
