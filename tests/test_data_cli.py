@@ -88,7 +88,9 @@ def test_a_download_that_fails_is_one_line(run, tmp_path, site):
     site.behaviours["/benchmark.zip"] = [answer(404)]
     code, out, err = run("download", "set5", "--root", tmp_path / "data")
     assert (code, out) == (1, "")
-    assert err.startswith("torch-sr: error: benchmark.zip cannot be downloaded: get http://127.0.0.1")
+    assert err.startswith(
+        "torch-sr: error: benchmark.zip cannot be downloaded: get http://127.0.0.1"
+    )
     assert len(err.splitlines()) == 1
 
 
