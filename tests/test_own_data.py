@@ -131,3 +131,16 @@ def test_check_names_low_resolution_that_would_be_ignored(root):
     result = run("data", "check", root / "set", "--json")
     assert result.exit_code == 1
     assert "set:HR<phone" in json.loads(result.stdout)["findings"][0]["message"]
+
+
+def test_a_test_image_too_small_for_ssim_is_refused_by_name(root):
+    (root / "one, two").mkdir()
+    scene(1).save(root / "one, two/good.png")
+    scene(2, 19, 40).save(root / "one, two/small.png")
+    result = run(
+        *("test", "compact-x4", "--data-root", root, "--datasets", "one, two", "--device", "cpu")
+    )
+    assert result.exit_code == 1
+    assert "small: leave the image out of the data set; SSIM at x4 needs 20x20" in str(
+        result.exception or result.stderr
+    )

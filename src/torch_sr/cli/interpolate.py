@@ -137,10 +137,13 @@ def interpolate(
         _write_soup(model, weights, out, stored_as)
         print(json.dumps({"models": [str(out)]}) if as_json else out)
         return
+    from torch_sr.data.specs import split_specs
+
     _refuse("--weights is for the networks of --model", {"--weights": weights})
     ends, alphas = _required(psnr_model_path, esrgan_model_path, alpha)
     _check_looks(alphas, preview, datasets, perception, image_space)
-    plan = _Plan(alphas, preview, _split(datasets), perception or _DEFAULT_PERCEPTION, image_space)
+    specs = list(dict.fromkeys(split_specs(datasets or "", data_root)))
+    plan = _Plan(alphas, preview, specs, perception or _DEFAULT_PERCEPTION, image_space)
     _write_sweep(plan, ends, out, stored_as, data_root, download, on, as_json)
 
 
@@ -196,7 +199,7 @@ def _check_looks(
     from torch_sr.evaluation.choice import is_perceptual
     from torch_sr.images import read_image
 
-    if datasets is not None and not _split(datasets):
+    if datasets is not None and not datasets.strip(" ,"):
         raise typer.BadParameter("--datasets names none")
     if datasets is not None and len(alphas) < 3:
         raise typer.BadParameter("--datasets needs a sweep of three networks, as --alpha 0:1:0.1")
@@ -402,7 +405,3 @@ def _print_means(means: dict[str, dict[str, float]]) -> None:
     for method, values in means.items():
         table.add_row(method, *(f"{values[metric]:.4f}" for metric in metrics))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-
-
-def _split(text: str | None) -> list[str]:
-    return list(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))

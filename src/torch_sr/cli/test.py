@@ -133,7 +133,7 @@ def test(
 ) -> None:
     """Measure models on data sets, beside bicubic: PSNR, SSIM and more; tables and pictures."""
     form = _choose_format(form, as_json, per_image)
-    protocols, specs = _choose_protocols(protocol), _choose_datasets(datasets)
+    protocols, specs = _choose_protocols(protocol), _choose_datasets(datasets, data_root)
     _check_files(report, csv, plane)
     if record:
         check_records(models)
@@ -201,9 +201,11 @@ def _choose_protocols(text: str) -> list[str]:
     return names
 
 
-def _choose_datasets(text: str) -> list[str]:
+def _choose_datasets(text: str, data_root: Path) -> list[str]:
     """Each data set once: given twice it would count twice in no mean, and overwrite itself."""
-    specs = _split(text)
+    from torch_sr.data.specs import split_specs
+
+    specs = split_specs(text, data_root)
     if not specs:
         raise typer.BadParameter("--datasets names none")
     for spec in dict.fromkeys(spec for spec in specs if specs.count(spec) > 1):

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 
 from torch_sr.data.cache import Progress
-from torch_sr.data.loaders import ImagePairs
+from torch_sr.data.loaders import ImagePairs, refuse_small
 from torch_sr.data.open import open_pairs
 from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method, bicubic, evaluate
 from torch_sr.evaluation.labels import distinct
 from torch_sr.evaluation.measures import Setting, build_panels
+from torch_sr.metrics import PROTOCOLS
 
 OnComparison = Callable[[Comparison, int, int], None]
 """Given each image under all methods, its number in its data set from 1, and their number."""
@@ -64,6 +65,9 @@ def run_test(
                 purpose="test",
                 progress=cache_progress,
             )
+            if "ssim" in metrics:
+                crops = any(PROTOCOLS[name].crop_border for name in setting.protocols)
+                refuse_small(pairs, crop_border=crops)
             _make_names_distinct(pairs, folders)
             compared = evaluate(every_method, spec, pairs, panels)
             for number, comparison in enumerate(compared, start=1):
