@@ -1,6 +1,7 @@
 """pairs.py: every layout of the field, as small files."""
 
 import pytest
+from PIL import Image as Pillow
 
 from torch_sr.data.pairs import find_pairs, list_images, pair_folders
 from torch_sr.errors import DataError
@@ -176,3 +177,14 @@ def test_loops_of_links_end(tmp_path):
     make(tmp_path, "inner/a.png")
     (tmp_path / "inner/loop").symlink_to(tmp_path, target_is_directory=True)
     assert [name for name, *_ in listed(tmp_path, 4)] == ["inner/a"]
+
+
+def test_images_of_one_stem_are_paired_by_their_suffix(tmp_path):
+    for name in ("HR/a.png", "HR/a.bmp", "LR/a.png", "LR/a.bmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Pillow.new("RGB", (8, 8)).save(tmp_path / name)
+    pairs = find_pairs(tmp_path / "HR", 1)
+    assert {pair.hr.name: pair.lr.name for pair in pairs} == {"a.png": "a.png", "a.bmp": "a.bmp"}
+    (tmp_path / "HR/a.bmp").rename(tmp_path / "HR/a.tif")
+    with pytest.raises(DataError, match=r"^rename .*both could be the low resolution of .*a\.tif"):
+        find_pairs(tmp_path / "HR", 1)

@@ -50,7 +50,9 @@ def group_by_partner(
 ) -> dict[str, list[Path]]:
     """Low-resolution images by the name of their partner; an exact name goes before a suffix."""
     suffix = re.compile(rf"_?x{scale_factor}(m|d|w\d?)?$", re.IGNORECASE)  # mild, difficult, wild
-    exact = {stem(file, folder): [file] for file in files}
+    exact: dict[str, list[Path]] = {}
+    for file in files:
+        exact.setdefault(stem(file, folder), []).append(file)
     grouped: dict[str, list[Path]] = {}
     for name, found in exact.items():
         grouped.setdefault(suffix.sub("", name), []).extend(found)

@@ -19,6 +19,7 @@ are not images (``Thumbs.db``, ``.DS_Store``, text) are passed over.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
     pairs, alone = [], []
     for file in hr_files:
         name = stem(file, hr_folder)
-        found = partners.get(name, [])
+        found = _of_one_kind(file, partners.get(name, []))
         pairs += [
             ImagePair(name if len(found) == 1 else stem(lr, lr_folder), file, lr) for lr in found
         ]
@@ -123,6 +124,24 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
             alone.append(file)
     _refuse_unpaired(alone, lr_folder)
     return pairs
+
+
+def _of_one_kind(file: Path, partners: Sequence[Path]) -> list[Path]:
+    """Partners of which no two have one name: ``a.png`` is that of ``a.png``, not of ``a.jpg``.
+
+    Raises:
+        DataError: when the suffixes do not tell which of them is meant.
+    """
+    counts = Counter(partner.stem for partner in partners)
+    several = [partner for partner in partners if counts[partner.stem] > 1]
+    if not several:
+        return list(partners)
+    meant = [partner for partner in several if partner.suffix.lower() == file.suffix.lower()]
+    if len(meant) != 1:
+        raise DataError(
+            f"rename {several[0]} or {several[1]}: both could be the low resolution of {file}"
+        )
+    return [partner for partner in partners if partner not in several] + meant
 
 
 def left_over(pairs: Sequence[ImagePair]) -> list[Path]:
