@@ -71,6 +71,8 @@ BEYOND_THE_TABLE = {
     "pretraining/warmup_steps": 0,
     "pretraining/ema_decay": 0.999,
     "pretraining/gradient_clip": None,
+    "pretraining/optimizer": "adam",
+    "pretraining/weight_decay": 0.0,
     "pretraining/extra_losses": {"ms_ssim": 0.0, "focal_frequency": 0.0},
     "pretraining/augmentation": {
         "spatial": "described",
@@ -83,6 +85,8 @@ BEYOND_THE_TABLE = {
     "training/warmup_steps": 0,
     "training/ema_decay": 0.999,
     "training/gradient_clip": None,
+    "training/optimizer": "adam",
+    "training/weight_decay": 0.0,
     "training/extra_losses": {"ms_ssim": 0.0, "focal_frequency": 0.0, "ldl": 0.0},
     "training/augmentation": {
         "spatial": "described",

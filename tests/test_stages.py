@@ -299,3 +299,33 @@ def test_fp16_scales_its_losses_and_skips_what_overflows():
         descend(learner, x, target)
     assert not is_same(network, before)
     assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_optimizers_and_their_weight_decay_are_those_of_torch(name, reference):
+    torch.manual_seed(0)
+    network = RRDBNet(2, 3, 4, 2, 1)
+    twin = copy.deepcopy(network)
+    config = PretrainingConfig(lr=1e-2, ema_decay=0, optimizer=name, weight_decay=0.1)
+    stage = PSNRStage(Fabric(accelerator="cpu", devices=1), network, config, "l1", 10)
+    optimizer = reference(twin.parameters(), lr=1e-2, betas=(0.9, 0.99), weight_decay=0.1)
+    for _ in range(3):
+        lr, hr = torch.rand(2, 3, 6, 6), torch.rand(2, 3, 12, 12)
+        stage.train_step(lr, hr)
+        optimizer.zero_grad()
+        (twin(lr) - hr).abs().mean().backward()
+        optimizer.step()
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_skipped_step_of_adamw_decays_no_weights():
+    network = RRDBNet(2, 3, 4, 2, 1)
+    config = PretrainingConfig(ema_decay=0, optimizer="adamw", weight_decay=0.5, lr=0.1)
+    stage = PSNRStage(Fabric(accelerator="cpu", devices=1), network, config, "l1", 10)
+    before = copy.deepcopy(network.state_dict())
+    stage.train_step(torch.full((1, 3, 4, 4), torch.nan), torch.rand(1, 3, 8, 8))
+    assert float(stage.skipped) == 1
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

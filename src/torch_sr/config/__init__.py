@@ -12,7 +12,8 @@ its default; what is unknown, of the wrong type or impossible is refused by
 completes and checks a file that names it in a ``"$schema"`` key.
 """
 
-from torch_sr.config.reading import json_schema, load_config, parse_config, to_overrides
+from torch_sr.config.overrides import to_overrides
+from torch_sr.config.reading import json_schema, load_config, parse_config
 from torch_sr.config.sections import (
     SSIM_WINDOW,
     VGG_CONVS,

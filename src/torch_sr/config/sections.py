@@ -116,7 +116,7 @@ class PretrainingConfig(_Section):
     """Height and width of the crops from high-resolution images, in pixels, multiples of
     scale_factor. null takes whole images, for which batch_size must be 1."""
     lr: Positive = 2e-4
-    """Learning rate of Adam."""
+    """Learning rate of the optimizer."""
     sched_step: Count = 200000
     """Mini-batches from one decay of the learning rate to the next."""
     sched_gamma: Factor = 0.5
@@ -129,7 +129,7 @@ class PretrainingConfig(_Section):
     validation and without a best model. Where this is not set and train_datasets names folders,
     about a tenth of their images is validated on instead."""
     betas: Betas = (0.9, 0.99)
-    """Decay rates of Adam's two running averages. Beyond the description's table."""
+    """Decay rates of the optimizer's two running averages. Beyond the description's table."""
     num_steps: CountOrNone = None
     """Mini-batches after which the stage ends, unless num_epoch ended it before; null sets no such
     end. Beyond the description's table."""
@@ -145,6 +145,12 @@ class PretrainingConfig(_Section):
     gradient_clip: PositiveOrNone = None
     """The largest norm a network's gradient may have; a longer one is scaled down to it. null sets
     no limit. Beyond the description's table."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """'adam' adds weight_decay times the weights to the gradient (L2 regularisation); 'adamw'
+    shrinks the weights themselves (Loshchilov and Hutter 2019). With weight_decay 0 both do the
+    same. Beyond the description's table."""
+    weight_decay: NotNegative = 0.0
+    """Strength of the weight decay; 0 for none. Beyond the description's table."""
     extra_losses: ExtraLossesConfig = Field(default_factory=ExtraLossesConfig)
     """Losses on top of those of the stage. Beyond the description's table."""
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
@@ -160,9 +166,9 @@ class TrainingConfig(_Section):
     """Height and width of the crops from high-resolution images, in pixels, multiples of
     scale_factor. null takes whole images, for which batch_size must be 1."""
     g_lr: Positive = 1e-4
-    """Learning rate of the generator's Adam."""
+    """Learning rate of the generator's optimizer."""
     d_lr: Positive = 1e-4
-    """Learning rate of the discriminator's Adam."""
+    """Learning rate of the discriminator's optimizer."""
     g_sched_steps: Milestones = (50000, 100000, 200000, 300000)
     """Mini-batches, counted in this stage, at which the generator's learning rate decays."""
     g_sched_gamma: Factor = 0.5
@@ -180,7 +186,7 @@ class TrainingConfig(_Section):
     val_datasets: DatasetsOrNone = ("div2k",)
     """Data sets to validate on, written likewise; an empty list trains without validation."""
     betas: Betas = (0.9, 0.99)
-    """Decay rates of both Adams' two running averages. Beyond the description's table."""
+    """Decay rates of both optimizers' two running averages. Beyond the description's table."""
     num_steps: CountOrNone = None
     """Mini-batches after which the stage ends, unless num_epoch ended it before; null sets no such
     end. Beyond the description's table."""
@@ -193,6 +199,12 @@ class TrainingConfig(_Section):
     gradient_clip: PositiveOrNone = None
     """The largest norm a network's gradient may have; a longer one is scaled down to it. null sets
     no limit. Beyond the description's table."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """'adam' adds weight_decay times the weights to the gradient (L2 regularisation); 'adamw'
+    shrinks the weights themselves (Loshchilov and Hutter 2019). With weight_decay 0 both do the
+    same. Beyond the description's table."""
+    weight_decay: NotNegative = 0.0
+    """Strength of the weight decay of both networks; 0 for none. Beyond the description's table."""
     extra_losses: GANExtraLossesConfig = Field(default_factory=GANExtraLossesConfig)
     """Losses on top of those of the stage. Beyond the description's table."""
     augmentation: GANAugmentationConfig = Field(default_factory=GANAugmentationConfig)
@@ -341,7 +353,8 @@ class Hyperparameters(_Section):
         scale, unshuffle = self.scale_factor, self.generator.pixel_unshuffle
         if scale * unshuffle not in SCALES:
             fitting = [str(side) for side in SCALES if scale * side in SCALES]
-            remedy = f"it must be {' or '.join(fitting)} where scale_factor is {scale}"
+            choice = " or ".join(filter(None, [", ".join(fitting[:-1]), fitting[-1]]))
+            remedy = f"it must be {choice} where scale_factor is {scale}"
             raise Fault(remedy, ("generator", "pixel_unshuffle"), unshuffle)
         return self
 

@@ -1,4 +1,4 @@
-"""A network together with what changes it: its Adam optimizer and its learning rate."""
+"""A network together with what changes it: its optimizer, Adam or AdamW, and learning rate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+
+OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+"""By the name in the configuration.
+
+Each must heed ``found_inf``, by which a step is skipped without waiting for the device. The
+libraries of newer optimizers (Adan, Lion, Prodigy) do not.
+"""
 
 
 class Learner:
@@ -24,9 +34,11 @@ class Learner:
     Args:
         fabric: device, precision and gradient synchronisation.
         network: as built; it stays usable by itself, and its weights are the ones that change.
-        lr: the learning rate of Adam.
-        betas: decay rates of Adam's two averages.
+        lr: the learning rate.
+        betas: decay rates of the optimizer's two averages.
         factor: what the learning rate is multiplied by after so many mini-batches.
+        optimizer: ``adam`` or ``adamw``.
+        weight_decay: added to the gradient by Adam, applied to the weights by AdamW.
         gradient_clip: the largest norm of the gradient; None sets no limit.
         accumulate: parts into which a mini-batch is split, so that one takes less memory.
     """
@@ -39,6 +51,8 @@ class Learner:
         betas: tuple[float, float],
         factor: Callable[[int], float],
         *,
+        optimizer: str = "adam",
+        weight_decay: float = 0.0,
         gradient_clip: float | None = None,
         accumulate: int = 1,
     ) -> None:
@@ -47,13 +61,14 @@ class Learner:
         self._fabric = fabric
         self._network = network
         self._lr = lr
-        self._betas = betas
         self._factor = factor
         self._gradient_clip = gradient_clip
         self._accumulate = accumulate
         self._steps = 0
         # Fused: one kernel for all weights, and the one that heeds `found_inf`.
-        self._adam = torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=True)
+        self._adam = OPTIMIZERS[optimizer](
+            network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True
+        )
         self._wrapped, self._optimizer = fabric.setup(network, self._adam)
         self._finite = torch.ones((), dtype=torch.bool, device=fabric.device)
 
@@ -91,7 +106,7 @@ class Learner:
 
         Returns:
             1.0 where a loss or gradient was not finite, on any process, so that the weights and
-            Adam's averages stay as they were; otherwise 0.0.
+            the optimizer's averages stay as they were; otherwise 0.0.
         """
         skipped = self._clip_and_judge()
         for group in self._adam.param_groups:
@@ -134,11 +149,11 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`; the rates stay those of the constructor."""
+        """Restore :meth:`state_dict`; all settings stay those of the constructor."""
         self._network.load_state_dict(state["network"])
         self._adam.load_state_dict(state["optimizer"])
         for group in self._adam.param_groups:
-            group["betas"] = self._betas
+            group.update(self._adam.defaults)
         self._steps = int(state["steps"])
         self.lr_scale = float(state["lr_scale"])
 

@@ -109,6 +109,8 @@ class PSNRStage:
             config.lr,
             config.betas,
             lambda step: pretraining_factor(step, config, total_steps),
+            optimizer=config.optimizer,
+            weight_decay=config.weight_decay,
             gradient_clip=config.gradient_clip,
             accumulate=accumulate,
         )
@@ -197,6 +199,8 @@ class GANStage:
                 lr,
                 config.betas,
                 lambda step: milestone_factor(step, milestones, gamma, config.warmup_steps),
+                optimizer=config.optimizer,
+                weight_decay=config.weight_decay,
                 gradient_clip=config.gradient_clip,
                 accumulate=accumulate,
             )

@@ -1,0 +1,167 @@
+"""From a key that does not exist to the one that was meant, which may lie in another section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel
+
+from torch_sr.config.values import suggest
+
+_BOTH_STAGES = ("pretraining", "training")
+_RATES = ("pretraining.lr", "training.g_lr")
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "num_block": ("generator.num_basic_blocks",),
+    "num_blocks": ("generator.num_basic_blocks",),
+    "n_blocks": ("generator.num_basic_blocks",),
+    "nb": ("generator.num_basic_blocks",),
+    "num_rrdb": ("generator.num_basic_blocks",),
+    "num_feat": ("generator.rrdb_channels",),
+    "num_features": ("generator.rrdb_channels",),
+    "nf": ("generator.rrdb_channels",),
+    "dim": ("generator.rrdb_channels",),
+    "num_grow_ch": ("generator.growth_channels",),
+    "gc": ("generator.growth_channels",),
+    "res_scale": ("generator.residual_scaling",),
+    "unshuffle": ("generator.pixel_unshuffle",),
+    "network_g": ("generator",),
+    "net_g": ("generator",),
+    "network_d": ("discriminator",),
+    "net_d": ("discriminator",),
+    "upscale": ("scale_factor",),
+    "scale": ("scale_factor",),
+    "num_in_ch": ("img_channels",),
+    "num_out_ch": ("img_channels",),
+    "in_nc": ("img_channels",),
+    "out_nc": ("img_channels",),
+    "channels": ("img_channels",),
+    "batch": ("batch_size",),
+    "batch_size_per_gpu": ("batch_size",),
+    "bs": ("batch_size",),
+    "manual_seed": ("seed",),
+    "random_seed": ("seed",),
+    "gt_size": ("pretraining.cr_patch_size", "training.cr_patch_size"),
+    "patch_size": ("pretraining.cr_patch_size", "training.cr_patch_size"),
+    "crop_size": ("pretraining.cr_patch_size", "training.cr_patch_size"),
+    "hr_size": ("pretraining.cr_patch_size", "training.cr_patch_size"),
+    "lr": _RATES,
+    "learning_rate": _RATES,
+    "lr_g": ("training.g_lr", "pretraining.lr"),
+    "lr_d": ("training.d_lr",),
+    "optim_g": _RATES,
+    "optim_d": ("training.d_lr",),
+    "epochs": ("pretraining.num_epoch", "training.num_epoch"),
+    "num_epochs": ("pretraining.num_epoch", "training.num_epoch"),
+    "n_epochs": ("pretraining.num_epoch", "training.num_epoch"),
+    "max_epochs": ("pretraining.num_epoch", "training.num_epoch"),
+    "total_iter": ("pretraining.num_steps", "training.num_steps"),
+    "iterations": ("pretraining.num_steps", "training.num_steps"),
+    "max_steps": ("pretraining.num_steps", "training.num_steps"),
+    "steps": ("pretraining.num_steps", "training.num_steps"),
+    "warmup_iter": ("pretraining.warmup_steps", "training.warmup_steps"),
+    "warmup": ("pretraining.warmup_steps", "training.warmup_steps"),
+    "milestones": ("training.g_sched_steps", "pretraining.sched_step"),
+    "gamma": ("pretraining.sched_gamma", "training.g_sched_gamma"),
+    "ema": ("pretraining.ema_decay", "training.ema_decay"),
+    "grad_clip": ("pretraining.gradient_clip", "training.gradient_clip"),
+    "datasets": ("pretraining.train_datasets", "training.train_datasets"),
+    "dataset": ("pretraining.train_datasets", "training.train_datasets"),
+    "dataroot_gt": ("pretraining.train_datasets", "training.train_datasets"),
+    "val_dataset": ("pretraining.val_datasets", "training.val_datasets"),
+    "pixel_opt": ("content_loss",),
+    "gan_weight": ("training.g_adversarial_loss_scaling",),
+    "pixel_weight": ("training.g_content_loss_scaling",),
+    "perceptual_opt": ("perceptual_loss",),
+    "vgg_layers": ("perceptual_loss.layer_weights",),
+    "optim": ("pretraining.optimizer", "training.optimizer"),
+}
+"""Keys of BasicSR, neosr and other trainers, and those that people write from memory."""
+
+_OPTIONS = {
+    "num_worker_per_gpu": "num-workers",
+    "num_workers": "num-workers",
+    "workers": "num-workers",
+    "num_gpu": "devices",
+    "devices": "devices",
+    "device": "device",
+    "precision": "precision",
+    "use_amp": "precision",
+    "amp": "precision",
+    "bfloat16": "precision",
+    "accumulate": "accumulate",
+    "compile": "compile",
+    "resume_state": "load-checkpoint",
+    "resume": "load-checkpoint",
+    "pretrain_network_g": "load-checkpoint",
+    "load_checkpoint": "load-checkpoint",
+    "val_freq": "validation-interval",
+    "save_checkpoint_freq": "checkpoint-interval",
+    "checkpoint_interval": "checkpoint-interval",
+    "data_root": "data-root",
+    "out_dir": "out-dir",
+    "use_tb_logger": "tensorboard",
+    "wandb": "wandb",
+}
+
+
+def section_at(root: type[BaseModel], parents: Sequence[str]) -> type[BaseModel] | None:
+    """The section below so many keys; None where there is none."""
+    section: Any = root
+    for parent in parents:
+        field = section.model_fields.get(parent)
+        section = None if field is None else field.annotation
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return None
+    return section  # type: ignore[no-any-return]
+
+
+def suggest_key(root: type[BaseModel], path: Sequence[str]) -> str:
+    """Words that lead from an unknown key to a known one, or to an option of the command.
+
+    Args:
+        root: the whole configuration.
+        path: of the unknown key; all but its last part exist.
+    """
+    *parents, key = path
+    section = section_at(root, parents)
+    assert section is not None
+    names = list(section.model_fields)
+    meant = _find_alias(root, parents, key)
+    if meant:
+        return f"did you mean {' or '.join(meant)}?"
+    if get_close_matches(key, names, n=1):
+        return suggest(key, names)
+    if key.lower() in _OPTIONS:
+        return f"give it as an option of the command, --{_OPTIONS[key.lower()]}"
+    every = dict(_walk(root))
+    elsewhere = [where for where, name in every.items() if name == key]
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere[:2])}?"
+    near = get_close_matches(key, every.values(), n=1, cutoff=0.8)
+    places = [where for where, name in every.items() if name in near]
+    return f"did you mean {' or '.join(places[:2])}?" if places else suggest(key, names)
+
+
+def _find_alias(root: type[BaseModel], parents: Sequence[str], key: str) -> list[str]:
+    """What a foreign key means: in its own section where it can be, otherwise by the whole path."""
+    meant = [where for where in _ALIASES.get(key.lower(), ()) if _exists(root, where)]
+    here = ".".join([*parents, ""])
+    own = [where.removeprefix(here) for where in meant if here and where.startswith(here)]
+    return own or meant
+
+
+def _exists(root: type[BaseModel], dotted: str) -> bool:
+    *parents, key = dotted.split(".")
+    section = section_at(root, parents)
+    return section is not None and key in section.model_fields
+
+
+def _walk(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of a section and of those below: the way to it, and its own name."""
+    for name in section.model_fields:
+        yield prefix + name, name
+        below = section_at(section, [name])
+        if below is not None:
+            yield from _walk(below, f"{prefix}{name}.")
