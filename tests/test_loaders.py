@@ -114,9 +114,26 @@ def test_whole_images_lie_as_they_are(pairs):
 
 def test_too_small_images_are_named(pairs):
     RandomCrops(pairs, (36, 36))
-    for crop_size in ((40, 40), (40, 16), (16, 40)):  # a crop may be transposed
-        with pytest.raises(DataError, match=r"set/1: 36x52 pixels are fewer than the crop"):
+    for crop_size, needed in (
+        ((40, 40), "crop 40x40;"),
+        ((40, 16), "40x40 that a crop of 16x40 needs to be transposed;"),
+        ((16, 40), "40x40 that a crop of 40x16 needs to be transposed;"),
+    ):
+        with pytest.raises(DataError) as caught:
             RandomCrops(pairs, crop_size)
+        assert f"set/1: 36x52 pixels are fewer than the {needed}" in str(caught.value)
+    RandomCrops(pairs, (16, 36), spatial="none")
+
+
+def test_an_image_one_pixel_short_of_the_crop_is_refused_with_its_true_size(tmp_path, save_photo):
+    save_photo(tmp_path / "a.png", height=79, width=96)
+    hr = open_cache("a", [tmp_path / "a.png"], tmp_path / "cache", channels=3)
+    lr = open_cache("a", [tmp_path / "a.png"], tmp_path / "cache", channels=3, shrink=4)
+    pairs = ImagePairs([lr], [hr], 4, ["a"])
+    with pytest.raises(DataError, match="a: 96x79 pixels are fewer than the crop 96x80; lower"):
+        RandomCrops(pairs, (80, 96), spatial="none")
+    with pytest.raises(DataError, match="a: 96x79 pixels are fewer than the 96x96 that a crop"):
+        RandomCrops(pairs, (80, 96))
 
 
 def test_gray_tensors_are_writable_copies(tmp_path, save_photo):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -51,6 +52,36 @@ def test_interrupted_run_ends_at_the_very_same_weights(settings, at_step):
     assert interrupt.epochs + rest.epochs == whole.epochs
     found = weights_of(model)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("at_step", [2, 3])
+def test_another_optimizer_with_weight_decay_is_resumed_exactly(settings, at_step):
+    overrides = ["pretraining.optimizer=adamw", "pretraining.weight_decay=0.1"]
+    config = parse_config(TINY, overrides=overrides)
+    expected = weights_of(train(config, settings, run="whole").model)
+    interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = train(config, settings, run="stopped", loggers=[interrupt])
+    resumed = replace(settings, resume=stopped.checkpoint)
+    found = weights_of(train(config, resumed, run="stopped").model)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    plain = weights_of(train(parse_config(TINY), settings, run="adam").model)
+    assert not all(torch.equal(plain[key], expected[key]) for key in expected)
+
+
+def test_the_optimizer_may_change_at_a_checkpoint_and_this_is_said(settings):
+    first = parse_config(TINY, overrides=["pretraining.num_epoch=1"])
+    checkpoint = train(first, settings, run="1").checkpoint
+    results = []
+    for decay in ("0", "0.5"):
+        overrides = ["pretraining.optimizer=adamw", f"pretraining.weight_decay={decay}"]
+        recorder, resumed = Recorder(), replace(settings, resume=checkpoint)
+        kept = checkpoint.read_bytes()
+        config = parse_config(TINY, overrides=overrides)
+        results.append(weights_of(train(config, resumed, run="1", loggers=[recorder]).model))
+        checkpoint.write_bytes(kept)
+        said = "changed since the checkpoint: pretraining.optimizer: adam, now adamw"
+        assert said in recorder.messages
+    assert not torch.equal(results[0]["conv_first.weight"], results[1]["conv_first.weight"])
 
 
 def test_a_model_is_a_starting_point(settings):
@@ -266,6 +297,21 @@ def finished_run(data_root, vgg_file, tmp_path_factory):
     """The last checkpoint of a run of both stages."""
     settings = make_settings(data_root, tmp_path_factory.mktemp("finished"))
     return train(make_both_stages(vgg_file), settings, run="1").checkpoint
+
+
+def test_changes_that_do_not_fit_come_with_the_options_that_undo_them(
+    settings, both_stages, finished_run
+):
+    overrides = ["training.cr_patch_size=24,24", "generator.num_basic_blocks=2", "batch_size=1"]
+    changed = parse_config(both_stages.to_dict(), overrides=overrides)
+    with pytest.raises(CheckpointError) as caught:
+        read_start(finished_run).check(changed)
+    said = str(caught.value).removeprefix(f"{finished_run}: add ")
+    fixes = shlex.split(said.partition(" to resume")[0])
+    assert fixes[::2] == ["--set", "--set"]
+    assert "batch_size" not in said
+    undone = parse_config(changed.to_dict(), overrides=fixes[1::2])
+    assert read_start(finished_run).check(undone) == ["batch_size: 2, now 1"]
 
 
 def test_other_samples_inside_an_epoch_are_refused(settings):

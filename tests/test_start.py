@@ -12,7 +12,7 @@ from training_kit import TINY, Recorder, weights_of
 
 from torch_sr.cli.main import main
 from torch_sr.config import parse_config
-from torch_sr.errors import CheckpointError, DataError, ModelError
+from torch_sr.errors import CheckpointError, ConfigError, DataError, MissingDatasetError, ModelError
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 from torch_sr.models.weights import shipped_path
@@ -105,11 +105,14 @@ def test_a_model_that_is_no_rrdbnet_is_refused_by_its_architecture(tmp_path):
     from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
 
     path = tmp_path / "compact.pth"
-    network = SRVGGNetCompact(3, 3, num_feat=4, num_conv=1, upscale=2, act_type="prelu")
+    network = SRVGGNetCompact(
+        num_in_ch=3, num_out_ch=3, num_feat=4, num_conv=1, upscale=2, act_type="prelu"
+    )
     torch.save({"params": network.state_dict()}, path)
     message = refusal(path, parse_config(TINY))
     assert "start from an RRDBNet" in message
-    assert "SRVGGNetCompact" in message
+    assert refusal(path, parse_config(TINY), partial=True) == message
+    assert "this is a RealESRGAN Compact" in message
     with pytest.raises(ModelError, match="RRDBNet"):
         like_overrides(path)
 
@@ -172,6 +175,7 @@ def test_partial_takes_what_fits_and_lists_the_rest(save_model, settings):
         assert torch.equal(value, theirs[key] if key in theirs else before[key]), key
     assert said[0] == f"took {len(ours) - 2} of {len(ours)} tensors from {path}"
     assert said[1:] == [
+        "the model has scale_factor 1 (here 2), generator.num_basic_blocks 3 (here 2)",
         "not taken from the model: body.2 (30 tensors)",
         "not in the model, starting fresh: conv_up1.weight, conv_up1.bias",
     ]
@@ -185,8 +189,15 @@ def test_partial_shows_both_shapes_where_a_name_fits_and_its_shape_does_not(save
     said = read_start(save_model(pixel_unshuffle=2), partial=True).fill(
         build_generator(parse_config(TINY))
     )
-    assert "conv_first.weight (4, 12, 3, 3) instead of (4, 3, 3, 3)" in said[1]
-    assert "conv_first.weight (4, 3, 3, 3) instead of (4, 12, 3, 3)" in said[2]
+    assert "conv_first.weight (4, 12, 3, 3) instead of (4, 3, 3, 3)" in said[2]
+    assert "conv_first.weight (4, 3, 3, 3) instead of (4, 12, 3, 3)" in said[3]
+
+
+def test_partial_says_which_sizes_differ_even_where_every_shape_fits(save_model):
+    start = read_start(save_model(residual_scaling=0.1), partial=True)
+    took, sizes = start.fill(build_generator(parse_config(TINY)))
+    assert took.startswith("took 40 of 40 tensors")
+    assert sizes == "the model has generator.residual_scaling 0.1 (here 0.2)"
 
 
 def test_partial_is_refused_where_nothing_fits(save_model):
@@ -217,6 +228,15 @@ def test_a_model_starts_the_gan_stage_and_this_is_said(settings, both_stages, sa
     assert said.startswith(f"starting the GAN stage (training) from {path}, a model of the PSNR")
     assert "--start-stage pretraining" in said
     assert "--set training.num_epoch=0" in said
+
+
+def test_a_gan_stage_from_scratch_is_remarked_on(settings, both_stages):
+    config = parse_config(both_stages.to_dict(), overrides=["pretraining.num_epoch=0"])
+    recorder = Recorder()
+    train(config, settings, run="1", loggers=[recorder])
+    assert recorder.messages[0].startswith("the GAN stage (training) starts from scratch")
+    start = next(iter(check_training(config, settings)))
+    assert start.text.startswith("from scratch; the GAN stage (training) starts from scratch")
 
 
 def test_both_stages_start_from_a_model_on_demand(settings, both_stages, save_model):
@@ -258,20 +278,57 @@ def test_too_few_steps_from_scratch_are_remarked_with_a_model_to_start_from():
     assert remark_on_length(config, needed) is None
     remark = remark_on_length(config, needed - 1)
     assert "--load-checkpoint compact-x4 --like compact-x4" in remark
-    assert f"{needed - 1} steps are too few" in remark
+    assert f"after {needed - 1} of them a network from scratch is still worse" in remark
     gray = parse_config({"img_channels": 1})
     assert "compact-x4" not in remark_on_length(gray, 1)
     assert steps_from_scratch(parse_config({"pretraining": {"lr": 2e-3}})) == needed // 10
-    alone = parse_config({"pretraining": {"num_epoch": 0}, "training": {"g_lr": 4e-4}})
-    assert steps_from_scratch(alone) == needed // 2
+    alone = parse_config({"pretraining": {"num_epoch": 0}, "training": {"g_lr": 1e-3}})
+    assert steps_from_scratch(alone) == needed // 5
 
 
 def test_a_training_from_a_model_is_not_called_too_short(settings, save_model):
     config, scratch, started = parse_config(TINY), Recorder(), Recorder()
     train(config, settings, run="1", loggers=[scratch])
-    assert "too few for a network from scratch" in " ".join(scratch.messages)
+    assert "a network from scratch is still worse" in " ".join(scratch.messages)
     train(config, replace(settings, resume=save_model()), run="2", loggers=[started])
-    assert "too few" not in " ".join(started.messages)
+    assert "from scratch" not in " ".join(started.messages)
+
+
+def test_a_warm_up_longer_than_the_stage_is_said(settings):
+    config, recorder = parse_config(TINY, overrides=["pretraining.warmup_steps=6"]), Recorder()
+    train(config, settings, run="1", loggers=[recorder])
+    said = "lower pretraining.warmup_steps 6: the stage has 6 steps"
+    assert any(said in message for message in recorder.messages)
+    assert any(said in finding.text for finding in check_training(config, settings))
+    recorder = Recorder()
+    config = parse_config(TINY, overrides=["pretraining.warmup_steps=5"])
+    train(config, settings, run="2", loggers=[recorder])
+    assert not any("warmup" in message for message in recorder.messages)
+
+
+def test_a_batch_of_more_crops_than_images_is_said(settings):
+    config, recorder = parse_config(TINY, overrides=["batch_size=64"]), Recorder()
+    train(config, settings, run="1", loggers=[recorder])
+    said = "mini-batches have 5 crops, not batch_size 64"
+    assert any(said in message for message in recorder.messages)
+    assert any(said in finding.text for finding in check_training(config, settings))
+    repeated = parse_config(TINY, overrides=["batch_size=8", "train_datasets=photos,photos"])
+    recorder = Recorder()
+    train(repeated, settings, run="2", loggers=[recorder])
+    assert not any("mini-batches" in message for message in recorder.messages)
+
+
+def test_missing_data_name_the_key_that_asks_for_them_and_how_to_set_it(settings):
+    training = {key: value for key, value in TINY["pretraining"].items() if "datasets" not in key}
+    unset = parse_config({**TINY, "pretraining": training})
+    with pytest.raises(MissingDatasetError) as caught:
+        train(unset, settings, run="1")
+    said = "add --set train_datasets=FOLDER, as pretraining.train_datasets is not set and means"
+    assert str(caught.value).startswith(said)
+    assert "DIV2K not found" in str(caught.value)
+    given = parse_config(TINY, overrides=["val_datasets=div2k"])
+    with pytest.raises(MissingDatasetError, match=r"^pretraining\.val_datasets: data set DIV2K"):
+        train(given, settings, run="2")
 
 
 def test_without_validation_a_training_says_so_and_stores_the_model_of_its_end(settings):
@@ -292,3 +349,60 @@ def test_without_validation_a_training_says_so_and_stores_the_model_of_its_end(s
 def test_training_data_cannot_be_left_out():
     with pytest.raises(Exception, match="train_datasets is \\[\\]; it must not be empty"):
         parse_config(TINY, overrides=["pretraining.train_datasets=[]"])
+
+
+# --- a pixel-unshuffled generator ---------------------------------------------------------------
+
+UNSHUFFLED = [
+    "generator.pixel_unshuffle=2",
+    "generator.growth_channels=32",  # spandrel reads no other
+    "pretraining.cr_patch_size=[18, 18]",  # LR of an odd side: padded inside, and cropped
+    "pretraining.num_epoch=1",
+]
+
+
+def test_a_pixel_unshuffled_generator_is_trained_resumed_and_read_by_spandrel(settings):
+    from spandrel import ModelLoader
+
+    config = parse_config(TINY, overrides=UNSHUFFLED)
+    result = train(config, settings, run="1")
+    network = build_generator(config)
+    network.load_state_dict(weights_of(result.model))
+    assert weights_of(result.model)["conv_first.weight"].shape == (4, 12, 3, 3)
+    theirs = ModelLoader().load_from_file(str(result.model))
+    assert (theirs.scale, theirs.model.shuffle_factor) == (2, 2)
+    lr = torch.rand(1, 3, 7, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(network(lr), theirs.model(lr))
+
+    longer = parse_config(TINY, overrides=[*UNSHUFFLED, "pretraining.num_epoch=2"])
+    resumed = replace(settings, resume=result.checkpoint)
+    recorder = Recorder()
+    assert train(longer, resumed, run="1", loggers=[recorder]).finished
+    assert [epoch for epoch, _, _ in recorder.epochs] == [2]
+    with pytest.raises(CheckpointError, match="pixel_unshuffle: 2, now 1"):
+        train(parse_config(TINY, overrides=UNSHUFFLED[1:]), resumed, run="1")
+
+
+def test_a_model_of_real_esrgan_at_x2_is_fine_tuned_with_its_sizes(settings, tmp_path):
+    torch.manual_seed(1)
+    network = RRDBNet(**{**SIZES, "pixel_unshuffle": 2})
+    path = tmp_path / "RealESRGAN_x2.pth"
+    torch.save({"params_ema": network.state_dict()}, path)
+    config = parse_config(TINY, overrides=[*like_overrides(path), *UNSHUFFLED[2:]])
+    assert config.generator.pixel_unshuffle == 2
+    assert config.scale_factor == 2
+    recorder = Recorder()
+    train(config, replace(settings, resume=path), run="1", loggers=[recorder])
+    assert recorder.messages[0] == f"starting the PSNR stage (pretraining) from {path}"
+
+
+@pytest.mark.parametrize(
+    ("scale", "unshuffle", "fitting"), [(4, 4, "1 or 2"), (8, 2, "1"), (2, 3, "1, 2 or 4")]
+)
+def test_factors_that_cannot_be_built_are_refused_with_those_that_can(scale, unshuffle, fitting):
+    overrides = [f"scale_factor={scale}", f"generator.pixel_unshuffle={unshuffle}"]
+    with pytest.raises(ConfigError) as caught:
+        parse_config({}, overrides=overrides)
+    words = f"generator.pixel_unshuffle is {unshuffle}; it must be {fitting} where scale_factor is"
+    assert words in str(caught.value)

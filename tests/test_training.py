@@ -38,7 +38,7 @@ def test_training_learns_logs_and_stores(settings, tmp_path):
     }  # fmt: skip
     assert recorder.images["val/photos/0/sr"].shape == (3, 48, 64)
     lines = [json.loads(line) for line in (logs / "metrics.jsonl").open()]
-    assert "60 steps are too few" in lines.pop(0)["message"]
+    assert "after 60 of them a network from scratch" in lines.pop(0)["message"]
     assert [line["epoch"] for line in lines] == list(range(1, 31))
     assert list(logs.glob("pretraining/events.out.tfevents.*"))
     stored = {path.name for path in settings.models_dir.iterdir()}

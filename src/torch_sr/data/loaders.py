@@ -92,6 +92,12 @@ class ImagePairs:
         sets = (*self._lr, *self._hr)
         return sum(images.uncached_bytes for images in sets)
 
+    def hr_size(self, index: int) -> tuple[int, int]:
+        """Height and width of a high-resolution image as stored, without touching its pixels."""
+        part, i = self._where[index]
+        height, width, _ = self._hr[part].layout(i).shape
+        return height, width
+
     def lr_size(self, index: int) -> tuple[int, int]:
         """Height and width of a low-resolution image, without touching its pixels."""
         part, i = self._where[index]
@@ -171,11 +177,22 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         for index, name in enumerate(pairs.names):
             h, w = pairs.lr_size(index)
             if h < height or w < width:
-                scale = pairs.scale_factor
-                raise DataError(
-                    f"{name}: {w * scale}x{h * scale} pixels are fewer than the crop "
-                    f"{crop_size[1]}x{crop_size[0]}; lower cr_patch_size or leave the image out"
-                )
+                raise DataError(f"{name}: {self._describe_size(index, crop_size)}")
+
+    def _describe_size(self, index: int, crop_size: tuple[int, int]) -> str:
+        """Why an image is too small, with its true size, and what to change."""
+        height, width = self.pairs.hr_size(index)
+        crop, side = f"{crop_size[1]}x{crop_size[0]}", max(crop_size)
+        if self.spatial == "none" or crop_size[0] == crop_size[1]:
+            return (
+                f"{width}x{height} pixels are fewer than the crop {crop}; lower cr_patch_size or "
+                "leave the image out"
+            )
+        return (
+            f"{width}x{height} pixels are fewer than the {side}x{side} that a crop of {crop} needs "
+            "to be transposed; lower cr_patch_size, set augmentation.spatial to none, or leave the "
+            "image out"
+        )
 
     def __len__(self) -> int:
         return len(self.pairs)

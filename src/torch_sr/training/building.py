@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -15,6 +17,7 @@ from torch_sr.data.cache import Progress
 from torch_sr.data.datasets import Purpose, choose_sides
 from torch_sr.data.loaders import ImagePairs, RandomCrops, refuse_small
 from torch_sr.data.open import open_pairs
+from torch_sr.errors import DataError
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
 from torch_sr.models.rrdb import RRDBNet
@@ -24,6 +27,9 @@ from torch_sr.training.stages import GANStage, PSNRStage, Stage
 _log = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
+P = ParamSpec("P")
+T = TypeVar("T")
+Opener: TypeAlias = Callable[Concatenate[str, Hyperparameters, P], T]
 
 
 def build_generator(config: Hyperparameters) -> RRDBNet:
@@ -54,6 +60,36 @@ def build_perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
     return PerceptualLoss(**arguments)
 
 
+def _naming(key: str) -> Callable[[Opener[P, T]], Opener[P, T]]:
+    """Let errors of data sets begin with the key that asks for them, and how to set it."""
+
+    def decorate(function: Opener[P, T]) -> Opener[P, T]:
+        @wraps(function)
+        def opener(name: str, config: Hyperparameters, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(name, config, *args, **kwargs)
+            except DataError as error:
+                where = _name_key(name, key, config)
+                raise type(error)(f"{where}: {error}") from error
+
+        return opener
+
+    return decorate
+
+
+def _name_key(stage: str, key: str, config: Hyperparameters) -> str:
+    """A key, and where it was left to its default how to set it."""
+    stages = config.stages
+    if key in stages[stage].model_fields_set:
+        return f"{stage}.{key}"
+    everywhere = all(key not in section.model_fields_set for section in stages.values())
+    option = key if everywhere else f"{stage}.{key}"  # without the section it sets both
+    none = ", or [] for none" if key == "val_datasets" else ""
+    default = json.dumps(getattr(stages[stage], key))
+    return f"add --set {option}=FOLDER{none}, as {stage}.{key} is not set and means {default}"
+
+
+@_naming("train_datasets")
 def open_crops(
     name: str,
     config: Hyperparameters,
@@ -83,6 +119,7 @@ def open_crops(
     )
 
 
+@_naming("val_datasets")
 def open_validation(
     name: str,
     config: Hyperparameters,

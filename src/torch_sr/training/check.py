@@ -44,7 +44,7 @@ from torch_sr.training.options import (
     check_options,
     remark_on_options,
 )
-from torch_sr.training.planning import remark_on_length
+from torch_sr.training.planning import describe_long_warmup, describe_small_batch, remark_on_length
 from torch_sr.training.resume import StartingPoint, read_start
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.validation import EXTRA_METRICS, PERCEPTUAL_LOSS, build_extra_metrics
@@ -143,7 +143,7 @@ class _Check:
         self.stages = start.stages(self.config)
         if start.path is None:
             self.from_scratch = True
-            return "from scratch"
+            return "; ".join(["from scratch", *start.describe(self.config)])
         taken = start.fill(build_generator(self.config))
         if start.model is not None:
             return "; ".join([*start.describe(self.config), *taken])
@@ -180,8 +180,14 @@ class _Check:
         )
         total = int(min(section.num_epoch * steps, section.num_steps or math.inf))
         self.lengths[name] = StageLength(steps, total, len(validation))
-        remark = remark_on_length(self.config, total) if self.from_scratch else None
-        return f"{text}; {remark}" if remark and name == self.stages[0] else text
+        batch = min(self.config.batch_size, len(crops) // processes)
+        remarks = [
+            describe_small_batch(self.config, name, batch),
+            describe_long_warmup(self.config, name, total),
+        ]
+        if self.from_scratch and name == self.stages[0]:
+            remarks.append(remark_on_length(self.config, total))
+        return "; ".join([text, *filter(None, remarks)])
 
     def _check_disk(self) -> str:
         cache_dir = self.settings.cache_dir or default_cache_dir()

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from torch_sr.config import Hyperparameters
 from torch_sr.errors import CheckpointError
 from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.rrdb import RRDBNet
 from torch_sr.training.checkpoints import load_newest
 from torch_sr.training.transfer import check_fit, spoken_name, take_what_fits
 
 _GAN_STAGE = "training"
 _CALLED = {"pretraining": "PSNR", "training": "GAN"}
+
+_FROM_SCRATCH = (
+    "the GAN stage (training) starts from scratch, which often fails: start it from a model of the "
+    "PSNR stage with --load-checkpoint MODEL, or set pretraining.num_epoch above 0"
+)
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,12 @@ class StartingPoint:
         return names[names.index(self.stage) :] if self.stage in names else names
 
     def describe(self, config: Hyperparameters) -> list[str]:
-        """Say what a new run starts from, and how to get the other possibilities; see ``check``."""
+        """Say what a new run starts from, and how to start otherwise."""
+        first, *others = self.stages(config)
+        if self.path is None and first == _GAN_STAGE:
+            return [_FROM_SCRATCH]
         if self.model is None:
             return []
-        first, *others = self.stages(config)
         kind = _CALLED.get(self.model.info.stage or "")
         name = spoken_name(self.model.info.path)
         text = f"starting the {_CALLED[first]} stage ({first}) from {name}"
@@ -88,8 +95,8 @@ class StartingPoint:
                 f"set {self.chosen_stage}.num_epoch above 0, or leave out "
                 f"--start-stage {self.chosen_stage}: the configuration leaves that stage out"
             )
-        if self.model is not None and not self.partial:
-            check_fit(self.model, config.generator_kwargs)
+        if self.model is not None:
+            check_fit(self.model, config.generator_kwargs, partial=self.partial)
         return [] if self.checkpoint is None else self._check_changes(self.checkpoint, config)
 
     def _check_changes(self, checkpoint: Mapping[str, Any], config: Hyperparameters) -> list[str]:
@@ -106,12 +113,14 @@ class StartingPoint:
             for key in before
             if key in now and before[key] != now[key]
         }
-        for key, words in changes.items():
-            if self._is_fixed(key, before, now):
-                raise CheckpointError(
-                    f"{self.path}: {words}; a checkpoint cannot be resumed with that: change it "
-                    "back, or give a model as the start of a new run"
-                )
+        fixed = [key for key in changes if self._is_fixed(key, before, now)]
+        if fixed:
+            fixes = " ".join(f"--set {key}={_written(before[key])}" for key in fixed)
+            raise CheckpointError(
+                f"{self.path}: add {fixes} to resume this checkpoint, or start a new run from a "
+                f"model ('torch-sr models extract' makes one of it); changed since then are "
+                f"{', '.join(changes[key] for key in fixed)}"
+            )
         return list(changes.values())
 
     def _is_fixed(self, key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -125,7 +134,7 @@ class StartingPoint:
         sized_by_crop = key == "training.cr_patch_size" and now["discriminator.kind"] == "vgg"
         return sized_by_crop or key.startswith("discriminator.")
 
-    def fill(self, generator: nn.Module) -> list[str]:
+    def fill(self, generator: RRDBNet) -> list[str]:
         """Give a generator the weights of the model.
 
         Returns:
@@ -177,6 +186,11 @@ def _options(stage: str | None, partial: bool) -> str:
     """The options that only go with a model, as the user gave them."""
     given = ([f"--start-stage {stage}"] if stage else []) + (["--partial"] if partial else [])
     return " and ".join(given)
+
+
+def _written(value: object) -> str:
+    """A value as ``--set`` takes it from a shell."""
+    return shlex.quote(json.dumps(value, separators=(",", ":")))
 
 
 def _flat(section: Mapping[str, Any]) -> dict[str, Any]:

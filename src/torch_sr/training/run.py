@@ -28,7 +28,12 @@ from torch_sr.training.building import (
 from torch_sr.training.export import run_notes
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.loggers import Logger
-from torch_sr.training.planning import describe_no_validation, remark_on_length
+from torch_sr.training.planning import (
+    describe_long_warmup,
+    describe_no_validation,
+    describe_small_batch,
+    remark_on_length,
+)
 from torch_sr.training.result import StageResult, TrainingResult
 from torch_sr.training.resume import StartingPoint, read_start
 from torch_sr.training.settings import RunFiles, RunSettings, StageLimits
@@ -222,15 +227,17 @@ class _Run:
 
     def _remarks_on(self, trainer: Trainer) -> list[str]:
         """What to know about a stage before it starts."""
-        name, remarks = trainer.stage.name, []
-        if not trainer.validation:
-            remarks.append(describe_no_validation(name))
-        elif self.perceptual is None:
-            remarks.append(_NOT_MEASURED)
-        fresh = self.start.path is None and name == next(iter(self.data))
-        if fresh and (remark := remark_on_length(self.config, self.data[name].total_steps)):
-            remarks.append(remark)
-        return remarks
+        name = trainer.stage.name
+        steps = self.data[name].total_steps
+        remarks = [
+            describe_no_validation(name) if not trainer.validation else None,
+            _NOT_MEASURED if trainer.validation and self.perceptual is None else None,
+            describe_small_batch(self.config, name, trainer.sampler.batch_size),
+            describe_long_warmup(self.config, name, steps),
+        ]
+        if self.start.path is None and name == next(iter(self.data)):
+            remarks.append(remark_on_length(self.config, steps))
+        return [remark for remark in remarks if remark]
 
     def _open_data(self, name: str, progress: CacheProgress | None) -> _StageData:
         crops = open_crops(name, self.config, self.settings, progress)

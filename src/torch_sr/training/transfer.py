@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from torch_sr.config import to_overrides
 from torch_sr.errors import CheckpointError, ModelError
@@ -67,8 +67,13 @@ def find_differences(model: Sizes, config: Sizes) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def check_fit(model: LoadedGenerator, config: Sizes) -> None:
+def check_fit(model: LoadedGenerator, config: Sizes, *, partial: bool = False) -> None:
     """Refuse a model with which a training of these sizes cannot start.
+
+    Args:
+        model: to start from.
+        config: keyword arguments of RRDBNet.
+        partial: whether other sizes will do.
 
     Raises:
         CheckpointError: it has other sizes, or is of another architecture.
@@ -80,30 +85,26 @@ def check_fit(model: LoadedGenerator, config: Sizes) -> None:
             f"trained; this is a {model.info.architecture}"
         )
     differences = find_differences(model.network.hparams, config)
-    if differences:
-        values = ", ".join(
-            f"{key} {json.dumps(there)} (here {json.dumps(here)})"
-            for key, (there, here) in differences.items()
-        )
-        fixes = " ".join(
-            f"--set {key}={json.dumps(there)}" for key, (there, _) in differences.items()
-        )
+    if differences and not partial:
+        changes = (f"{key}={json.dumps(there)}" for key, (there, _) in differences.items())
+        fixes = " ".join(f"--set {change}" for change in changes)
         raise CheckpointError(
             f"{name}: add --like {shlex.quote(name)}, or {fixes}, or --partial to take what fits; "
-            f"the model has {values}"
+            f"the model has {_list_sizes(differences)}"
         )
 
 
-def take_what_fits(network: nn.Module, model: LoadedGenerator) -> list[str]:
+def take_what_fits(network: RRDBNet, model: LoadedGenerator) -> list[str]:
     """Copy the parameters that have the same name and shape in a model.
 
     Returns:
-        in words: how many were copied, which ones of the model were not, and which ones of the
-        network keep their fresh values.
+        in words: how many were copied, the sizes that differ, which parameters of the model were
+        not copied, and which ones of the network keep their fresh values.
 
     Raises:
         CheckpointError: no convolution fits.
     """
+    assert isinstance(model.network, RRDBNet)  # check_fit has seen to it
     theirs, ours = model.network.state_dict(), network.state_dict()
     name = spoken_name(model.info.path)
     fitting = {
@@ -117,11 +118,20 @@ def take_what_fits(network: nn.Module, model: LoadedGenerator) -> list[str]:
             f"--like {shlex.quote(name)} in place of --partial"
         )
     network.load_state_dict(fitting, strict=False)
+    differences = find_differences(model.network.hparams, network.hparams)
     return [
         f"took {len(fitting)} of {len(ours)} tensors from {name}",
+        *([f"the model has {_list_sizes(differences)}"] if differences else []),
         *_describe("not taken from the model", theirs, fitting, ours),
         *_describe("not in the model, starting fresh", ours, fitting, theirs),
     ]
+
+
+def _list_sizes(differences: Mapping[str, tuple[Any, Any]]) -> str:
+    return ", ".join(
+        f"{key} {json.dumps(there)} (here {json.dumps(here)})"
+        for key, (there, here) in differences.items()
+    )
 
 
 def spoken_name(path: Path) -> str:
