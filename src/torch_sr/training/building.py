@@ -85,7 +85,8 @@ def _name_key(stage: str, key: str, config: Hyperparameters) -> str:
     everywhere = all(key not in section.model_fields_set for section in stages.values())
     option = key if everywhere else f"{stage}.{key}"  # without the section it sets both
     none = ", or [] for none" if key == "val_datasets" else ""
-    default = json.dumps(getattr(stages[stage], key))
+    sides = dict(zip(("train_datasets", "val_datasets"), choose_sides(stages[stage]), strict=True))
+    default = json.dumps(sides[key])
     return f"add --set {option}=FOLDER{none}, as {stage}.{key} is not set and means {default}"
 
 
