@@ -22,6 +22,7 @@ from torch_sr.images import (
     Image,
     ImageReader,
     check_writable,
+    decoding,
     from_unit,
     is_image_name,
     open_writer,
@@ -29,7 +30,6 @@ from torch_sr.images import (
     read_image,
     read_samples,
     read_size,
-    reading,
     to_nchw,
     to_unit,
     write_image,
@@ -615,7 +615,7 @@ def test_large_turned_images_go_by_way_of_the_disk(tmp_path, monkeypatch, orient
     exif[0x0112] = orientation
     PillowImage.fromarray(smooth()).save(tmp_path / "a.png", exif=exif)
     plain = read_image(tmp_path / "a.png")
-    monkeypatch.setattr(reading, "_SMALL", 0)
+    monkeypatch.setattr(decoding, "_SMALL", 0)
     same(read_image(tmp_path / "a.png").color, plain.color)
     with PillowImage.open(tmp_path / "a.png") as pillow:
         same(plain.color, np.asarray(ImageOps.exif_transpose(pillow)))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 _QUALITY = "How files are written"
 _BATCH = "Many files"
 _COMPUTING = "How it is computed"
+
+
+class Damaged(str, Enum):
+    """What to do with damaged images."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
 
 
 def upscale(
@@ -112,6 +120,14 @@ def upscale(
             rich_help_panel=_BATCH,
         ),
     ] = None,
+    damaged: Annotated[
+        Damaged,
+        typer.Option(
+            "--damaged",
+            help="Damaged images: refuse them, or keep what can be read and make the rest gray.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = Damaged.REFUSE,
     compare: Annotated[
         bool,
         typer.Option(
@@ -198,6 +214,7 @@ def upscale(
         crf=crf,
         codec=codec,
         deinterlace=deinterlace,
+        damaged=damaged.value,
     )
     jobs = list(survey(jobs, upscalers[0].scale_factor, options))
     outcomes = _run(upscalers, jobs, options, as_json=as_json)

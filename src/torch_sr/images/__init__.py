@@ -3,9 +3,11 @@
 ::
 
     pixels.py     Image, Metadata, Header; integers <-> [0, 1]
-    reading.py    a file -> an Image, or row bands from top to bottom
+    value_range.py  floats beyond [0, 1], which are scaled into it and back
+    reading.py    a file -> an Image, or row bands from top to bottom; it lists its parts
     formats.py    what each format of files can hold
     writing.py    an Image, or row bands -> a file, whole or not at all
+    documents.py  pages that differ, each written by itself; tiff_join.py joins them
     row_pipe.py   how row bands reach libvips without lying in memory as a whole
     metadata.py   EXIF and XMP that stay true for pixels of another size
     tiff_exif.py  EXIF in TIFF files
@@ -17,7 +19,9 @@ no network understands (CMYK, Lab) are converted, to sRGB. Nothing here knows Py
 
 from __future__ import annotations
 
+from torch_sr.images.documents import can_differ, open_document
 from torch_sr.images.formats import WRITABLE_SUFFIXES, check_format, holds_pages
+from torch_sr.images.kinds import IMAGE_SUFFIXES, is_image_name
 from torch_sr.images.naming import display_name
 from torch_sr.images.pixels import (
     Header,
@@ -30,10 +34,8 @@ from torch_sr.images.pixels import (
     to_unit,
 )
 from torch_sr.images.reading import (
-    IMAGE_SUFFIXES,
     MAX_PIXELS,
     ImageReader,
-    is_image_name,
     read_header,
     read_image,
     read_samples,
@@ -58,6 +60,7 @@ __all__ = [
     "Metadata",
     "Pixels",
     "WriteOptions",
+    "can_differ",
     "check_format",
     "check_writable",
     "convert",
@@ -65,6 +68,7 @@ __all__ = [
     "from_unit",
     "holds_pages",
     "is_image_name",
+    "open_document",
     "open_writer",
     "read_header",
     "read_image",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from torch_sr.errors import ImageError
+from torch_sr.images.value_range import ValueRange
 
 Pixels: TypeAlias = NDArray[Any]  # uint8, uint16 or float32
 
@@ -28,6 +29,8 @@ class Metadata:
         dpi: resolution for print.
         delays: milliseconds that each frame of an animation is shown.
         loop: how often an animation is played; 0 for ever.
+        values: what 0 and 1 stand for in the file, where floats there go beyond; see
+            :class:`~torch_sr.images.value_range.ValueRange`.
     """
 
     icc: bytes | None = None
@@ -37,6 +40,7 @@ class Metadata:
     dpi: float | None = None
     delays: tuple[int, ...] | None = None
     loop: int | None = None
+    values: ValueRange | None = None
 
 
 @dataclass(frozen=True, eq=False)

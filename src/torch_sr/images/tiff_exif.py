@@ -36,7 +36,7 @@ class _Entry:
 
 
 @dataclass(frozen=True)
-class _Form:
+class Form:
     """How numbers are laid out: the order of bytes, and whether offsets have eight of them."""
 
     order: str
@@ -62,14 +62,14 @@ class _Form:
         return struct.Struct(self.order + ("HHQ" if self.big else "HHI"))
 
 
-_CLASSIC = _Form("<", big=False)
+_CLASSIC = Form("<", big=False)
 
 
 def read_exif(path: str | os.PathLike[str]) -> bytes | None:
     """The EXIF of a TIFF file as the block that other formats hold; None where there is none."""
     try:
         with Path(path).open("rb") as file:
-            form, first, _ = _read_head(file)
+            form, first, _ = read_head(file)
             tags = _read_tags(file, form, first)
     except (struct.error, KeyError, ValueError, OverflowError, OSError):  # damaged: there is none
         return None
@@ -100,15 +100,15 @@ def append_exif(path: str | os.PathLike[str], block: bytes, height: int, width: 
     block = block.removeprefix(b"Exif\0\0")
     try:
         source = io.BytesIO(block)
-        descriptions, exif, gps = _read_tags(source, *_read_head(source)[:2])
+        descriptions, exif, gps = _read_tags(source, *read_head(source)[:2])
     except (struct.error, KeyError, ValueError, OverflowError):
         return
     for tag, size in ((_WIDTH, width), (_HEIGHT, height)):
         if tag in exif:
             exif[tag] = _Entry(_LONG, 1, struct.pack("<I", size))
     with Path(path).open("r+b") as file:
-        form, first, place = _read_head(file)
-        entries, following = _raw_entries(file, form, first)
+        form, first, place = read_head(file)
+        entries, following = raw_entries(file, form, first)
         end = file.seek(0, os.SEEK_END)
         file.write(bytes(-end % 8))
         new = dict(descriptions)
@@ -123,19 +123,19 @@ def append_exif(path: str | os.PathLike[str], block: bytes, height: int, width: 
         file.write(form.offset.pack(at))
 
 
-def _read_head(file: BinaryIO) -> tuple[_Form, int, int]:
+def read_head(file: BinaryIO) -> tuple[Form, int, int]:
     """The form of a TIFF, where its first directory lies, and where that is told."""
     file.seek(0)
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}[head[:2]]
     (version,) = struct.unpack_from(order + "H", head, 2)
-    form = _Form(order, big={42: False, 43: True}[version])
+    form = Form(order, big={42: False, 43: True}[version])
     place = 8 if form.big else 4
     return form, form.offset.unpack_from(head, place)[0], place
 
 
 def _read_tags(
-    file: BinaryIO, form: _Form, first: int
+    file: BinaryIO, form: Form, first: int
 ) -> tuple[dict[int, _Entry], dict[int, _Entry], dict[int, _Entry]]:
     """Descriptions of the first directory, then those of EXIF, and of GPS."""
     top = _read_entries(file, form, first, (*_DESCRIPTIONS, _EXIF, _GPS))
@@ -149,9 +149,9 @@ def _read_tags(
 
 
 def _read_entries(
-    file: BinaryIO, form: _Form, at: int, wanted: tuple[int, ...] | None = None
+    file: BinaryIO, form: Form, at: int, wanted: tuple[int, ...] | None = None
 ) -> dict[int, _Entry]:
-    raw, _ = _raw_entries(file, form, at)
+    raw, _ = raw_entries(file, form, at)
     entries = {}
     for tag, data in raw.items():
         _, kind, count = form.entry.unpack_from(data)
@@ -168,7 +168,7 @@ def _read_entries(
     return entries
 
 
-def _raw_entries(file: BinaryIO, form: _Form, at: int) -> tuple[dict[int, bytes], int]:
+def raw_entries(file: BinaryIO, form: Form, at: int) -> tuple[dict[int, bytes], int]:
     """The entries of a directory as they are, and where the next directory lies."""
     file.seek(at)
     (count,) = form.count.unpack(file.read(form.count.size))
@@ -184,7 +184,7 @@ def _raw_entries(file: BinaryIO, form: _Form, at: int) -> tuple[dict[int, bytes]
 def _pack(
     entries: dict[int, _Entry],
     at: int,
-    form: _Form,
+    form: Form,
     kept: dict[int, bytes] | None = None,
     following: int = 0,
 ) -> bytes:
@@ -208,7 +208,7 @@ def _pack(
     return head + form.offset.pack(following) + body
 
 
-def _pointer(at: int, form: _Form) -> _Entry:
+def _pointer(at: int, form: Form) -> _Entry:
     if form.big:
         return _Entry(_LONG8, 1, struct.pack("<Q", at))
     return _Entry(_LONG, 1, struct.pack("<I", at))

@@ -29,6 +29,7 @@ from torch_sr.images.pixels import (
 )
 from torch_sr.images.row_pipe import RowPipe
 from torch_sr.images.tiff_exif import append_exif
+from torch_sr.images.value_range import ValueRange
 
 _BAND_PIXELS = 1 << 22  # written at once
 _BIG = 2**31  # bytes that may not fit a classic TIFF
@@ -42,11 +43,13 @@ class WriteOptions:
         format: png, jpg, webp, tif, avif or gif; without it, the name's suffix decides.
         quality: 1 to 100 for JPEG (default 95), WebP (95) and AVIF (85).
         lossless: WebP and AVIF without loss; PNG and TIFF always are.
+        bigtiff: a TIFF with room for more than 4 GB; by itself it has it where it may need it.
     """
 
     format: str | None = None
     quality: int | None = None
     lossless: bool = False
+    bigtiff: bool = False
 
 
 class ImageWriter:
@@ -58,9 +61,21 @@ class ImageWriter:
     """
 
     def __init__(
-        self, path: Path, source: Header, target: Header, writer: Format, pipe: RowPipe
+        self,
+        path: Path,
+        source: Header,
+        target: Header,
+        writer: Format,
+        pipe: RowPipe,
+        values: ValueRange | None = None,
     ) -> None:
         self.notes: list[str] = []
+        self._values = values if target.depth == 32 else None
+        if values is not None and self._values is None:
+            self.notes.append(
+                f"{writer.name} holds no such values: {values.low:g} became black and "
+                f"{values.high:g} white"
+            )
         self._path = path
         self._source = source
         self._target = target
@@ -79,7 +94,13 @@ class ImageWriter:
             if self._resized:
                 self._collect(rows)
             else:
-                self._pipe.write(fit(rows, self._source, self._writer))
+                self._send(rows)
+
+    def _send(self, rows: Pixels) -> None:
+        rows = fit(rows, self._source, self._writer)
+        if self._values is not None:
+            rows = self._values.restore(rows, self._target.channels)
+        self._pipe.write(rows)
 
     def _collect(self, rows: Pixels) -> None:
         """Frames may not run into each other, so each is resized by itself."""
@@ -92,7 +113,7 @@ class ImageWriter:
         self._page.clear()
         shape = (self._target.height, self._target.width, self._source.layers)
         resized = np.asarray(_resize(page, self._source, self._target)).reshape(shape)
-        self._pipe.write(fit(resized, self._source, self._writer))
+        self._send(resized)
 
 
 @contextmanager
@@ -140,7 +161,8 @@ def open_writer(
         pipe = RowPipe(fitted if resized else target, consume)
         try:
             with letting_through():
-                yield ImageWriter(path, header, target, writer, pipe)
+                values = metadata.values if metadata is not None else None
+                yield ImageWriter(path, header, target, writer, pipe, values)
             pipe.finish()
         finally:
             pipe.close()
@@ -305,5 +327,5 @@ def _save(path: Path, image: Any, writer: Format, options: WriteOptions) -> None
             name,
             compression="deflate",
             predictor="float" if image.format == "float" else "horizontal",
-            bigtiff=size > _BIG,  # its compressed size is not known yet
+            bigtiff=options.bigtiff or size > _BIG,  # its compressed size is not known yet
         )

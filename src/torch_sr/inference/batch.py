@@ -73,6 +73,7 @@ class BatchOptions:
         crf: quality of videos, as x264 counts it: 0 is lossless, 51 worst.
         codec: of videos; see :func:`~torch_sr.inference.video.upscale_video`.
         deinterlace: make whole pictures of interlaced videos.
+        damaged: ``refuse`` damaged images, or ``keep`` what can be read of them.
     """
 
     write: WriteOptions = field(default_factory=WriteOptions)
@@ -82,6 +83,7 @@ class BatchOptions:
     crf: int = 16
     codec: str | None = None
     deinterlace: bool = True
+    damaged: str = "refuse"
 
 
 class _StoppedError(Exception):
@@ -202,6 +204,7 @@ def _upscale(
             size=options.size,
             max_pixels=options.max_pixels,
             on_note=on_note,
+            damaged=options.damaged,
         )
         return
     upscale_video(

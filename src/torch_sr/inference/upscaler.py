@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -27,13 +28,17 @@ from torch_sr.images import (
     Header,
     Image,
     ImageReader,
+    ImageWriter,
     WriteOptions,
+    can_differ,
     from_unit,
     holds_pages,
+    open_document,
     open_writer,
     read_image,
     to_unit,
 )
+from torch_sr.images.documents import DocumentWriter
 from torch_sr.images.pixels import max_value
 from torch_sr.inference.arrays import as_file, to_batch
 from torch_sr.inference.backends import Backend
@@ -56,6 +61,7 @@ OnNote = Callable[[str], None]
 """Called with a sentence on something that the source holds and the result does not."""
 
 DEFAULT_MODEL = "compact-x4"
+_DRAWN_ROWS = 256
 _log = logging.getLogger(__name__)
 _BAND_BYTES = 128 * 2**20  # of the result, that a row of tiles may fill; some copies lie about
 
@@ -213,6 +219,7 @@ class Upscaler:
         size: TargetSize | None = None,
         max_pixels: int | None = MAX_PIXELS,
         on_note: OnNote | None = None,
+        damaged: str = "refuse",
     ) -> Path:
         """Super-resolve a file into another, neither of which has to fit in memory.
 
@@ -227,22 +234,25 @@ class Upscaler:
             max_pixels: refuse larger pages; ``None`` for no limit.
             on_note: called, once the target is written, with each thing that the result could not
                 keep; by default these are logged as warnings.
+            damaged: ``refuse`` a damaged source, or ``keep`` what can be read of it: the rest is
+                gray, and a note says how much it is.
 
         Raises:
             ImageError: when the source cannot be read or the target cannot be written.
         """
         options = options or WriteOptions()
         pages = holds_pages(target, options.format)
-        with ImageReader(source, max_pixels, pages=pages) as reader:
-            header, scale = reader.header, self.scale_factor
-            enlarged = replace(header, height=header.height * scale, width=header.width * scale)
-            target_size = size(header.height, header.width) if size else None
-            with open_writer(
-                target, enlarged, reader.metadata, options=options, size=target_size
-            ) as writer:
-                tell = _count_on(progress, header.pages)
-                for _ in range(header.pages):
-                    for band in self.bands(header, lambda n: reader.read(n)[None], tell):
+        scale = self.scale_factor
+        drawn = size or (lambda height, width: (height * scale, width * scale))
+        with ImageReader(
+            source, max_pixels, pages=pages, damaged=damaged, drawing_size=drawn
+        ) as reader:
+            headers = _writable_pages(reader, target, options)
+            writing = self._open_writer(reader, headers, target, options, size)
+            with writing as writer:
+                tell = _count_on(progress, len(headers))
+                for header in headers:
+                    for band in self._bands_of(reader, header, tell):
                         writer.write(band[0])
             notes = [*reader.notes, *writer.notes]
         for note in dict.fromkeys(notes):
@@ -251,6 +261,40 @@ class Upscaler:
             else:
                 on_note(note)
         return Path(target)
+
+    def _open_writer(
+        self,
+        reader: ImageReader,
+        headers: Sequence[Header],
+        target: str | Path,
+        options: WriteOptions,
+        size: TargetSize | None,
+    ) -> AbstractContextManager[ImageWriter | DocumentWriter]:
+        """For all pages at once where they are alike, or else for one after the other."""
+        if reader.drawing_size is not None:  # rendered at its size already
+            return open_writer(
+                target, headers[0], reader.metadata, options=options, size=reader.drawing_size
+            )
+        scale = self.scale_factor
+        enlarged = [replace(h, height=h.height * scale, width=h.width * scale) for h in headers]
+        sizes = [size(h.height, h.width) for h in headers] if size else None
+        own_values = len(headers) > 1 and headers[0].depth == 32 and can_differ(target)
+        if len(set(headers)) > 1 or own_values:
+            return open_document(
+                target, enlarged, lambda: reader.metadata, options=options, sizes=sizes
+            )
+        return open_writer(
+            target, enlarged[0], reader.metadata, options=options, size=sizes[0] if sizes else None
+        )
+
+    def _bands_of(self, reader: ImageReader, header: Header, progress: Progress) -> Iterator[Array]:
+        """The result of a page."""
+        if reader.drawing_size is None:
+            yield from self.bands(header, lambda n: reader.read(n)[None], progress)
+            return
+        for _ in range(0, header.height, _DRAWN_ROWS):
+            yield reader.read(_DRAWN_ROWS)[None]
+        progress(1, 1)
 
     def bands(
         self,
@@ -439,6 +483,20 @@ def _fit_channels(lr: Unit, img_channels: int) -> Unit:
     if img_channels == 4:
         lr = np.concatenate([lr, np.ones_like(lr[:, :1])], axis=1)
     return np.ascontiguousarray(lr)
+
+
+def _writable_pages(
+    reader: ImageReader, target: str | Path, options: WriteOptions
+) -> Sequence[Header]:
+    """The pages that the target can hold: all, or the first if they differ."""
+    headers = reader.page_headers
+    if len(set(headers)) == 1 or can_differ(target, options.format):
+        return headers
+    reader.notes.append(
+        f"{Path(target).suffix or options.format} holds frames of one size and kind: the other "
+        f"{len(headers) - 1} pages were left out"
+    )
+    return [replace(headers[0], pages=1)]
 
 
 def _count_on(progress: Progress | None, passes: int) -> Progress:

@@ -1,0 +1,249 @@
+"""What can be read of a damaged file: the rest is gray, and how much it is becomes a note.
+
+Decoders that go on at the end of the file (JPEG, TIFF, GIF) are let go on. A PNG is put together
+anew from what its compressed stream gives. Other files are continued with made-up bytes, in two
+ways: what differs between the two pictures is not from the file.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torch_sr.errors import ImageError
+from torch_sr.images.fetching import copy_fields, field, iterate_bands
+from torch_sr.images.naming import PathLike, libvips
+from torch_sr.images.netpbm import read_netpbm
+from torch_sr.images.opening import TALL, Source
+from torch_sr.images.pillow_files import load_with_pillow
+from torch_sr.images.pixels import Pixels
+
+_MOST_PADDING = 1 << 28
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # PNG's colour types
+_ADAM7 = (  # of each pass: first column and row, and their steps
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)),
+    (0, 1, 1, 2),
+)
+
+
+def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> Any:
+    """An image of the file whose missing rows are gray; a sound file is loaded as ever.
+
+    Adds to the source's notes how much is missing.
+
+    Raises:
+        ImageError: nothing of it can be read, or it is of a kind that is not read.
+        libvips' error, ValueError, OSError: nothing of it can be read.
+    """
+    try:
+        image = source.load(page, all_pages=all_pages)
+        intact = _count_intact(image)
+        if intact == image.height:
+            return source.load(page, all_pages=all_pages)
+    except (libvips().Error, OSError, ValueError) as error:
+        intact, failure = 0, error
+    else:
+        failure = None
+    loader = source.kind.loader
+    if loader == "pngload":
+        return _png(source)
+    if loader == "netpbm":
+        pixels, missing = read_netpbm(source.path, source.max_pixels, keep=True)
+        _note_rows(source, missing, len(pixels))
+        return libvips().Image.new_from_array(np.ascontiguousarray(pixels))
+    if loader in ("pillow", "webpload"):
+        return _continued(source)
+    if loader in ("jpegload", "tiffload", "gifload"):
+        return _lenient(source, page, all_pages, intact)
+    raise failure or ValueError("nothing of it can be read")
+
+
+def _count_intact(image: Any) -> int:
+    """Rows from the top that can be decoded."""
+    rows = 0
+    try:
+        for band in iterate_bands(image, rows=1):
+            rows += len(band)
+    except libvips().Error:
+        pass
+    return rows
+
+
+def _note_rows(source: Source, missing: int, height: int) -> None:
+    source.notes.append(
+        f"the file is damaged: {missing} of its {height} rows are missing and gray"
+        if missing
+        else "the file is damaged: its end is missing"
+    )
+
+
+# --- JPEG, TIFF, GIF ----------------------------------------------------------------------------
+
+
+def _lenient(source: Source, page: int, all_pages: bool, intact: int) -> Any:
+    """As libvips goes on; what it leaves empty is made gray."""
+    image = source.load_lazily(page, all_pages=all_pages, fail_on="none")
+    if source.kind.loader == "jpegload":
+        if field(image, "jpeg-multiscan"):
+            source.notes.append("the file is damaged: its details are missing in part")
+        else:  # the decoder itself makes gray of what is missing
+            _note_rows(source, image.height - intact, image.height)
+        return image
+    empty = _empty_rows(image, intact)
+    if source.kind.loader in TALL and all_pages:
+        source.notes.append("the file is damaged: the end of its animation is missing")
+        return image
+    if empty == [(0, image.height)]:
+        raise ValueError("nothing of it can be read")
+    _note_rows(source, sum(stop - start for start, stop in empty), image.height)
+    return _with_gray(source.load_lazily(page, fail_on="none"), empty)
+
+
+def _empty_rows(image: Any, intact: int) -> list[tuple[int, int]]:
+    """Ranges of rows behind those that are intact in which all is 0."""
+    rows: list[bool] = []
+    for band in iterate_bands(image):
+        rows += [not row.any() for row in band]
+    rows[:intact] = [False] * min(intact, len(rows))
+    if image.bands in (2, 4) and intact == 0:  # of a GIF: transparent rows may be meant
+        last = next((at for at in range(len(rows), 0, -1) if not rows[at - 1]), 0)
+        rows[:last] = [False] * last
+    edges = np.flatnonzero(np.diff([0, *rows, 0]))
+    return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _with_gray(image: Any, ranges: list[tuple[int, int]]) -> Any:
+    """Gray in place of rows."""
+    half, full = {"uchar": (128, 255), "ushort": (32768, 65535)}.get(image.format, (0.5, 1))
+    levels = [half] * image.bands
+    if image.interpretation == "cmyk":
+        levels[:4] = [0, 0, 0, half]
+    elif image.bands in (2, 4):
+        levels[-1] = full
+    for start, stop in ranges[:200]:
+        black = libvips().Image.black(image.width, stop - start, bands=image.bands)
+        patch = (black + levels).cast(image.format).copy(interpretation=image.interpretation)
+        image = image.insert(patch, 0, start)
+    return image
+
+
+# --- PNG ----------------------------------------------------------------------------------------
+
+
+def _png(source: Source) -> Any:
+    data, intact = _repaired_png(source.path, source.kind.start)
+    image = libvips().Image.pngload_buffer(data, access="sequential", fail_on="none")
+    if intact is None:
+        source.notes.append("the file is damaged: its details are missing in part")
+        return image
+    _note_rows(source, image.height - intact, image.height)
+    return _with_gray(image, [(intact, image.height)] if intact < image.height else [])
+
+
+def _repaired_png(path: PathLike, start: int) -> tuple[bytes, int | None]:
+    """A whole PNG of what there is, and the rows that are there; None if rows come in passes."""
+    chunks = list(_png_chunks(path, start))
+    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise ValueError("its header is missing")
+    width, height, bits, color, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    if color not in _CHANNELS or min(width, height) < 1:
+        raise ValueError("its header makes no sense")
+    passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
+    bits *= _CHANNELS[color]
+    rows = [  # bytes in a row and number of rows, of each pass
+        ((-((x - width) // across) * bits + 7) // 8, -((y - height) // down))
+        for x, y, across, down in passes
+        if width > x and height > y
+    ]
+    stream = zlib.compressobj(1)
+    packed, found = [], 0
+    for part in _inflated(data for name, data in chunks if name == b"IDAT"):
+        found += len(part)
+        packed.append(stream.compress(part))
+    if not found:
+        raise ValueError("nothing of it can be read")
+    for part in _filler(rows, found, b"\0" if color == 3 else b"\x80"):
+        packed.append(stream.compress(part))
+    packed.append(stream.flush())
+    kept = [chunk for chunk in chunks if chunk[0] not in (b"IDAT", b"IEND")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in [*kept, (b"IDAT", b"".join(packed)), (b"IEND", b"")]
+    )
+    return b"\x89PNG\r\n\x1a\n" + body, None if interlace else min(
+        height, found // (1 + rows[0][0])
+    )
+
+
+def _png_chunks(path: PathLike, start: int) -> Iterator[tuple[bytes, bytes]]:
+    """Chunks with a checksum that is right, and image data in any case."""
+    with Path(path).open("rb") as file:
+        file.seek(start + 8)
+        while len(head := file.read(8)) == 8:
+            name = head[4:]
+            data = file.read(int.from_bytes(head[:4], "big"))
+            sound = file.read(4) == zlib.crc32(name + data).to_bytes(4, "big")
+            if sound or name in (b"IHDR", b"IDAT"):
+                yield name, data
+            if name == b"IEND" or not name.isalpha():
+                return
+
+
+def _inflated(parts: Iterator[bytes]) -> Iterator[bytes]:
+    inflate = zlib.decompressobj()
+    for part in parts:
+        for at in range(0, len(part), 4096):
+            try:
+                yield inflate.decompress(part[at : at + 4096])
+            except zlib.error:
+                return
+
+
+def _filler(rows: list[tuple[int, int]], found: int, level: bytes) -> Iterator[bytes]:
+    """The bytes behind those that were found."""
+    for size, number in rows:
+        for _ in range(number):
+            row = b"\0" + level * size
+            if found < len(row):
+                yield row[found:]
+            found = max(0, found - len(row))
+
+
+# --- Files continued with made-up bytes ---------------------------------------------------------
+
+
+def _continued(source: Source) -> Any:
+    image, other = (_load_continued(source, filler) for filler in (b"\0", b"\x55"))
+    pixels, others = np.asarray(image), np.asarray(other)
+    missing: NDArray[np.bool_] = (pixels != others).reshape(*pixels.shape[:2], -1).any(axis=2)
+    if missing.all():
+        raise ValueError("nothing of it can be read")
+    patched: Pixels = pixels.copy()
+    patched[missing] = 128 if pixels.dtype == np.uint8 else 32768
+    if patched.ndim == 3 and patched.shape[2] in (2, 4):
+        patched[..., -1][missing] = np.iinfo(patched.dtype).max
+    _note_rows(source, int(missing.any(axis=1).sum()), len(missing))
+    return copy_fields(image, libvips().Image.new_from_array(patched))
+
+
+def _load_continued(source: Source, filler: bytes) -> Any:
+    path, kind = source.path, source.kind
+    if kind.loader == "pillow":
+        header, _ = load_with_pillow(path, kind, source.max_pixels, header_only=True)
+        size = min(header.width * header.height * 8 + 4096, _MOST_PADDING)
+        return load_with_pillow(path, kind, source.max_pixels, padding=filler * size)[0]
+    data = Path(path).read_bytes()
+    whole = int.from_bytes(data[4:8], "little") + 8
+    if not len(data) < whole <= len(data) + _MOST_PADDING:
+        raise ValueError("nothing of it can be read")
+    data += filler * (whole - len(data))
+    image = libvips().Image.webpload_buffer(data, fail_on="none")
+    if source.max_pixels is not None and image.width * image.height > source.max_pixels:
+        raise ImageError(f"{image.width}x{image.height} pixels are more than the limit")
+    return image

@@ -1,0 +1,194 @@
+"""A file of any kind -> a lazy libvips image, and what of the file is left out.
+
+Most kinds are read by libvips itself, row by row. Pillow's, Netpbm's and HEIC lie in memory.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch_sr.errors import ImageError
+from torch_sr.images.jpeg_segments import find_left_out, name_coding
+from torch_sr.images.kinds import Kind, find_kind
+from torch_sr.images.naming import PathLike, libvips
+from torch_sr.images.netpbm import blank_netpbm, read_netpbm
+from torch_sr.images.pillow_files import check_size, load_heic, load_jxl, load_with_pillow
+from torch_sr.images.tiff_pages import TiffPage, check_raw, read_pages
+from torch_sr.images.tiff_samples import load_tiff_page
+
+TALL = ("gifload", "webpload")
+"""Whose frames libvips gives as one tall image."""
+WHOLE = ("pillow", "netpbm", "heif", "jxl")
+"""Whose pictures lie in memory once they are opened."""
+_MOST_BOXES = 1 << 18
+
+
+@dataclass
+class Source:
+    """A file to open, once or page by page.
+
+    Args:
+        path: the file.
+        kind: what it is.
+        max_pixels: refuse a page of more pixels than this before decoding; ``None``: no limit.
+        keep: whether what there is of a damaged file is taken.
+        scale: how many times its own size a drawing is rendered at.
+        notes: what the file holds and the images lack, a sentence each.
+    """
+
+    path: PathLike
+    kind: Kind
+    max_pixels: int | None = None
+    keep: bool = False
+    scale: float = 1.0
+    notes: list[str] = field(default_factory=list)
+    _tiff_pages: list[TiffPage] = field(default_factory=list)
+    _numbers: list[int] = field(default_factory=list)
+    _complete: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind.loader == "tiffload":
+            self._tiff_pages, self._complete = read_pages(self.path)
+            check_raw(self.path, self._tiff_pages)
+            self._numbers = [n for n, page in enumerate(self._tiff_pages) if not page.is_copy]
+            copies = len(self._tiff_pages) - len(self._numbers)
+            if copies and self._numbers:
+                self.notes.append("smaller copies and masks of its pages were left out")
+        if self.kind.loader == "jpegload":
+            self.notes += find_left_out(self.path, self.kind.start)
+        if self.kind.loader in ("heifload", "heif"):
+            self.notes += _in_boxes(self.path)
+        if self.kind.start:
+            self.notes.append(f"{self.kind.start} bytes before the picture were skipped")
+
+    def load(self, page: int = 0, *, all_pages: bool = False, header_only: bool = False) -> Any:
+        """Hand the file to libvips, which reads only its header yet.
+
+        Args:
+            page: which one, copies left aside.
+            all_pages: the frames of an animation, one below the other.
+            header_only: the pixels are not wanted.
+        """
+        loader = self.kind.loader
+        if loader in WHOLE:
+            image, notes = self._load_whole(page, header_only)
+            self.notes += notes
+            return image
+        return self.load_lazily(page, all_pages=all_pages, header_only=header_only)
+
+    def load_lazily(
+        self,
+        page: int = 0,
+        *,
+        all_pages: bool = False,
+        header_only: bool = False,
+        fail_on: str = "error",
+    ) -> Any:
+        """Of the kinds that libvips reads by itself; ``fail_on`` is its option."""
+        if self.kind.loader == "tiffload":
+            return self._load_tiff(page, header_only, fail_on)
+        options: dict[str, Any] = {"n": -1} if all_pages else {"page": page} if page else {}
+        if self.kind.loader == "svgload":
+            options = {"scale": self.scale}
+        return load_with_libvips(self.path, self.kind, fail_on=fail_on, **options)
+
+    def _load_whole(self, page: int, header_only: bool) -> tuple[Any, list[str]]:
+        loader, limit = self.kind.loader, None if header_only else self.max_pixels
+        if loader == "pillow":
+            return load_with_pillow(self.path, self.kind, limit, page=page, header_only=header_only)
+        if loader == "netpbm":
+            if header_only:
+                return blank_netpbm(self.path), []
+            return libvips().Image.new_from_array(read_netpbm(self.path, limit)[0]), []
+        if loader == "heif":
+            return load_heic(self.path, limit)
+        if libvips().type_find("VipsOperation", "jxlload"):
+            return load_with_libvips(self.path, self.kind, "jxlload", fail_on="error"), []
+        return load_jxl(self.path, limit, header_only=header_only)
+
+    def _load_tiff(self, page: int, header_only: bool, fail_on: str = "error") -> Any:
+        number = self._numbers[page] if page < len(self._numbers) else page
+        directory = self._tiff_pages[number] if number < len(self._tiff_pages) else None
+        if directory is not None and (extra := directory.extra_channels):
+            self.notes.append(f"{extra} channels beside colour and opacity were left out")
+        if directory is not None and directory.by_pillow:
+            kind = Kind("TIFF", "pillow", "TIFF")
+            limit = None if header_only else self.max_pixels
+            return load_with_pillow(self.path, kind, limit, page=number, header_only=header_only)[0]
+        return load_tiff_page(
+            self.path,
+            directory,
+            number,
+            header_only=header_only,
+            check=lambda image: check_size(image.width, image.height, self.max_pixels),
+            access="sequential",
+            fail_on=fail_on,
+            revalidate=True,
+        )
+
+    def count_pages(self, first: Any) -> int:
+        """Frames and pages in the file."""
+        if self.kind.loader == "tiffload":
+            if not self._complete and not self.keep:
+                raise ValueError(f"of its pages only {len(self._numbers)} are there")
+            return max(1, len(self._numbers))
+        return int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
+
+    def explained(self, error: Exception) -> Exception:
+        """The error itself, or one that names what about the file is not supported."""
+        jpeg = self.kind.loader == "jpegload"
+        if jpeg and (coding := name_coding(self.path, self.kind.start)):
+            return ImageError(
+                f"convert it to PNG or a baseline JPEG: JPEG with {coding} is not supported"
+            )
+        text = str(error).lower()
+        if any(word in text for word in ("unsupported", "not supported", "not configured")):
+            line = next(
+                line
+                for line in str(error).splitlines()
+                if any(w in line.lower() for w in ("unsupported", "not supported", "configured"))
+            )
+            return ImageError(
+                f"convert it to PNG: this kind of {self.kind.name} is not supported "
+                f"({line.strip()})"
+            )
+        return error
+
+
+def open_source(path: PathLike, max_pixels: int | None = None) -> Source:
+    """Find out what a file is."""
+    return Source(path, find_kind(path), max_pixels)
+
+
+def load_with_libvips(path: PathLike, kind: Kind, operation: str = "", **options: Any) -> Any:
+    """Let libvips open a file, or the part of it that is the picture."""
+    operation = operation or kind.loader
+    source: Any = os.fsencode(path)
+    if kind.start:
+        with Path(path).open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        source, operation = memoryview(mapped)[kind.start :], f"{operation}_buffer"
+    return libvips().Operation.call(
+        operation,
+        source,
+        access="sequential",  # rows come once, from top to bottom
+        revalidate=True,  # never the cached pixels of a file since overwritten
+        **options,
+    )
+
+
+def _in_boxes(path: PathLike) -> list[str]:
+    """What an AVIF or HEIC holds beside its picture, by the names in its first boxes."""
+    with Path(path).open("rb") as file:
+        head = file.read(_MOST_BOXES)
+    head = head[: head.find(b"mdat")] if b"mdat" in head else head
+    notes = []
+    if b"tmap" in head or b"hdrgainmap" in head.lower():
+        notes.append("its gain map for HDR displays was left out")
+    if b"auxid:1" in head or b"auxiliary:depth" in head or b"disparity" in head:
+        notes.append("its depth map was left out")
+    return notes

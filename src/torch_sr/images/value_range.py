@@ -1,0 +1,76 @@
+"""Samples beyond [0, 1]: floats and integers whose largest value no format defines.
+
+TIFF says what is white for unsigned integers only, and programs disagree about the rest: a float
+picture may go from 0 to 1, to 255, or as far as there was light. So nothing is cut off: a picture
+is scaled by its own values, and a result that can hold floats gets these values back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torch_sr.errors import ImageError
+
+_WHITES = (1, 255, 32767, 65535, 2**31 - 1, 2**32 - 1)  # what programs take for white
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """What 0 and 1 stand for in the file that pixels were read from.
+
+    Args:
+        low, high: colours of these values became 0 and 1.
+        opaque: alpha of this value became 1.
+    """
+
+    low: float
+    high: float
+    opaque: float = 1.0
+
+    def restore(self, rows: NDArray[Any], channels: int) -> NDArray[np.float32]:
+        """Give float rows ``(h, W, layers)``, of so many colours, the values of the file again."""
+        restored = rows.astype(np.float64)
+        restored[..., :channels] *= self.high - self.low
+        restored[..., :channels] += self.low
+        restored[..., channels:] *= self.opaque
+        return restored.astype(np.float32)
+
+
+def measure(bands: Iterable[NDArray[Any]], channels: int) -> ValueRange:
+    """Look at all rows ``(h, W, layers)`` of a picture for its least and largest values.
+
+    Raises:
+        ImageError: a value is no number, or infinite.
+    """
+    least, largest, opaque = 0.0, 0.0, 0.0
+    strange = 0
+    for rows in bands:
+        if np.issubdtype(rows.dtype, np.floating):
+            strange += int(np.count_nonzero(~np.isfinite(rows)))
+        if strange:
+            continue
+        color, alpha = rows[..., :channels], rows[..., channels:]
+        least = min(least, float(color.min()))
+        largest = max(largest, float(color.max()))
+        opaque = max(opaque, float(alpha.max(initial=0)))
+    if strange:
+        raise ImageError(
+            f"replace its {strange} samples that are infinite or not a number (NaN) first, for "
+            "example by numpy.nan_to_num; a network would spread them"
+        )
+    high = _white(largest) if least == 0 else largest
+    return ValueRange(least, high, _white(opaque))
+
+
+def _white(largest: float) -> float:
+    """What the largest value suggests as white: a convention that it nearly fills, or itself.
+
+    >>> _white(250), _white(4), _white(40_000), _white(1000)
+    (255, 4, 65535, 1000)
+    """
+    return next((white for white in _WHITES if white / 2 < largest <= white), largest or 1)
