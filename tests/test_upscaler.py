@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import pyvips
 import tifffile
 import torch
 from PIL import Image as Pillow
@@ -527,17 +528,85 @@ def test_documents_page_by_page(tmp_path, noise):
             np.testing.assert_array_equal(reader.read(40)[..., 0], page.repeat(2, 0).repeat(2, 1))
 
 
-def test_pages_of_different_sizes_are_refused_and_pyramids_are_not(tmp_path, noise):
+def test_pages_that_differ_in_size_and_depth_are_each_upscaled_as_they_are(tmp_path, noise):
+    pages = [
+        noise(20, 30),
+        noise(30, 20, 3),
+        noise(9, 40, dtype=np.uint16),
+        noise(7, 5, 4) | 1,
+        noise(8, 6, 3).astype(np.float32) * np.float32(1.3) - 9,
+    ]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for number, page in enumerate(pages):
+            extra = ("unassalpha",) if page.shape[2:] == (4,) else None
+            kind = "rgb" if page.ndim == 3 else "minisblack"
+            file.write(page, photometric=kind, extrasamples=extra, resolution=(100 + number,) * 2)
+    calls, notes = [], []
+    target = Upscaler(Enlarge(2)).upscale_file(
+        tmp_path / "a.tif",
+        tmp_path / "b.tif",
+        lambda *numbers: calls.append(numbers),
+        on_note=notes.append,
+    )
+    with tifffile.TiffFile(tmp_path / "b.tif") as result:
+        count = len(result.pages)
+        resolutions = [page.tags["XResolution"].value[0] for page in result.pages]
+    found = [np.asarray(pyvips.Image.tiffload(str(target), page=n)) for n in range(count)]
+    assert count == len(pages)
+    for page, wanted in zip(found, pages, strict=True):
+        assert page.dtype == wanted.dtype
+        np.testing.assert_allclose(page, wanted.repeat(2, 0).repeat(2, 1), rtol=1e-6, atol=1e-4)
+    assert len(set(resolutions)) == len(pages)
+    assert (calls[-1][0] == calls[-1][1], notes) == (True, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+    with Pillow.open(tmp_path / "b.tif") as image:  # by another reader of directories
+        assert image.n_frames == len(pages)
+        image.seek(1)
+        np.testing.assert_array_equal(np.asarray(image), found[1])
+
+
+def test_pages_that_differ_give_their_first_where_the_target_holds_one_size(tmp_path, noise):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(noise(20, 30, 3), photometric="rgb")
+        file.write(noise(30, 20, 3), photometric="rgb")
+    notes = []
+    Upscaler(Enlarge(2)).upscale_file(tmp_path / "a.tif", tmp_path / "b.webp", on_note=notes.append)
+    assert read_image(tmp_path / "b.webp").height == 40
+    assert ["other 1 pages were left out" in note for note in notes] == [True]
+
+
+def test_each_page_is_resampled_to_its_own_size(tmp_path, noise):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(noise(20, 30))
-        file.write(noise(30, 20))
-    with pytest.raises(ImageError, match=r"page 2 is .* split it"):
+        file.write(noise(30, 10))
+    Upscaler(Enlarge(4)).upscale_file(
+        tmp_path / "a.tif", tmp_path / "b.tif", size=lambda h, w: (3 * h, 3 * w)
+    )
+    with tifffile.TiffFile(tmp_path / "b.tif") as result:
+        assert [page.shape for page in result.pages] == [(60, 90), (90, 30)]
+
+
+def test_a_page_that_fails_leaves_nothing(tmp_path, noise):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(noise(20, 30))
+        file.write(noise(30, 20).astype(np.complex64))
+    with pytest.raises(ImageError, match=r"a\.tif: .*64-bit complex samples are not supported"):
         Upscaler(Enlarge(2)).upscale_file(tmp_path / "a.tif", tmp_path / "b.tif")
-    with tifffile.TiffWriter(tmp_path / "p.tif") as file:
-        file.write(noise(40, 40))
-        file.write(noise(20, 20))
-    Upscaler(Enlarge(2)).upscale_file(tmp_path / "p.tif", tmp_path / "b.tif")
-    assert read_image(tmp_path / "b.tif").height == 80
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_smaller_copies_are_no_pages_and_smaller_pages_are(tmp_path, noise):
+    for kind, pages in ((1, 1), (0, 2)):
+        with tifffile.TiffWriter(tmp_path / "p.tif") as file:
+            file.write(noise(40, 40))
+            file.write(noise(20, 20), subfiletype=kind)
+        notes = []
+        Upscaler(Enlarge(2)).upscale_file(
+            tmp_path / "p.tif", tmp_path / "b.tif", on_note=notes.append
+        )
+        with tifffile.TiffFile(tmp_path / "b.tif") as result:
+            assert [page.shape for page in result.pages] == [(80, 80), (40, 40)][:pages]
+        assert len(notes) == 2 - pages
 
 
 @pytest.mark.parametrize("alpha", [False, True])

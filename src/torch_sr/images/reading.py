@@ -38,7 +38,6 @@ from torch_sr.images.pixels import (
     profile_fits,
 )
 from torch_sr.images.tiff_exif import read_exif
-from torch_sr.images.value_range import ValueRange
 
 MAX_PIXELS = 500_000_000  # of a page: 1.5 GB of 8-bit RGB
 _DAMAGED = (
@@ -46,7 +45,7 @@ _DAMAGED = (
     "can be read of it ({})"
 )
 _LOST = "is damaged, and nothing of it can be read: fetch it again ({})"
-_TOLERANCE = 0.05  # by which floats of data sets may exceed [0, 1], as resampling makes them
+_TOLERANCE = 0.25  # by which resampling may make floats exceed [0, 1]
 
 
 class ImageReader:
@@ -190,8 +189,9 @@ class ImageReader:
 def read_image(path: PathLike, max_pixels: int | None = MAX_PIXELS) -> Image:
     """Read an image file: upright, gray or RGB, at its own depth, with alpha and metadata.
 
-    Of animations the first frame, of documents the first page is read. Floats beyond [0, 1] and
-    integers of other depths are scaled into it; ``values`` says what they were.
+    Of animations the first frame, of documents the first page is read. Floats far beyond [0, 1] and
+    integers of other depths are scaled into it, and ``values`` says what they were. Floats that
+    exceed it a little stay as they are.
 
     Args:
         path: any file that :class:`ImageReader` reads.
@@ -202,7 +202,11 @@ def read_image(path: PathLike, max_pixels: int | None = MAX_PIXELS) -> Image:
     """
     with ImageReader(path, max_pixels) as reader:
         image = Image.from_array(reader.read(reader.header.height))
-        return replace(image, **{**vars(reader.metadata), "delays": None, "loop": None})
+        values = reader.metadata.values
+        if values is not None and values.is_near_unit(_TOLERANCE):
+            image, values = Image.from_array(values.restore(image.to_array(), image.channels)), None
+        told = {**vars(reader.metadata), "delays": None, "loop": None, "values": values}
+        return replace(image, **told)
 
 
 def read_size(path: PathLike) -> tuple[int, int]:
@@ -252,9 +256,12 @@ def read_samples(path: PathLike, channels: int = 3, depth: int = 8) -> Pixels:
         raise ImageError(f"channels must be 1, 3 or 4, not {channels}")
     dtype = {8: np.uint8, 16: np.uint16}[depth]
     image = read_image(path)
-    if image.values is not None:
+    if (values := image.values) is not None:
         with naming(path):
-            image = _in_unit(image, image.values)
+            raise ImageError(
+                "convert it to 8 bits, 16 bits or floats from 0 to 1: its values from "
+                f"{values.low:g} to {values.high:g} cannot be compared with other pictures'"
+            )
     color = convert(image.color, dtype)
     if channels == 1:
         if image.channels == 1:
@@ -268,16 +275,6 @@ def read_samples(path: PathLike, channels: int = 3, depth: int = 8) -> Pixels:
     opaque = np.full(color.shape[:2], max_value(dtype), dtype=dtype)
     alpha = opaque if image.alpha is None else convert(image.alpha, dtype)
     return np.dstack([color, alpha])
-
-
-def _in_unit(image: Image, values: ValueRange) -> Image:
-    if values.low < -_TOLERANCE or max(values.high, values.opaque) > 1 + _TOLERANCE:
-        raise ImageError(
-            f"convert it to 8 bits, 16 bits or floats from 0 to 1: its values from {values.low:g} "
-            f"to {values.high:g} cannot be compared with those of other pictures"
-        )
-    restored = values.restore(image.to_array(), image.channels)
-    return Image.from_array(restored)
 
 
 def _metadata(image: Any, channels: int) -> Metadata:

@@ -32,6 +32,10 @@ class ValueRange:
     high: float
     opaque: float = 1.0
 
+    def is_near_unit(self, tolerance: float) -> bool:
+        """Whether 0 and 1 are meant, exceeded a little, as resampling makes it."""
+        return self.low >= -tolerance and max(self.high, self.opaque) <= 1 + tolerance
+
     def restore(self, rows: NDArray[Any], channels: int) -> NDArray[np.float32]:
         """Give float rows ``(h, W, layers)``, of so many colours, the values of the file again."""
         restored = rows.astype(np.float64)
@@ -63,7 +67,7 @@ def measure(bands: Iterable[NDArray[Any]], channels: int) -> ValueRange:
             f"replace its {strange} samples that are infinite or not a number (NaN) first, for "
             "example by numpy.nan_to_num; a network would spread them"
         )
-    high = _white(largest) if least == 0 else largest
+    high = _white(largest) if least == 0 else max(1, largest)
     return ValueRange(least, high, _white(opaque))
 
 
@@ -73,4 +77,4 @@ def _white(largest: float) -> float:
     >>> _white(250), _white(4), _white(40_000), _white(1000)
     (255, 4, 65535, 1000)
     """
-    return next((white for white in _WHITES if white / 2 < largest <= white), largest or 1)
+    return next((white for white in _WHITES if white / 2 < largest <= white), max(1, largest))

@@ -197,7 +197,9 @@ class Upscaler:
         if isinstance(image, (list, tuple)):
             return [self.upscale(each, progress) for each in image]
         if isinstance(image, (str, Path)):
-            return self.upscale_image(read_image(image), progress).to_array()
+            sr = self.upscale_image(read_image(image, strictly=True), progress)
+            pixels = sr.to_array()
+            return pixels if sr.values is None else sr.values.restore(pixels, sr.channels)
         if isinstance(image, (bytes, bytearray, memoryview)) or hasattr(image, "read"):
             with as_file(image) as path:
                 return self.upscale(path, progress)
