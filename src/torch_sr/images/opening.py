@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,30 +141,31 @@ class Source:
             return max(1, len(self._numbers))
         return int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
 
-    def explained(self, error: Exception) -> Exception:
-        """The error itself, or one that names what about the file is not supported."""
-        jpeg = self.kind.loader == "jpegload"
-        if jpeg and (coding := name_coding(self.path, self.kind.start)):
-            return ImageError(
-                f"convert it to PNG or a baseline JPEG: JPEG with {coding} is not supported"
-            )
-        text = str(error).lower()
-        if any(word in text for word in ("unsupported", "not supported", "not configured")):
-            line = next(
-                line
-                for line in str(error).splitlines()
-                if any(w in line.lower() for w in ("unsupported", "not supported", "configured"))
-            )
-            return ImageError(
-                f"convert it to PNG: this kind of {self.kind.name} is not supported "
-                f"({line.strip()})"
-            )
-        return error
+
+@contextmanager
+def explaining(path: PathLike) -> Iterator[None]:
+    """Turn a decoder's failure into what it means for this kind of file."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (libvips().Error, OSError, ValueError) as error:
+        if reason := _unsupported(path, error):
+            raise ImageError(reason) from error
+        raise
 
 
-def open_source(path: PathLike, max_pixels: int | None = None) -> Source:
-    """Find out what a file is."""
-    return Source(path, find_kind(path), max_pixels)
+def _unsupported(path: PathLike, error: Exception) -> str | None:
+    """What about a file is not supported, if that is why it cannot be decoded."""
+    if not Path(path).is_file():
+        return None
+    kind = find_kind(path)
+    if kind.loader == "jpegload" and (coding := name_coding(path, kind.start)):
+        return f"convert it to PNG or a baseline JPEG: JPEG with {coding} is not supported"
+    for line in str(error).splitlines():
+        if re.search(r"unsupported|not supported|not configured|unknown compression", line, re.I):
+            return f"convert it to PNG: this kind of {kind.name} is not supported ({line.strip()})"
+    return None
 
 
 def load_with_libvips(path: PathLike, kind: Kind, operation: str = "", **options: Any) -> Any:

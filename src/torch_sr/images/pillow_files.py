@@ -62,11 +62,11 @@ def load_with_pillow(
                 image.seek(page)
             width, height = image.size
             check_size(width, height, max_pixels)
-            notes = _left_out(image, kind)
+            notes = _left_out(image, kind, path)
             if header_only:
                 result = _blank(image)
             else:
-                result = libvips().Image.new_from_array(_pixels(image, kind))
+                result = libvips().Image.new_from_array(_pixels(image, kind, path))
             return _with_metadata(image, result, kind, path), notes
     except (ImageError, OSError, MemoryError):
         raise
@@ -92,11 +92,11 @@ def _open(path: PathLike, kind: Kind, padding: bytes | None) -> Any:
     return make(io.BytesIO(Path(path).read_bytes() + padding), os.fspath(path))
 
 
-def _pixels(image: Any, kind: Kind) -> Pixels:
+def _pixels(image: Any, kind: Kind, path: PathLike) -> Pixels:
     mode = image.mode
     if mode in ("I;16", "I;16L", "I;16B", "I;16N"):
         pixels: Pixels = np.asarray(image).astype(np.uint16)
-        if top := _top(image, kind):
+        if top := _top(kind, path):
             pixels = np.rint(pixels * (65535 / top)).astype(np.uint16)
         return pixels
     if mode == "F":
@@ -118,11 +118,11 @@ def _wanted(image: Any) -> str:
     return "RGBA" if mode in ("PA", "La", "RGBa") or "transparency" in image.info else "RGB"
 
 
-def _top(image: Any, kind: Kind) -> int | None:
+def _top(kind: Kind, path: PathLike) -> int | None:
     """What stands for white, where it is not 65535."""
     if kind.plugin == "TIFF":
         return 4095  # the only depth that is read in this way
-    bits = _jpeg2000_bits(image.fp) if kind.plugin == "JPEG2000" else 16
+    bits = _jpeg2000_bits(path) if kind.plugin == "JPEG2000" else 16
     return ((1 << bits) - 1) << (16 - bits) if 8 < bits < 16 else None
 
 
@@ -155,7 +155,7 @@ def _with_metadata(image: Any, result: Any, kind: Kind, path: PathLike) -> Any:
     return result
 
 
-def _left_out(image: Any, kind: Kind) -> list[str]:
+def _left_out(image: Any, kind: Kind, path: PathLike) -> list[str]:
     """What the file holds beside the picture that is read."""
     if kind.plugin in ("ICO", "ICNS", "CUR"):
         others = len(image.info.get("sizes", ())) - 1
@@ -164,19 +164,17 @@ def _left_out(image: Any, kind: Kind) -> list[str]:
     if kind.plugin == "PSD":
         return ["its layers were read as one flat picture"] * (frames > 1)
     if kind.plugin == "JPEG2000" and image.mode.startswith("RGB"):
-        bits = _jpeg2000_bits(image.fp)
+        bits = _jpeg2000_bits(path)
         return [f"its {bits}-bit samples were read as 8 bits"] * (bits > 8)
     if kind.plugin in ("DCX", "JXL") and frames > 1:
         return [f"the first of its {frames} pictures was read: the others were left out"]
     return []
 
 
-def _jpeg2000_bits(file: Any) -> int:
+def _jpeg2000_bits(path: PathLike) -> int:
     """Of a sample, as the codestream's SIZ segment says (ISO 15444-1, A.5.1)."""
-    at = file.tell()
-    file.seek(0)
-    head = file.read(1 << 16)
-    file.seek(at)
+    with Path(path).open("rb") as file:
+        head = file.read(1 << 16)
     start = head.find(b"\xff\x4f\xff\x51")
     return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
 

@@ -26,7 +26,7 @@ from torch_sr.images.decoding import decode, header_of, is_turned, to_gray_or_rg
 from torch_sr.images.fetching import fetch, field
 from torch_sr.images.kinds import find_kind
 from torch_sr.images.naming import PathLike, libvips, naming
-from torch_sr.images.opening import TALL, Source
+from torch_sr.images.opening import TALL, Source, explaining
 from torch_sr.images.pillow_files import check_size
 from torch_sr.images.pixels import (
     Header,
@@ -137,6 +137,8 @@ class ImageReader:
         self._image, values = decode(lambda: loaded.pop() if loaded else self._load(number, tall))
         self.header = header_of(self._image, count, tall=tall)
         self.metadata = replace(_metadata(self._image, self.header.channels), values=values)
+        if self._source.kind.loader == "svgload":  # rendered at any resolution
+            self.metadata = replace(self.metadata, dpi=None)
         if self._source.kind.loader == "tiffload" and number == 0:
             self.metadata = replace(self.metadata, exif=read_exif(self.path))
         self._region = libvips().Region.new(self._image)
@@ -164,11 +166,8 @@ class ImageReader:
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
-        with naming(self.path, _LOST if self._keep else _DAMAGED):
-            try:
-                yield
-            except libvips().Error as error:
-                raise self._source.explained(error) from error
+        with naming(self.path, _LOST if self._keep else _DAMAGED), explaining(self.path):
+            yield
 
     def close(self) -> None:
         """Let go of the file."""
@@ -225,12 +224,8 @@ def read_header(path: PathLike, *, pages: bool = False) -> Header:
     Raises:
         ImageError: the file is missing, unreadable or no image.
     """
-    with naming(path, _DAMAGED):
-        source = Source(path, find_kind(path))
-        try:
-            return _page_header(source, 0, None if pages else 1)
-        except libvips().Error as error:
-            raise source.explained(error) from error
+    with naming(path, _DAMAGED), explaining(path):
+        return _page_header(Source(path, find_kind(path)), 0, None if pages else 1)
 
 
 def _page_header(source: Source, number: int, count: int | None) -> Header:
