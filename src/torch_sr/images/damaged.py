@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torch_sr.errors import ImageError
 from torch_sr.images.fetching import copy_fields, field, iterate_bands
+from torch_sr.images.gif_blocks import ends_with_a_frame, has_transparency
 from torch_sr.images.naming import PathLike, libvips
 from torch_sr.images.netpbm import read_netpbm
 from torch_sr.images.opening import TALL, Source
-from torch_sr.images.pillow_files import load_with_pillow
+from torch_sr.images.pillow_files import check_size, load_with_pillow
 from torch_sr.images.pixels import Pixels
 
+Block = tuple[int, int, int, int]
+"""Left, top, right, bottom."""
 _MOST_PADDING = 1 << 28
+_MOST_BLOCKS = 500
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # PNG's colour types
 _ADAM7 = (  # of each pass: first column and row, and their steps
     *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)),
@@ -43,7 +46,8 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
     """
     try:
         image = source.load(page, all_pages=all_pages)
-        intact = _count_intact(image)
+        whole = source.kind.loader != "gifload" or ends_with_a_frame(source.path)
+        intact = _count_intact(image) if whole else 0
         if intact == image.height:
             return source.load(page, all_pages=all_pages)
     except (libvips().Error, OSError, ValueError) as error:
@@ -58,7 +62,7 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
         _note_rows(source, missing, len(pixels))
         return libvips().Image.new_from_array(np.ascontiguousarray(pixels))
     if loader in ("pillow", "webpload"):
-        return _continued(source)
+        return _continued(source, all_pages)
     if loader in ("jpegload", "tiffload", "gifload"):
         return _lenient(source, page, all_pages, intact)
     raise failure or ValueError("nothing of it can be read")
@@ -95,41 +99,58 @@ def _lenient(source: Source, page: int, all_pages: bool, intact: int) -> Any:
         else:  # the decoder itself makes gray of what is missing
             _note_rows(source, image.height - intact, image.height)
         return image
-    empty = _empty_rows(image, intact)
     if source.kind.loader in TALL and all_pages:
         source.notes.append("the file is damaged: the end of its animation is missing")
         return image
-    if empty == [(0, image.height)]:
+    empty = _empty_blocks(image, intact, source.tile_size(page) or (image.width, 1))
+    if source.kind.loader == "gifload" and has_transparency(source.path):
+        empty = [block for block in empty if block[3] == image.height]  # others may be meant
+    rows = np.zeros(image.height, bool)
+    for _, top, _, bottom in empty:
+        rows[top:bottom] = True
+    if rows.all() and len(empty) == 1:
         raise ValueError("nothing of it can be read")
-    _note_rows(source, sum(stop - start for start, stop in empty), image.height)
+    _note_rows(source, int(rows.sum()), image.height)
     return _with_gray(source.load_lazily(page, fail_on="none"), empty)
 
 
-def _empty_rows(image: Any, intact: int) -> list[tuple[int, int]]:
-    """Ranges of rows behind those that are intact in which all is 0."""
-    rows: list[bool] = []
-    for band in iterate_bands(image):
-        rows += [not row.any() for row in band]
-    rows[:intact] = [False] * min(intact, len(rows))
-    if image.bands in (2, 4) and intact == 0:  # of a GIF: transparent rows may be meant
-        last = next((at for at in range(len(rows), 0, -1) if not rows[at - 1]), 0)
-        rows[:last] = [False] * last
-    edges = np.flatnonzero(np.diff([0, *rows, 0]))
-    return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+def _empty_blocks(image: Any, intact: int, size: tuple[int, int]) -> list[Block]:
+    """Blocks in which all is 0, below the rows that are intact; those one below the other joined.
+
+    Args:
+        image: what is looked at, whole.
+        intact: rows from the top that are.
+        size: width and height of a block.
+    """
+    width, height = size
+    open_blocks: dict[int, int] = {}  # left edge -> top edge
+    found: list[Block] = []
+    top = 0
+    for band in iterate_bands(image, height):
+        for left in range(0, image.width, width):
+            empty = top >= intact and not band[:, left : left + width].any()
+            if empty:
+                open_blocks.setdefault(left, top)
+            elif left in open_blocks:
+                right = min(left + width, image.width)
+                found.append((left, open_blocks.pop(left), right, top))
+        top += len(band)
+    rest = [(x, y, min(x + width, image.width), image.height) for x, y in open_blocks.items()]
+    return found + rest
 
 
-def _with_gray(image: Any, ranges: list[tuple[int, int]]) -> Any:
-    """Gray in place of rows."""
+def _with_gray(image: Any, blocks: list[Block]) -> Any:
+    """Gray in place of blocks."""
     half, full = {"uchar": (128, 255), "ushort": (32768, 65535)}.get(image.format, (0.5, 1))
     levels = [half] * image.bands
     if image.interpretation == "cmyk":
         levels[:4] = [0, 0, 0, half]
     elif image.bands in (2, 4):
         levels[-1] = full
-    for start, stop in ranges[:200]:
-        black = libvips().Image.black(image.width, stop - start, bands=image.bands)
+    for left, top, right, bottom in blocks[:_MOST_BLOCKS]:
+        black = libvips().Image.black(right - left, bottom - top, bands=image.bands)
         patch = (black + levels).cast(image.format).copy(interpretation=image.interpretation)
-        image = image.insert(patch, 0, start)
+        image = image.insert(patch, left, top)
     return image
 
 
@@ -143,7 +164,7 @@ def _png(source: Source) -> Any:
         source.notes.append("the file is damaged: its details are missing in part")
         return image
     _note_rows(source, image.height - intact, image.height)
-    return _with_gray(image, [(intact, image.height)] if intact < image.height else [])
+    return _with_gray(image, [(0, intact, image.width, image.height)] * (intact < image.height))
 
 
 def _repaired_png(path: PathLike, start: int) -> tuple[bytes, int | None]:
@@ -218,8 +239,8 @@ def _filler(rows: list[tuple[int, int]], found: int, level: bytes) -> Iterator[b
 # --- Files continued with made-up bytes ---------------------------------------------------------
 
 
-def _continued(source: Source) -> Any:
-    image, other = (_load_continued(source, filler) for filler in (b"\0", b"\x55"))
+def _continued(source: Source, all_pages: bool) -> Any:
+    image, other = _two_continued(source, all_pages)
     pixels, others = np.asarray(image), np.asarray(other)
     missing: NDArray[np.bool_] = (pixels != others).reshape(*pixels.shape[:2], -1).any(axis=2)
     if missing.all():
@@ -232,7 +253,20 @@ def _continued(source: Source) -> Any:
     return copy_fields(image, libvips().Image.new_from_array(patched))
 
 
-def _load_continued(source: Source, filler: bytes) -> Any:
+def _two_continued(source: Source, all_pages: bool) -> tuple[Any, Any]:
+    """With two fillers that the decoder takes; some bytes mean a fault in some formats."""
+    found = []
+    for filler in (b"\0", b"\x80", b"\x55", b"\x20", b"\x40", b"\xaa"):
+        try:
+            found.append(_load_continued(source, all_pages, filler).copy_memory())
+        except (libvips().Error, OSError, ValueError) as error:
+            failure = error
+        if len(found) == 2:
+            return found[0], found[1]
+    raise failure
+
+
+def _load_continued(source: Source, all_pages: bool, filler: bytes) -> Any:
     path, kind = source.path, source.kind
     if kind.loader == "pillow":
         header, _ = load_with_pillow(path, kind, source.max_pixels, header_only=True)
@@ -243,7 +277,6 @@ def _load_continued(source: Source, filler: bytes) -> Any:
     if not len(data) < whole <= len(data) + _MOST_PADDING:
         raise ValueError("nothing of it can be read")
     data += filler * (whole - len(data))
-    image = libvips().Image.webpload_buffer(data, fail_on="none")
-    if source.max_pixels is not None and image.width * image.height > source.max_pixels:
-        raise ImageError(f"{image.width}x{image.height} pixels are more than the limit")
+    image = libvips().Image.webpload_buffer(data, n=-1 if all_pages else 1, fail_on="none")
+    check_size(image.width, field(image, "page-height") or image.height, source.max_pixels)
     return image

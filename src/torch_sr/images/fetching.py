@@ -27,8 +27,11 @@ SAMPLE_TYPES: dict[str, DTypeLike] = {
     "double": np.float64,
 }
 """libvips' name of a sample type -> NumPy's."""
-FIELDS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data", "orientation")
-"""What travels with pixels; the last after EXIF, which would reset it."""
+FIELDS = (
+    *("icc-profile-data", "exif-data", "xmp-data", "iptc-data", "orientation"),
+    *("n-pages", "page-height", "delay", "loop"),
+)
+"""What travels with pixels; the orientation after EXIF, which would reset it."""
 
 _BAND_ROWS = 256
 _SMALL = 100_000_000  # bytes that may lie in memory

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr.errors import ImageError
+from torch_sr.images.gif_blocks import ends_with_a_frame
 from torch_sr.images.jpeg_segments import find_left_out, name_coding
 from torch_sr.images.kinds import Kind, find_kind
 from torch_sr.images.naming import PathLike, libvips
@@ -113,9 +114,20 @@ class Source:
             return load_with_libvips(self.path, self.kind, "jxlload", fail_on="error"), []
         return load_jxl(self.path, limit, header_only=header_only)
 
-    def _load_tiff(self, page: int, header_only: bool, fail_on: str = "error") -> Any:
+    def _directory(self, page: int) -> tuple[int, TiffPage | None]:
+        """Of a page of a TIFF: its number with copies, and what it says."""
         number = self._numbers[page] if page < len(self._numbers) else page
-        directory = self._tiff_pages[number] if number < len(self._tiff_pages) else None
+        return number, self._tiff_pages[number] if number < len(self._tiff_pages) else None
+
+    def tile_size(self, page: int) -> tuple[int, int] | None:
+        """Width and height of the tiles that a page is stored in, if it is."""
+        _, directory = self._directory(page)
+        return directory.tile_size if directory is not None else None
+
+    def _load_tiff(self, page: int, header_only: bool, fail_on: str = "error") -> Any:
+        number, directory = self._directory(page)
+        if fail_on == "error" and self.tile_size(page):
+            fail_on = "warning"  # with which alone libvips fails at a damaged tile
         if directory is not None and (extra := directory.extra_channels):
             self.notes.append(f"{extra} channels beside colour and opacity were left out")
         if directory is not None and directory.by_pillow:
@@ -134,11 +146,17 @@ class Source:
         )
 
     def count_pages(self, first: Any) -> int:
-        """Frames and pages in the file."""
+        """Frames and pages in the file.
+
+        Raises:
+            ValueError: the last one is cut short, and damaged files are not kept.
+        """
         if self.kind.loader == "tiffload":
             if not self._complete and not self.keep:
                 raise ValueError(f"of its pages only {len(self._numbers)} are there")
             return max(1, len(self._numbers))
+        if self.kind.loader == "gifload" and not self.keep and not ends_with_a_frame(self.path):
+            raise ValueError("it ends in the middle of a frame")
         return int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
 
 

@@ -108,16 +108,19 @@ class ImageReader:
 
     def _open_first(self, pages: bool) -> None:
         source = self._source
+        told = len(source.notes)
         first = self._load(0)
         loader = source.kind.loader
-        count = source.count_pages(first)
-        if loader in ("heifload", "svgload") and count > 1:  # several pictures are no animation
+        several = loader in (*TALL, "tiffload")  # several pictures of an AVIF are no animation
+        count = source.count_pages(first) if pages or not several else 1
+        if count > 1 and not several:
             self.notes.append(
                 f"the first of its {count} pictures was read: the others were left out"
             )
             count = 1
-        count = count if pages else 1
         tall = count > 1 and loader in TALL
+        if tall:  # all frames are loaded anew, and so are the notes
+            del source.notes[told:]
         self._open_page(0, first=None if tall else first, count=count, tall=tall)
         self._pages = iter(range(1, 1 if tall else count))
         self.page_headers = (self.header,) * count

@@ -82,6 +82,12 @@ class TiffPage:
         return bool(self.get(254, 0) & 0b101)
 
     @property
+    def tile_size(self) -> tuple[int, int] | None:
+        """Width and height, where the page is stored in tiles."""
+        size = self.get(322, 0), self.get(323, 0)
+        return size if min(size) > 0 else None
+
+    @property
     def has_alpha(self) -> bool:
         """Whether the first extra channel is opacity."""
         return self.get(338, 0) in (1, 2)
@@ -117,7 +123,7 @@ def read_pages(path: PathLike) -> tuple[list[TiffPage], bool]:
     return pages, True
 
 
-_WANTED = (254, 258, 259, 262, 277, 284, 317, 330, 338, 339, 50706)
+_WANTED = (254, 258, 259, 262, 277, 284, 317, 322, 323, 330, 338, 339, 50706)
 
 
 def _read_page(file: BinaryIO, form: Form, at: int) -> tuple[TiffPage, int]:
