@@ -79,6 +79,19 @@ def seeds():
         pillow(Pillow.fromarray(gray), "BMP"),
         pillow(picture, "PPM"),
         b"P2\n4 2\n255\n" + b"12 3 4 5 6 7 8 9\n",
+        b"P7\nWIDTH 4\nHEIGHT 2\nDEPTH 2\nMAXVAL 999\nENDHDR\n" + bytes(range(32)),
+        b"PF\n4 2\n-1.0\n" + rng.random(24, np.float32).tobytes(),
+        tiff(rgb.astype(np.float64), photometric="rgb"),
+        tiff(rgb, photometric="cielab"),
+        tiff(rgb.astype(np.int16) * 99, photometric="rgb", tile=(16, 16)),
+        *(pillow(picture, kind) for kind in ("ICO", "ICNS", "TGA", "PCX", "JPEG2000", "DDS")),
+        *(pillow(picture, kind) for kind in ("QOI", "SGI", "DIB", "MPO")),
+        pillow(picture.quantize(8), "TGA", compression="tga_rle"),
+        pillow(picture.convert("RGBA"), "DDS", pixel_format="DXT5"),
+        pillow(picture.convert("1"), "XBM"),
+        pillow(picture.convert("1"), "MSP"),
+        b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 16, 16, 8, 3) + bytes(14 + 768),
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5"/></svg>',
     )
 
 
@@ -127,7 +140,12 @@ def mend_checksums(data):
 
 def check(path):
     """Read a file in all ways; nothing but our own one line may come out."""
-    for read in (lambda: read_header(path, pages=True), lambda: read_all(path)):
+    readings = (
+        lambda: read_header(path, pages=True),
+        lambda: read_all(path),
+        lambda: read_all(path, damaged="keep"),
+    )
+    for read in readings:
         try:
             read()
         except ImageError as error:
@@ -136,9 +154,9 @@ def check(path):
             assert "\n" not in text, text
 
 
-def read_all(path):
-    with ImageReader(path, MAX_PIXELS, pages=True) as reader:
-        left = min(reader.header.height * reader.header.pages, 10_000)
+def read_all(path, **options):
+    with ImageReader(path, MAX_PIXELS, pages=True, **options) as reader:
+        left = min(sum(header.height for header in reader.page_headers), 10_000)
         while left > 0:
             left -= len(reader.read(min(left, 64)))
 

@@ -571,7 +571,7 @@ def test_pages_that_differ_give_their_first_where_the_target_holds_one_size(tmp_
     notes = []
     Upscaler(Enlarge(2)).upscale_file(tmp_path / "a.tif", tmp_path / "b.webp", on_note=notes.append)
     assert read_image(tmp_path / "b.webp").height == 40
-    assert ["other 1 pages were left out" in note for note in notes] == [True]
+    assert ["the first of 2 pages was kept" in note for note in notes] == [True]
 
 
 def test_each_page_is_resampled_to_its_own_size(tmp_path, noise):

@@ -7,6 +7,7 @@ ways: what differs between the two pictures is not from the file.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -59,6 +60,8 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
         return _png(source)
     if loader == "netpbm":
         pixels, missing = read_netpbm(source.path, source.max_pixels, keep=True)
+        if missing == len(pixels):
+            raise ValueError("nothing of it can be read")
         _note_rows(source, missing, len(pixels))
         return libvips().Image.new_from_array(np.ascontiguousarray(pixels))
     if loader in ("pillow", "webpload"):
@@ -92,13 +95,9 @@ def _note_rows(source: Source, missing: int, height: int) -> None:
 
 def _lenient(source: Source, page: int, all_pages: bool, intact: int) -> Any:
     """As libvips goes on; what it leaves empty is made gray."""
-    image = source.load_lazily(page, all_pages=all_pages, fail_on="none")
     if source.kind.loader == "jpegload":
-        if field(image, "jpeg-multiscan"):
-            source.notes.append("the file is damaged: its details are missing in part")
-        else:  # the decoder itself makes gray of what is missing
-            _note_rows(source, image.height - intact, image.height)
-        return image
+        return _jpeg(source, intact)
+    image = source.load_lazily(page, all_pages=all_pages, fail_on="none")
     if source.kind.loader in TALL and all_pages:
         source.notes.append("the file is damaged: the end of its animation is missing")
         return image
@@ -112,6 +111,25 @@ def _lenient(source: Source, page: int, all_pages: bool, intact: int) -> Any:
         raise ValueError("nothing of it can be read")
     _note_rows(source, int(rows.sum()), image.height)
     return _with_gray(source.load_lazily(page, fail_on="none"), empty)
+
+
+def _jpeg(source: Source, intact: int) -> Any:
+    """The decoder itself makes gray of what is missing, if the file does not end in a header."""
+    data = Path(source.path).read_bytes()[source.kind.start :]
+    segments = re.finditer(rb"\xff[\xc0-\xcf\xda-\xfe](?=(..)?)", data, re.DOTALL)
+    end = len(data)
+    for segment in segments:
+        size = int.from_bytes(segment[1] or b"\xff\xff", "big")
+        if segment.start() + 2 + size > len(data):
+            end = segment.start()
+            break
+    options = {"access": "sequential", "fail_on": "none"}
+    image = libvips().Image.jpegload_buffer(data[:end] + b"\xff\xd9", **options)
+    if field(image, "jpeg-multiscan"):
+        source.notes.append("the file is damaged: its details are missing in part")
+    else:
+        _note_rows(source, image.height - intact, image.height)
+    return image
 
 
 def _empty_blocks(image: Any, intact: int, size: tuple[int, int]) -> list[Block]:
@@ -240,10 +258,9 @@ def _filler(rows: list[tuple[int, int]], found: int, level: bytes) -> Iterator[b
 
 
 def _continued(source: Source, all_pages: bool) -> Any:
-    image, other = _two_continued(source, all_pages)
-    pixels, others = np.asarray(image), np.asarray(other)
+    (image, pixels), (_, others) = _two_continued(source, all_pages)
     missing: NDArray[np.bool_] = (pixels != others).reshape(*pixels.shape[:2], -1).any(axis=2)
-    if missing.all():
+    if missing.any(axis=1).all():
         raise ValueError("nothing of it can be read")
     patched: Pixels = pixels.copy()
     patched[missing] = 128 if pixels.dtype == np.uint8 else 32768
@@ -253,16 +270,17 @@ def _continued(source: Source, all_pages: bool) -> Any:
     return copy_fields(image, libvips().Image.new_from_array(patched))
 
 
-def _two_continued(source: Source, all_pages: bool) -> tuple[Any, Any]:
+def _two_continued(source: Source, all_pages: bool) -> list[tuple[Any, Pixels]]:
     """With two fillers that the decoder takes; some bytes mean a fault in some formats."""
-    found = []
+    found: list[tuple[Any, Pixels]] = []
     for filler in (b"\0", b"\x80", b"\x55", b"\x20", b"\x40", b"\xaa"):
         try:
-            found.append(_load_continued(source, all_pages, filler).copy_memory())
+            image = _load_continued(source, all_pages, filler)
+            found.append((image, np.asarray(image)))
         except (libvips().Error, OSError, ValueError) as error:
             failure = error
         if len(found) == 2:
-            return found[0], found[1]
+            return found
     raise failure
 
 

@@ -74,7 +74,7 @@ def find_left_out(path: PathLike, start: int = 0) -> list[str]:
         notes.append("its gain map for HDR displays was left out")
         pictures -= 1
     if pictures > 1:
-        notes.append(f"the first of its {pictures} pictures was read: the others were left out")
+        notes.append(f"the first of its {pictures} pictures was read")
     if video:
         notes.append("the video in this motion photo was left out")
     return notes

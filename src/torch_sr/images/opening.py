@@ -138,6 +138,7 @@ class Source:
             self.path,
             directory,
             number,
+            last=self._tiff_pages[-1] if self.keep and directory and not self._complete else None,
             header_only=header_only,
             check=lambda image: check_size(image.width, image.height, self.max_pixels),
             access="sequential",
@@ -152,8 +153,10 @@ class Source:
             ValueError: the last one is cut short, and damaged files are not kept.
         """
         if self.kind.loader == "tiffload":
-            if not self._complete and not self.keep:
-                raise ValueError(f"of its pages only {len(self._numbers)} are there")
+            if not self._complete:
+                if not self.keep:
+                    raise ValueError(f"of its pages only {len(self._numbers)} are there")
+                self.notes.append("the file is damaged: some of its pages are missing")
             return max(1, len(self._numbers))
         if self.kind.loader == "gifload" and not self.keep and not ends_with_a_frame(self.path):
             raise ValueError("it ends in the middle of a frame")
@@ -181,7 +184,7 @@ def _unsupported(path: PathLike, error: Exception) -> str | None:
     if kind.loader == "jpegload" and (coding := name_coding(path, kind.start)):
         return f"convert it to PNG or a baseline JPEG: JPEG with {coding} is not supported"
     for line in str(error).splitlines():
-        if re.search(r"unsupported|not supported|not configured|unknown compression", line, re.I):
+        if re.search(r"unsupported|not supported|not configured", line, re.I):
             return f"convert it to PNG: this kind of {kind.name} is not supported ({line.strip()})"
     return None
 

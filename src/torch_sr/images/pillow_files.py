@@ -140,7 +140,7 @@ def _with_metadata(image: Any, result: Any, kind: Kind, path: PathLike) -> Any:
     if image.mode == "CMYK":
         result = result.copy(interpretation="cmyk")
     dpi = info.get("dpi")
-    if dpi and np.isfinite(dpi[0]) and dpi[0] > 0:
+    if dpi and np.isfinite(dpi[0]) and dpi[0] > 1:  # 1: Pillow's "unknown" of TIFF
         result = result.copy(xres=float(dpi[0]) / 25.4, yres=float(dpi[1]) / 25.4)
     exif = image.getexif()
     block = info.get("exif") or (exif.tobytes() if len(exif) else None)
@@ -159,7 +159,7 @@ def _left_out(image: Any, kind: Kind, path: PathLike) -> list[str]:
     """What the file holds beside the picture that is read."""
     if kind.plugin in ("ICO", "ICNS", "CUR"):
         others = len(image.info.get("sizes", ())) - 1
-        return [f"the largest size was read: the other {others} were left out"] * (others > 0)
+        return [f"the largest of its {others + 1} sizes was read"] * (others > 0)
     frames = getattr(image, "n_frames", 1)
     if kind.plugin == "PSD":
         return ["its layers were read as one flat picture"] * (frames > 1)
@@ -167,7 +167,7 @@ def _left_out(image: Any, kind: Kind, path: PathLike) -> list[str]:
         bits = _jpeg2000_bits(path)
         return [f"its {bits}-bit samples were read as 8 bits"] * (bits > 8)
     if kind.plugin in ("DCX", "JXL") and frames > 1:
-        return [f"the first of its {frames} pictures was read: the others were left out"]
+        return [f"the first of its {frames} pictures was read"]
     return []
 
 
@@ -228,7 +228,7 @@ def load_heic(path: PathLike, max_pixels: int | None) -> tuple[Any, list[str]]:
     width, height = file.size
     check_size(width, height, max_pixels)
     others = len(file) - 1
-    notes = [f"the first picture was read: the other {others} were left out"] * (others > 0)
+    notes = [f"the first of its {others + 1} pictures was read"] * (others > 0)
     pixels = np.asarray(file)
     if pixels.dtype == np.uint16:  # libheif shifts 10 and 12 bits up, as libvips does
         bits = file.info.get("bit_depth", 10)

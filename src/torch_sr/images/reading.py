@@ -114,9 +114,7 @@ class ImageReader:
         several = loader in (*TALL, "tiffload")  # several pictures of an AVIF are no animation
         count = source.count_pages(first) if pages or not several else 1
         if count > 1 and not several:
-            self.notes.append(
-                f"the first of its {count} pictures was read: the others were left out"
-            )
+            self.notes.append(f"the first of its {count} pictures was read")
             count = 1
         tall = count > 1 and loader in TALL
         if tall:  # all frames are loaded anew, and so are the notes
@@ -188,16 +186,19 @@ class ImageReader:
         self.close()
 
 
-def read_image(path: PathLike, max_pixels: int | None = MAX_PIXELS) -> Image:
+def read_image(
+    path: PathLike, max_pixels: int | None = MAX_PIXELS, *, strictly: bool = False
+) -> Image:
     """Read an image file: upright, gray or RGB, at its own depth, with alpha and metadata.
 
     Of animations the first frame, of documents the first page is read. Floats far beyond [0, 1] and
     integers of other depths are scaled into it, and ``values`` says what they were. Floats that
-    exceed it a little stay as they are.
+    exceed it a little, as resampling makes them, stay as they are.
 
     Args:
         path: any file that :class:`ImageReader` reads.
         max_pixels: refuse more pixels than this before decoding; ``None`` for no limit.
+        strictly: scale floats that exceed [0, 1] a little too.
 
     Raises:
         ImageError: the file is missing, unreadable, no image, damaged, or too large.
@@ -205,7 +206,7 @@ def read_image(path: PathLike, max_pixels: int | None = MAX_PIXELS) -> Image:
     with ImageReader(path, max_pixels) as reader:
         image = Image.from_array(reader.read(reader.header.height))
         values = reader.metadata.values
-        if values is not None and values.is_near_unit(_TOLERANCE):
+        if values is not None and values.is_near_unit(_TOLERANCE) and not strictly:
             image, values = Image.from_array(values.restore(image.to_array(), image.channels)), None
         told = {**vars(reader.metadata), "delays": None, "loop": None, "values": values}
         return replace(image, **told)

@@ -40,6 +40,7 @@ def load_tiff_page(
     number: int,
     *,
     check: Callable[[Any], None],
+    last: TiffPage | None = None,
     header_only: bool = False,
     **options: Any,
 ) -> Any:
@@ -50,6 +51,7 @@ def load_tiff_page(
         page: its directory; None where it could not be read.
         number: of the page, from 0 on.
         check: called with an image before its pixels are computed.
+        last: the page after which a file that is cut short ends.
         header_only: the pixels are not wanted.
         options: of the operation of libvips.
 
@@ -65,7 +67,8 @@ def load_tiff_page(
         return _doubles(words, page, header_only)
     if page.photometric in (CIELAB, ICCLAB) and page.kind != FLOAT:
         return _load_lab(path, page, number, options)
-    image = _load(os.fsencode(path), number, options)
+    source = os.fsencode(path) if last is None else _ended(path, last)
+    image = _load(source, number, options)
     if page.photometric == CMYK and page.kind == FLOAT:
         image = (image * 65535).rint().cast("ushort").copy(interpretation="cmyk")
     return _without_extras(image, page)
@@ -117,6 +120,15 @@ def _load_lab(path: PathLike, page: TiffPage, number: int, options: dict[str, An
         color = (color[0] * (100 / full)).bandjoin(signed.extract_band(1, n=2) * (1 / unit))
     color = color.cast("float").copy(interpretation="lab")
     return color.colourspace("rgb16" if deep else "srgb")
+
+
+def _ended(path: PathLike, last: TiffPage) -> mmap.mmap:
+    """The file without a directory behind the last, in memory alone."""
+    data, form = _changed(path, last, {}), last.form
+    (count,) = form.count.unpack_from(data, last.place)
+    size = form.entry.size + form.room
+    form.offset.pack_into(data, last.place + form.count.size + count * size, 0)
+    return data
 
 
 def _changed(path: PathLike, page: TiffPage, changes: dict[int, int]) -> mmap.mmap:

@@ -26,11 +26,13 @@ class ValueRange:
     Args:
         low, high: colours of these values became 0 and 1.
         opaque: alpha of this value became 1.
+        whole: whether the file has integers, which end at these values.
     """
 
     low: float
     high: float
     opaque: float = 1.0
+    whole: bool = False
 
     def is_near_unit(self, tolerance: float) -> bool:
         """Whether 0 and 1 are meant, exceeded a little, as resampling makes it."""
@@ -39,6 +41,8 @@ class ValueRange:
     def restore(self, rows: NDArray[Any], channels: int) -> NDArray[np.float32]:
         """Give float rows ``(h, W, layers)``, of so many colours, the values of the file again."""
         restored = rows.astype(np.float64)
+        if self.whole:
+            restored = np.clip(restored, 0, 1)
         restored[..., :channels] *= self.high - self.low
         restored[..., :channels] += self.low
         restored[..., channels:] *= self.opaque
@@ -52,9 +56,10 @@ def measure(bands: Iterable[NDArray[Any]], channels: int) -> ValueRange:
         ImageError: a value is no number, or infinite.
     """
     least, largest, opaque = 0.0, 0.0, 0.0
-    strange = 0
+    strange, whole = 0, False
     for rows in bands:
-        if np.issubdtype(rows.dtype, np.floating):
+        whole = np.issubdtype(rows.dtype, np.integer)
+        if not whole:
             strange += int(np.count_nonzero(~np.isfinite(rows)))
         if strange:
             continue
@@ -68,7 +73,7 @@ def measure(bands: Iterable[NDArray[Any]], channels: int) -> ValueRange:
             "example by numpy.nan_to_num; a network would spread them"
         )
     high = _white(largest) if least == 0 else max(1, largest)
-    return ValueRange(least, high, _white(opaque))
+    return ValueRange(least, high, _white(opaque), whole)
 
 
 def _white(largest: float) -> float:

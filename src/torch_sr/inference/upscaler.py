@@ -495,8 +495,8 @@ def _writable_pages(
     if len(set(headers)) == 1 or can_differ(target, options.format):
         return headers
     reader.notes.append(
-        f"{Path(target).suffix or options.format} holds frames of one size and kind: the other "
-        f"{len(headers) - 1} pages were left out"
+        f"{Path(target).suffix or options.format} holds frames of one size and kind: the first of "
+        f"{len(headers)} pages was kept"
     )
     return [replace(headers[0], pages=1)]
 

@@ -1,0 +1,203 @@
+"""Damaged files: refused with the option that keeps what there is, and kept with the rest gray."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import pyvips
+import tifffile
+from PIL import Image as Pillow
+from typer.testing import CliRunner
+
+from torch_sr.cli.main import app
+from torch_sr.errors import ImageError
+from torch_sr.images import ImageReader, read_header, read_image, read_samples
+from torch_sr.inference.batch import BatchOptions, upscale_files
+from torch_sr.inference.jobs import find_jobs
+from torch_sr.inference.upscaler import Upscaler
+
+RNG = np.random.default_rng(3)
+Y, X = np.mgrid[0:120, 0:96]
+PIXELS = np.stack([X, Y, 200 - X], axis=2).astype(np.uint8) // 2 + 1
+PIXELS += RNG.integers(0, 30, PIXELS.shape, dtype=np.uint8)
+PICTURE = Pillow.fromarray(PIXELS)
+
+
+class Enlarge:
+    """An engine that repeats pixels."""
+
+    scale_factor, img_channels, tile_area, tiles_redone = 2, 3, 10_000, 0
+
+    def __call__(self, lr):
+        return lr.repeat(2, 2).repeat(2, 3)
+
+
+def pillow(kind, picture=PICTURE, **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def tiff(**options):
+    file = io.BytesIO()
+    tifffile.imwrite(file, PIXELS, photometric="rgb", **options)
+    return file.getvalue()
+
+
+def files():
+    """Of each kind a file whose decoder can go on, and whether exact pixels come back."""
+    two = {"save_all": True, "append_images": [PICTURE.rotate(180)]}
+    return {
+        "png": pillow("PNG"),
+        "palette.png": pillow("PNG", PICTURE.quantize(64)),
+        "alpha.png": pillow("PNG", PICTURE.convert("RGBA")),
+        "deep.png": pyvips.Image.new_from_array(PIXELS.astype(np.uint16) * 257).pngsave_buffer(),
+        "interlaced.png": pyvips.Image.new_from_array(PIXELS).pngsave_buffer(interlace=True),
+        "jpg": pillow("JPEG", quality=95),
+        "progressive.jpg": pillow("JPEG", progressive=True),
+        "cmyk.jpg": pillow("JPEG", PICTURE.convert("CMYK")),
+        "gif": pillow("GIF"),
+        "animated.gif": pillow("GIF", **two),
+        "lossless.webp": pillow("WEBP", lossless=True),
+        "webp": pillow("WEBP"),
+        "tif": tiff(),
+        "deflate.tif": tiff(compression="zlib", rowsperstrip=16),
+        "tiles.tif": tiff(tile=(32, 32)),
+        "deflate.tiles.tif": tiff(tile=(32, 32), compression="zlib"),
+        "bmp": pillow("BMP"),
+        "ppm": pillow("PPM"),
+        "tga": pillow("TGA", compression="tga_rle"),
+        "pcx": pillow("PCX"),
+        "qoi": pillow("QOI"),
+    }
+
+
+FILES = files()
+EXACT = ("png", "alpha.png", "lossless.webp", "tif", "deflate.tif", "tiles.tif", "bmp", "ppm")
+EXACT += ("tga", "pcx", "qoi", "deflate.tiles.tif")
+
+
+def cut(path, data, part):
+    path.write_bytes(data[: int(len(data) * part)])
+    return path
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("part", [0.55, 0.95])
+def test_what_is_cut_short_is_refused_with_the_option_that_keeps_it(tmp_path, name, part):
+    path = cut(tmp_path / f"a.{name}", FILES[name], part)
+    with (
+        pytest.raises(ImageError, match=r"--damaged keep") as caught,
+        ImageReader(path, pages=True) as reader,
+    ):
+        reader.read(reader.header.height * reader.header.pages)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "animated.gif"])
+def test_what_there_is_of_a_file_is_kept_and_the_rest_is_gray(tmp_path, name):
+    path = cut(tmp_path / f"a.{name}", FILES[name], 0.55)
+    with ImageReader(path, damaged="keep") as reader:
+        assert (reader.header.height, reader.header.width) == (120, 96)
+        rows = reader.read(120)
+        notes = reader.notes
+    assert len(notes) == 1
+    assert "the file is damaged" in notes[0]
+    if name in EXACT:
+        intact = (rows[..., :3] == PIXELS).all(axis=(1, 2))
+        gray = np.isin(rows[..., :3], (127, 128)).all(axis=2).any(axis=1)
+        assert intact.sum() >= 32
+        assert (intact | gray).all()
+        assert f"{(~intact).sum()} of its 120 rows are missing and gray" in notes[0]
+        if rows.shape[2] == 4:
+            assert rows[..., 3].min() == 255
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_sound_files_are_read_as_ever(tmp_path, name):
+    path = tmp_path / f"a.{name}"
+    path.write_bytes(FILES[name])
+    with ImageReader(path, damaged="keep") as reader:
+        rows, notes = reader.read(120), reader.notes
+    np.testing.assert_array_equal(rows, read_image(path).to_array())
+    assert notes == []
+
+
+def test_frames_that_are_there_are_kept(tmp_path):
+    path = cut(tmp_path / "a.gif", FILES["animated.gif"], 0.8)
+    notes = []
+    Upscaler(Enlarge()).upscale_file(path, tmp_path / "b.gif", damaged="keep", on_note=notes.append)
+    assert read_header(tmp_path / "b.gif", pages=True).pages == 2
+    assert notes == ["the file is damaged: the end of its animation is missing"]
+
+
+def test_a_tile_in_the_middle_is_gray(tmp_path):
+    data = bytearray(FILES["deflate.tiles.tif"])
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        start, size = file.pages[0].dataoffsets[4], file.pages[0].databytecounts[4]
+    data[start : start + size] = bytes(size)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageError, match="--damaged keep"):
+        read_image(tmp_path / "a.tif")
+    with ImageReader(tmp_path / "a.tif", damaged="keep") as reader:
+        rows = reader.read(120)
+    wrong = (rows != PIXELS).any(axis=2)
+    assert (wrong[32:64, 32:64].mean() > 0.99, wrong.sum() <= 32 * 32) == (True, True)
+    assert (rows[32:64, 32:64] == 128).all()
+
+
+@pytest.mark.parametrize("name", ["png", "jpg", "webp", "gif", "tif", "bmp", "tga", "ppm"])
+def test_files_of_which_nothing_is_there_are_refused_all_the_same(tmp_path, name):
+    suffix = f"a.{name}"
+    for length in (18, 30):
+        (tmp_path / suffix).write_bytes(FILES[name][:length])
+        with (
+            pytest.raises(ImageError, match=suffix),
+            ImageReader(tmp_path / suffix, damaged="keep"),
+        ):
+            pass
+
+
+def test_pages_that_are_missing_are_not_passed_over(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for _ in range(3):
+            file.write(PIXELS, photometric="rgb")
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[: int(len(data) * 0.6)])
+    with pytest.raises(ImageError, match="--damaged keep"):
+        Upscaler(Enlarge()).upscale_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    with ImageReader(tmp_path / "a.tif", pages=True, damaged="keep") as reader:
+        assert reader.header.pages == 2
+        np.testing.assert_array_equal(reader.read(120), PIXELS)
+        assert (reader.read(120) == PIXELS).all(axis=(1, 2)).sum() > 40
+        assert reader.notes[0] == "the file is damaged: some of its pages are missing"
+        assert "of its 120 rows are missing" in reader.notes[1]
+
+
+def test_data_sets_take_no_damaged_files(tmp_path):
+    path = cut(tmp_path / "a.png", FILES["png"], 0.9)
+    with pytest.raises(ImageError, match="damaged"):
+        read_samples(path)
+
+
+def test_the_option_of_the_command_reaches_the_reader(tmp_path):
+    path = cut(tmp_path / "a.png", FILES["png"], 0.9)
+    jobs = find_jobs([str(path)])
+    for damaged, status in (("refuse", "failed"), ("keep", "done")):
+        options = BatchOptions(damaged=damaged)
+        (outcome,) = upscale_files([Upscaler(Enlarge())], jobs, options)
+        assert outcome.status == status
+    assert "rows are missing and gray" in outcome.notes[0]
+
+
+def test_the_command_keeps_damaged_files(tmp_path):
+    path = cut(tmp_path / "a.png", pillow("PNG", PICTURE.crop((0, 0, 16, 16))), 0.9)
+    command = ["upscale", str(path), "--device", "cpu", "--json"]
+    lines = CliRunner().invoke(app, command).stdout.splitlines()
+    assert "--damaged keep" in json.loads(lines[0])["message"]
+    lines = CliRunner().invoke(app, [*command, "--damaged", "keep"]).stdout.splitlines()
+    assert json.loads(lines[0])["status"] == "done"
+    assert CliRunner().invoke(app, [*command, "--damaged", "mend"]).exit_code == 2
