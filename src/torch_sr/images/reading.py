@@ -41,8 +41,8 @@ from torch_sr.images.tiff_exif import read_exif
 
 MAX_PIXELS = 500_000_000  # of a page: 1.5 GB of 8-bit RGB
 _DAMAGED = (
-    "is damaged or cut short: fetch it again, or let torch-sr upscale --damaged keep take what "
-    "can be read of it ({})"
+    "is damaged, cut short or not what its first bytes say: fetch it again, or let torch-sr "
+    "upscale --damaged keep take what can be read of it ({})"
 )
 _LOST = "is damaged, and nothing of it can be read: fetch it again ({})"
 _TOLERANCE = 0.25  # by which resampling may make floats exceed [0, 1]
