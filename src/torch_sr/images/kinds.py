@@ -19,7 +19,7 @@ from torch_sr.images.naming import PathLike
 IMAGE_SUFFIXES = frozenset(
     {
         *(".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".jfi"),
-        *(".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".jxl", ".mpo", ".pam", ".pbm", ".pfm"),
+        *(".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pam", ".pbm", ".pfm"),
         *(".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     }
 )
