@@ -14,6 +14,8 @@ from PIL import ImageCms
 
 from torch_sr.errors import ImageError
 from torch_sr.images import ImageReader, is_image_name, read_header, read_image, write_image
+from torch_sr.images.kinds import find_kind
+from torch_sr.images.opening import Source
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SVG = (
@@ -271,6 +273,31 @@ def test_of_several_pictures_the_first_is_read_and_noted(tmp_path):
     picture().save(tmp_path / "a.mpo", "MPO", save_all=True, append_images=others)
     assert notes_of(tmp_path / "a.mpo") == ["the first of its 3 pictures was read"]
     assert notes_of(write_image(tmp_path / "b.jpg", read_image(tmp_path / "a.mpo"))) == []
+
+
+def test_sequences_of_avif_give_their_first_picture_and_a_note(tmp_path):
+    pytest.importorskip("PIL.AvifImagePlugin")
+    try:
+        picture().save(tmp_path / "a.avif", save_all=True, append_images=[picture().rotate(180)])
+    except (KeyError, OSError):
+        pytest.skip("this Pillow cannot write AVIF")
+    assert notes_of(tmp_path / "a.avif") == ["only the first picture of its sequence was read"]
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (b"tmap", "gain map"),
+        (b"urn:com:apple:photo:2020:aux:hdrgainmap", "gain map"),
+        (b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth", "depth map"),
+    ],
+)
+def test_what_an_avif_or_heic_holds_beside_its_picture_is_noted(tmp_path, item, words):
+    head = struct.pack(">I4s4sI", 16, b"ftyp", b"avif", 0)
+    box = struct.pack(">I4sI", 12 + len(item), b"meta", 0) + item
+    (tmp_path / "a.avif").write_bytes(head + box + struct.pack(">I4s", 8, b"mdat"))
+    source = Source(tmp_path / "a.avif", find_kind(tmp_path / "a.avif"))
+    assert [words in note for note in source.notes] == [True]
 
 
 def test_large_files_are_refused_before_they_are_decoded(tmp_path):

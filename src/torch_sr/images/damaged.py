@@ -123,8 +123,12 @@ def _jpeg(source: Source, intact: int) -> Any:
         if segment.start() + 2 + size > len(data):
             end = segment.start()
             break
+    data = data[:end] + b"\xff\xd9"
     options = {"access": "sequential", "fail_on": "none"}
-    image = libvips().Image.jpegload_buffer(data[:end] + b"\xff\xd9", **options)
+    image = libvips().Image.jpegload_buffer(data, **options)
+    if not intact and not any((band != band[0, 0]).any() for band in iterate_bands(image)):
+        raise ValueError("nothing of it can be read")
+    image = libvips().Image.jpegload_buffer(data, **options, revalidate=True)
     if field(image, "jpeg-multiscan"):
         source.notes.append("the file is damaged: its details are missing in part")
     else:

@@ -212,8 +212,10 @@ def _in_boxes(path: PathLike) -> list[str]:
         head = file.read(_MOST_BOXES)
     head = head[: head.find(b"mdat")] if b"mdat" in head else head
     notes = []
+    if head[8:12] in (b"avis", b"msf1", b"hevc", b"hevx"):
+        notes.append("only the first picture of its sequence was read")
     if b"tmap" in head or b"hdrgainmap" in head.lower():
         notes.append("its gain map for HDR displays was left out")
-    if b"auxid:1" in head or b"auxiliary:depth" in head or b"disparity" in head:
+    if b"auxid:2" in head or b"auxiliary:depth" in head or b"disparity" in head:
         notes.append("its depth map was left out")
     return notes
