@@ -161,6 +161,21 @@ def test_files_of_which_nothing_is_there_are_refused_all_the_same(tmp_path, name
             pass
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if name != "animated.gif"])
+def test_the_limit_of_pixels_holds_for_damaged_files(tmp_path, name):
+    path = cut(tmp_path / f"a.{name}", FILES[name], 0.8)
+    with pytest.raises(ImageError, match="96x120 pixels are more than the limit of 9999"):
+        ImageReader(path, 9999, damaged="keep")
+
+
+def test_a_header_that_lies_is_refused_at_once(tmp_path):
+    data = bytearray(FILES["png"])
+    data[16:24] = b"\x7f\xff\xff\xff" * 2
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.png"):
+        ImageReader(tmp_path / "a.png", damaged="keep")
+
+
 def test_pages_that_are_missing_are_not_passed_over(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for _ in range(3):

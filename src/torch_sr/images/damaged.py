@@ -40,6 +40,7 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
     """
     try:
         image = source.load(page, all_pages=all_pages)
+        _check(source, image)
         whole = source.kind.loader != "gifload" or ends_with_a_frame(source.path)
         intact = _count_intact(image) if whole else 0
         if intact == image.height:
@@ -62,6 +63,12 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
     if loader in ("jpegload", "tiffload", "gifload"):
         return _lenient(source, page, all_pages, intact)
     raise failure or ValueError("nothing of it can be read")
+
+
+def _check(source: Source, image: Any) -> None:
+    """Raise an :class:`ImageError` for more pixels than are allowed, before any is computed."""
+    height = field(image, "page-height") or image.height
+    check_size(image.width, height, source.max_pixels)
 
 
 def _count_intact(image: Any) -> int:
@@ -91,6 +98,7 @@ def _lenient(source: Source, page: int, all_pages: bool, intact: int) -> Any:
     if source.kind.loader == "jpegload":
         return _jpeg(source, intact)
     image = source.load_lazily(page, all_pages=all_pages, fail_on="none")
+    _check(source, image)
     if source.kind.loader in TALL and all_pages:
         source.notes.append("the file is damaged: the end of its animation is missing")
         return image
@@ -119,6 +127,7 @@ def _jpeg(source: Source, intact: int) -> Any:
     data = data[:end] + b"\xff\xd9"
     options = {"access": "sequential", "fail_on": "none"}
     image = libvips().Image.jpegload_buffer(data, **options)
+    _check(source, image)
     if not intact and not any((band != band[0, 0]).any() for band in iterate_bands(image)):
         raise ValueError("nothing of it can be read")
     image = libvips().Image.jpegload_buffer(data, **options, revalidate=True)
@@ -173,7 +182,7 @@ def _with_gray(image: Any, blocks: list[Block]) -> Any:
 
 
 def _png(source: Source) -> Any:
-    data, intact = repaired_png(source.path, source.kind.start)
+    data, intact = repaired_png(source.path, source.kind.start, source.max_pixels)
     image = libvips().Image.pngload_buffer(data, access="sequential", fail_on="none")
     if intact is None:
         source.notes.append("the file is damaged: its details are missing in part")
@@ -224,5 +233,5 @@ def _load_continued(source: Source, all_pages: bool, filler: bytes) -> Any:
         raise ValueError("nothing of it can be read")
     data += filler * (whole - len(data))
     image = libvips().Image.webpload_buffer(data, n=-1 if all_pages else 1, fail_on="none")
-    check_size(image.width, field(image, "page-height") or image.height, source.max_pixels)
+    _check(source, image)
     return image

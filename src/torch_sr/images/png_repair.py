@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from torch_sr.images.naming import PathLike
+from torch_sr.images.pillow_files import check_size
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # PNG's colour types
 _ADAM7 = (  # of each pass: first column and row, and their steps
@@ -19,14 +20,16 @@ _ADAM7 = (  # of each pass: first column and row, and their steps
 )
 
 
-def repaired_png(path: PathLike, start: int) -> tuple[bytes, int | None]:
+def repaired_png(path: PathLike, start: int, max_pixels: int | None) -> tuple[bytes, int | None]:
     """A whole PNG of what there is, and the rows that are there; None if rows come in passes.
 
     Args:
         path: the file.
         start: bytes before the picture.
+        max_pixels: refuse more pixels than this.
 
     Raises:
+        ImageError: too large.
         ValueError: nothing of it can be read.
     """
     chunks = list(_png_chunks(path, start))
@@ -35,6 +38,7 @@ def repaired_png(path: PathLike, start: int) -> tuple[bytes, int | None]:
     width, height, bits, color, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
     if color not in _CHANNELS or min(width, height) < 1:
         raise ValueError("its header makes no sense")
+    check_size(width, height, max_pixels)
     passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
     bits *= _CHANNELS[color]
     rows = [  # bytes in a row and number of rows, of each pass
