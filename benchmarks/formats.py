@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from PIL import Image as Pillow
-from PIL import ImageCms
+from PIL import ImageCms, IptcImagePlugin, PngImagePlugin
 
 from torch_sr import Upscaler
 from torch_sr.images import Image, WriteOptions, read_image, write_image
@@ -136,6 +136,36 @@ def tagged(folder: Path) -> Path:
     return path
 
 
+def described(folder: Path) -> Path:
+    """A PNG with texts, as generators of pictures store their parameters."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Title", "A tree")
+    info.add_itxt("parameters", "a tree, 木, Steps: 20")
+    path = folder / "described.png"
+    Pillow.fromarray(noise(20, 30, 3)).save(path, pnginfo=info)
+    return path
+
+
+def commented(folder: Path) -> Path:
+    """A JPEG with a comment and IPTC."""
+    path = folder / "commented.jpg"
+    Pillow.fromarray(noise(20, 30, 3)).save(path, comment=b"A tree")
+    records = b"\x1c\x02\x78\x00\x05Hello"
+    resource = b"8BIM\x04\x04\0\0" + len(records).to_bytes(4, "big") + records
+    block = b"Photoshop 3.0\0" + resource
+    data = path.read_bytes()
+    segment = b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block
+    path.write_bytes(data[:2] + segment + data[2:])
+    return path
+
+
+def bare(folder: Path) -> Path:
+    """A PNG of pixels alone."""
+    path = folder / "bare.png"
+    Pillow.fromarray(noise(20, 30, 3)).save(path)
+    return path
+
+
 def cmyk(folder: Path) -> Path:
     """Four inks, without a profile."""
     path = folder / "cmyk.tif"
@@ -155,7 +185,7 @@ def animated(folder: Path) -> Path:
     """Three frames of different length."""
     frames = [Pillow.fromarray(noise(20, 30, 3)) for _ in range(3)]
     path = folder / "animated.gif"
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=[50, 100, 150], loop=0)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=[50, 100, 150], loop=2)
     return path
 
 
@@ -231,6 +261,59 @@ def has(name: str) -> Callable[[Path, Path], str]:
     return look
 
 
+def text(path: Path, source: Path) -> str:
+    """Whether both texts are there."""
+    with Pillow.open(path) as image:
+        image.load()
+        found = image.info.get("Title"), image.info.get("parameters")
+    return "yes" if found == ("A tree", "a tree, 木, Steps: 20") else "no"
+
+
+def comment(path: Path, source: Path) -> str:
+    """Whether the comment is there, or a text of that name."""
+    with Pillow.open(path) as image:
+        image.load()
+        found = image.info.get("comment") or image.info.get("Comment")
+    return {b"A tree": "yes", "A tree": "as text"}.get(found, "no")
+
+
+def iptc(path: Path, source: Path) -> str:
+    """Whether IPTC's records are there."""
+    with Pillow.open(path) as image:
+        found = IptcImagePlugin.getiptcinfo(image) or {}
+    return "yes" if found.get((2, 120)) == b"Hello" else "no"
+
+
+def invented(path: Path, source: Path) -> str:
+    """What the source does not have: EXIF, a resolution, a comment."""
+    with Pillow.open(path) as image:
+        exif = set(image.getexif())
+        image.load()
+        info = {"exif", "comment", "icc_profile"} & set(image.info)
+        resolution = {"dpi", "jfif_unit"} & {key for key, value in image.info.items() if value}
+    if path.suffix == ".tif":  # whose tags Pillow takes for EXIF, and (1, 1) for none
+        return "yes" if exif & {282, 283, 296, 34665} else "nothing"
+    return "yes" if exif or info or resolution else "nothing"
+
+
+def times(path: Path, source: Path) -> str:
+    """Whether frames are shown as long, and as often."""
+    found = [timeline(file) for file in (source, path)]
+    return "yes" if found[0] == found[1] else "no"
+
+
+def timeline(path: Path) -> tuple[list[float], int]:
+    """Milliseconds of each frame, and how often the animation is shown; 0: for ever."""
+    with Pillow.open(path) as image:
+        delays = []
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            image.load()
+            delays.append(float(image.info.get("duration") or 0))
+        plays = int(image.info.get("loop", 1))
+    return delays, plays + (path.suffix == ".gif" and plays > 0)  # which counts repetitions
+
+
 def has_xmp(path: Path, source: Path) -> str:
     """Whether XMP is there, with the new size."""
     with Pillow.open(path) as image:
@@ -268,7 +351,12 @@ PROPERTIES: dict[str, tuple[Callable[[Path], Path], Callable[[Path, Path], str]]
     "size in EXIF corrected": (tagged, has("size")),
     "XMP, corrected": (tagged, has_xmp),
     "DPI": (tagged, has("dpi")),
+    "IPTC": (commented, iptc),
+    "comment": (commented, comment),
+    "text of PNG": (described, text),
+    "invented": (bare, invented),
     "frames of an animation": (animated, has("frames")),
+    "their times, the number of plays": (animated, times),
     "pages of a document": (pages, has("frames")),
 }
 

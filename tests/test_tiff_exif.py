@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image as Pillow
 
 from torch_sr.images import Header, Image, Metadata, open_writer, read_image, write_image
+from torch_sr.images.metadata import add_resolution, correct_exif, exif_resolution
 from torch_sr.images.tiff_exif import append_exif, read_exif
 
 RATIONAL = (28.0, 5.6)
@@ -97,7 +98,7 @@ def jpeg_with(block):
 
 def test_large_results_are_bigtiffs_with_exif(tmp_path, picture, monkeypatch):
     header = Header(20, 30, 3, 8, False)
-    monkeypatch.setattr("torch_sr.images.writing._BIG", 1)
+    monkeypatch.setattr("torch_sr.images.saving._BIG", 1)
     with open_writer(tmp_path / "a.tif", header, Metadata(exif=picture.exif)) as writer:
         writer.write(picture.color)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
@@ -132,3 +133,26 @@ def test_damaged_blocks_and_files_raise_nothing_and_spoil_no_pixel(tmp_path, pic
             data[rng.randrange(len(data))] = rng.randrange(256)
         (tmp_path / "b.tif").write_bytes(data)
         read_exif(tmp_path / "b.tif")
+
+
+def test_blocks_of_any_kind_are_corrected_or_left_alone():
+    block = b"Exif\0\0" + make_exif().tobytes()[6:]
+    with Pillow.open(io.BytesIO(jpeg_with(correct_exif(block, 70, 90_000)))) as image:
+        inner = image.getexif().get_ifd(0x8769)
+        assert (inner[0xA002], inner[0xA003]) == (90_000, 70)
+        assert inner[0x927C] == b"maker's own, full of offsets"
+    stated = add_resolution(block, 300, 72.5)
+    assert exif_resolution(block) is None
+    assert exif_resolution(stated) == pytest.approx((300, 72.5))
+    with Pillow.open(io.BytesIO(jpeg_with(stated))) as image:
+        assert (image.getexif()[0x011A], image.getexif()[0x010F]) == (300, "Maker")
+    assert exif_resolution(add_resolution(None, 10, 20)) == (10, 20)
+    rng = random.Random(2)
+    for _ in range(2000):
+        damaged = bytearray(block[: rng.randint(0, len(block))])
+        for _ in range(rng.randint(0, 8)):
+            if damaged:
+                damaged[rng.randrange(len(damaged))] = rng.choice([0, 1, 255, rng.randrange(256)])
+        correct_exif(bytes(damaged), 3, 4)
+        add_resolution(bytes(damaged), 72, 72)
+        exif_resolution(bytes(damaged))

@@ -9,6 +9,12 @@
     writing.py    an Image, or row bands -> a file, whole or not at all
     documents.py  pages that differ, each written by itself; tiff_join.py joins them
     row_pipe.py   how row bands reach libvips without lying in memory as a whole
+    saving.py     the encoders, one function a format
+    notes.py      what a format cannot hold of a source, in sentences
+    extras.py     what a file says beside its pixels and libvips does not read
+    containers.py how that gets into JPEG, GIF, WebP and AVIF
+    png.py        chunks of PNG; apng.py: frames of animated PNG
+    profiles.py   ICC profiles applied where a format cannot hold them
     metadata.py   EXIF and XMP that stay true for pixels of another size
     tiff_exif.py  EXIF in TIFF files
     naming.py     whatever goes wrong, in one line that begins with the file's name
@@ -41,9 +47,9 @@ from torch_sr.images.reading import (
     read_samples,
     read_size,
 )
+from torch_sr.images.saving import WriteOptions
 from torch_sr.images.writing import (
     ImageWriter,
-    WriteOptions,
     check_writable,
     open_writer,
     write_image,

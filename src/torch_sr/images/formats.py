@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -11,36 +12,91 @@ from torch_sr.errors import ImageError
 from torch_sr.images.naming import PathLike, naming
 from torch_sr.images.pixels import Header, Pixels, convert, from_unit, to_unit
 
+Pages: TypeAlias = bool | Literal["frames"]
+"""All frames and pages of a file; those of animations only; or the first picture alone."""
+
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format can hold."""
+    """What a file format can hold.
+
+    Args:
+        name: as people write it.
+        max_side: pixels.
+        deepest: bits per sample that rows are written with.
+        bits: of these, what is kept.
+        quality: the default; none: always lossless.
+        gray, alpha, frames, pages: whether these can be held; pages are those of a document.
+        partial: alpha between opaque and transparent.
+        step: of the times of frames, in milliseconds; 0: any.
+        holds: what can be stored beside the pixels, by the names of :mod:`torch_sr.images.notes`.
+        most: bytes of one of these.
+    """
 
     name: str
     max_side: int
-    deepest: int = 8  # bits per sample
-    quality: int | None = None  # the default; none: always lossless
+    deepest: int = 8
+    bits: int | None = None
+    quality: int | None = None
     gray: bool = True
     alpha: bool = True
+    partial: bool = True
     lossless: bool = True
+    frames: bool = False
     pages: bool = False
+    timed: bool = True
+    step: int = 1
+    colors: int | None = None
+    holds: frozenset[str] = frozenset()
+    most: int = 1 << 31
 
 
-_JPEG = Format("JPEG", 65_500, quality=95, alpha=False, lossless=False)
-_TIFF = Format("TIFF", 10_000_000, deepest=32, pages=True)
+_BASIC = frozenset({"ICC profile", "EXIF", "XMP", "DPI"})
+_JPEG = Format(
+    "JPEG",
+    65_500,
+    quality=95,
+    alpha=False,
+    lossless=False,
+    holds=_BASIC | {"IPTC", "comment"},
+    most=65_000,  # a segment ends at 65,533
+)
+_TIFF = Format(
+    "TIFF", 10_000_000, deepest=32, frames=True, pages=True, timed=False, holds=_BASIC | {"IPTC"}
+)
+_PNG = Format(
+    "PNG",
+    1_000_000,
+    deepest=16,
+    frames=True,
+    step=0,
+    holds=_BASIC | {"comment", "text", "CICP", "PNG"},
+)
 _FORMATS = {
-    ".png": Format("PNG", 1_000_000, deepest=16),
+    ".png": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
+    ".webp": Format("WebP", 16_383, quality=95, gray=False, frames=True, pages=True, holds=_BASIC),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".avif": Format("AVIF", 16_384, deepest=16, bits=12, quality=85, gray=False, holds=_BASIC),
+    ".gif": Format(
+        "GIF",
+        65_535,
+        gray=False,
+        partial=False,
+        lossless=False,
+        frames=True,
+        pages=True,
+        step=10,
+        colors=256,
+        holds=frozenset({"XMP", "comment"}),
+    ),
+    ".apng": _PNG,
     ".jpe": _JPEG,
     ".jfif": _JPEG,
     ".jif": _JPEG,
     ".jfi": _JPEG,
-    ".webp": Format("WebP", 16_383, quality=95, gray=False, pages=True),
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".avif": Format("AVIF", 16_384, deepest=16, quality=85, gray=False),  # of 16 bits, 12 are kept
-    ".gif": Format("GIF", 65_535, gray=False, lossless=False, pages=True),
 }
 WRITABLE_SUFFIXES = tuple(_FORMATS)
 
@@ -78,12 +134,13 @@ def check_format(
             )
 
 
-def holds_pages(path: PathLike, format: str | None = None) -> bool:  # noqa: A002
-    """Whether a file of this name can hold an animation or several pages."""
+def holds_pages(path: PathLike, format: str | None = None) -> Pages:  # noqa: A002
+    """Whether a file of this name can hold several pages, or only ``"frames"`` of animations."""
     try:
-        return find_format(path, format).pages
+        found = find_format(path, format)
     except ImageError:
         return False
+    return found.pages or ("frames" if found.frames else False)
 
 
 def fitted_header(header: Header, writer: Format) -> Header:

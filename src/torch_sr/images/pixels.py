@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,9 +27,16 @@ class Metadata:
         exif: the EXIF block as found; its orientation is already applied to the pixels.
         xmp: the XMP packet as found.
         iptc: the IPTC block as found.
-        dpi: resolution for print.
+        dpi: resolution for print; none where the file states none.
+        dpi_y: that of the rows, where it differs from that of the columns.
         delays: milliseconds that each frame of an animation is shown.
         loop: how often an animation is played; 0 for ever.
+        comment: that of a GIF or JPEG.
+        chunks: text, colour and time of a PNG, each as its type and data.
+        cicp: primaries and transfer of the colours, as numbers of ITU-T H.273, where the file
+            states them beside or instead of a profile.
+        bits: per sample, where they are fewer than those of the pixels: 10 or 12.
+        left_out: frames or pages of the file that were not read, as "3 frames" or "1 page".
         values: what 0 and 1 stand for in the file, where floats there go beyond; see
             :class:`~torch_sr.images.value_range.ValueRange`.
     """
@@ -38,8 +46,14 @@ class Metadata:
     xmp: bytes | None = None
     iptc: bytes | None = None
     dpi: float | None = None
-    delays: tuple[int, ...] | None = None
+    dpi_y: float | None = None
+    delays: tuple[int | Fraction, ...] | None = None
     loop: int | None = None
+    comment: bytes | None = None
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    cicp: tuple[int, int] | None = None
+    bits: int | None = None
+    left_out: str | None = None
     values: ValueRange | None = None
 
 

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -21,9 +21,12 @@ from typing import Any
 import numpy as np
 
 from torch_sr.errors import ImageError
+from torch_sr.images.apng import Animation, is_animated
 from torch_sr.images.damaged import load_damaged
 from torch_sr.images.decoding import decode, header_of, is_turned, to_gray_or_rgb
+from torch_sr.images.extras import complete
 from torch_sr.images.fetching import fetch, field
+from torch_sr.images.formats import Pages
 from torch_sr.images.kinds import find_kind
 from torch_sr.images.naming import PathLike, libvips, naming
 from torch_sr.images.opening import TALL, Source, explaining
@@ -37,7 +40,6 @@ from torch_sr.images.pixels import (
     max_value,
     profile_fits,
 )
-from torch_sr.images.tiff_exif import read_exif
 
 MAX_PIXELS = 500_000_000  # of a page: 1.5 GB of 8-bit RGB
 _DAMAGED = (
@@ -55,7 +57,8 @@ class ImageReader:
         path: PNG, JPEG, WebP, TIFF, AVIF, HEIC, GIF, BMP or another kind that docs/upscaling.md
             lists.
         max_pixels: refuse a page of more pixels than this before decoding; ``None``: no limit.
-        pages: give all frames or pages, one below the other; otherwise the first only.
+        pages: give all frames or pages, one below the other, or those of animations only
+            (``"frames"``); otherwise the first only.
         damaged: ``refuse`` a damaged file, or ``keep`` what can be read of it and make the rest
             gray.
         drawing_size: height and width of a drawing (SVG) -> what it is rendered at; otherwise its
@@ -78,7 +81,7 @@ class ImageReader:
         path: PathLike,
         max_pixels: int | None = MAX_PIXELS,
         *,
-        pages: bool = False,
+        pages: Pages = False,
         damaged: str = "refuse",
         drawing_size: Callable[[int, int], tuple[int, int]] | None = None,
     ) -> None:
@@ -87,6 +90,9 @@ class ImageReader:
         self.path = path
         self.notes: list[str] = []
         self._keep = damaged == "keep"
+        self._animation: Animation | None = None
+        self._still: Any = None
+        self._left_out: str | None = None
         with self._naming():
             kind = find_kind(path)
             self._source = Source(path, kind, max_pixels, self._keep)
@@ -106,29 +112,45 @@ class ImageReader:
         self.notes.append("the drawing was rendered at the target's size, without a network")
         return height, width
 
-    def _open_first(self, pages: bool) -> None:
+    def _open_first(self, pages: Pages) -> None:
         source = self._source
         told = len(source.notes)
         first = self._load(0)
+        inks, profile = first.interpretation == "cmyk", field(first, "icc-profile-data")
         loader = source.kind.loader
-        several = loader in (*TALL, "tiffload")  # several pictures of an AVIF are no animation
-        count = source.count_pages(first) if pages or not several else 1
+        animation = None if self._keep else _animation(self.path, loader)
+        several = animation is not None or loader in (*TALL, "tiffload")  # AVIF's are no animation
+        count = 1
+        if not several or _wanted(loader, pages):
+            count = len(animation) if animation is not None else source.count_pages(first)
         if count > 1 and not several:
             self.notes.append(f"the first of its {count} pictures was read")
             count = 1
+        self._left_out = _left_out(source, first, animation, count)
+        if animation is not None and count > 1:
+            self._animation, self._still, first = animation, first, None
+            if animation.has_still:
+                self.notes.append("the still picture for viewers without animation was left out")
         tall = count > 1 and loader in TALL
         if tall:  # all frames are loaded anew, and so are the notes
             del source.notes[told:]
         self._open_page(0, first=None if tall else first, count=count, tall=tall)
+        if inks:
+            self.notes.append("CMYK was converted to sRGB")
+        elif profile and self.metadata.icc is None:
+            self.notes.append("the ICC profile is for other colours than these, left out")
         self._pages = iter(range(1, 1 if tall else count))
         self.page_headers = (self.header,) * count
-        if count > 1 and not tall:
+        if count > 1 and not tall and self._animation is None:
             others = tuple(_page_header(source, number, count) for number in range(1, count))
             self.page_headers = (self.header, *others)
 
     def _load(self, number: int, tall: bool = False) -> Any:
         load = load_damaged if self._keep else Source.load
-        image = load(self._source, number, all_pages=tall)
+        if self._animation is not None:
+            image = self._animation.load(number, self._still)
+        else:
+            image = load(self._source, number, all_pages=tall)
         height = field(image, "page-height") or image.height
         check_size(image.width, height, self._source.max_pixels)
         return image
@@ -137,14 +159,23 @@ class ImageReader:
         loaded = [first] if first is not None else []
         self._image, values = decode(lambda: loaded.pop() if loaded else self._load(number, tall))
         self.header = header_of(self._image, count, tall=tall)
-        self.metadata = replace(_metadata(self._image, self.header.channels), values=values)
+        if number == 0 or self._animation is None:  # whose frames are described once
+            self.metadata = replace(_metadata(self._image, self.header.channels), values=values)
+        if number == 0:
+            self._complete_metadata()
         if self._source.kind.loader == "svgload":  # rendered at any resolution
             self.metadata = replace(self.metadata, dpi=None)
-        if self._source.kind.loader == "tiffload" and number == 0:
-            self.metadata = replace(self.metadata, exif=read_exif(self.path))
         self._region = libvips().Region.new(self._image)
         self._note_all(self._source.notes)
         self._row = 0
+
+    def _complete_metadata(self) -> None:
+        """Of the first page, by what libvips does not tell."""
+        found = replace(self.metadata, left_out=self._left_out)
+        if self._animation is not None:
+            found = replace(found, delays=self._animation.delays, loop=self._animation.plays)
+        self.metadata, notes = complete(self.path, self._source.kind.loader, found)
+        self._note_all(notes)
 
     def _note_all(self, notes: list[str]) -> None:
         self.notes += [note for note in dict.fromkeys(notes) if note not in self.notes]
@@ -218,7 +249,7 @@ def read_size(path: PathLike) -> tuple[int, int]:
     return header.height, header.width
 
 
-def read_header(path: PathLike, *, pages: bool = False) -> Header:
+def read_header(path: PathLike, *, pages: Pages = False) -> Header:
     """Tell what :func:`read_image` will give, from the file's header alone.
 
     Args:
@@ -229,7 +260,13 @@ def read_header(path: PathLike, *, pages: bool = False) -> Header:
         ImageError: the file is missing, unreadable or no image.
     """
     with naming(path, _DAMAGED), explaining(path):
-        return _page_header(Source(path, find_kind(path)), 0, None if pages else 1)
+        source = Source(path, find_kind(path))
+        wanted = _wanted(source.kind.loader, pages)
+        animation = _animation(path, source.kind.loader) if wanted else None
+        if animation is None:
+            return _page_header(source, 0, None if wanted else 1)
+        header = _page_header(source, 0, len(animation))
+        return replace(header, alpha=header.alpha or animation.alpha)
 
 
 def _page_header(source: Source, number: int, count: int | None) -> Header:
@@ -276,6 +313,31 @@ def read_samples(path: PathLike, channels: int = 3, depth: int = 8) -> Pixels:
     return np.dstack([color, alpha])
 
 
+def _wanted(loader: str, pages: Pages) -> bool:
+    """Whether frames, or pages of a document, are asked for."""
+    return pages is True or (pages == "frames" and loader != "tiffload")
+
+
+def _animation(path: PathLike, loader: str) -> Animation | None:
+    animation = Animation(path) if loader == "pngload" and is_animated(path) else None
+    return animation or None  # one without frames is a picture
+
+
+def _left_out(source: Source, first: Any, animation: Animation | None, count: int) -> str | None:
+    """Frames and pages of the file beyond the first `count`, in words."""
+    loader, total = source.kind.loader, count
+    if animation is not None:
+        total = len(animation) + (animation.has_still if count == 1 else 0)
+    elif loader in TALL:
+        total = field(first, "n-pages") or 1
+    elif loader == "tiffload":
+        with suppress(ValueError):  # some are missing, which does not matter to the first
+            total = source.count_pages(first)
+    if (more := total - count) < 1:
+        return None
+    return f"{more} {'page' if loader == 'tiffload' else 'frame'}{'s' if more > 1 else ''}"
+
+
 def _metadata(image: Any, channels: int) -> Metadata:
     icc = field(image, "icc-profile-data")
     delays = field(image, "delay")
@@ -285,6 +347,8 @@ def _metadata(image: Any, channels: int) -> Metadata:
         xmp=field(image, "xmp-data"),
         iptc=field(image, "iptc-data"),
         dpi=image.xres * 25.4 if image.xres != 1.0 else None,  # 1.0: libvips' "unknown"
+        dpi_y=image.yres * 25.4 if image.yres != image.xres else None,
         delays=tuple(delays) if delays else None,
         loop=field(image, "loop"),
+        bits=field(image, "bits-per-sample") if image.format == "ushort" else None,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +18,15 @@ import numpy as np
 from torch_sr.errors import ImageError
 from torch_sr.files import atomic_write
 from torch_sr.images.formats import Format, check_format, find_format, fit, fitted_header
-from torch_sr.images.metadata import correct_xmp, drop_thumbnail
 from torch_sr.images.naming import UNWRITABLE, PathLike, letting_through, libvips, naming
-from torch_sr.images.pixels import (
-    Header,
-    Image,
-    Metadata,
-    Pixels,
-    profile_fits,
-)
+from torch_sr.images.notes import Seen, lost
+from torch_sr.images.pixels import Header, Image, Metadata, Pixels
+from torch_sr.images.profiles import to_srgb
 from torch_sr.images.row_pipe import RowPipe
-from torch_sr.images.tiff_exif import append_exif
+from torch_sr.images.saving import WriteOptions, corrected, save
 from torch_sr.images.value_range import ValueRange
 
 _BAND_PIXELS = 1 << 22  # written at once
-_BIG = 2**31  # bytes that may not fit a classic TIFF
-
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """How an image is stored.
-
-    Args:
-        format: png, jpg, webp, tif, avif or gif; without it, the name's suffix decides.
-        quality: 1 to 100 for JPEG (default 95), WebP (95) and AVIF (85).
-        lossless: WebP and AVIF without loss; PNG and TIFF always are.
-        bigtiff: a TIFF with room for more than 4 GB; by itself it has it where it may need it.
-    """
-
-    format: str | None = None
-    quality: int | None = None
-    lossless: bool = False
-    bigtiff: bool = False
 
 
 class ImageWriter:
@@ -70,6 +47,7 @@ class ImageWriter:
         values: ValueRange | None = None,
     ) -> None:
         self.notes: list[str] = []
+        self.seen = Seen()
         self._values = values if target.depth == 32 else None
         if values is not None and self._values is None:
             self.notes.append(
@@ -97,10 +75,11 @@ class ImageWriter:
                 self._send(rows)
 
     def _send(self, rows: Pixels) -> None:
-        rows = fit(rows, self._source, self._writer)
+        fitted = fit(rows, self._source, self._writer)
+        self.seen.look(rows, fitted, self._source, self._writer)
         if self._values is not None:
-            rows = self._values.restore(rows, self._target.channels)
-        self._pipe.write(rows)
+            fitted = self._values.restore(fitted, self._target.channels)
+        self._pipe.write(fitted)
 
     def _collect(self, rows: Pixels) -> None:
         """Frames may not run into each other, so each is resized by itself."""
@@ -144,6 +123,7 @@ def open_writer(
     writer = find_format(path, options.format)
     fitted = fitted_header(header, writer)
     target = replace(fitted, height=height, width=width)
+    described = corrected(metadata or Metadata(), target)
     resized = header.pages == 1 and _size(header) != (height, width)
     with naming(path, UNWRITABLE), atomic_write(path) as temporary:
         _check_options(writer, options, header)
@@ -152,18 +132,21 @@ def open_writer(
             image = image.copy(interpretation=_interpretation(fitted))
             if resized:
                 image = _resize(image, fitted, target)
-            if header.channels == 1 and fitted.channels == 3 and metadata is not None:
-                image = _gray_to_srgb(image, metadata.icc)
-            _save(temporary, _describe(image, target, metadata), writer, options)
-            if writer.name == "TIFF" and metadata is not None and metadata.exif:
-                append_exif(temporary, metadata.exif, target.height, target.width)
+            if resized and writer.colors:  # of which there are more now
+                image = image.copy_memory()
+                pixels = np.atleast_3d(image.numpy())
+                image_writer.seen.look(pixels, pixels, target, writer)
+            if header.channels != fitted.channels or "ICC profile" not in writer.holds:
+                image = to_srgb(image, described.icc, header.channels)
+            save(temporary, image, target, described, writer, options)
 
         pipe = RowPipe(fitted if resized else target, consume)
+        image_writer = ImageWriter(path, header, target, writer, pipe, described.values)
         try:
             with letting_through():
-                values = metadata.values if metadata is not None else None
-                yield ImageWriter(path, header, target, writer, pipe, values)
+                yield image_writer
             pipe.finish()
+            image_writer.notes += lost(header, described, writer, image_writer.seen)
         finally:
             pipe.close()
 
@@ -226,9 +209,10 @@ def _check_options(writer: Format, options: WriteOptions, header: Header) -> Non
         raise ImageError(f"quality must be 1 to 100, not {options.quality}")
     if options.lossless and not writer.lossless:
         raise ImageError(f"{writer.name} is never lossless; write .png, .webp, .tif or .avif")
-    if header.pages > 1 and not writer.pages:
+    if header.pages > 1 and not writer.frames:
         raise ImageError(
-            f"{header.pages} pages do not fit: {writer.name} holds one; write .tif, .webp or .gif"
+            f"{header.pages} pages do not fit: {writer.name} holds one; "
+            "write .png, .tif, .webp or .gif"
         )
 
 
@@ -249,83 +233,3 @@ def _resize(image: Any, source: Header, target: Header) -> Any:
     if source.depth < 32:
         shrunk = shrunk.rint()  # a cast would cut
     return shrunk.cast(image.format).copy(interpretation=image.interpretation)
-
-
-def _gray_to_srgb(image: Any, icc: bytes | None) -> Any:
-    """Of gray as RGB: brightness as its gray profile means it, which cannot travel along."""
-    if not icc or not profile_fits(icc, 1):
-        return image
-    vips, deep = libvips(), image.format == "ushort"
-    gray = image[0].copy(interpretation="grey16" if deep else "b-w")
-    gray.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
-    try:
-        color = gray.icc_transform("srgb", embedded=True, depth=16 if deep else 8).copy()
-    except vips.Error:  # a damaged profile is as none
-        return image
-    color.remove("icc-profile-data")
-    return color.bandjoin(image[3]) if image.bands == 4 else color
-
-
-# --- Saving -------------------------------------------------------------------------------------
-
-
-def _describe(image: Any, header: Header, metadata: Metadata | None) -> Any:
-    """Attach what travels with the pixels."""
-    metadata = metadata or Metadata()
-    vips = libvips()
-    per_mm = (metadata.dpi or 72) / 25.4
-    image = image.copy(xres=per_mm, yres=per_mm)
-    for name in image.get_fields():  # what the pipe brought
-        if name.startswith(("png-", "vips-loader", "palette", "bits-per-sample")):
-            image.remove(name)
-    icc = metadata.icc if metadata.icc and profile_fits(metadata.icc, header.channels) else None
-    xmp = metadata.xmp and correct_xmp(metadata.xmp, header.height, header.width)
-    exif = metadata.exif and drop_thumbnail(metadata.exif)
-    blobs = {"icc-profile": icc, "exif": exif, "xmp": xmp, "iptc": metadata.iptc}
-    for name, blob in blobs.items():
-        if blob:
-            image.set_type(vips.GValue.blob_type, f"{name}-data", blob)
-    image.set_type(vips.GValue.gint_type, "orientation", 1)  # after EXIF, which sets it too
-    if header.pages > 1:
-        image.set_type(vips.GValue.gint_type, "page-height", header.height)
-        if metadata.delays:
-            image.set_type(vips.GValue.array_int_type, "delay", list(metadata.delays))
-        if metadata.loop is not None:
-            image.set_type(vips.GValue.gint_type, "loop", metadata.loop)
-    return image
-
-
-def _save(path: Path, image: Any, writer: Format, options: WriteOptions) -> None:
-    """Write straight to `path`; the one place that knows the encoders' settings."""
-    name = os.fsencode(path)
-    quality = options.quality or writer.quality
-    if writer.name == "PNG":
-        image.pngsave(name, compression=6)
-    elif writer.name == "JPEG":
-        image.jpegsave(name, Q=quality, subsample_mode="off", optimize_coding=True)
-    elif writer.name == "WebP":
-        image.webpsave(name, Q=quality, lossless=options.lossless, exact=True, smart_subsample=True)
-    elif writer.name == "GIF":
-        image.gifsave(name)
-    elif writer.name == "AVIF":
-        image.heifsave(
-            name,
-            compression="av1",
-            Q=quality,
-            lossless=options.lossless,
-            bitdepth=8 if image.format == "uchar" else 12,
-            subsample_mode="off",
-        )
-    else:
-        size = (
-            image.width
-            * image.height
-            * image.bands
-            * {"uchar": 1, "ushort": 2}.get(image.format, 4)
-        )
-        image.tiffsave(
-            name,
-            compression="deflate",
-            predictor="float" if image.format == "float" else "horizontal",
-            bigtiff=options.bigtiff or size > _BIG,  # its compressed size is not known yet
-        )

@@ -1,0 +1,172 @@
+"""Files as libvips writes them, with what it cannot write, and without what it makes up.
+
+libvips states 72 dpi where no resolution is known, builds an EXIF block where there is none, and
+rewrites one that there is. So it is kept from both, and what belongs into a file is put there while
+its bytes pass (PNG, JPEG, GIF), or in the encoded file, which the encoder holds as a whole anyway
+(WebP, AVIF). TIFF is completed on the disk.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+from torch_sr.images.naming import libvips
+
+_PHOTOSHOP = b"Photoshop 3.0\0"
+
+
+class Passage:
+    """A target for libvips, whose bytes pass through `edit` into a file.
+
+    Attributes:
+        error: what went wrong in Python, where libvips can only say that something did.
+    """
+
+    def __init__(self, file: BinaryIO, edit: Callable[[bytes], bytes]) -> None:
+        self.error: BaseException | None = None
+        self._file = file
+        self._edit = edit
+        self.target = libvips().TargetCustom()
+        self.target.on_write(self._write)
+
+    def _write(self, data: bytes) -> int:
+        data = bytes(data)
+        try:
+            self._file.write(self._edit(data))
+        except BaseException as error:  # nothing may leave a callback of C
+            self.error = error
+            return -1
+        return len(data)
+
+
+class Insertion:
+    """Replaces a file's first bytes, once they are complete, and leaves the rest.
+
+    Args:
+        length: how many they are, as soon as what came so far tells.
+        change: gives what to write in their place.
+    """
+
+    def __init__(
+        self, length: Callable[[bytes], int | None], change: Callable[[bytes], bytes]
+    ) -> None:
+        self._length = length
+        self._change = change
+        self._head: bytes | None = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The next bytes in, those of the file out."""
+        if self._head is None:
+            return data
+        self._head += data
+        length = self._length(self._head)
+        if length is None or len(self._head) < length:
+            return b""
+        head, self._head = self._head, None
+        return self._change(head[:length]) + head[length:]
+
+
+def jpeg_insertion(
+    exif: bytes | None,
+    iptc: bytes | None,
+    comment: bytes | None,
+    dpi: tuple[float, float] | None,
+) -> Insertion:
+    """A JFIF segment that states the resolution or none, then EXIF, IPTC and a comment."""
+    blocks = [
+        (b"\xff\xe1", exif and with_prefix(exif)),
+        (b"\xff\xed", iptc and _PHOTOSHOP + _resource(to_iim(iptc))),
+        (b"\xff\xfe", comment),
+    ]
+    added = b"".join(
+        marker + struct.pack(">H", len(block) + 2) + block for marker, block in blocks if block
+    )
+    x, y = (max(1, min(65535, round(value))) for value in dpi or (1, 1))
+
+    jfif = struct.pack(">HH5sHBHHBB", 0xFFE0, 16, b"JFIF", 0x0102, 1 if dpi else 0, x, y, 0, 0)
+
+    def length(head: bytes) -> int | None:
+        return None if len(head) < 4 else 20 if head[2:4] == b"\xff\xe0" else 2
+
+    return Insertion(length, lambda head: head[:2] + jfif + added)
+
+
+def gif_insertion(comment: bytes | None, xmp: bytes | None) -> Insertion:
+    """A comment and XMP (ISO 16684-3) behind the header and its colours."""
+    parts = [comment[i : i + 255] for i in range(0, len(comment), 255)] if comment else []
+    block = b"".join(bytes([len(part)]) + part for part in parts)
+    added = b"\x21\xfe" + block + b"\0" if block else b""
+    if xmp:  # not in blocks; the end is found from whichever byte is taken for a length
+        added += b"\x21\xff\x0bXMP DataXMP" + xmp + b"\1" + bytes(range(255, -1, -1)) + b"\0"
+
+    def length(head: bytes) -> int | None:
+        if len(head) < 13:
+            return None
+        return 13 + (3 << ((head[10] & 7) + 1) if head[10] & 0x80 else 0)
+
+    return Insertion(length, lambda head: head + added)
+
+
+def with_prefix(exif: bytes) -> bytes:
+    """As JPEG and libvips have the block."""
+    return exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif
+
+
+def placeholder(size: int) -> bytes:
+    """An EXIF block from which libvips makes one of at least so many bytes."""
+    marker = b"torch-sr placeholder".ljust(size, b"\xa5")
+    first = struct.pack("<2sHIH", b"II", 42, 8, 1)
+    first += struct.pack("<HHII", 0x8769, 4, 1, 26) + bytes(4)
+    inner = struct.pack("<HHHIII", 1, 0x9286, 7, len(marker), 44, 0)
+    return b"Exif\0\0" + first + inner + marker
+
+
+def webp_with_exif(data: bytes, exif: bytes) -> bytes:
+    """A WebP whose EXIF is replaced (RIFF container; libvips has left room by a placeholder)."""
+    parts, place = [data[8:12]], 12
+    exif = exif.removeprefix(b"Exif\0\0")
+    while place + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, place)
+        content = data[place + 8 : place + 8 + length]
+        content = exif if kind == b"EXIF" else content
+        parts.append(struct.pack("<4sI", kind, len(content)) + content + bytes(len(content) % 2))
+        place += 8 + length + length % 2
+    body = b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def avif_with_exif(data: bytes, exif: bytes) -> bytes:
+    """An AVIF whose placeholder is overwritten; what remains of it becomes zeros."""
+    marker = data.find(b"torch-sr placeholder")
+    start = data.rfind(b"Exif\0\0", 0, marker) + 6
+    end = marker + 20
+    while data[end : end + 1] == b"\xa5":
+        end += 1
+    exif = exif.removeprefix(b"Exif\0\0")
+    if marker < 0 or start < 6 or len(exif) > end - start:
+        return data
+    return data[:start] + exif.ljust(end - start, b"\0") + data[end:]
+
+
+def to_iim(block: bytes) -> bytes:
+    """IPTC's own records, whether or not they are wrapped as Photoshop's resource 1028.
+
+    >>> to_iim(_PHOTOSHOP + _resource(b"records"))
+    b'records'
+    """
+    block = block.removeprefix(_PHOTOSHOP)
+    while block.startswith(b"8BIM") and len(block) >= 12:
+        (number,) = struct.unpack_from(">H", block, 4)
+        name = 1 + block[6]
+        place = 6 + name + name % 2
+        (length,) = struct.unpack_from(">I", block.ljust(place + 4, b"\0"), place)
+        if number == 0x0404:
+            return block[place + 4 : place + 4 + length]
+        block = block[place + 4 + length + length % 2 :]
+    return block
+
+
+def _resource(records: bytes) -> bytes:
+    return b"8BIM\x04\x04\0\0" + struct.pack(">I", len(records)) + records + bytes(len(records) % 2)
