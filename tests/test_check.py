@@ -15,11 +15,12 @@ from training_kit import TINY
 
 from torch_sr import devices as devices_module
 from torch_sr.config import parse_config
-from torch_sr.errors import DeviceError
+from torch_sr.errors import DeviceError, LogError
 from torch_sr.training import check as check_module
 from torch_sr.training.building import open_crops
 from torch_sr.training.check import check_training
 from torch_sr.training.memory import StepMemory, measure_step_memory, used_memory
+from torch_sr.training.settings import Every, Intervals
 
 MEGABYTE = 1 << 20
 
@@ -95,6 +96,71 @@ def test_what_does_not_fit_into_memory_comes_with_what_would(settings, monkeypat
     assert findings_of(config, split)["pretraining memory"].passed
     monkeypatch.setattr(check_module, "free_memory", lambda device: 7 * MEGABYTE)
     assert "not even one fits" in failures_of(config, settings)["pretraining memory"]
+
+
+def test_options_that_are_hardly_meant_are_remarked(settings):
+    hardly = replace(
+        settings,
+        intervals=Intervals(
+            checkpoint=Every(7, "steps"), validate=Every(4), store_model=Every(9), best_warmup=3
+        ),
+        num_workers=999,
+        accumulate=3,
+    )
+    remarks = [f for f in check_training(parse_config(TINY), hardly) if f.remark]
+    assert all(remark.verdict == "note" for remark in remarks)
+    for remark, words in zip(
+        remarks,
+        (
+            "--num-workers 999: this machine has",
+            "--accumulate 3: a batch of 2 has no more than 2 parts",
+            "--checkpoint-interval '7 steps': longer than pretraining (6 steps)",
+            "--validation-interval '4 epochs': longer",
+            "--store-model-interval '9 epochs': longer",
+            "--best-checkpoint-warmup 3: pretraining has 3 epochs",
+        ),
+        strict=True,
+    ):
+        assert words in remark.text
+    assert not [f for f in check_training(parse_config(TINY), settings) if f.remark]
+
+
+def test_options_that_cannot_be_are_found(settings, monkeypatch):
+    settings.logs_dir("mine").mkdir(parents=True)
+    (settings.logs_dir("mine") / "metrics.jsonl").touch()
+    config = parse_config(TINY)
+    for changes, subject, words in (
+        ({"name": "mine"}, "options", "--name mine: choose another"),
+        ({"name": "../x"}, "options", "--name"),
+        ({"val_metrics": ("vmaf",)}, "options", "--val-metrics vmaf: unknown"),
+        ({"precision": "fp16"}, "device", "fp16"),
+    ):
+        assert words in failures_of(config, replace(settings, **changes))[subject]
+    monkeypatch.setattr("torch_sr.training.options.shutil.which", lambda name: None)
+    failures = failures_of(config, replace(settings, compile=True))
+    assert failures["options"].startswith("--compile: install a C++ compiler")
+
+
+def test_logs_that_cannot_be_sent_or_written_are_found(settings, tmp_path, monkeypatch):
+    def refuse():
+        raise LogError("wandb: run 'wandb login'")
+
+    monkeypatch.setattr("torch_sr.training.options.check_wandb", refuse)
+    config = parse_config(TINY)
+    assert "wandb login" in failures_of(config, replace(settings, wandb="on"))["logs"]
+    assert not (settings.out_dir / "logs").exists()
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    assert "--no-tensorboard" in failures_of(config, settings)["logs"]
+    (tmp_path / "logs").write_text("a file")
+    bare = replace(settings, tensorboard=False)
+    assert "cannot write logs" in failures_of(config, bare)["logs"]
+
+
+def test_a_validation_image_that_does_not_fit_is_found(settings, monkeypatch):
+    monkeypatch.setattr(check_module, "free_memory", lambda device: 10_000)
+    text = failures_of(parse_config(TINY), settings)["pretraining validation"]
+    assert "photos/0, the largest image, 64x48, whole takes about" in text
+    assert "leave it out of val_datasets" in text
 
 
 def test_a_full_disk_is_found(settings, monkeypatch):

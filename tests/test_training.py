@@ -11,11 +11,19 @@ import torch
 from training_kit import TINY, Recorder, weights_of
 
 from torch_sr.config import parse_config
-from torch_sr.errors import ConfigError, DataError, MissingExtraError, ModelError, TorchSRError
+from torch_sr.errors import (
+    ConfigError,
+    DataError,
+    LogError,
+    MissingExtraError,
+    ModelError,
+    TorchSRError,
+)
 from torch_sr.models.loading import load_generator
 from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
 from torch_sr.training.run import train
 from torch_sr.training.settings import Every, Intervals
+from torch_sr.training.wandb_access import check_wandb
 
 
 def test_training_learns_logs_and_stores(settings, tmp_path):
@@ -151,6 +159,60 @@ def test_missing_wandb_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'torch-sr\[wandb\]'"):
         WandbLogger(tmp_path, "1")
+
+
+class Wandb:
+    """What check_wandb asks of wandb, and a service that cannot be reached."""
+
+    def __init__(self, mode="online", api_key=None):
+        self.settings = self
+        self.mode, self.api_key, self.base_url = mode, api_key, "https://api.wandb.ai"
+
+    def setup(self):
+        return self
+
+    def init(self, **options):
+        raise RuntimeError("connection\nrefused")
+
+
+@pytest.fixture
+def no_wandb_login(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    return tmp_path / "netrc"
+
+
+def test_wandb_without_a_login_is_refused_in_one_line(tmp_path, monkeypatch, no_wandb_login):
+    monkeypatch.setitem(sys.modules, "wandb", Wandb())
+    with pytest.raises(LogError, match=r"'wandb login'.*WANDB_MODE=offline") as refusal:
+        WandbLogger(tmp_path / "logs", "1")
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "logs").exists()
+    no_wandb_login.write_text("machine api.wandb.ai login user password secret\n")
+    no_wandb_login.chmod(0o600)
+    assert check_wandb() == "online"
+    no_wandb_login.unlink()
+    for wandb in (Wandb("offline"), Wandb(api_key="secret")):
+        monkeypatch.setitem(sys.modules, "wandb", wandb)
+        assert check_wandb() == wandb.mode
+    monkeypatch.setitem(sys.modules, "wandb", Wandb())
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert check_wandb() == "offline"
+
+
+def test_wandb_that_cannot_be_reached_stops_a_run_only_where_it_was_asked_for(
+    settings, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "wandb", Wandb(api_key="secret"))
+    config = parse_config(TINY)
+    asked = WandbLogger(tmp_path / "logs", "1")
+    with pytest.raises(LogError, match="cannot be started: connection refused"):
+        train(config, settings, run="1", loggers=[asked])
+    optional = WandbLogger(tmp_path / "logs", "2", optional=True)
+    assert train(config, settings, run="2", loggers=[optional]).finished
+    optional.close()
+    assert "logged without it" in caplog.text
 
 
 def test_a_graph_of_every_network_is_logged(settings, both_stages, tmp_path):

@@ -257,6 +257,8 @@ class WandbLogger(Logger):
         self._log({"step": step, **metrics})
 
     def on_images(self, step: int, images: Mapping[str, Tensor]) -> None:
+        if self._run is None:
+            return
         import wandb
 
         pictures = {

@@ -34,13 +34,14 @@ def check_wandb() -> str:
         settings = wandb.setup().settings
     except Exception as error:  # wandb and pydantic raise many kinds for wrong settings
         raise LogError(f"wandb: {_REMEDY}: {_in_one_line(error)}") from error
-    if settings.mode in _OFFLINE:
-        return str(settings.mode)
+    mode = os.environ.get("WANDB_MODE") or settings.mode
+    if mode in _OFFLINE:
+        return str(mode)
     keys = (settings.api_key, os.environ.get("WANDB_API_KEY"))
     token = getattr(settings, "identity_token_file", None)
     if not (any(keys) or token or _in_netrc(settings.base_url)):
         raise LogError(f"wandb: {_REMEDY}: it is not logged in at {settings.base_url}")
-    return str(settings.mode)
+    return str(mode)
 
 
 def start_wandb(folder: Path, run: str, project: str) -> Any:
