@@ -20,6 +20,7 @@ from torch_sr.files import write_failure
 from torch_sr.images import Image, write_image
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.training.checkpoints import load_checkpoint, save_checkpoint
+from torch_sr.training.export import model_metadata
 from torch_sr.training.loggers import JSONLinesLogger
 from torch_sr.training.run import train
 from torch_sr.training.settings import Every, Intervals
@@ -182,6 +183,13 @@ def test_a_flat_validation_image_spoils_neither_mean_nor_best_nor_watch(settings
     psnr = [metrics["val/PSNR"] for _, _, metrics in recorder.epochs]
     assert max(psnr) < 40
     assert result.best.psnr < 40
+
+
+def test_figures_that_are_not_finite_are_null_in_a_model():
+    metadata = model_metadata(
+        "pretraining", parse_config(TINY).to_dict(), {"epoch": 1, "step": 2}, {"val/SSIM": NAN}, {}
+    )
+    assert metadata["metrics"] == {"val/SSIM": None}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ def model_metadata(
         **notes,
         "epoch": progress["epoch"],
         "step": progress["step"],
-        "metrics": {k: round(v, 5) for k, v in metrics.items() if k.startswith("val/")},
+        "metrics": {
+            name: round(value, 5) if math.isfinite(value) else None  # JSON has no infinity
+            for name, value in metrics.items()
+            if name.startswith("val/")
+        },
         "configuration": hparams,
     }
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_sr.data.loaders import ImagePairs
-from torch_sr.errors import ConfigError, DataError, MissingExtraError, ModelError
+from torch_sr.errors import ConfigError, DataError, ModelError
 from torch_sr.evaluation.averages import PSNR_CEILING, ImageMean, mean_over_images
 from torch_sr.evaluation.measures import MEASURES, Compare, Setting, build_measures
 from torch_sr.evaluation.tiles import TiledNetwork
@@ -87,14 +87,8 @@ def build_extra_metrics(names: Sequence[str], scale_factor: int, device: str) ->
             continue
         try:
             (compare,) = build_measures([name], Setting(scale_factor, device=device)).values()
-        except (ModelError, MissingExtraError) as error:
-            raise (
-                type(error)(
-                    f"--val-metrics {name}: cannot be measured, leave it out or mend this: {error}"
-                )
-                if isinstance(error, ModelError)
-                else error
-            ) from error
+        except ModelError as error:
+            raise ModelError(f"--val-metrics {name}: leave it out, or {error}") from error
         built[MEASURES[name].title] = compare
     return built
 
@@ -150,6 +144,7 @@ class Validation:
             for index, name in enumerate(self._pairs.names):
                 lr, hr = (_to_tensor(image) for image in self._pairs[index])
                 sr = tiled.super_resolve(lr)
+                between()
                 hr = hr.to(sr.device)
                 for key, value in self._measure(stage, sr, hr, name, tiled.fits(*lr.shape[2:])):
                     values.setdefault(key, {})[name] = value
