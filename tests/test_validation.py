@@ -203,7 +203,7 @@ def test_tiles_give_what_the_whole_image_does(network, photo):
     whole = TiledNetwork(network, 2, 3)
     assert whole.fits(150, 170)
     looks = []
-    tiled = TiledNetwork(network, 2, 3, lambda: looks.append(1), budget=whole.needed_bytes(60, 60))
+    tiled = TiledNetwork(network, 2, 3, lambda: looks.append(1), budget=whole.needed_bytes(40, 40))
     assert not tiled.fits(150, 170)
     with torch.inference_mode():
         expected = network(lr)
@@ -238,7 +238,7 @@ def test_a_large_validation_image_is_measured_in_tiles(settings, network, photo)
 
     assert PSNRStage.name == "pretraining"
     whole = Validation(Pair()).measure(Stage()).metrics
-    needed = TiledNetwork(network, 2, 3).needed_bytes(80, 80)
+    needed = TiledNetwork(network, 2, 3).needed_bytes(50, 50)
     tiled = Validation(Pair(), budget=needed).measure(Stage()).metrics
     assert tiled.keys() == whole.keys()
     for name, value in whole.items():

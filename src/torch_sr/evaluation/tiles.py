@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 _BUDGET = {"cuda": 2**33}  # bytes for one tile
 _OTHER_BUDGET = 2**31
 _PROBE = 24  # pixels
+_BYTES_OF_METRICS = 100  # for a pixel of HR: a dozen maps in double precision
 
 
 class TiledNetwork:
@@ -61,10 +62,11 @@ class TiledNetwork:
         return max(1, int(self._budget / self._bytes_per_pixel))
 
     def needed_bytes(self, height: int, width: int) -> int:
-        """What an image of that size takes: its largest tile, and the tensors of the whole."""
+        """What an image of that size takes: its largest tile, and all that PSNR and SSIM need."""
         tile = min(height * width, self.tile_area)
-        whole = height * width * self.scale_factor**2 * self.img_channels
-        return int(tile * self._bytes_per_pixel) + 2 * 4 * whole  # SR and HR, float32
+        pixels = height * width * self.scale_factor**2
+        images = 2 * 4 * self.img_channels * pixels  # SR and HR, float32
+        return int(tile * self._bytes_per_pixel) + images + _BYTES_OF_METRICS * pixels
 
     def fits(self, height: int, width: int) -> bool:
         """Whether an image of that size is done whole."""
