@@ -43,7 +43,7 @@ def upscaler():
 
 
 def run(upscalers, folder, **options):
-    jobs = find_jobs([str(folder / "in")], folder / "out")
+    jobs = find_jobs([str(folder / "in")], folder / "out").jobs
     return list(upscale_files(upscalers, jobs, BatchOptions(**options)))
 
 
@@ -82,7 +82,7 @@ def test_what_is_there_is_refused_skipped_or_replaced(folder, upscaler):
 
 
 def test_to_stop_early_leaves_whole_results_only(folder, upscaler):
-    jobs = find_jobs([str(folder / "in")], folder / "out")
+    jobs = find_jobs([str(folder / "in")], folder / "out").jobs
     outcomes = upscale_files([upscaler], jobs)
     next(outcomes)
     outcomes.close()
@@ -104,7 +104,7 @@ def test_our_own_mistakes_are_not_hidden(folder):
 def test_limits_of_formats_are_told_before_the_work(tmp_path):
     write_image(tmp_path / "a.png", Image(np.zeros((4, 9000, 3), np.uint8)))
     write_image(tmp_path / "b.png", Image(np.zeros((4, 90, 3), np.uint8)))
-    jobs = find_jobs([str(tmp_path)], format="webp")
+    jobs = find_jobs([str(tmp_path)], format="webp").jobs
     surveyed = list(survey(jobs, 2, BatchOptions(write=WriteOptions("webp"))))
     assert "WebP ends at 16383" in surveyed[0].refusal
     assert surveyed[1].refusal is None
@@ -138,7 +138,7 @@ def test_names_at_which_the_system_stumbles(folder, upscaler):
 
 def test_a_sheet_that_is_there_is_refused(folder, upscaler):
     (folder / "1_sr_sheet.png").touch()
-    jobs = find_jobs([str(folder / "in" / "1.png")], folder / "1_sr.png", sheets=True)
+    jobs = find_jobs([str(folder / "in" / "1.png")], folder / "1_sr.png", sheets=True).jobs
     (outcome,) = upscale_files([upscaler], jobs)
     assert "its sheet" in outcome.message
     assert not (folder / "1_sr.png").exists()

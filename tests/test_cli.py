@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 
 from torch_sr._version import __version__
 from torch_sr.cli.main import main
-from torch_sr.cli.upscale import _progress
+from torch_sr.cli.upscale_progress import show_progress
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.inference.jobs import Job
 from torch_sr.models.rrdb import RRDBNet
@@ -169,7 +169,9 @@ def test_shell_completion(run, shell, monkeypatch):
 
 def test_upscale_beside_the_source(run, model, pictures):
     code, out, err = run("upscale", pictures / "a.png", "-m", model, "--device", "cpu")
-    assert (code, out, err) == (0, f"{pictures / 'a_sr.png'}\n", "")
+    assert (code, out) == (0, f"{pictures / 'a_sr.png'}\n")
+    assert err.startswith("1 done; 0.001 megapixels in ")
+    assert err.endswith(f"; result: {pictures / 'a_sr.png'}\n")
     assert read_image(pictures / "a_sr.png").color.shape == (60, 84, 3)
 
 
@@ -599,7 +601,7 @@ def test_upscale_reads_names_from_standard_input(run, model, pictures, monkeypat
 def test_upscale_shows_names_as_they_are(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     job = Job(Path("a[link=b]c\n.png"), Path("x.png"), pixels=8)
-    with _progress([job]) as (on_tile, _):
+    with show_progress([job]) as (on_tile, _):
         on_tile(job, 1, 2)
     assert r"a[link=b]c\n.png" in capsys.readouterr().err
 
@@ -644,7 +646,10 @@ def test_upscale_logs_json(run, model, pictures):
     *lines, last = [json.loads(line) for line in out.splitlines()]
     assert [line["status"] for line in lines] == ["done", "done", "failed"]
     assert "is empty" in lines[2]["message"]
-    assert last["summary"] == {"done": 2, "skipped": 0, "failed": 1, "tiles_redone": 0}
+    summary = last["summary"]
+    assert [summary[key] for key in ("done", "skipped", "failed")] == [2, 0, 1]
+    assert summary["other_files"] == {".txt": 1}
+    assert summary["megapixels"] == pytest.approx(2 * 30 * 42 / 1e6)
 
 
 @pytest.mark.parametrize(

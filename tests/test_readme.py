@@ -14,6 +14,7 @@ from torch_sr.cli.main import app
 ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
+    ROOT / "docs/commands.md",
     ROOT / "docs/data.md",
     ROOT / "docs/models.md",
     ROOT / "docs/testing.md",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -43,11 +45,27 @@ Device = Annotated[
     str, typer.Option("--device", help="auto (cuda, mps, cpu: the first there is), cpu, cuda, mps.")
 ]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
+_SECONDS_OF_SPEED = 300.0  # over which it is averaged: a tile may take a minute
+USAGE, INTERRUPTED = 2, 130  # exit codes, beside 0 and 1
 AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the new file if it exists already.")
+]
+
+
+# The class of all wrong usage, which Typer does not export.
+_UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 
 def run_command(command: Callable[[], Any]) -> None:
-    """Run a command to its exit: our own errors become one line and stop code 1."""
+    """Run a command to its exit: our own errors become one line and an exit code.
+
+    With ``--json`` they are an object on stdout too. 0: done, 1: failed, 2: wrong usage,
+    130: interrupted.
+
+    Args:
+        command: returns an exit code, or anything else for 0.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Lightning announces each precision it is set to, which the person chose.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -55,17 +73,39 @@ def run_command(command: Callable[[], Any]) -> None:
     logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)
     _print_any_name()
     try:
-        command()
+        code = command()
     except TorchSRError as error:
-        fail(str(error))
+        fail(str(error), type(error).__name__)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = INTERRUPTED
     except MemoryError:
-        fail("not enough memory; close other programs, or take a smaller model or batch")
+        message = "not enough memory; close other programs, or take a smaller model or batch"
+        fail(message, "MemoryError")
     except BrokenPipeError:  # the reader of our output has left, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        fail("the output cannot be written: no space left; make room on the disk", "OSError")
+    except _UsageError as error:
+        fail(error.format_message(), "UsageError", USAGE)  # type: ignore[attr-defined]
+    if code == INTERRUPTED:
+        _print_json_error("Interrupted", "interrupted", INTERRUPTED)
+        print("interrupted", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise an error if there is a file of this name and it may not be replaced."""
+    if not overwrite and os.path.lexists(path):
+        raise TorchSRError(f"{path} exists; --overwrite replaces it, or choose another name")
+
+
+def wants_json() -> bool:
+    """Whether the command line asks for JSON; known before it is parsed, which may fail."""
+    arguments = sys.argv[1:]
+    return "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
 
 
 def _print_any_name() -> None:
@@ -76,10 +116,24 @@ def _print_any_name() -> None:
             stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
-def fail(message: str) -> None:
-    """Print one line on stderr and stop with code 1."""
-    print(f"torch-sr: error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(1)
+def fail(message: str, kind: str = "TorchSRError", code: int = 1) -> NoReturn:
+    """Print one line on stderr, with ``--json`` an object on stdout too, and exit.
+
+    Args:
+        message: what is wrong, and the remedy.
+        kind: the class of the error.
+        code: to exit with.
+    """
+    line = " ".join(message.split())
+    _print_json_error(kind, line, code)
+    print(f"torch-sr: error: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _print_json_error(kind: str, message: str, code: int) -> None:
+    if wants_json():
+        error = {"type": kind, "message": message, "exit_code": code}
+        print(json.dumps({"error": error}), flush=True)
 
 
 def show_version(wanted: bool) -> None:
@@ -110,7 +164,11 @@ def progress_bar(unit: str, *, counted: bool = True) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        speed_estimate_period=_SECONDS_OF_SPEED,
     ) as progress:
         yield progress
 

@@ -1,7 +1,8 @@
 """The ``torch-sr`` command: one table of sub-commands, each a thin module.
 
 Heavy packages are imported by the commands when they run, so that ``--help`` is quick.
-Stop codes: 0 done, 1 something failed (one line on stderr), 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 something failed (one line on stderr), 2 wrong usage, 130 interrupted; see
+docs/commands.md.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from torch_sr.cli import data, interpolate, models, test, train, upscale
-from torch_sr.cli.console import run_command, show_version
+from torch_sr.cli.console import run_command, show_version, wants_json
 
 app = typer.Typer(
     name="torch-sr",
@@ -40,7 +41,8 @@ def _root(
 
 def main() -> None:
     """Entry point of ``torch-sr`` and ``python -m torch_sr``."""
-    run_command(lambda: app(prog_name="torch-sr"))
+    # Without its standalone mode Typer leaves wrong usage to us, who write it as JSON.
+    run_command(lambda: app(prog_name="torch-sr", standalone_mode=not wants_json()))
 
 
 if __name__ == "__main__":

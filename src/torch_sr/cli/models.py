@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torch_sr.cli.console import AsJSON, find_model
+from torch_sr.cli.console import AsJSON, Overwrite, check_free, find_model
 
 if TYPE_CHECKING:
     from torch_sr.models.inspection import ModelReport
@@ -165,10 +165,12 @@ def convert(
     dtype: Annotated[
         str | None, typer.Option(help="fp32, fp16 or bf16; else the source's.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model under other names, in another format, with other numbers."""
     from torch_sr.models.conversion import convert as convert_model
 
+    check_free(target, overwrite=overwrite)
     print(convert_model(find_model(source), target, layout=layout, dtype=dtype))
 
 
@@ -179,10 +181,12 @@ def extract(
     raw: Annotated[
         bool, typer.Option("--raw", help="Take the weights in training, not their average.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a model of a training checkpoint."""
     from torch_sr.training.export import extract_model
 
+    check_free(out, overwrite=overwrite)
     extract_model(checkpoint, out, raw=raw)
     print(out)
 

@@ -91,7 +91,7 @@ def inference(arguments: Sequence[str]) -> None:
     command(
         options.images,
         model=options.model_path,
-        out=options.out_dir,
+        out=None if options.out_dir is None else os.path.join(options.out_dir, ""),  # noqa: PTH118
         device=options.device,
         overwrite=True,
     )

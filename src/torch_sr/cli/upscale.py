@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from torch_sr.cli.console import AsJSON, find_model, progress_bar
+from torch_sr.cli import upscale_options as options
+from torch_sr.cli.console import AsJSON, find_model
+from torch_sr.cli.upscale_progress import show_progress
+from torch_sr.cli.upscale_report import Report
 from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
@@ -24,169 +24,40 @@ if TYPE_CHECKING:
     from torch_sr.inference.jobs import Job
     from torch_sr.inference.upscaler import Upscaler
 
-_QUALITY = "How files are written"
-_BATCH = "Many files"
-_COMPUTING = "How it is computed"
-
-
-class Damaged(str, Enum):
-    """What to do with damaged images."""
-
-    REFUSE = "refuse"
-    KEEP = "keep"
-
 
 def upscale(
-    images: Annotated[
-        list[str],
-        typer.Argument(help="Files, folders and patterns; - reads names from standard input."),
-    ],
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="A weights file or a name; `torch-sr models list` shows those."
-        ),
-    ] = "compact-x4",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder for the results, or the one file."),
-    ] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(min=0.01, help="Resample to so many times the source's size afterwards."),
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Resample to this width; the height follows.")
-    ] = None,
-    height: Annotated[
-        int | None, typer.Option(min=1, help="Resample to this height; the width follows.")
-    ] = None,
-    suffix: Annotated[
-        str, typer.Option(help="Appended to each name.", rich_help_panel=_QUALITY)
-    ] = "_sr",
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            help="png, jpg, webp, tif, avif or gif; else as the source.", rich_help_panel=_QUALITY
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None,
-        typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF.", rich_help_panel=_QUALITY),
-    ] = None,
-    lossless: Annotated[
-        bool, typer.Option("--lossless", help="WebP and AVIF.", rich_help_panel=_QUALITY)
-    ] = False,
-    crf: Annotated[
-        int,
-        typer.Option(
-            min=0, max=51, help="Of videos: 0 is lossless, 51 worst.", rich_help_panel=_QUALITY
-        ),
-    ] = 16,
-    codec: Annotated[
-        str | None,
-        typer.Option(
-            help="Of videos: h264, hevc, av1, ffv1 (lossless) or prores; else as the source, "
-            "where the container holds that.",
-            rich_help_panel=_QUALITY,
-        ),
-    ] = None,
-    deinterlace: Annotated[
-        bool,
-        typer.Option(
-            "--deinterlace/--no-deinterlace",
-            help="Make whole pictures of interlaced videos, or keep their half pictures.",
-            rich_help_panel=_QUALITY,
-        ),
-    ] = True,
-    skip_existing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-existing", help="Go on where a run was broken off.", rich_help_panel=_BATCH
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace results, though never a source.", rich_help_panel=_BATCH
-        ),
-    ] = False,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            "--shard",
-            metavar="I/N",
-            help="Do only each N-th file, from the I-th on, for N processes or machines.",
-            rich_help_panel=_BATCH,
-        ),
-    ] = None,
-    damaged: Annotated[
-        Damaged,
-        typer.Option(
-            "--damaged",
-            help="Damaged images: refuse them, or keep what can be read and make the rest gray.",
-            rich_help_panel=_BATCH,
-        ),
-    ] = Damaged.REFUSE,
-    compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare",
-            help="Draw each beside bicubic: photo_sr_sheet.png.",
-            rich_help_panel=_BATCH,
-        ),
-    ] = False,
+    images: options.Images,
+    model: options.Model = "compact-x4",
+    out: options.Out = None,
+    scale: options.Scale = None,
+    width: options.Width = None,
+    height: options.Height = None,
+    suffix: options.Suffix = "_sr",
+    format: options.Format = None,  # noqa: A002
+    quality: options.Quality = None,
+    lossless: options.Lossless = False,
+    crf: options.CRF = 16,
+    codec: options.Codec = None,
+    deinterlace: options.Deinterlace = True,
+    skip_existing: options.SkipExisting = False,
+    overwrite: options.Overwrite = False,
+    part: options.Shard = None,
+    damaged: options.Damaged = options.DamagedFiles.REFUSE,
+    compare: options.Compare = False,
     as_json: AsJSON = False,
-    device: Annotated[
-        str,
-        typer.Option(
-            "--device",
-            help="auto (cuda, mps, cpu: the first there is), cpu, cuda, mps; or several, "
-            "with commas, which share the files: cuda:0,cuda:1.",
-            rich_help_panel=_COMPUTING,
-        ),
-    ] = "auto",
-    precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            help="auto (fp16 on CUDA, else fp32), fp32, bf16 or fp16.",
-            rich_help_panel=_COMPUTING,
-        ),
-    ] = "auto",
-    tile_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Largest tile in pixels of the input; else what fits the memory.",
-            rich_help_panel=_COMPUTING,
-        ),
-    ] = None,
-    overlap: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Context around each tile and around the picture, in pixels; by default measured.",
-            rich_help_panel=_COMPUTING,
-        ),
-    ] = None,
-    tta: Annotated[
-        bool,
-        typer.Option(
-            "--tta",
-            help="Mean over the eight flips and turns; eight times slower.",
-            rich_help_panel=_COMPUTING,
-        ),
-    ] = False,
-    max_pixels: Annotated[
-        int,
-        typer.Option(min=1, help="Refuse larger images, of a page.", rich_help_panel=_COMPUTING),
-    ] = 500_000_000,
+    quiet: options.Quiet = False,
+    device: options.Devices = "auto",
+    precision: options.Precision = "auto",
+    tile_size: options.TileSize = None,
+    overlap: options.Overlap = None,
+    tta: options.TTA = False,
+    max_pixels: options.MaxPixels = 500_000_000,
 ) -> None:
     """Super-resolve images and videos: photo.jpg becomes photo_sr.jpg.
 
-    Gray, alpha, 16 bits, colour profile, EXIF and animation are kept. A file that fails is told at
-    the end, and the others are done.
+    Gray, alpha, 16 bits, colour profile, EXIF and animation are kept.
+
+    A file that fails is reported at the end, and the others are done.
     """
     _check_usage(scale, width, height, skip_existing, overwrite)
     _check_codec(codec)
@@ -197,8 +68,7 @@ def upscale(
     from torch_sr.inference.upscaler import Upscaler
 
     names = [name for argument in images for name in _expanded(argument, read_names)]
-    jobs = find_jobs(names, out, suffix=suffix, format=format, sheets=compare)
-    jobs = shard(jobs, number, count)
+    findings = find_jobs(names, out, suffix=suffix, format=format, sheets=compare)
     weights = find_model(model)
     upscalers = [
         Upscaler(
@@ -206,7 +76,7 @@ def upscale(
         )
         for name in device.split(",")
     ]
-    options = BatchOptions(
+    how = BatchOptions(
         write=WriteOptions(format, quality, lossless),
         size=target_size(scale, width, height),
         existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
@@ -216,100 +86,58 @@ def upscale(
         deinterlace=deinterlace,
         damaged=damaged.value,
     )
-    jobs = list(survey(jobs, upscalers[0].scale_factor, options))
-    outcomes = _run(upscalers, jobs, options, as_json=as_json)
-    _summarise(outcomes, sum(upscaler.tiles_redone for upscaler in upscalers), as_json=as_json)
-    if any(outcome.status == "failed" for outcome in outcomes):
+    jobs = list(survey(shard(findings.jobs, number, count), upscalers[0].scale_factor, how))
+    report = Report(replace(findings, jobs=jobs), as_json=as_json, quiet=quiet)
+    _note_compression(report, jobs, how, weights)
+    _run(upscalers, jobs, how, report, quiet=quiet)
+    if report.failed:
         raise typer.Exit(1)
 
 
 def _run(
     upscalers: Sequence[Upscaler],
     jobs: Sequence[Job],
-    options: BatchOptions,
+    how: BatchOptions,
+    report: Report,
     *,
-    as_json: bool,
-) -> list[Outcome]:
-    """Do the files, and tell of each as it is done."""
-    from torch_sr.images import display_name
+    quiet: bool,
+) -> None:
+    """Do the files, and tell of each as it is done; the sums are told after an interrupt too."""
     from torch_sr.inference.batch import upscale_files
 
-    outcomes = []
-    with _progress(jobs) as (on_tile, on_outcome):
-        for outcome in map(_with_sheet, upscale_files(upscalers, jobs, options, on_tile)):
-            outcomes.append(outcome)
-            on_outcome(outcome)
-            for note in outcome.notes if not as_json else ():
-                print(f"note: {display_name(outcome.job.source)}: {note}", file=sys.stderr)
-            if as_json:
-                print(json.dumps(outcome.to_dict()), flush=True)
-            elif outcome.status == "done":
-                print(outcome.job.target, flush=True)
-    return outcomes
+    try:
+        with show_progress(jobs, quiet=quiet) as (on_tile, on_outcome):
+            for outcome in map(_with_sheet, upscale_files(upscalers, jobs, how, on_tile)):
+                on_outcome(outcome)
+                report.add(outcome)
+    except KeyboardInterrupt:
+        report.close()
+        raise
+    report.close(sum(upscaler.tiles_redone for upscaler in upscalers))
 
 
-def _summarise(outcomes: Sequence[Outcome], redone: int, *, as_json: bool) -> None:
-    """Say what failed, and how many were done, where that is not plain."""
-    counts = {
-        status: sum(outcome.status == status for outcome in outcomes)
-        for status in ("done", "skipped", "failed")
-    }
-    if as_json:
-        print(json.dumps({"summary": {**counts, "tiles_redone": redone}}))
-    for outcome in outcomes:
-        if outcome.status == "failed":
-            print(f"failed: {outcome.message}", file=sys.stderr)
-    if counts["skipped"] or counts["failed"]:
-        told = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-        print(told, file=sys.stderr)
-    if redone:
-        print(
-            f"{redone} tiles overflowed in half precision and were computed again in fp32",
-            file=sys.stderr,
-        )
-
-
-@contextmanager
-def _progress(
-    jobs: Sequence[Job],
-) -> Iterator[tuple[Callable[[Job, int, int], None], Callable[[Outcome], None]]]:
-    """A bar over all pixels, with the images done and the speed; invisible without a terminal."""
-    from rich.markup import escape
-
+def _note_compression(
+    report: Report, jobs: Sequence[Job], how: BatchOptions, weights: Path
+) -> None:
+    """Say once that the shipped model does not know compressed photographs, if there are any."""
     from torch_sr.images import display_name
+    from torch_sr.inference.batch import find_compressed
+    from torch_sr.models.weights import shipped_path
 
-    total = sum(job.pixels for job in jobs if job.refusal is None)
-    with progress_bar("{task.fields[told]}", counted=False) as progress:
-        task = progress.add_task("", total=total or None, told="")
-        done_pixels: dict[Path, float] = {}
-        finished = 0
-
-        def show(job: Job) -> None:
-            speed = progress.tasks[0].speed
-            told = f"{finished}/{len(jobs)} images"
-            told += f"  {speed / 1e6:.2f} MP/s" if speed else ""
-            progress.update(
-                task,
-                completed=sum(done_pixels.copy().values()),
-                told=told,
-                description=escape(display_name(job.source.name)),
-            )
-
-        def on_tile(job: Job, done: int, tiles: int) -> None:
-            done_pixels[job.source] = job.pixels * done / tiles
-            show(job)
-
-        def on_outcome(outcome: Outcome) -> None:
-            nonlocal finished
-            finished += 1
-            done_pixels[outcome.job.source] = outcome.job.pixels
-            show(outcome.job)
-
-        yield on_tile, on_outcome
+    if weights != shipped_path("compact-x4") or not (found := find_compressed(jobs, how)):
+        return
+    job, compression = found[0]
+    which = f"{display_name(job.source)}: {compression}"
+    if len(jobs) > 1:
+        which = f"{len(found)} of {len(jobs)} files are visibly compressed ({which})"
+    report.note(
+        f"{which}; compact-x4 was trained on clean images and sharpens compression artifacts, "
+        "-m realesrgan-x4plus removes them"
+    )
 
 
 def _with_sheet(outcome: Outcome) -> Outcome:
-    """Draw the sheet that is asked for, unless it is there already; a failure is the file's own."""
+    """Draw the sheet that is asked for, unless it exists; a failure is the file's own."""
     from torch_sr.evaluation.figures import draw_upscaled
     from torch_sr.images import Image, display_name, write_image
 

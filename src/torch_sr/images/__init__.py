@@ -5,6 +5,7 @@
     pixels.py     Image, Metadata, Header; integers <-> [0, 1]
     value_range.py  floats beyond [0, 1], which are scaled into it and back
     reading.py    a file -> an Image, or row bands from top to bottom; it lists its parts
+    compression.py  how strongly a file was compressed with loss
     formats.py    what each format of files can hold
     writing.py    an Image, or row bands -> a file, whole or not at all
     documents.py  pages that differ, each written by itself; tiff_join.py joins them
@@ -25,10 +26,11 @@ no network understands (CMYK, Lab) are converted, to sRGB. Nothing here knows Py
 
 from __future__ import annotations
 
+from torch_sr.images.compression import visible_compression
 from torch_sr.images.documents import can_differ, open_document
 from torch_sr.images.formats import WRITABLE_SUFFIXES, check_format, holds_pages
 from torch_sr.images.kinds import IMAGE_SUFFIXES, is_image_name
-from torch_sr.images.naming import display_name
+from torch_sr.images.naming import display_name, refuse_existing
 from torch_sr.images.pixels import (
     Header,
     Image,
@@ -80,7 +82,9 @@ __all__ = [
     "read_image",
     "read_samples",
     "read_size",
+    "refuse_existing",
     "to_nchw",
     "to_unit",
+    "visible_compression",
     "write_image",
 ]

@@ -53,6 +53,14 @@ def display_name(path: PathLike) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(path))
 
 
+def refuse_existing(path: PathLike, *, overwrite: bool) -> None:
+    """Raise an :class:`ImageError` if there is a file of this name and it may not be replaced."""
+    if not overwrite and os.path.lexists(path):
+        raise ImageError(
+            f"{display_name(path)} exists; pass overwrite=True to replace it or choose another name"
+        )
+
+
 @contextmanager
 def naming(path: PathLike, failed: str = UNREADABLE) -> Iterator[None]:
     """Turn whatever goes wrong inside into an :class:`ImageError` that names the file."""

@@ -1,11 +1,12 @@
-"""Many files: several in flight, the bad ones told and passed over, finished ones left alone.
+"""Many files: several in flight, failures collected, finished ones left alone.
 
 While the network computes a tile of one file, others are decoded and encoded. Results are written
-whole or not at all, so what is there is finished, and a broken run goes on where it was.
+whole or not at all, so a result that exists is finished, and an interrupted run can be resumed.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -25,6 +26,7 @@ from torch_sr.images import (
     display_name,
     holds_pages,
     read_header,
+    visible_compression,
 )
 from torch_sr.inference.jobs import Job
 from torch_sr.inference.upscaler import OnNote, TargetSize, Upscaler
@@ -33,6 +35,7 @@ from torch_sr.inference.video import check_target, read_video_info, upscale_vide
 OnTile = Callable[[Job, int, int], None]
 """Called with a job, its tiles done and its tiles in all; from several threads."""
 
+_log = logging.getLogger(__name__)
 _IN_FLIGHT = 2  # files for each upscaler: one is computed, one decoded or encoded
 
 
@@ -96,9 +99,9 @@ def upscale_files(
     options: BatchOptions | None = None,
     on_tile: OnTile | None = None,
 ) -> Iterator[Outcome]:
-    """Super-resolve files, and tell of each what became of it, in the order of the jobs.
+    """Super-resolve files, and yield the outcome of each, in the order of the jobs.
 
-    To leave the iterator early, or an interrupt, ends the files in flight without a trace.
+    Closing the iterator early, and an interrupt, discard what is unfinished.
 
     Args:
         upscalers: one for each device; they share the jobs.
@@ -139,6 +142,9 @@ def upscale_files(
         thread.start()
     try:
         yield from _in_order(finished, len(jobs))
+    except KeyboardInterrupt:
+        _log.warning("interrupted; stopping once the tiles in work are finished")
+        raise
     finally:
         stop.set()
         for thread in threads:
@@ -203,6 +209,7 @@ def _upscale(
             options=options.write,
             size=options.size,
             max_pixels=options.max_pixels,
+            overwrite=options.existing == "overwrite",
             on_note=on_note,
             damaged=options.damaged,
         )
@@ -218,6 +225,7 @@ def _upscale(
         deinterlace=options.deinterlace,
         fingerprint=upscaler.fingerprint,
         progress=lambda done, total: progress(done, total or done + 1),
+        overwrite=options.existing == "overwrite",
         on_note=on_note,
     )
 
@@ -263,6 +271,19 @@ def _header_of(job: Job) -> Header:
         return read_header(job.source, pages=holds_pages(job.target))
     info = read_video_info(job.source)
     return Header(info.height, info.width, 3, 8, False, pages=info.frames or 1)
+
+
+def find_compressed(
+    jobs: Sequence[Job], options: BatchOptions | None = None
+) -> list[tuple[Job, str]]:
+    """Those images to be done that were visibly compressed, and how, as ``JPEG of quality 60``."""
+    skip = options is not None and options.existing == "skip"
+    found = (
+        (job, visible_compression(job.source))
+        for job in jobs
+        if not (job.is_video or job.refusal or (skip and os.path.lexists(job.target)))
+    )
+    return [(job, compression) for job, compression in found if compression]
 
 
 def target_size(

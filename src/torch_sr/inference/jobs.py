@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch_sr.errors import ImageError
-from torch_sr.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES, display_name, is_image_name
-
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
-    | {".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
-)
-_WRITABLE_VIDEOS = (".mkv", ".mov", ".mp4", ".webm")
+from torch_sr.images import display_name
+from torch_sr.inference.earlier import DEFAULT_SUFFIX, SHEET, find_earlier
+from torch_sr.inference.kinds import describe_kinds, is_source_name, is_video
+from torch_sr.inference.targets import check_suffix, check_target_format, result_name, single_target
 
 
 @dataclass(frozen=True)
@@ -37,51 +36,114 @@ class Job:
 
     @property
     def is_video(self) -> bool:
-        """Whether it is a film, by its name."""
-        return self.source.suffix.lower() in VIDEO_SUFFIXES
+        """Whether it is a video, not an image."""
+        return is_video(self.source)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the arguments name.
+
+    Args:
+        jobs: the files to super-resolve, in order and each once.
+        earlier: files in folders that are results of earlier runs, or their sheets.
+        others: files in folders that are neither images nor videos, by their names.
+    """
+
+    jobs: list[Job]
+    earlier: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file, the folder under which its place is kept, and whether it was named itself."""
+
+    path: Path
+    root: Path
+    named: bool
+
+    def folder(self, out: Path | None) -> Path:
+        """Where its result goes: beside it, or to the same place below ``out``."""
+        place = self.path.parent
+        return place if out is None else out / place.relative_to(self.root)
+
+    @property
+    def is_source(self) -> bool:
+        return self.named or is_source_name(self.path)
 
 
 def find_jobs(
     arguments: Sequence[str],
-    out: Path | None = None,
+    out: str | Path | None = None,
     *,
-    suffix: str = "_sr",
+    suffix: str = DEFAULT_SUFFIX,
     format: str | None = None,  # noqa: A002
     sheets: bool = False,
-) -> list[Job]:
+) -> Findings:
     """The files that are named, in order and each once, with the files their results go to.
 
     A file is taken as it is, whatever its name. Folders give the images and videos in them and in
     their sub-folders, a pattern those that match; below ``out`` the same sub-folders are used.
-    What is the result of another one found, or its sheet, is no source, so that a folder can be
-    done twice.
+    Results of earlier runs in a folder are no sources, so that it can be done twice.
 
     Args:
         arguments: files, folders and patterns such as ``"*.png"``.
-        out: the folder for results, else beside their sources; for one file, a file too.
+        out: the folder for results, else beside their sources. For one file, a file too: a name
+            with an ending is a file, unless it ends with a slash or exists as a folder. An ending
+            without a letter, as in ``v1.5``, is none.
         suffix: appended to each name, before its ending.
         format: the ending of all results; else their sources', or PNG where that is not written.
         sheets: whether sheets are to be drawn too.
 
     Raises:
-        ImageError: when a folder or a pattern gives nothing.
+        ImageError: when a folder or a pattern gives nothing, when ``out`` fits none of these, or
+            when ``format`` is not written or contradicts the ending of ``out``, or when ``suffix``
+            holds a slash.
     """
-    found: dict[Path, tuple[Path, bool]] = {}  # source -> where below `out`, and whether named
+    check_suffix(suffix)
+    target = single_target(out)
+    check_target_format(format, target)
+    folder = Path(out) if out is not None and target is None else None
+    found: dict[str, _File] = {}
+    others: dict[Path, None] = {}
     for argument in arguments:
-        before = len(found)
-        for source, root, named in _sources(argument, out):
-            found.setdefault(source, (source.parent.relative_to(root), named))
-        if len(found) == before and not _gives_something(argument, out):
-            raise ImageError(f"{argument}: no images there; name a file, a folder or a pattern")
-    if out is not None and len(found) == 1 and _is_file_name(out):
-        return _checked([_job(next(iter(found)), out, sheets)])
-    jobs = [
-        _job(source, _target(source, out / below if out else None, suffix, format), sheets)
-        for source, (below, _) in found.items()
+        files = list(_files(argument, folder))
+        sources = [file for file in files if file.is_source]
+        others |= dict.fromkeys(file.path for file in files if not file.is_source)
+        if not sources:
+            raise ImageError(_nothing_in(argument, [file.path for file in files]))
+        for file in sources:
+            key = os.path.abspath(file.path)  # noqa: PTH100 - which keeps links
+            first = found.get(key, file)
+            found[key] = replace(first, named=first.named or file.named)
+    pairs = [
+        (file, file.folder(folder) / result_name(file.path, suffix, format))
+        for file in found.values()
     ]
-    results = {job.target for job in jobs if job.target != job.source}
+    earlier = _earlier(pairs, suffix)
+    pairs = [(file, to) for file, to in pairs if file.path not in earlier]
+    if target is not None:
+        pairs = [(_only(pairs, target), target)]
+    jobs = _checked([_job(file.path, to, sheets) for file, to in pairs])
+    return Findings(jobs, sorted(earlier), list(others))
+
+
+def _earlier(pairs: list[tuple[_File, Path]], suffix: str) -> set[Path]:
+    """Results of earlier runs in folders: by evidence, or since this run would write them."""
+    results = {target for file, target in pairs if target != file.path}
     results |= {_sheet(target) for target in results}
-    return _checked([job for job in jobs if found[job.source][1] or job.source not in results])
+    results |= find_earlier({file.path: file.root for file, _ in pairs}, suffix)
+    return {file.path for file, _ in pairs if not file.named and file.path in results}
+
+
+def _only(pairs: list[tuple[_File, Path]], target: Path) -> _File:
+    if len(pairs) != 1:
+        raise ImageError(
+            f"{display_name(target)} is one file, and there are {len(pairs)} sources; for a folder "
+            f"of this name write {display_name(target)}{os.sep}"
+        )
+    return pairs[0][0]
 
 
 def read_names(lines: Iterable[str]) -> list[str]:
@@ -102,41 +164,53 @@ def shard(jobs: Sequence[Job], number: int, count: int) -> list[Job]:
     return list(jobs[number - 1 :: count])
 
 
-def _sources(argument: str, out: Path | None) -> Iterator[tuple[Path, Path, bool]]:
-    """Each file, the folder under which its place is kept, and whether it was named itself."""
-    path = Path(argument).expanduser()
+def _files(argument: str, out: Path | None) -> Iterator[_File]:
+    """Every file that an argument names, whatever it is."""
+    path = _expanded(argument)
     if _is_folder(path):
         for file in _walk(path, out):
-            yield file, path, False
+            yield _File(file, path, named=False)
     elif not os.path.lexists(path) and glob.has_magic(argument):
         root = _root_of(path)
+        inside = out is not None and _real(out) != _real(root) and _is_below(out, root)
+        results = out if inside else None
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 - absolute patterns too
         for file in sorted(map(Path, matches)):
-            if is_source_name(file) and not file.is_dir():
-                yield file, root, False
+            if not _is_folder(file) and (results is None or not _is_below(file, results)):
+                yield _File(file, root, named=False)
     else:
-        yield path, path.parent, True
+        yield _File(path, path.parent, named=True)
 
 
-def _gives_something(argument: str, out: Path | None) -> bool:
-    return next(_sources(argument, out), None) is not None
+def _expanded(argument: str) -> Path:
+    """With ``~`` as a home folder, unless a file has that name."""
+    path = Path(argument)
+    if os.path.lexists(path):
+        return path
+    with suppress(RuntimeError):  # there is no such user
+        return path.expanduser()
+    return path
 
 
-def is_source_name(path: Path) -> bool:
-    """Whether a file of a folder counts as an image or a film, by its name alone."""
-    hidden = path.name.startswith(".")
-    return is_image_name(path) or (not hidden and path.suffix.lower() in VIDEO_SUFFIXES)
+def _is_below(path: Path, folder: Path) -> bool:
+    return Path(_real(path.parent)).is_relative_to(_real(folder))
+
+
+def _nothing_in(argument: str, files: list[Path]) -> str:
+    seen = f" (only {describe_kinds(files)})" if files else ""
+    shown = display_name(argument)
+    return f"{shown}: no images or videos there{seen}; name a file, a folder or a pattern"
 
 
 def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Files in a folder and below, hidden ones and the results' folder left out.
+    """Files in a folder and below, without hidden ones and the folder of results.
 
     Links are followed, but into no folder a second time: they may lead in circles.
     """
     seen = {_real(out)} - {_real(folder)} if out is not None else set()
 
     def fail(error: OSError) -> None:
-        raise ImageError(f"{error.filename}: cannot list this folder: {error.strerror}") from error
+        raise ImageError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
     for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         real = _real(Path(place))
@@ -146,7 +220,7 @@ def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if is_source_name(Path(name)):
+            if not name.startswith("."):
                 yield Path(place, name)
 
 
@@ -157,47 +231,44 @@ def _root_of(pattern: Path) -> Path:
     return Path(*parts[:plain])
 
 
-def _is_file_name(out: Path) -> bool:
-    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES  # those that are not written will be told
-    return out.suffix.lower() in known and not _is_folder(out)
-
-
-def _target(source: Path, folder: Path | None, suffix: str, format: str | None) -> Path:  # noqa: A002
-    """``photo.jpg`` to ``photo_sr.jpg``, in ``folder`` or beside the source."""
-    ending = source.suffix.lower()
-    if ending in VIDEO_SUFFIXES:
-        extension = source.suffix if ending in _WRITABLE_VIDEOS else ".mp4"
-    elif format is not None:
-        extension = "." + format.lstrip(".")
-    else:
-        extension = source.suffix if ending in WRITABLE_SUFFIXES else ".png"
-    return (folder or source.parent) / f"{source.stem}{suffix}{extension}"
-
-
 def _job(source: Path, target: Path, sheets: bool) -> Job:
     job = Job(source, target)
     return replace(job, sheet=_sheet(target)) if sheets and not job.is_video else job
 
 
 def _sheet(target: Path) -> Path:
-    return target.with_name(f"{target.stem}_sheet.png")
+    return target.with_name(f"{target.stem}{SHEET}.png")
 
 
 def _checked(jobs: list[Job]) -> list[Job]:
     """Refuse what would overwrite a source, or a result of the same call."""
-    taken = {_real(job.source): job.source for job in jobs}
+    sources = {_key(job.source) for job in jobs}
+    writers: dict[str, Job] = {}
     checked = []
     for job in jobs:
         for written in filter(None, (job.target, job.sheet)):
-            if _real(written) in taken:
-                refusal = (
-                    f"{display_name(job.source)}: would overwrite {display_name(written)}, which "
-                    "is a source or a result of this call; give another --suffix or --out"
-                )
+            if (key := _key(written)) in sources or key in writers:
+                refusal = _clash(job, written, writers.get(key))
                 job = replace(job, refusal=job.refusal or refusal)
-            taken[_real(written)] = job.source
+            writers.setdefault(key, job)
         checked.append(job)
     return checked
+
+
+def _clash(job: Job, written: Path, other: Job | None) -> str:
+    shown = f"{display_name(job.source)}: would overwrite {display_name(written)}, which is "
+    if other is None or other.source == job.source:
+        return f"{shown}a source; choose another --suffix or --out"
+    return (
+        f"{shown}the result of {display_name(other.source)}; choose another --suffix, --format or "
+        "--out, or name a folder that holds both"
+    )
+
+
+def _key(path: Path) -> str:
+    """Equal for names of one file, also where the file system ignores upper and lower case."""
+    real = os.path.normcase(_real(path))
+    return real.casefold() if sys.platform == "darwin" else real
 
 
 # Path's own methods raise of links that lead in circles, and of names that are too long.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.devices import choose_device, choose_precision
-from torch_sr.errors import ConfigError, DeviceError, DeviceMemoryError
+from torch_sr.errors import ConfigError, DeviceError, DeviceMemoryError, ImageError
 from torch_sr.images import (
     MAX_PIXELS,
     Header,
@@ -31,11 +32,13 @@ from torch_sr.images import (
     ImageWriter,
     WriteOptions,
     can_differ,
+    display_name,
     from_unit,
     holds_pages,
     open_document,
     open_writer,
     read_image,
+    refuse_existing,
     to_unit,
 )
 from torch_sr.images.documents import DocumentWriter
@@ -220,6 +223,7 @@ class Upscaler:
         options: WriteOptions | None = None,
         size: TargetSize | None = None,
         max_pixels: int | None = MAX_PIXELS,
+        overwrite: bool = False,
         on_note: OnNote | None = None,
         damaged: str = "refuse",
     ) -> Path:
@@ -234,14 +238,17 @@ class Upscaler:
             options: format and quality.
             size: resample afterwards to the height and width it tells.
             max_pixels: refuse larger pages; ``None`` for no limit.
+            overwrite: replace ``target`` if it exists; the source is never replaced.
             on_note: called, once the target is written, with each thing that the result could not
                 keep; by default these are logged as warnings.
             damaged: ``refuse`` a damaged source, or ``keep`` what can be read of it: the rest is
                 gray, and a note says how much it is.
 
         Raises:
-            ImageError: when the source cannot be read or the target cannot be written.
+            ImageError: when the source cannot be read, or the target exists or cannot be written;
+                the target is checked before any pixel is computed.
         """
+        _check_target(Path(source), Path(target), overwrite)
         options = options or WriteOptions()
         pages = holds_pages(target, options.format)
         scale = self.scale_factor
@@ -457,6 +464,12 @@ class _Strips:
         if self._header.alpha:
             strip = bleed(strip)
         return strip[:, span.start - top : span.stop - top]
+
+
+def _check_target(source: Path, target: Path, overwrite: bool) -> None:
+    if os.path.realpath(source) == os.path.realpath(target):
+        raise ImageError(f"{display_name(target)} is the source; choose another name")
+    refuse_existing(target, overwrite=overwrite)
 
 
 def _permitted(precision: str, device: str, info: GeneratorInfo) -> str:

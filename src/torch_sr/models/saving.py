@@ -35,7 +35,7 @@ def save_generator(
     dtype: torch.dtype | None = None,
     layout: str | None = None,
 ) -> None:
-    """Write a generator, whole or not at all; missing folders are made.
+    """Write a generator, whole or not at all; missing folders are made, an old file is replaced.
 
     Args:
         path: ends in ``.safetensors``, ``.pth`` or ``.pt``, which chooses the form.

@@ -38,7 +38,7 @@ from typing import Any
 import numpy.typing as npt
 
 from torch_sr.errors import ImageError
-from torch_sr.images.naming import naming
+from torch_sr.images.naming import naming, refuse_existing
 from torch_sr.inference.video.carrying import plan
 from torch_sr.inference.video.codecs import CODECS, check_codec, choose_codec, keep_fields
 from torch_sr.inference.video.decoding import OnNote, read_frames
@@ -113,6 +113,7 @@ def upscale_video(
     fingerprint: str = "",
     segment_frames: int = _SEGMENT_FRAMES,
     progress: Progress | None = None,
+    overwrite: bool = False,
     on_note: OnNote | None = None,
 ) -> Path:
     """Super-resolve a video.
@@ -132,6 +133,7 @@ def upscale_video(
         fingerprint: of the model; finished pieces of another one are not used.
         segment_frames: frames in a piece, which an interruption may cost.
         progress: called after each frame.
+        overwrite: replace ``target`` if it exists; the source is never replaced.
         on_note: called with each thing that the result could not keep; by default these are
             logged as warnings.
 
@@ -140,6 +142,7 @@ def upscale_video(
         MissingExtraError: PyAV is not installed.
     """
     _check_files(source, target, codec)
+    refuse_existing(target, overwrite=overwrite)
     note = _once(on_note or (lambda text: _log.warning("%s: %s", source.name, text)))
     look, total = look_at(source)
     encoder = _encoder(look, target, scale_factor, size, crf, codec, deinterlace, note)

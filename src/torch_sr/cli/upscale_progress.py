@@ -1,0 +1,184 @@
+"""How far ``torch-sr upscale`` is: a bar on a terminal, a line now and then where there is none."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from torch_sr.cli.console import progress_bar
+
+if TYPE_CHECKING:
+    from torch_sr.inference.batch import Outcome
+    from torch_sr.inference.jobs import Job
+
+OnTile = Callable[["Job", int, int], None]
+OnOutcome = Callable[["Outcome"], None]
+
+_SECONDS_TO_ESTIMATE = 3.0  # of work, from which the rest is estimated
+_WORTH_TELLING = 10.0  # seconds left
+_SECONDS_BETWEEN = 30.0  # lines; each time half as much again, up to:
+_SECONDS_BETWEEN_AT_MOST = 600.0
+
+
+class Pace:
+    """Pixels done and to do, and the time that is left; safe for several threads.
+
+    Args:
+        jobs: all jobs, with their pixels.
+        clock: seconds since some moment.
+    """
+
+    def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
+        self.files = len(jobs)
+        self.files_finished = 0
+        self._todo = {job.source: float(job.pixels) for job in jobs if job.refusal is None}
+        self._done: dict[Path, float] = {}
+        self._clock = clock
+        self._start = clock()
+        self._lock = threading.Lock()
+
+    def tile(self, job: Job, done: int, tiles: int) -> None:
+        """Count a tile of a file."""
+        with self._lock:
+            self._done[job.source] = job.pixels * done / tiles
+
+    def finish(self, outcome: Outcome) -> None:
+        """Count a file; what was not computed is neither done nor to do."""
+        source = outcome.job.source
+        with self._lock:
+            self.files_finished += 1
+            if outcome.status == "done":
+                self._done[source] = outcome.job.pixels
+            else:
+                self._todo.pop(source, None)
+                self._done.pop(source, None)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self._clock() - self._start
+
+    @property
+    def pixels(self) -> tuple[float, float]:
+        """Done, and in all."""
+        with self._lock:
+            return sum(self._done.values()), sum(self._todo.values())
+
+    @property
+    def speed(self) -> float:
+        """Pixels a second since the start."""
+        return self.pixels[0] / max(self.seconds, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this speed; None before the first tile."""
+        done, total = self.pixels
+        return self.seconds * max(total - done, 0) / done if done else None
+
+
+@contextmanager
+def show_progress(
+    jobs: Sequence[Job], *, quiet: bool = False
+) -> Iterator[tuple[OnTile, OnOutcome]]:
+    """Show on stderr how far the jobs are: a bar on a terminal, else lines; nothing if quiet."""
+    pace = Pace(jobs)
+    if quiet:
+        yield (lambda *_: None), (lambda _: None)
+    elif Console(stderr=True).is_terminal:
+        with _bar(pace) as shown:
+            yield shown
+    else:
+        yield _lines(pace)
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(4.25), duration(62), duration(5000)
+    ('4.2 s', '1 min 2 s', '1 h 23 min')
+    """
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def short(number: float) -> str:
+    """A number with as many digits as are of use.
+
+    >>> short(12.345), short(1.2345), short(0.012345)
+    ('12.3', '1.23', '0.012')
+    """
+    return f"{number:.{1 if number >= 10 else 2 if number >= 1 else 3}f}"
+
+
+@contextmanager
+def _bar(pace: Pace) -> Iterator[tuple[OnTile, OnOutcome]]:
+    """A bar over all pixels, with the files done, the speed and the time left."""
+    from torch_sr.images import display_name
+
+    with progress_bar("{task.fields[told]}", counted=False) as progress:
+        task = progress.add_task(
+            "starting", total=pace.pixels[1] or None, told=f"0/{pace.files} files"
+        )
+
+        def show(job: Job) -> None:
+            done, total = pace.pixels
+            told = f"{pace.files_finished}/{pace.files} files  {short(pace.speed / 1e6)} MP/s"
+            name = escape(display_name(job.source.name))
+            progress.update(task, completed=done, total=total or None, told=told, description=name)
+
+        def on_tile(job: Job, done: int, tiles: int) -> None:
+            pace.tile(job, done, tiles)
+            show(job)
+
+        def on_outcome(outcome: Outcome) -> None:
+            pace.finish(outcome)
+            show(outcome.job)
+
+        yield on_tile, on_outcome
+
+
+def _lines(
+    pace: Pace, tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+) -> tuple[OnTile, OnOutcome]:
+    """An estimate after the first tiles, then a line now and then, each time a little later."""
+    lock = threading.Lock()
+    interval, due = _SECONDS_BETWEEN, _SECONDS_TO_ESTIMATE
+    estimated = False
+
+    def show() -> None:
+        nonlocal interval, due, estimated
+        left = pace.seconds_left
+        if pace.seconds < due or left is None or (not estimated and left < _WORTH_TELLING):
+            return
+        done, total = pace.pixels
+        if not estimated:
+            files = f"{pace.files} files" if pace.files > 1 else "1 file"
+            tell(f"{files}, {short(total / 1e6)} megapixels: about {duration(left)} left")
+            estimated = True
+        else:
+            files = f"{pace.files_finished} of {pace.files} files, " if pace.files > 1 else ""
+            tell(
+                f"{files}{done / max(total, 1):.0%}, {short(pace.speed / 1e6)} MP/s, "
+                f"about {duration(left)} left"
+            )
+            interval = min(1.5 * interval, _SECONDS_BETWEEN_AT_MOST)
+        due = pace.seconds + interval
+
+    def on_tile(job: Job, done: int, tiles: int) -> None:
+        pace.tile(job, done, tiles)
+        with lock:
+            show()
+
+    return on_tile, pace.finish
