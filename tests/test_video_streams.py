@@ -272,7 +272,7 @@ def test_every_suffix_of_a_video_is_one_in_a_folder(tmp_path):
     names = ["a.m2ts", "b.mts", "c.flv", "d.3gp", "e.vob", "f.mpeg", "g.ogv", "h.y4m"]
     for name in names:
         (tmp_path / name).touch()
-    jobs = find_jobs([str(tmp_path)])
+    jobs = find_jobs([str(tmp_path)]).jobs
     assert [(job.source.name, job.is_video, job.target.suffix) for job in jobs] == [
         (name, True, ".mp4") for name in names
     ]
