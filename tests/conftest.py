@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# The tests run in as many processes as there are cores, so each computes with one thread. Before
+# PyTorch is imported, and for the processes that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
