@@ -96,7 +96,9 @@ def enlarge(source: Path, target: Path) -> Path:
     """Super-resolve, without loss where the format can."""
     lossless = target.suffix in (".webp", ".avif")
     options = WriteOptions(lossless=lossless)
-    return Upscaler(Repeat(), overlap=2).upscale_file(source, target, options=options)
+    return Upscaler(Repeat(), overlap=2).upscale_file(
+        source, target, options=options, overwrite=True
+    )
 
 
 # --- Sources ------------------------------------------------------------------------------------

@@ -201,7 +201,7 @@ def test_data_sets_take_no_damaged_files(tmp_path):
 
 def test_the_option_of_the_command_reaches_the_reader(tmp_path):
     path = cut(tmp_path / "a.png", FILES["png"], 0.9)
-    jobs = find_jobs([str(path)])
+    jobs = find_jobs([str(path)]).jobs
     for damaged, status in (("refuse", "failed"), ("keep", "done")):
         options = BatchOptions(damaged=damaged)
         (outcome,) = upscale_files([Upscaler(Enlarge())], jobs, options)

@@ -47,7 +47,9 @@ class Repeat:
 def enlarge(source, suffix, **options):
     notes = []
     target = source.with_name(f"result.{suffix}")
-    Upscaler(Repeat(), overlap=2).upscale_file(source, target, on_note=notes.append, **options)
+    Upscaler(Repeat(), overlap=2).upscale_file(
+        source, target, on_note=notes.append, overwrite=True, **options
+    )
     assert len(set(notes)) == len(notes)
     return target, notes
 

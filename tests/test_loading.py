@@ -431,7 +431,7 @@ def test_unwritable_places_are_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.pth").mkdir()
     for path in (tmp_path / "file" / "x.pth", tmp_path / "folder.pth"):
-        with pytest.raises(ModelError, match="cannot be written"):
+        with pytest.raises(ModelError, match=r"cannot be written|this is a folder"):
             save_generator(path, tiny())
 
 

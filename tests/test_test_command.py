@@ -209,7 +209,8 @@ def test_formats_print_a_document_and_nothing_else(run, save, draw, tmp_path):
 )
 def test_options_that_do_not_fit_are_refused_before_the_work(run, save, options, words):
     code, out, err = run("test", save("m.pth"), "-d", "nowhere", *options, *DEVICE)
-    assert (code, out) == (2, "")
+    assert code == 2
+    assert not out or json.loads(out)["error"]["type"] == "UsageError"
     assert words in " ".join(err.replace("│", " ").split())
 
 
@@ -303,7 +304,11 @@ def test_a_sweep_is_written_though_it_cannot_be_measured(run, save, draw, tmp_pa
     assert err.startswith("torch-sr: error: use `pip install 'torch-sr[quality]'` and --perception")
     assert "niqe" in err
     assert "https://" in err
-    assert json.loads(run(*command, "--json")[1]) == {"models": written}
+    code, printed, err = run(*command, "--json")
+    found = json.loads(printed)
+    assert (code, found["models"]) == (1, written)
+    assert found["error"]["type"] == "ModelError"
+    assert err.strip() == f"torch-sr: error: {found['error']['message']}"
 
 
 def test_a_sweep_may_be_written_over_its_own_ends(run, save, tmp_path):

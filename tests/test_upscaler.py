@@ -601,7 +601,7 @@ def test_smaller_copies_are_no_pages_and_smaller_pages_are(tmp_path, noise):
             file.write(noise(20, 20), subfiletype=kind)
         notes = []
         Upscaler(Enlarge(2)).upscale_file(
-            tmp_path / "p.tif", tmp_path / "b.tif", on_note=notes.append
+            tmp_path / "p.tif", tmp_path / "b.tif", on_note=notes.append, overwrite=True
         )
         with tifffile.TiffFile(tmp_path / "b.tif") as result:
             assert [page.shape for page in result.pages] == [(80, 80), (40, 40)][:pages]

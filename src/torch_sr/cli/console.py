@@ -91,7 +91,8 @@ def run_command(command: Callable[[], Any]) -> None:
     except _UsageError as error:
         fail(error.format_message(), "UsageError", USAGE)  # type: ignore[attr-defined]
     if code == INTERRUPTED:
-        _print_json_error("Interrupted", "interrupted", INTERRUPTED)
+        if wants_json():
+            print(json.dumps(describe_error("Interrupted", "interrupted", INTERRUPTED)), flush=True)
         print("interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -124,16 +125,21 @@ def fail(message: str, kind: str = "TorchSRError", code: int = 1) -> NoReturn:
         kind: the class of the error.
         code: to exit with.
     """
-    line = " ".join(message.split())
-    _print_json_error(kind, line, code)
-    print(f"torch-sr: error: {line}", file=sys.stderr)
+    if wants_json():
+        print(json.dumps(describe_error(kind, message, code)), flush=True)
+    print_failure(message)
     sys.exit(code)
 
 
-def _print_json_error(kind: str, message: str, code: int) -> None:
-    if wants_json():
-        error = {"type": kind, "message": message, "exit_code": code}
-        print(json.dumps({"error": error}), flush=True)
+def print_failure(message: str) -> None:
+    """Print one line on stderr."""
+    print(f"torch-sr: error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def describe_error(kind: str, message: str, code: int) -> dict[str, Any]:
+    """What ``--json`` says of an error."""
+    line = " ".join(message.split())
+    return {"error": {"type": kind, "message": line, "exit_code": code}}
 
 
 def show_version(wanted: bool) -> None:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torch_sr.cli.console import AsJSON, DataRoot, Device, Download, fetch_first, find_model
+from torch_sr.cli.console import (
+    AsJSON,
+    DataRoot,
+    Device,
+    Download,
+    describe_error,
+    fetch_first,
+    find_model,
+    print_failure,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -253,8 +262,13 @@ def _write_sweep(
     try:
         if plan.looks:
             _look(plan, parents, out, setting, data_root, found)
-    except (TorchSRError, KeyboardInterrupt):
+    except TorchSRError as error:
+        if as_json:  # one document: the models are there, and what failed
+            found |= describe_error(type(error).__name__, str(error), 1)
+            print_failure(str(error))
         _print(found, as_json)
+        if as_json:
+            raise typer.Exit(1) from error
         raise
     _print(found, as_json)
 
