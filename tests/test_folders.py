@@ -7,10 +7,10 @@ import re
 import pytest
 
 from torch_sr.data.doctor import find_subjects, subjects_of
-from torch_sr.data.folders import role_of
 from torch_sr.data.open import open_pairs
 from torch_sr.data.own import resolve_own
 from torch_sr.data.pairs import find_pairs
+from torch_sr.data.roles import role_of
 from torch_sr.errors import DataError
 
 PAIRS = [
@@ -240,3 +240,53 @@ def test_folders_that_cannot_be_read_are_told(tmp_path, pictures, monkeypatch):
     assert found.remarks == [
         f"check the permissions of {root / 'closed'}, which is left out: Permission denied"
     ]
+
+
+def test_parts_below_both_resolutions_are_named_by_a_colon(tmp_path, pictures):
+    pictures(tmp_path, {"HR/train": 32, "LR/train": 8, "HR/val": 32, "LR/val": 8})
+    pairs = resolve_own(tmp_path, "train", 4).pairs
+    assert {pair.lr.relative_to(tmp_path).as_posix() for pair in pairs} == {
+        "LR/train/a.png",
+        "LR/train/b.png",
+    }
+    assert resolve_own(tmp_path / "HR/train", "", 4).pairs == pairs
+
+
+def test_low_resolution_below_originals_is_refused_with_the_way_to_use_it(tmp_path, pictures):
+    pictures(tmp_path, {".": 32, "LR/X4": 8})
+    with pytest.raises(DataError, match=r":\.<LR/X4 to train on these pairs"):
+        resolve_own(tmp_path, "", 4)
+    pairs = resolve_own(tmp_path, ".<LR/X4", 4).pairs
+    assert [pair.lr.relative_to(tmp_path).as_posix() for pair in pairs] == [
+        "LR/X4/a.png",
+        "LR/X4/b.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heights", "words"),
+    [
+        ({"HR": 32, "LR_bicubic/X2": 16}, r"use a scale factor that .*LR_bicubic has \(X2\)"),
+        ({"GT": 32, "LQ/X2": 16}, r"use a scale factor that .*LQ has \(X2\)"),
+        ({"HR_x2": 32, "LR_x2": 16}, "HR_x2 alone, or use scale factor 2"),
+    ],
+)
+def test_low_resolution_of_other_factors_is_reported(tmp_path, pictures, heights, words):
+    pictures(tmp_path / "set", heights)
+    assert re.search(words, " ".join(resolve_own(tmp_path / "set", "", 4).remarks))
+
+
+def test_low_resolution_under_other_names_or_missing_is_reported(tmp_path, pictures):
+    pictures(tmp_path, {"GT": 32})
+    pictures(tmp_path, {"LQ": 8}, names=("x", "y"))
+    assert "give the images in" in resolve_own(tmp_path, "", 4).remarks[0]
+    for file in (tmp_path / "LQ").iterdir():
+        file.unlink()
+    assert "contains no images" in resolve_own(tmp_path, "", 4).remarks[0]
+
+
+def test_all_sets_below_a_folder_are_proposed_together(tmp_path, pictures):
+    pictures(tmp_path, {"s1/HR": 32, "s1/LR": 8, "s2/HR": 32, "s2/LR": 8})
+    with pytest.raises(DataError, match=r"or .*:s1\+s2 for all of them"):
+        resolve_own(tmp_path, "", 4)
+    assert len(resolve_own(tmp_path, "s1+s2", 4).pairs) == 4

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch_sr.data.folders import sub_folders
 from torch_sr.data.own import Resolved, is_list, resolve_own
 from torch_sr.data.pairs import ImagePair, find_pairs
 from torch_sr.data.pairs import Purpose as Purpose
@@ -206,9 +207,22 @@ def _resolve_path(spec: str, data_root: Path, scale_factor: int) -> Resolved:
     path = data_root / Path(name).expanduser()
     if path.is_dir() or is_list(path):
         return resolve_own(path, parts, scale_factor)
+    raise DataError(
+        f"data set {name!r}: neither a known name nor a folder or list {path}; {_hint(name, path)}"
+    )
+
+
+def _hint(name: str, path: Path) -> str:
+    """What may be meant by a name that is not found below the data root."""
+    here = Path(name).expanduser()
+    if name and here.exists():
+        return f"write {here.absolute()}, as relative paths begin at the data root"
     near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
-    raise DataError(f"data set {name!r}: neither a known name nor a folder or list {path}; {hint}")
+    beside = {folder.name.lower(): folder.name for folder in sub_folders(path.parent)}
+    near = near or [
+        beside[found] for found in difflib.get_close_matches(path.name.lower(), beside, n=1)
+    ]
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
 
 
 def _refuse_splits(spec: str) -> None:

@@ -1,10 +1,8 @@
-"""Which folders of a data set hold high and low resolution, told by their names.
+"""Which folders of a data set hold high and low resolution, by their names.
 
 Known are the layouts of the benchmarks (``HR`` with ``LR_bicubic/X4``, ``DIV2K_train_HR`` with
-``DIV2K_train_LR_bicubic/X4``, ``GTmod12`` with ``LRbicx4``) and pairs of words: ``GT`` and ``LQ``,
-``hq`` and ``lq``, ``high`` and ``low``, ``target`` and ``input``, ``clean`` and ``noisy``,
-``sharp`` and ``blur``, in any case, alone or as a part of a name (``trainHR`` and ``trainLR``,
-``train_target`` and ``train_input``).
+``DIV2K_train_LR_bicubic/X4``, ``GTmod12`` with ``LRbicx4``) and the words of
+:mod:`torch_sr.data.roles`.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from torch_sr.data.listing import list_images, share_names
+from torch_sr.data.roles import role_of
 from torch_sr.errors import DataError
 
 HR_FOLDERS = ("HR", "GTmod12", "GT", "hr", "gt")
@@ -43,29 +42,6 @@ _LR_OF_TRACK: tuple[str, ...] = (
     "{x}_LR_{track}/x{s}",
     "{x}_LR_{track}",
 )
-_HIGH = "hr|gt|hq|hd|high|target|clean|sharp|original|reference|label|ground[ _-]?truth"
-_LOW = "lr|lq|ld|low|input|source|noisy|blurry|blurred|blur|degraded|distorted"
-_PART = r"(?:^|(?<=[\W_\d])|(?<=train)|(?<=test)|(?<=val)|(?<=valid))"
-_END = r"(?:[ _-]?res(?:olution)?|[ _-]?quality|mod\d+|s|[ _-]?images?)?(?=$|[\W_\d]|bic|x\d)"
-"""What may stand around such a word: the start of a name or of a part of it, and its end."""
-
-
-def role_of(name: str) -> tuple[str, str] | None:
-    """Whether a folder's name is one of high or of low resolution.
-
-    Returns:
-        ``"high"`` or ``"low"``, and the name with ``*`` for the word that says so.
-
-    >>> role_of("train_HR"), role_of("trainLR_bicubic"), role_of("Targets"), role_of("slow")
-    (('high', 'train*'), ('low', 'train*_bicubic'), ('high', '*'), None)
-    """
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z]{2})(?=[A-Z][a-z])", "_", name)  # trainHR, LQBlur
-    plain = plain.lower()
-    for role, words in (("low", _LOW), ("high", _HIGH)):
-        match = re.search(f"{_PART}(?:{words}){_END}", plain)
-        if match:
-            return role, (plain[: match.start()] + "*" + plain[match.end() :]).replace("_*", "*")
-    return None
 
 
 def find_hr_folder(folder: Path, scale_factor: int) -> Path:
@@ -101,7 +77,7 @@ def find_lr_folder(hr_folder: Path, scale_factor: int, track: str | None = None)
     for path in _usual_places(hr_folder, scale_factor, track):
         if path.is_dir() and list_images(path):
             return path
-    if track is not None or hr_folder.parent.name == "HR":
+    if track is not None:
         return None
     found = list(_partners(hr_folder, scale_factor))
     if len(found) > 1:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch_sr.data.roles import image_key
 from torch_sr.errors import DataError
 from torch_sr.images import is_image_name
 
-_FACTOR = re.compile(r"_?[xX]\d+(m|d|w\d?)?$")
 _NOT_ORIGINAL = re.compile(r"^\.|(^|_)LR|^lr|^[Xx]\d+$|^image_SRF_")  # hidden, or low resolution
 
 
@@ -59,13 +59,23 @@ def group_by_partner(
     return {**grouped, **exact}
 
 
+def partner_key(file: Path, folder: Path) -> str:
+    """What an image and its low resolution have in common, with the sub-folder they are in."""
+    head, slash, name = stem(file, folder).rpartition("/")
+    return head + slash + image_key(name)
+
+
 def by_plain_name(files: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Images by their names, without a factor at the end."""
-    return {_FACTOR.sub("", stem(file, folder)): file for file in files}
+    """Images by their names, without the words for high or low resolution."""
+    return {partner_key(file, folder): file for file in files}
 
 
 def share_names(files: Sequence[Path], folder: Path, others: Sequence[Path], other: Path) -> bool:
     """Whether two folders hold images of the same names, at least for half of the smaller one."""
+    least = min(len(files), len(others))
+    exact = {stem(file, folder) for file in files} & {stem(file, other) for file in others}
+    if exact and 2 * len(exact) >= least:
+        return True
     names, other_names = by_plain_name(files, folder), by_plain_name(others, other)
     shared = len(names.keys() & other_names.keys())
     return shared > 0 and 2 * shared >= min(len(names), len(other_names))

@@ -59,7 +59,8 @@ class ImagePairs:
             if lr_size != (hr_size[0] // scale_factor, hr_size[1] // scale_factor):
                 raise DataError(
                     f"{self.names[index]}: LR is {lr_size[1]}x{lr_size[0]} and HR "
-                    f"{hr_size[1]}x{hr_size[0]} pixels, which is not a factor of {scale_factor}"
+                    f"{hr_size[1]}x{hr_size[0]} pixels, which is not a factor of {scale_factor}; "
+                    f"{_remedy(lr_size, hr_size)}"
                 )
 
     def __len__(self) -> int:
@@ -103,6 +104,16 @@ class ImagePairs:
         part, i = self._where[index]
         height, width, _ = self._lr[part].layout(i).shape
         return height, width
+
+
+def _remedy(lr_size: Sequence[int], hr_size: Sequence[int]) -> str:
+    """What to do about low resolution of a wrong size."""
+    factor = round(hr_size[0] / lr_size[0])
+    if lr_size[0] > hr_size[0]:
+        return "exchange the folders of high and low resolution"
+    if factor and all(hr // factor == lr for hr, lr in zip(hr_size, lr_size, strict=True)):
+        return f"use scale factor {factor}, or other low resolution"
+    return "replace or remove the low-resolution image"
 
 
 def refuse_small(pairs: ImagePairs, *, crop_border: bool = True) -> None:

@@ -5,6 +5,7 @@ specification                  what it takes
 =============================  =================================================================
 ``photos``                     the folder, see :func:`~torch_sr.data.pairs.find_pairs`
 ``photos:2023+2024``           two of its sub-folders
+``set:train``                  ``set/train``, or ``set/HR/train`` with ``set/LR/train``
 ``set:GT``                     the images of ``set/GT`` alone; low resolution is made
 ``set:GT<LQ``                  pairs of ``set/GT`` and ``set/LQ``
 ``set:GT<LQ_jpeg<LQ_blur``     two pairs for each image of ``set/GT``
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torch_sr.data.folders import find_hr_folder
 from torch_sr.data.lists import LIST_SUFFIXES, find_repeated, read_list, unlike
 from torch_sr.data.pairs import ImagePair, find_pairs, pair_folders
 from torch_sr.data.splits import SIDES, split_pairs
@@ -71,11 +73,21 @@ def _part(path: Path, part: str, scale_factor: int) -> Resolved:
         return Resolved(list(_several(path, part, scale_factor)))
     if path.is_dir() and part and (path / part).is_dir():
         return Resolved(find_pairs(path / part, scale_factor, alone=True))
+    if (below := _below_high(path, part, scale_factor)) is not None:
+        return Resolved(find_pairs(below, scale_factor))
     if part in SIDES:
         whole = _whole(path, scale_factor)
         return Resolved(split_pairs(whole.pairs, part, scale_factor, str(path)), whole.remarks)
     there = "" if path.is_file() else f", a sub-folder, or HR<LR, two of them, not {part!r}"
     raise DataError(f"{path}:{part}: write {' or '.join(SIDES)} after the colon{there}")
+
+
+def _below_high(path: Path, part: str, scale_factor: int) -> Path | None:
+    """``set/HR/train`` for ``set:train``, where the parts are below the two resolutions."""
+    if not part or not path.is_dir():
+        return None
+    hr_folder = find_hr_folder(path, scale_factor)
+    return hr_folder / part if hr_folder != path and (hr_folder / part).is_dir() else None
 
 
 def _several(path: Path, part: str, scale_factor: int) -> Iterator[ImagePair]:

@@ -20,7 +20,7 @@ are not images (``Thumbs.db``, ``.DS_Store``, text) are passed over.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,11 +30,14 @@ from torch_sr.data.folders import (
     find_hr_folder,
     find_lr_folder,
     find_original_of,
+    sub_folders,
 )
 from torch_sr.data.listing import group_by_partner, list_images, stem
+from torch_sr.data.matching import match_similar, match_within
 from torch_sr.errors import DataError, MissingDatasetError
 from torch_sr.images import is_image_name
 
+_MOST_NAMED = 5  # sub-folders in a message
 Purpose = Literal["train", "val", "test"]
 
 
@@ -99,6 +102,9 @@ def find_paired_folders(folder: Path, scale_factor: int) -> tuple[Path, Path] | 
 def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> list[ImagePair]:
     """Pair two folders by file name: ``baby`` with ``baby``, ``babyx4`` or ``baby_x4``.
 
+    Names that differ by words such as ``HR`` and ``LR`` are a pair where they fit no other name.
+    Without a second folder, ``baby_HR`` and ``baby_LR`` are looked for in the first.
+
     Where there are several low-resolution images of one (``0001x4w1`` to ``0001x4w4``), each makes
     a pair, named after itself.
 
@@ -107,23 +113,32 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
     """
     hr_files = list_images(hr_folder)
     if not hr_files:
+        below = [path.name for path in sub_folders(hr_folder)]
+        there = f"; its sub-folders are {', '.join(below[:_MOST_NAMED])}" if below else ""
         raise DataError(
-            f"{hr_folder}: holds no images; put them there directly or in a sub-folder HR"
+            f"{hr_folder}: holds no images; put them there directly or in a sub-folder HR{there}"
         )
     if lr_folder is None:
-        return [ImagePair(stem(file, hr_folder), file, None) for file in hr_files]
-    partners = group_by_partner(list_images(lr_folder), lr_folder, scale_factor)
-    pairs, alone = [], []
-    for file in hr_files:
-        name = stem(file, hr_folder)
-        found = _of_one_kind(file, partners.get(name, []))
-        pairs += [
-            ImagePair(name if len(found) == 1 else stem(lr, lr_folder), file, lr) for lr in found
+        within = match_within(hr_files, hr_folder, scale_factor)
+        return [ImagePair(*match) for match in within] or [
+            ImagePair(stem(file, hr_folder), file, None) for file in hr_files
         ]
-        if not found:
-            alone.append(file)
-    _refuse_unpaired(alone, lr_folder)
-    return pairs
+    lr_files = list_images(lr_folder)
+    partners = group_by_partner(lr_files, lr_folder, scale_factor)
+    found = {file: _of_one_kind(file, partners.get(stem(file, hr_folder), [])) for file in hr_files}
+    _refuse_shared(found)
+    alone = [file for file in hr_files if not found[file]]
+    used = {lr for some in found.values() for lr in some}
+    similar = match_similar(
+        alone, hr_folder, [lr for lr in lr_files if lr not in used], lr_folder, scale_factor
+    )
+    found |= {file: [lr] for file, lr in similar.items()}
+    _refuse_unpaired([file for file in alone if file not in similar], lr_folder)
+    return [
+        ImagePair(stem(lr, lr_folder) if len(some) > 1 else stem(file, hr_folder), file, lr)
+        for file, some in found.items()
+        for lr in some
+    ]
 
 
 def _of_one_kind(file: Path, partners: Sequence[Path]) -> list[Path]:
@@ -142,6 +157,18 @@ def _of_one_kind(file: Path, partners: Sequence[Path]) -> list[Path]:
             f"rename {several[0]} or {several[1]}: both could be the low resolution of {file}"
         )
     return [partner for partner in partners if partner not in several] + meant
+
+
+def _refuse_shared(found: Mapping[Path, Sequence[Path]]) -> None:
+    """``a.png`` and ``a.jpg`` cannot both be the original of one ``a.png``."""
+    owners: dict[Path, Path] = {}
+    for file, partners in found.items():
+        for partner in partners:
+            other = owners.setdefault(partner, file)
+            if other != file:
+                raise DataError(
+                    f"rename or remove {other} or {file}: both could be the original of {partner}"
+                )
 
 
 def left_over(pairs: Sequence[ImagePair]) -> list[Path]:

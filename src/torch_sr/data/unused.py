@@ -8,14 +8,16 @@ originals. Only names and headers are read.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from torch_sr.data.folders import find_hr_folder, find_lr_folder, role_of, sub_folders
+from torch_sr.data.folders import find_hr_folder, find_lr_folder, sub_folders
 from torch_sr.data.listing import by_plain_name, list_images, share_names
 from torch_sr.data.pairs import ImagePair
+from torch_sr.data.roles import role_of
 from torch_sr.errors import DataError, ImageError
 from torch_sr.images import is_image_name, read_header, read_size
 
@@ -45,10 +47,11 @@ def find_unused(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> 
     if any(folder.glob("image_SRF_*")):
         return
     hr_folder = find_hr_folder(folder, scale_factor)
-    lr_folders = sorted({_top(pair.lr, hr_folder.parent) for pair in pairs if pair.lr is not None})
+    low = {_top(pair.lr, hr_folder.parent) for pair in pairs if pair.lr is not None}
+    lr_folders = sorted(low - {hr_folder})  # not those of baby_HR beside baby_LR
     _refuse_sets_below(folder, pairs, scale_factor)
     yield from _twins(folder, hr_folder, lr_folders, scale_factor)
-    yield from _below(hr_folder, pairs)
+    yield from _below(hr_folder, pairs, scale_factor)
     yield from _unusual_names(hr_folder)
     yield from _unreadable(hr_folder, pairs)
 
@@ -63,13 +66,18 @@ def _top(file: Path, folder: Path) -> Path:
 def _refuse_sets_below(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> None:
     """``train/input`` and ``train/target``, where the folder above ``train`` is named."""
     above = {parent for used in {pair.hr.parent for pair in pairs} for parent in used.parents}
+    sets = {}
     for place in sorted(path for path in above if folder in path.parents):
         hr_folder = find_hr_folder(place, scale_factor)
         if hr_folder != place and (lr := find_lr_folder(hr_folder, scale_factor)) is not None:
-            raise DataError(
-                f"{folder}: name {place.absolute()} instead, which holds pairs, {hr_folder.name} "
-                f"and {lr.relative_to(place).as_posix()}"
-            )
+            sets[place] = f"{hr_folder.name} and {lr.relative_to(place).as_posix()}"
+    if sets:
+        first = next(iter(sets))
+        parts = "+".join(place.relative_to(folder).as_posix() for place in sets)
+        each = f", or {folder.absolute()}:{parts} for all of them" if len(sets) > 1 else ""
+        raise DataError(
+            f"{folder}: name {first.absolute()} instead, which holds pairs, {sets[first]}{each}"
+        )
 
 
 def _twins(
@@ -87,6 +95,8 @@ def _twins(
     role = role_of(hr_folder.name)
     is_set = hr_folder != folder or (role is not None and role[0] == "high")
     for other in others:
+        if is_set and not lr_folders:
+            yield from _unlike(hr_folder, other, scale_factor)
         factor = _factor(hr_folder, other)
         if factor is None or factor == 1 != scale_factor:
             continue
@@ -103,6 +113,31 @@ def _twins(
             yield f"write {place}:{other.name} if those are the originals: {text}"
         elif not lr_folders:
             yield f"train with scale_factor {factor:g} to use it: {text}"
+
+
+def _unlike(hr_folder: Path, other: Path, scale_factor: int) -> Iterator[str]:
+    """A folder named as low resolution is, whose images cannot be partners."""
+    role = role_of(other.name)
+    if role is None or role[0] != "low":
+        return
+    if any(_of_factor(path) for path in sub_folders(other)):
+        factors = ", ".join(path.name for path in sub_folders(other) if _of_factor(path))
+        if not any(_images(other / f"{x}{scale_factor}") for x in "xX"):
+            yield (
+                f"use a scale factor that {other} has ({factors}), or low resolution for "
+                f"x{scale_factor} is made: there is none in it"
+            )
+    elif not _images(other):
+        yield f"put low resolution into {other}, which contains no images, or it is made"
+    elif not share_names(_images(hr_folder), hr_folder, _images(other), other):
+        yield (
+            f"give the images in {other} the file names of those in {hr_folder} to use them as low "
+            "resolution: they have others, and low resolution is made"
+        )
+
+
+def _of_factor(folder: Path) -> bool:
+    return re.fullmatch(r"[xX]\d+", folder.name) is not None
 
 
 def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
@@ -126,6 +161,11 @@ def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
                 )
             if factor == 1:
                 yield f"name one of the folders if they show the same: {text} and sizes"
+            else:
+                yield (
+                    f"name {folder.absolute()}:{high.name} alone, or use scale factor {factor:g}: "
+                    f"{text}, and {low.name} {_times(factor)}"
+                )
 
 
 def _factor(high: Path, low: Path) -> float | None:
@@ -166,7 +206,7 @@ def _times(factor: float) -> str:
     return f"1/{factor:g} of the size" if factor >= 1 else f"{1 / factor:g} times the size"
 
 
-def _below(hr_folder: Path, pairs: Sequence[ImagePair]) -> Iterator[str]:
+def _below(hr_folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> Iterator[str]:
     """Images in sub-folders of a folder that has images itself."""
     used = {pair.hr.parent for pair in pairs}
     low = {pair.lr.parent for pair in pairs if pair.lr is not None}
@@ -174,6 +214,8 @@ def _below(hr_folder: Path, pairs: Sequence[ImagePair]) -> Iterator[str]:
     if used != {hr_folder}:
         return
     below = [p for p in sub_folders(hr_folder) if p not in low and not p.is_symlink()]
+    if not low:
+        _refuse_low_below(hr_folder, below[:_MOST_FOLDERS], scale_factor)
     counts = {path.name: len(_images(path)) for path in below[:_MOST_FOLDERS]}
     names = [f"{name} ({count})" for name, count in counts.items() if count]
     if names:
@@ -181,6 +223,19 @@ def _below(hr_folder: Path, pairs: Sequence[ImagePair]) -> Iterator[str]:
             f"name the sub-folders of {hr_folder} too if they belong to it: {', '.join(names)}; "
             "of a folder with images of its own, only these are used"
         )
+
+
+def _refuse_low_below(hr_folder: Path, below: Sequence[Path], scale_factor: int) -> None:
+    """``photos/0001.png`` with ``photos/LR/0001.png`` or ``photos/LR/X4/0001.png``."""
+    for folder in below:
+        for place in (folder, *sub_folders(folder)):
+            if _factor(hr_folder, place) == scale_factor != 1:
+                name = place.relative_to(hr_folder).as_posix()
+                raise DataError(
+                    f"{hr_folder}: write {hr_folder.absolute()}:.<{name} to train on these pairs, "
+                    f"or move {name} elsewhere: it has the same file names and "
+                    f"{_times(scale_factor)}"
+                )
 
 
 def _unusual_names(hr_folder: Path) -> Iterator[str]:
