@@ -241,3 +241,19 @@ def test_what_cannot_be_recorded_is_told_before_the_work(run, models, tmp_path):
     code, _, err = run("test", tmp_path / "bare.pth", "-d", "nowhere", "--record")
     assert code == 1
     assert "no place for records" in err
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "fetch", "path", "remove"])
+def test_an_empty_name_is_no_model(run, command):
+    code, out, _ = run("models", command, "")
+    assert code == 1
+    assert not out.startswith(".")
+
+
+def test_annotations_are_given_once_and_not_to_shipped_models(run, models):
+    code, _, err = run("models", "annotate", models[0], "licence=MIT", "licence=BSD")
+    assert code == 2
+    assert "licence is given twice" in err
+    code, _, err = run("models", "annotate", "compact-x4", "licence=MIT")
+    assert code == 1
+    assert "copy compact-x4 to a file first" in err

@@ -267,3 +267,17 @@ def test_the_slider_moves_in_a_browser(report, tmp_path, browser):
     assert names() == ["other/large"]
     assert not problems
     assert all(url.startswith(("file:", "data:")) for url in requests)
+
+
+def test_differences_are_shown_where_there_is_a_reference(photo):
+    report = Report("t", "paper", 4, reference="bicubic")
+    report.add(comparison(photo, "set/a", (25, 27)))
+    report.add(comparison(photo, "set/b", (24, 25)))
+    text = report.to_html()
+    method = list(report.scores[1:])[0].method
+    table = text.partition("Difference from bicubic")[2].partition("</table>")[0]
+    assert method in table
+    assert '<td data-title="PSNR (dB)">+1.50*<small>+1.00 to +2.00</small></td>' in table
+    without = Report("t", "paper", 4)
+    without.add(comparison(photo, "set/a", (25, 27)))
+    assert "Difference from" not in without.to_html()

@@ -383,3 +383,96 @@ def test_a_soup_by_labels(run, save, tmp_path):
     refused = run(*soup, "--preview", "x.png", "--perception", "lpips")
     assert refused[0] == 2
     assert "leave out --preview, --perception" in " ".join(refused[2].replace("│", " ").split())
+
+
+@pytest.mark.parametrize("option", ["--csv", "--report", "--plane"])
+def test_outputs_never_replace_a_model(run, save, draw, option):
+    draw("five/x.png")
+    model = save("m.pth")
+    before = Path(model).read_bytes()
+    code, _, err = run("test", model, "-d", "five", option, model, *DEVICE)
+    assert code == 1
+    assert "m.pth" in err
+    assert Path(model).read_bytes() == before
+
+
+def test_csv_and_report_do_not_take_names_of_images(run, save, draw, tmp_path):
+    draw("five/x.png")
+    photo = tmp_path / "data/five/x.png"
+    before = photo.read_bytes()
+    for option in ("--csv", "--report"):
+        code, _, err = run("test", save("m.pth"), "-d", "five", option, photo, *DEVICE)
+        assert code == 1
+        assert "choose another suffix" in err
+    assert photo.read_bytes() == before
+
+
+def test_results_are_not_stored_among_the_images_of_a_data_set(run, save, draw, tmp_path):
+    draw("five/x.png")
+    for out in (tmp_path / "data", tmp_path / "data/five"):
+        code, _, err = run("test", save("m.pth"), "-d", "five", "-o", out, *DEVICE)
+        assert code == 1
+        assert "--out-dir: choose another folder" in err
+    assert [file.name for file in (tmp_path / "data/five").iterdir()] == ["x.png"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    run, save, draw, tmp_path, monkeypatch
+):
+    draw("five/x.png")
+    monkeypatch.setattr(Path, "touch", lambda *_, **__: (_ for _ in ()).throw(OSError(30, "no")))
+    monkeypatch.setattr("torch_sr.cli.test.measure", lambda *_: pytest.fail("measured"))
+    code, _, err = run("test", save("m.pth"), "-d", "five", "--csv", tmp_path / "a.csv", *DEVICE)
+    assert code == 1
+    assert "a.csv: choose another folder; no file can be written there" in err
+
+
+def test_other_spellings_of_a_data_set_are_measured_once(run, save, draw):
+    draw("five/x.png")
+    code, out, err = run("test", save("m.pth"), "-d", "five,./five,five/", "--json", *DEVICE)
+    assert code == 0
+    assert list(json.loads(out)["mean"]) == ["five"]
+    assert err.count("given more than once") == 2
+
+
+def test_one_image_has_no_interval(run, save, draw):
+    draw("five/x.png")
+    model = save("m.pth")
+    found = json.loads(run("test", model, "-d", "five", "--json", *DEVICE)[1])
+    assert found["interval"]["five"]["m"]["psnr"] == [None, None]
+    table = run("test", model, "-d", "five", *DEVICE)[1]
+    assert "95 %" not in table
+    row = next(csv.DictReader(io.StringIO(run("test", model, "-d", "five", "--format", "csv")[1])))
+    assert row["psnr_low"] == row["psnr_high"] == ""
+
+
+def test_names_are_no_formulas_in_spreadsheets(run, save, draw, tmp_path):
+    draw("five/=1+1.png")
+    scores = tmp_path / "scores.csv"
+    command = ("test", f"@sum={save('m.pth')}", "-d", "five", "--format", "csv", *DEVICE)
+    code, out, _ = run(*command, "--csv", scores)
+    assert code == 0
+    assert [row["method"] for row in csv.DictReader(io.StringIO(out))] == ["bicubic", "'@sum"]
+    with scores.open(newline="") as file:
+        assert all(row["method"] in ("bicubic", "'@sum") for row in csv.DictReader(file))
+
+
+def test_a_sweep_takes_paths_with_commas_and_no_labels(run, save, draw):
+    draw("five/x.png")
+    first, second = save("a, b.pth"), save("c.pth", 2)
+    common = ("test", first, "-d", "five", "--sweep-steps", "1", "--json", *DEVICE)
+    code, out, _ = run(*common, "--sweep", f"{first},{second}")
+    assert code == 0
+    assert list(json.loads(out)["mean"]["five"]) == ["bicubic", "a, b", "alpha 0", "alpha 1"]
+    code, _, err = run(*common, "--sweep", f"x={second},{second}")
+    assert code == 2
+    assert "leave out the label" in err
+    code, _, err = run(*common, "--sweep", second)
+    assert code == 2
+    assert "two models" in err
+
+
+def test_no_metric_is_refused(run, save):
+    code, _, err = run("test", save("m.pth"), "-d", "five", "--metrics", " ,", *DEVICE)
+    assert code == 2
+    assert "--metrics names none" in err

@@ -198,8 +198,10 @@ def annotate(
         list[str], typer.Argument(help="licence=CC-BY-4.0 author=… ; nothing after = removes it.")
     ],
 ) -> None:
-    """Say of a model who made it, how it is called, and under which licence it is."""
+    """Record the name, author, licence, description or data set of a model in its file."""
+    from torch_sr.errors import ModelError
     from torch_sr.models import provenance
+    from torch_sr.models.weights import shipped_path
 
     changes = {}
     for record in records:
@@ -207,7 +209,11 @@ def annotate(
         if not parted or key not in provenance.ANNOTATIONS:
             known = ", ".join(provenance.ANNOTATIONS)
             raise typer.BadParameter(f"{record!r}: write key=value with one of {known}")
+        if key in changes:
+            raise typer.BadParameter(f"{record!r}: {key} is given twice")
         changes[key] = value or None
+    if shipped_path(str(model)) is not None:
+        raise ModelError(f"copy {model} to a file first; it is part of the package")
     provenance.annotate(model, changes)
 
 

@@ -30,6 +30,7 @@ from torch_sr.cli.results import (
     record_scores,
     result_tables,
 )
+from torch_sr.cli.targets import check_document, check_place, check_results
 
 if TYPE_CHECKING:
     from torch_sr.evaluation.cost import CostWatch
@@ -134,12 +135,13 @@ def test(
     """Measure models on data sets, beside bicubic: PSNR, SSIM and more; tables and pictures."""
     form = _choose_format(form, as_json, per_image)
     protocols, specs = _choose_protocols(protocol), _choose_datasets(datasets, data_root)
-    _check_files(report, csv, plane)
+    ends = _choose_sweep(sweep)
+    _check_files(report, csv, plane, models, ends or ())
     if record:
         check_records(models)
     methods, setting = load_methods(
         models,
-        _split(sweep) if sweep is not None else None,
+        ends,
         sweep_steps,
         protocols=protocols,
         device=device,
@@ -153,9 +155,10 @@ def test(
     store, page, costs = None, None, None
     if out_dir is not None:
         store = _make_store(out_dir, specs, methods)
+        check_results(store, specs, data_root, setting.scale_factor, methods)
         watchers.append(lambda comparison: _store(store, comparison))
     if report is not None:
-        page = _make_report(specs, setting)
+        page = _make_report(specs, setting, reference)
         watchers.append(page.add)
     if cost:
         costs = _make_cost_watch(methods, setting)
@@ -203,38 +206,67 @@ def _choose_protocols(text: str) -> list[str]:
 
 def _choose_datasets(text: str, data_root: Path) -> list[str]:
     """Each data set once: given twice it would count twice in no mean, and overwrite itself."""
+    from torch_sr.data.datasets import identify
     from torch_sr.data.specs import split_specs
 
     specs = split_specs(text, data_root)
     if not specs:
         raise typer.BadParameter("--datasets names none")
-    for spec in dict.fromkeys(spec for spec in specs if specs.count(spec) > 1):
+    found: dict[object, str] = {}
+    repeated: dict[str, None] = {}
+    for spec in specs:
+        if found.setdefault(identify(spec, data_root), spec) != spec or specs.count(spec) > 1:
+            repeated[spec] = None
+    for spec in repeated:
         print(f"note: {spec} is given more than once and measured once", file=sys.stderr)
-    return list(dict.fromkeys(specs))
+    return list(found.values())
 
 
-def _check_files(report: Path | None, csv: Path | None, plane: Path | None) -> None:
-    for path in (report, csv, plane):
-        check_place(path)
+def _check_files(
+    report: Path | None,
+    csv: Path | None,
+    plane: Path | None,
+    models: Sequence[str],
+    sweep: Sequence[str],
+) -> None:
+    inputs = [*map(Path, map(_model_of, models)), *map(Path, sweep)]
+    for path in (report, csv):
+        if path is not None:
+            check_document(path, inputs)
     given = [path.resolve() for path in (report, csv, plane) if path is not None]
     if len(set(given)) < len(given):
         raise typer.BadParameter("--report, --csv and --plane need files of their own")
     if plane is not None:
         from torch_sr.images import check_writable
 
+        check_place(plane, inputs)
         check_writable(plane, 1, 1)
 
 
-def check_place(path: Path | None) -> None:
-    """Refuse a file whose folder does not exist, before hours of measuring.
+def _model_of(text: str) -> str:
+    """The model of ``LABEL=MODEL``."""
+    from torch_sr.evaluation.labels import parse_named
 
-    Raises:
-        DataError: in one line.
-    """
-    from torch_sr.errors import DataError
+    return parse_named(text).model
 
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise DataError(f"{path}: name one in a folder that exists; no file can be written there")
+
+def _choose_sweep(text: str | None) -> list[str] | None:
+    """Two models; a comma in the path of an existing file separates nothing."""
+    if text is None:
+        return None
+    from torch_sr.data.specs import split_specs
+    from torch_sr.evaluation.labels import parse_named
+
+    ends = split_specs(text, Path())
+    for end in ends:
+        if parse_named(end).label is not None:
+            raise typer.BadParameter(f"--sweep {end}: leave out the label; a step is its alpha")
+    if len(ends) != 2:
+        raise typer.BadParameter(
+            "--sweep takes two models, separated by a comma; write a path with a comma in double "
+            "quotes"
+        )
+    return ends
 
 
 def _choose_reference(versus: str | None, methods: Sequence[Method]) -> str | None:
@@ -278,8 +310,6 @@ def load_methods(
         "precision": precision,
         "tile_size": tile_size or known.TILE_SIZE,
     }
-    if sweep is not None and len(sweep) != 2:
-        raise typer.BadParameter("--sweep takes two models, separated by a comma")
     for model in models:
         find_model(parse_named(model).model)  # fetches with a progress bar
     alphas = [step / sweep_steps for step in range(sweep_steps + 1)]
@@ -299,6 +329,8 @@ def load_methods(
 def _choose_metrics(text: str, setting: Setting, *, plane: bool) -> list[str]:
     from torch_sr.evaluation.choice import choose_metrics
 
+    if not _split(text):
+        raise typer.BadParameter("--metrics names none")
     names, notes = choose_metrics(_split(text), setting, plane=plane)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
@@ -359,12 +391,12 @@ def _store(store: ResultStore, comparison: Comparison) -> None:
     store.add(comparison, draw_sheet(comparison))
 
 
-def _make_report(specs: list[str], setting: Setting) -> Any:
+def _make_report(specs: list[str], setting: Setting, reference: str | None) -> Any:
     """An empty page."""
     from torch_sr.evaluation.report import Report
 
     title = f"{', '.join(specs)} at x{setting.scale_factor}"
-    return Report(title=title, protocol=setting.protocol.name, scale_factor=setting.scale_factor)
+    return Report(title, setting.protocol.name, setting.scale_factor, reference=reference)
 
 
 def _make_cost_watch(methods: Sequence[Method], setting: Setting) -> CostWatch:

@@ -138,6 +138,14 @@ def survey(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> R
     return Resolved(pairs)
 
 
+def identify(spec: str, data_root: Path) -> tuple[str, str]:
+    """What two spellings of one data set have in common: ``photos``, ``./photos``, ``photos/``."""
+    name, parts = part_spec(spec, data_root)
+    if name.lower() in DATASETS:
+        return name.lower(), parts
+    return str((data_root / Path(name).expanduser()).resolve()), parts
+
+
 def choose_sides(
     section: PretrainingConfig | TrainingConfig,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:

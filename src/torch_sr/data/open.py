@@ -66,7 +66,7 @@ def open_pairs(
     hr_sets: list[Images] = []
     names: list[str] = []
     for spec in specs:
-        label = _label(spec)
+        label = label_of(spec)
         pairs = _resolve(spec, data_root, scale_factor, purpose, download)
         shown = _names(pairs)
         for part in _parts(pairs):
@@ -163,7 +163,7 @@ def list_caches(
         for spec in specs
         for part in _parts(_resolve(spec, data_root, scale_factor, purpose, download))
         for recipe in _caches(
-            _label(spec), part, channels, scale_factor, cache_dir or default_cache_dir()
+            label_of(spec), part, channels, scale_factor, cache_dir or default_cache_dir()
         )
     ]
 
@@ -223,6 +223,6 @@ def _pick(images: Images, paths: Sequence[Path], part: Sequence[ImagePair]) -> I
     return PickedImages(images, [places[pair.hr] for pair in part])
 
 
-def _label(spec: str) -> str:
+def label_of(spec: str) -> str:
     """A specification as part of a file name, for people to recognize."""
     return re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")[-60:] or "images"

@@ -57,8 +57,10 @@ def require(name: str, setting: Setting, option: str) -> None:
     except (ModelError, MissingExtraError) as error:
         others = [option.format(other) for other in substitutes(name)]
         extra = f"`pip install 'torch-sr[quality]'` and {option.format('niqe')}"
+        if not others and isinstance(error, MissingExtraError):
+            raise  # its message names the package that provides it
         remedy = " or ".join(others) or extra
-        raise ModelError(f"use {remedy}, for {name} is not available: {error}") from error
+        raise ModelError(f"use {remedy}: {name} is not available: {error}") from error
 
 
 def perceptual_of(names: Sequence[str]) -> str | None:

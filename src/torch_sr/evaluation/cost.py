@@ -25,7 +25,7 @@ class MethodCost:
     Args:
         num_parameters: of the network.
         macs: multiply-adds for an output of ``OUTPUT`` pixels.
-        megapixels_per_second: of output, measured.
+        megapixels_per_second: of output, measured, without the first of several images.
     """
 
     num_parameters: int | None

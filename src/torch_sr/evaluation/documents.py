@@ -70,13 +70,24 @@ def means_csv(several: Sequence[Results]) -> str:
     return text.getvalue()
 
 
+def csv_name(text: str) -> str:
+    """A name that spreadsheets show rather than compute: ``'=cmd`` for ``=cmd``.
+
+    See "CSV Injection" of the OWASP Foundation.
+
+    >>> csv_name("=1+1"), csv_name("-x"), csv_name("set5/baby")
+    ("'=1+1", "'-x", 'set5/baby')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def _csv_rows(results: Results) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for dataset, methods in results.summary.items():
         for method, metrics in methods.items():
             images = max(summary.images for summary in metrics.values())
-            row: dict[str, object] = {"protocol": results.protocol, "dataset": dataset}
-            row |= {"method": method, "images": images}
+            row: dict[str, object] = {"protocol": results.protocol, "images": images}
+            row |= {"dataset": csv_name(dataset), "method": csv_name(method)}
             cost = results.costs.get(dataset, {}).get(method)
             if cost is not None:
                 row |= {"parameters": cost.num_parameters, "multiply_adds": cost.macs}
@@ -93,9 +104,9 @@ def _csv_metric(metric: str, summary: Summary, apart: Difference | None) -> dict
     if not math.isnan(summary.mean):
         cells |= {
             metric: summary.mean,
-            f"{metric}_low": summary.low,
-            f"{metric}_high": summary.high,
         }
+        if not math.isnan(summary.low):
+            cells |= {f"{metric}_low": summary.low, f"{metric}_high": summary.high}
     if apart is not None and not math.isnan(apart.mean):
         cells[f"{metric}_difference"] = apart.mean
         if not math.isnan(apart.low):

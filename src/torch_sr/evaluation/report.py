@@ -11,7 +11,6 @@ import html
 import io
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -27,9 +26,10 @@ from torch_sr.errors import DataError
 from torch_sr.evaluation.evaluate import Comparison, ImageScore
 from torch_sr.evaluation.figures import telling_place
 from torch_sr.evaluation.measures import MEASURES
-from torch_sr.evaluation.statistics import Summary, left_out_notes, summarize
+from torch_sr.evaluation.report_tables import breakable, differences_section, means_table
+from torch_sr.evaluation.statistics import left_out_notes, summarize
 from torch_sr.evaluation.strips import draw_strips
-from torch_sr.evaluation.tables import MISSING, number, rank
+from torch_sr.evaluation.tables import number
 from torch_sr.files import atomic_write
 
 Array = npt.NDArray[Any]
@@ -65,15 +65,22 @@ class Report:
         protocol: under which PSNR and SSIM were measured.
         scale_factor: of the models.
         notes: sentences below the heading.
+        reference: the method that the others are compared with, if any.
     """
 
     def __init__(
-        self, title: str, protocol: str, scale_factor: int, notes: Sequence[str] = ()
+        self,
+        title: str,
+        protocol: str,
+        scale_factor: int,
+        notes: Sequence[str] = (),
+        reference: str | None = None,
     ) -> None:
         self.title = title
         self.protocol = protocol
         self.scale_factor = scale_factor
         self.notes = list(notes)
+        self.reference = reference
         self._entries: list[_Entry] = []
 
     def add(self, comparison: Comparison) -> None:
@@ -127,7 +134,8 @@ class Report:
             summary=html.escape(self._summary(datasets)),
             notes="".join(f"<p>{html.escape(note)}</p>" for note in self.notes),
             left_out="".join(f"<p>{html.escape(note)}.</p>" for note in left_out_notes(summary)),
-            table=_table(scores),
+            table=means_table(scores),
+            differences=differences_section(scores, self.reference),
             plots=draw_strips(scores),
             baseline=html.escape(methods[0]) if methods else "the baseline",
             dataset_options=_options(datasets),
@@ -147,35 +155,6 @@ class Report:
             f"{images} of {', '.join(datasets) or 'no data set'} at x{self.scale_factor}, "
             f"protocol {self.protocol!r}: {protocol}."
         )
-
-
-# --- The table ----------------------------------------------------------------------------------
-
-
-def _table(scores: Sequence[ImageScore]) -> str:
-    metrics = list(scores[0].metrics) if scores else []
-    heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
-    rows = []
-    for dataset, methods in summarize(scores).items():
-        ranks = {metric: rank(methods, metric) for metric in metrics}
-        rows.append(f"<tbody><tr><th colspan={1 + len(metrics)}>{html.escape(dataset)}</th></tr>")
-        for method, found in methods.items():
-            cells = [f"<td class=name>{_breakable(method)}</td>"]
-            cells += [_mean(found[m], m, ranks[m].get(method) == 1) for m in metrics]
-            rows.append(f"<tr>{''.join(cells)}</tr>")
-        rows.append("</tbody>")
-    head = f"<thead><tr><th class=name>method</th>{heads}</tr></thead>"
-    return f"<table class=means>{head}{''.join(rows)}</table>"
-
-
-def _mean(summary: Summary, metric: str, best: bool) -> str:
-    title = html.escape(MEASURES[metric].title)
-    if math.isnan(summary.mean):
-        return f'<td data-title="{title}">{MISSING}</td>'
-    low, high = number(summary.low, metric), number(summary.high, metric)
-    interval = f"<small>{low}–{high}</small>"  # noqa: RUF001
-    mark = " class=best" if best else ""
-    return f'<td{mark} data-title="{title}">{number(summary.mean, metric)}{interval}</td>'
 
 
 # --- Images -------------------------------------------------------------------------------------
@@ -204,7 +183,7 @@ def _article(entry: _Entry) -> str:
         f'<span class="divider"></span><span class="tag l"></span><span class="tag r"></span>'
         f'<input type="range" min="0" max="100" step="0.5" value="50" '
         f'aria-label="{name}: where left ends and right begins"></div>'
-        f'<div class="card"><h3>{_breakable(last.image)}</h3>{_metrics_table(entry.scores)}</div>'
+        f'<div class="card"><h3>{breakable(last.image)}</h3>{_metrics_table(entry.scores)}</div>'
         "</article>"
     )
 
@@ -213,17 +192,12 @@ def _metrics_table(scores: Sequence[ImageScore]) -> str:
     metrics = list(scores[0].metrics)
     heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
     rows = "".join(
-        f"<tr><td class=name>{_breakable(score.method)}</td>"
+        f"<tr><td class=name>{breakable(score.method)}</td>"
         + "".join(f"<td>{number(score.metrics[metric], metric)}</td>" for metric in metrics)
         + "</tr>"
         for score in scores
     )
     return f'<div class="scroll"><table><tr><th></th>{heads}</tr>{rows}</table></div>'
-
-
-def _breakable(text: str) -> str:
-    """Text that may be broken after the punctuation of file names."""
-    return re.sub(r"([_/.])", r"\1<wbr>", html.escape(text))
 
 
 def _options(values: Sequence[str], chosen: int | None = None) -> str:

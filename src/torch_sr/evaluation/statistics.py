@@ -30,7 +30,7 @@ class Summary:
 
     Args:
         mean: over the images with a finite value; NaN if there are none.
-        low, high: the 95 % interval of the mean.
+        low, high: the 95 % interval of the mean; NaN for fewer than two images.
         images: how many there are.
         left_out: the values that are not finite, by image.
     """
@@ -165,7 +165,7 @@ def mean_interval(
 def _summary(values: Mapping[str, float]) -> Summary:
     found = mean_over_images(values)
     finite = [value for value in values.values() if math.isfinite(value)]
-    low, high = mean_interval(finite) if finite else (math.nan, math.nan)
+    low, high = mean_interval(finite) if len(finite) > 1 else (math.nan, math.nan)
     return Summary(found.value, low, high, len(values), found.left_out)
 
 

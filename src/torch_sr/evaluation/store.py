@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from torch_sr.errors import DataError, ImageError
+from torch_sr.evaluation.documents import csv_name
 from torch_sr.evaluation.evaluate import Array, Comparison, ImageScore, Method
 from torch_sr.evaluation.labels import folder_names
 from torch_sr.files import atomic_write
@@ -100,7 +101,7 @@ def write_csv(path: Path, scores: Sequence[ImageScore]) -> None:
             writer.writerow(["dataset", "image", "method", *extra, *metrics])
             for score in scores:
                 values = [score.metrics.get(metric, "") for metric in metrics]
-                names = [score.dataset, score.image, score.method]
+                names = map(csv_name, (score.dataset, score.image, score.method))
                 writer.writerow([*names, *([score.protocol] if several else []), *values])
     except OSError as error:
         reason = error.strerror or error

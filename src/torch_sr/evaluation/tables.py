@@ -149,6 +149,8 @@ def number(value: float, metric: str, sign: str = "") -> str:
 def _mean_cell(summary: Summary, metric: str, place: int) -> Cell:
     if math.isnan(summary.mean):
         return Cell(MISSING)
+    if math.isnan(summary.low):  # of one image
+        return Cell(number(summary.mean, metric), rank=place)
     interval = f"{number(summary.low, metric)}–{number(summary.high, metric)}"  # noqa: RUF001
     return Cell(number(summary.mean, metric), interval, place)
 

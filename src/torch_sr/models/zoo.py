@@ -42,6 +42,8 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
         DownloadError: it cannot be fetched.
     """
     text = str(name_or_path)
+    if text in ("", "."):
+        raise ModelError("name a model or a weights file; `torch-sr models list` shows those known")
     if (shipped := shipped_path(text)) is not None:
         return shipped
     path = Path(name_or_path).expanduser()

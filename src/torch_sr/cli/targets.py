@@ -1,0 +1,91 @@
+"""What a command refuses to write to before the work: places that fail, and its own inputs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch_sr.evaluation.evaluate import Method
+    from torch_sr.evaluation.store import ResultStore
+
+_WEIGHTS = frozenset({".ckpt", ".pt", ".pth", ".safetensors"})
+
+
+def check_document(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a file for text or tables that cannot be written, or would replace something else.
+
+    Args:
+        path: of the file.
+        inputs: files that the command reads.
+
+    Raises:
+        DataError: in one line.
+    """
+    from torch_sr.errors import DataError
+    from torch_sr.images import is_image_name
+
+    if path.suffix.lower() in _WEIGHTS or is_image_name(path.name):
+        raise DataError(f"{path}: choose another suffix; this is one of models or images")
+    check_place(path, inputs)
+
+
+def check_place(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a file that cannot be written, or that the command reads.
+
+    Raises:
+        DataError: in one line.
+    """
+    from torch_sr.errors import DataError
+
+    target = Path(os.path.realpath(path))
+    if path.is_dir() or not target.parent.is_dir():
+        raise DataError(f"{path}: name one in a folder that exists; no file can be written there")
+    if target in {Path(os.path.realpath(file)) for file in inputs}:
+        raise DataError(f"{path}: choose another name; this file is an input of the command")
+    if target.exists() and not target.is_file():
+        raise DataError(f"{path}: choose another name; this is not a regular file")
+    trial = target.with_name(f".torch-sr-{secrets.token_hex(6)}")
+    try:  # permissions alone do not tell: the disk may be mounted read-only
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise DataError(
+            f"{path}: choose another folder; no file can be written there ({error.strerror})"
+        ) from error
+
+
+def check_results(
+    store: ResultStore,
+    specs: Sequence[str],
+    data_root: Path,
+    scale_factor: int,
+    methods: Sequence[Method],
+) -> None:
+    """Refuse a folder for results in which a data set has its own images.
+
+    Raises:
+        DataError: in one line.
+    """
+    from torch_sr.data.datasets import resolve
+    from torch_sr.data.open import label_of
+    from torch_sr.errors import DataError, MissingDatasetError
+
+    for spec in specs:
+        try:
+            pairs = resolve(spec, data_root, scale_factor, "test")
+        except MissingDatasetError:  # to be downloaded, or reported later
+            continue
+        sources = {file.parent.resolve() for pair in pairs for file in (pair.hr, pair.lr) if file}
+        for pair in pairs:
+            image = f"{label_of(spec)}/{pair.name}"
+            results = [store.result(image, method.label) for method in methods]
+            for file in (store.sheet(image), *results):
+                if file.parent.resolve() in sources:
+                    raise DataError(
+                        f"--out-dir: choose another folder; results of {spec} would be stored in "
+                        f"{file.parent}, among its images"
+                    )
