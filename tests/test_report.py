@@ -274,7 +274,7 @@ def test_differences_are_shown_where_there_is_a_reference(photo):
     report.add(comparison(photo, "set/a", (25, 27)))
     report.add(comparison(photo, "set/b", (24, 25)))
     text = report.to_html()
-    method = list(report.scores[1:])[0].method
+    method = report.scores[1].method
     table = text.partition("Difference from bicubic")[2].partition("</table>")[0]
     assert method in table
     assert '<td data-title="PSNR (dB)">+1.50*<small>+1.00 to +2.00</small></td>' in table

@@ -476,3 +476,22 @@ def test_no_metric_is_refused(run, save):
     code, _, err = run("test", save("m.pth"), "-d", "five", "--metrics", " ,", *DEVICE)
     assert code == 2
     assert "--metrics names none" in err
+
+
+def test_a_network_that_computes_nan_is_refused_by_name(run, draw, tmp_path):
+    draw("five/x.png")
+    network = RRDBNet(scale_factor=2, rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1e20)
+    save_generator(tmp_path / "huge.pth", network)
+    code, out, err = run("test", tmp_path / "huge.pth", "-d", "five", *DEVICE)
+    assert (code, out) == (1, "")
+    assert "huge, five/x: choose another model" in err
+    photo = tmp_path / "data/five/x.png"
+    code, _, err = run(
+        "upscale", photo, "-m", tmp_path / "huge.pth", "-o", tmp_path / "up", *DEVICE
+    )
+    assert code == 1
+    assert "NaN or infinite" in err
+    assert not list(out_dir.glob("*"))

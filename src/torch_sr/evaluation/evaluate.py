@@ -19,7 +19,7 @@ from torch import Tensor
 
 from torch_sr.data.loaders import ImagePairs
 from torch_sr.data.resize import imresize
-from torch_sr.errors import DataError
+from torch_sr.errors import DataError, ModelError
 from torch_sr.evaluation.measures import Compare, Panel
 from torch_sr.images import convert, to_unit
 
@@ -127,6 +127,7 @@ def evaluate(
 
     Raises:
         DataError: when an image is too small for a measure.
+        ModelError: when a network computes NaN or infinite values.
     """
     first, *others = panels
     for index, image in enumerate(pairs.names):
@@ -144,7 +145,10 @@ def _compare(method: Method, given: Array, comparison: Comparison, panels: Seque
     """Fill in what one method makes of an image, computed once whatever the protocols."""
     lr, hr, label = comparison.lr, comparison.hr, method.label
     began = perf_counter()
-    sr = method.super_resolve(given)
+    try:
+        sr = method.super_resolve(given)
+    except ModelError as error:
+        raise ModelError(f"{label}, {comparison.image}: {error}") from error
     comparison.seconds[label] = perf_counter() - began
     rounded = sr
     if any(panel.protocol.round_to_8_bit for panel in panels):

@@ -60,7 +60,7 @@ def _table(metrics: Sequence[str], groups: dict[str, dict[str, list[str]]]) -> s
     heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
     rows = []
     for dataset, methods in groups.items():
-        rows.append(f"<tbody><tr><th colspan={1 + len(metrics)}>{html.escape(dataset)}</th></tr>")
+        rows.append(f"<tbody><tr><th colspan={1 + len(metrics)}>{breakable(dataset)}</th></tr>")
         rows += [
             f"<tr><td class=name>{breakable(method)}</td>{''.join(cells)}</tr>"
             for method, cells in methods.items()

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from torch_sr.devices import DTYPES, choose_device, choose_precision, free_memory
-from torch_sr.errors import DeviceMemoryError
+from torch_sr.errors import DeviceMemoryError, ModelError
 
 _LARGEST_TILES = {"cpu": 512 * 2**20, "mps": 2**31, "cuda": 2**33}  # bytes: larger gains nothing
 _PROBE = 24  # pixels
@@ -89,11 +89,18 @@ class PyTorchBackend:
     def _run(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         x = torch.from_numpy(lr).to(self.device, memory_format=torch.channels_last)
         sr = self._forward(x)
-        if self.precision != "fp32" and not bool(torch.isfinite(sr).all()):
+        finite = bool(torch.isfinite(sr).all())
+        if self.precision != "fp32" and not finite:
             # Half precision overflows on some images; black squares are no answer.
             self.tiles_redone += 1
             with torch.autocast(self.device.type, enabled=False):
                 sr = self._network(x).float()
+            finite = bool(torch.isfinite(sr).all())
+        if not finite:
+            raise ModelError(
+                "choose another model or an earlier checkpoint: from this image, the network "
+                "computes NaN or infinite values"
+            )
         result: npt.NDArray[np.float32] = sr.cpu().numpy()
         return result
 
