@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from torch_sr.data.lists import read_list, write_list
+from torch_sr.data.own import resolve_own
 from torch_sr.data.pairs import ImagePair
 from torch_sr.errors import DataError
 
@@ -115,3 +116,31 @@ def test_a_list_moves_with_its_images(tmp_path):
 def test_a_list_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(DataError, match=r"list\.txt: name another folder"):
         write_list(tmp_path / "none" / "list.txt", [Path("a.png")])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("HR/a.png LR/ax4.png", "separate HR and LR by a tab or a comma"),
+        ("HR/a.png;LR/ax4.png", "separate HR and LR by a tab or a comma"),
+        ("hr,lr", "remove the heading"),
+        ("HR/one, two.png", "put a path with a comma in double quotes"),
+    ],
+)
+def test_what_may_be_wrong_with_a_line_is_said(tmp_path, save_photo, line, words):
+    save_photo(tmp_path / "HR/a.png", 32, 40)
+    save_photo(tmp_path / "LR/ax4.png", 8, 10)
+    (tmp_path / "list.csv").write_text(f"{line}\n")
+    with pytest.raises(DataError, match=rf"line 1: correct the path, or {words}"):
+        read_list(tmp_path / "list.csv")
+
+
+def test_low_resolution_on_a_line_of_its_own_is_refused(tmp_path, save_photo):
+    save_photo(tmp_path / "HR/a.png", 32, 40)
+    save_photo(tmp_path / "LR/a.png", 8, 10)
+    (tmp_path / "list.txt").write_text("HR/a.png\nLR/a.png\n")
+    with pytest.raises(DataError, match=r"HR/a\.png and .*LR/a\.png on one line"):
+        resolve_own(tmp_path / "list.txt", "", 4)
+    (tmp_path / "list.txt").write_text("HR/a.png\tLR/a.png\nHR/a.png\n")
+    found = resolve_own(tmp_path / "list.txt", "", 4)
+    assert any("add low resolution to 1 of 2 lines" in remark for remark in found.remarks)

@@ -489,9 +489,8 @@ def test_a_network_that_computes_nan_is_refused_by_name(run, draw, tmp_path):
     assert (code, out) == (1, "")
     assert "huge, five/x: choose another model" in err
     photo = tmp_path / "data/five/x.png"
-    code, _, err = run(
-        "upscale", photo, "-m", tmp_path / "huge.pth", "-o", tmp_path / "up", *DEVICE
-    )
+    out_dir = tmp_path / "up"
+    code, _, err = run("upscale", photo, "-m", tmp_path / "huge.pth", "-o", out_dir, *DEVICE)
     assert code == 1
     assert "NaN or infinite" in err
     assert not list(out_dir.glob("*"))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch_sr.data.folders import sub_folders
+from torch_sr.data.lists import LIST_SUFFIXES
 from torch_sr.data.own import Resolved, is_list, resolve_own
 from torch_sr.data.pairs import ImagePair, find_pairs
 from torch_sr.data.pairs import Purpose as Purpose
@@ -222,6 +223,8 @@ def _resolve_path(spec: str, data_root: Path, scale_factor: int) -> Resolved:
 
 def _hint(name: str, path: Path) -> str:
     """What may be meant by a name that is not found below the data root."""
+    if path.is_file():
+        return f"rename it if it is a list of images, to end in {', '.join(sorted(LIST_SUFFIXES))}"
     here = Path(name).expanduser()
     if name and here.exists():
         return f"write {here.absolute()}, as relative paths begin at the data root"

@@ -26,7 +26,7 @@ from pathlib import Path
 from torch_sr.data.pairs import ImagePair
 from torch_sr.errors import DataError
 from torch_sr.files import atomic_write
-from torch_sr.images import display_name
+from torch_sr.images import display_name, is_image_name
 
 LIST_SUFFIXES = frozenset({".csv", ".lst", ".tsv", ".txt"})
 _SIZE = re.compile(r"\s*\(\d+,\s*\d+,\s*\d+\)$")  # BasicSR's lists: 0001_s001.png (480,480,3)
@@ -64,6 +64,16 @@ def find_repeated(pairs: Sequence[ImagePair], file: Path) -> Iterator[str]:
         yield (
             f"remove the repeated lines from {display_name(file)}: {display_name(twice[0])}{more} "
             "is listed more than once, and counts as often"
+        )
+
+
+def find_partly_paired(pairs: Sequence[ImagePair], file: Path) -> Iterator[str]:
+    """A remark on lines without low resolution in a list that has it for others."""
+    alone = [pair.hr for pair in pairs if pair.lr is None]
+    if 0 < len(alone) < len(pairs):
+        yield (
+            f"add low resolution to {len(alone)} of {len(pairs)} lines of {display_name(file)}, "
+            f"such as that of {display_name(alone[0])}, or it is made"
         )
 
 
@@ -126,16 +136,25 @@ def _pair_of_line(line: str, file: Path, number: int) -> ImagePair:
     paths = [file.parent / field for field in fields]
     for path in paths:
         if not path.is_file():
-            quote = ", or put a path with a comma in double quotes" if "," in line else ""
             raise DataError(
-                f"{file}, line {number}: correct the path{quote}; there is no image "
-                f"{display_name(path)}"
+                f"{file}, line {number}: correct the path{_hint(line, file, number)}; there is no "
+                f"image {display_name(path)}"
             )
     name = fields[0]
     # A path that leads elsewhere would, as a name, lead a result out of its folder.
     elsewhere = name.is_absolute() or ".." in name.parts
     shown = name.stem if elsewhere else name.with_suffix("").as_posix()
     return ImagePair(shown, paths[0], paths[1] if len(paths) > 1 else None)
+
+
+def _hint(line: str, file: Path, number: int) -> str:
+    """What else may be wrong with a line whose path does not exist."""
+    halves = re.split(r"[;\s]+", line)
+    if len(halves) == 2 and all((file.parent / half).is_file() for half in halves):
+        return ", or separate HR and LR by a tab or a comma"
+    if number == 1 and not any(is_image_name(field.strip()) for field in re.split(r"[,\t]", line)):
+        return ", or remove the heading"
+    return ", or put a path with a comma in double quotes" if "," in line else ""
 
 
 def _fields(line: str, where: str) -> list[Path]:

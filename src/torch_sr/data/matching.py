@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from torch_sr.data.listing import partner_key, stem
-from torch_sr.data.roles import factor_of, is_low, role_of
+from torch_sr.data.roles import factor_of, image_key, is_low, role_of
 from torch_sr.errors import DataError, ImageError
 from torch_sr.images import read_size
 
@@ -67,6 +67,25 @@ def match_within(files: Sequence[Path], folder: Path, scale_factor: int) -> list
         )
     several = len({high for _, high, _ in matches}) < len(matches)
     return [(stem(low, folder) if several else name, high, low) for name, high, low in matches]
+
+
+def refuse_low(files: Sequence[Path], file: Path, scale_factor: int) -> None:
+    """Refuse a list of images in which some are the low resolution of others.
+
+    Raises:
+        DataError: with the names of two such images.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        groups.setdefault(image_key(path.stem), []).append(path)
+    for group in groups.values():
+        for low in (path for path in group if is_low(path.stem) or is_low(path.parent.name)):
+            for high in group:
+                if high != low and list(_smaller([low], high, scale_factor)):
+                    raise DataError(
+                        f"{file}: write {high} and {low} on one line, separated by a tab: the "
+                        f"second is 1/{scale_factor} the size of the first"
+                    )
 
 
 def _refuse_other_names(files: Sequence[Path], scale_factor: int) -> None:

@@ -21,7 +21,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch_sr.data.folders import find_hr_folder
-from torch_sr.data.lists import LIST_SUFFIXES, find_repeated, read_list, unlike
+from torch_sr.data.lists import (
+    LIST_SUFFIXES,
+    find_partly_paired,
+    find_repeated,
+    read_list,
+    unlike,
+)
+from torch_sr.data.matching import refuse_low
 from torch_sr.data.pairs import ImagePair, find_pairs, pair_folders
 from torch_sr.data.splits import SIDES, split_pairs
 from torch_sr.data.unused import find_unused
@@ -63,7 +70,9 @@ def resolve_own(path: Path, parts: str, scale_factor: int) -> Resolved:
 def _whole(path: Path, scale_factor: int) -> Resolved:
     if path.is_file():
         pairs = read_list(path)
-        return Resolved(pairs, list(find_repeated(pairs, path)))
+        refuse_low([pair.hr for pair in pairs if pair.lr is None], path, scale_factor)
+        remarks = [*find_repeated(pairs, path), *find_partly_paired(pairs, path)]
+        return Resolved(pairs, remarks)
     pairs = find_pairs(path, scale_factor)
     return Resolved(pairs, list(find_unused(path, pairs, scale_factor)))
 
