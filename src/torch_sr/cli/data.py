@@ -217,7 +217,7 @@ def prepare(
     ] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Read everything again, and make anew what is damaged."),
+        typer.Option("--verify", help="Read everything again, and rebuild what is damaged."),
     ] = False,
     as_json: AsJSON = False,
 ) -> None:
@@ -248,7 +248,7 @@ def prepare(
     else:
         print_plans(plans, missing, estimated=estimate)
         if verify and not estimate:
-            print(f"verified; {damaged} images were damaged or changed and are made anew")
+            print(f"verified; {damaged} images were damaged or changed and are rebuilt")
 
 
 def plan_caches(
@@ -307,7 +307,7 @@ def build(plans: Sequence[_Plan]) -> None:
 
 
 def repair(plans: Sequence[_Plan]) -> int:
-    """Check every cache against its checksums and sources; build anew where it fails."""
+    """Check every cache against its checksums and sources; rebuild what fails."""
     damaged = 0
     for plan in plans:
         with cache_progress() as tell:

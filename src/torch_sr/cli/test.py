@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torch_sr.cli.choices import (
+    check_files,
+    choose_datasets,
+    choose_format,
+    choose_protocols,
+    choose_reference,
+    choose_sweep,
+    split_commas,
+)
 from torch_sr.cli.console import (
     AsJSON,
     DataRoot,
@@ -22,7 +31,6 @@ from torch_sr.cli.console import (
     progress_bar,
 )
 from torch_sr.cli.results import (
-    FORMATS,
     BestComparisons,
     check_records,
     print_results,
@@ -30,7 +38,7 @@ from torch_sr.cli.results import (
     record_scores,
     result_tables,
 )
-from torch_sr.cli.targets import check_document, check_place, check_results
+from torch_sr.cli.targets import check_results
 
 if TYPE_CHECKING:
     from torch_sr.evaluation.cost import CostWatch
@@ -133,10 +141,10 @@ def test(
     tile_size: TileSize = None,
 ) -> None:
     """Measure models on data sets, beside bicubic: PSNR, SSIM and more; tables and pictures."""
-    form = _choose_format(form, as_json, per_image)
-    protocols, specs = _choose_protocols(protocol), _choose_datasets(datasets, data_root)
-    ends = _choose_sweep(sweep)
-    _check_files(report, csv, plane, models, ends or ())
+    form = choose_format(form, as_json, per_image)
+    protocols, specs = choose_protocols(protocol), choose_datasets(datasets, data_root)
+    ends = choose_sweep(sweep)
+    check_files(report, csv, plane, models, ends or ())
     if record:
         check_records(models)
     methods, setting = load_methods(
@@ -148,7 +156,7 @@ def test(
         precision=precision,
         tile_size=tile_size,
     )
-    reference = _choose_reference(versus, methods)
+    reference = choose_reference(versus, methods)
     names = _choose_metrics(metrics, setting, plane=plane is not None)
     best = BestComparisons(show_results)
     watchers: list[Callable[[Comparison], None]] = [best.add]
@@ -179,105 +187,6 @@ def test(
     for path in (csv, report, plane):
         if path is not None:
             print(path, file=_aside(form))
-
-
-# --- Checks before the work -----------------------------------------------------------------------
-
-
-def _choose_format(form: str, as_json: bool, per_image: bool) -> str:
-    if form not in FORMATS:
-        raise typer.BadParameter(f"--format {form!r}: choose one of {', '.join(FORMATS)}")
-    if as_json and form not in ("table", "json"):
-        raise typer.BadParameter(f"--json and --format {form}: choose one of the two")
-    if per_image and form == "csv":
-        raise typer.BadParameter("--format csv prints means; --csv FILE writes every image")
-    return "json" if as_json else form
-
-
-def _choose_protocols(text: str) -> list[str]:
-    from torch_sr.metrics import PROTOCOLS
-
-    names = list(dict.fromkeys(_split(text)))
-    for name in names or [text]:
-        if name not in PROTOCOLS:
-            raise typer.BadParameter(f"protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
-    return names
-
-
-def _choose_datasets(text: str, data_root: Path) -> list[str]:
-    """Each data set once: given twice it would count twice in no mean, and overwrite itself."""
-    from torch_sr.data.datasets import identify
-    from torch_sr.data.specs import split_specs
-
-    specs = split_specs(text, data_root)
-    if not specs:
-        raise typer.BadParameter("--datasets names none")
-    found: dict[object, str] = {}
-    repeated: dict[str, None] = {}
-    for spec in specs:
-        if found.setdefault(identify(spec, data_root), spec) != spec or specs.count(spec) > 1:
-            repeated[spec] = None
-    for spec in repeated:
-        print(f"note: {spec} is given more than once and measured once", file=sys.stderr)
-    return list(found.values())
-
-
-def _check_files(
-    report: Path | None,
-    csv: Path | None,
-    plane: Path | None,
-    models: Sequence[str],
-    sweep: Sequence[str],
-) -> None:
-    inputs = [*map(Path, map(_model_of, models)), *map(Path, sweep)]
-    for path in (report, csv):
-        if path is not None:
-            check_document(path, inputs)
-    given = [path.resolve() for path in (report, csv, plane) if path is not None]
-    if len(set(given)) < len(given):
-        raise typer.BadParameter("--report, --csv and --plane need files of their own")
-    if plane is not None:
-        from torch_sr.images import check_writable
-
-        check_place(plane, inputs)
-        check_writable(plane, 1, 1)
-
-
-def _model_of(text: str) -> str:
-    """The model of ``LABEL=MODEL``."""
-    from torch_sr.evaluation.labels import parse_named
-
-    return parse_named(text).model
-
-
-def _choose_sweep(text: str | None) -> list[str] | None:
-    """Two models; a comma in the path of an existing file separates nothing."""
-    if text is None:
-        return None
-    from torch_sr.data.specs import split_specs
-    from torch_sr.evaluation.labels import parse_named
-
-    ends = split_specs(text, Path())
-    for end in ends:
-        if parse_named(end).label is not None:
-            raise typer.BadParameter(f"--sweep {end}: leave out the label; a step is its alpha")
-    if len(ends) != 2:
-        raise typer.BadParameter(
-            "--sweep takes two models, separated by a comma; write a path with a comma in double "
-            "quotes"
-        )
-    return ends
-
-
-def _choose_reference(versus: str | None, methods: Sequence[Method]) -> str | None:
-    """The method that others are compared with: by default the first of several models."""
-    from torch_sr.evaluation.evaluate import BASELINE
-
-    labels = [BASELINE, *(method.label for method in methods)]
-    if versus is not None and versus not in labels:
-        raise typer.BadParameter(f"--versus {versus!r}: choose one of {', '.join(labels)}")
-    several = [method.label for method in methods if method.is_model]
-    return versus or (several[0] if len(several) > 1 else None)
 
 
 # --- What is compared -----------------------------------------------------------------------------
@@ -329,9 +238,9 @@ def load_methods(
 def _choose_metrics(text: str, setting: Setting, *, plane: bool) -> list[str]:
     from torch_sr.evaluation.choice import choose_metrics
 
-    if not _split(text):
+    if not split_commas(text):
         raise typer.BadParameter("--metrics names none")
-    names, notes = choose_metrics(_split(text), setting, plane=plane)
+    names, notes = choose_metrics(split_commas(text), setting, plane=plane)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     return names
@@ -469,7 +378,3 @@ def write_plane(
 def _aside(form: str) -> Any:
     """Where to print what is no part of the document on stdout."""
     return sys.stdout if form == "table" else sys.stderr
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

@@ -97,11 +97,11 @@ _DIV2K_MD5 = {
 _BENCHMARKS = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100"}
 _BY_HAND = {
     "manga109": (
-        "Manga109 is given out by its makers alone, who ask what for: http://www.manga109.org; "
+        "Manga109 is available from its authors only, on request: http://www.manga109.org; "
         "put its pages into benchmark/Manga109/HR"
     ),
     "lsdir": (
-        "LSDIR is given out by its makers alone, who ask what for: https://ofsoundof.github.io/"
+        "LSDIR is available from its authors only, on request: https://ofsoundof.github.io/"
         "lsdir-data; put it into LSDIR/HR/train and LSDIR/HR/val, low resolution into LSDIR/X4/…"
     ),
 }

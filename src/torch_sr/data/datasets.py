@@ -182,7 +182,7 @@ def name_splits(spec: str, purpose: Purpose) -> tuple[str, tuple[str, ...]]:
 
 
 def present(data_root: Path) -> Iterator[tuple[str, Path]]:
-    """The specifications, ``name`` or ``name:split``, of which something lies below the root.
+    """The specifications, ``name`` or ``name:split``, that are found below the root.
 
     Yields:
         the specification and its folder of high-resolution images, or of all its images.

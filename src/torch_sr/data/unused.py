@@ -1,4 +1,4 @@
-"""What lies in or beside a data set of one's own and is not used: refused or remarked on by name.
+"""What is in or beside a user's data set and is not used: refused or reported by name.
 
 A folder of the same file names at another size is, most likely, low resolution under a name that
 is not known; without a word, a training would make low resolution itself, or take both for

@@ -142,7 +142,7 @@ def evaluate(
 
 
 def _compare(method: Method, given: Array, comparison: Comparison, panels: Sequence[Panel]) -> None:
-    """Fill in what one method makes of an image, computed once whatever the protocols."""
+    """Fill in the result of one method for an image, computed once for all protocols."""
     lr, hr, label = comparison.lr, comparison.hr, method.label
     began = perf_counter()
     try:

@@ -59,7 +59,7 @@ class Difference:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of 0."""
+        """Whether the whole interval is on one side of 0."""
         return self.low > 0 or self.high < 0
 
 

@@ -1,4 +1,4 @@
-"""The hyper-parameters of an RRDB generator: told by its weights, and as they are written down.
+"""The hyper-parameters of an RRDB generator: inferred from its weights, and as they are stored.
 
 A weights file alone rebuilds its network: nearly all that RRDBNet's constructor wants to know shows
 in the shapes of the parameters. Files and JSON configurations keep most of it in a section named

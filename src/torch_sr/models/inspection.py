@@ -1,4 +1,4 @@
-"""What can be told of a weights file: sizes, cost, reach, types, hashes."""
+"""What is known about a weights file: sizes, cost, receptive field, types, hashes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PROBE = 64  # pixels a side: a multiple of every window in use
 
 @dataclass(frozen=True)
 class ModelReport:
-    """All that is told of a model.
+    """The description of a model.
 
     Args:
         info: what loading found.
@@ -55,7 +55,7 @@ class ModelReport:
 
 
 def inspect_model(path: str | Path) -> ModelReport:
-    """Read a weights file and tell all that can be told of it.
+    """Read a weights file and describe it.
 
     Raises:
         ModelError: the file cannot be read, or holds no sound generator.

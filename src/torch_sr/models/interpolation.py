@@ -33,7 +33,7 @@ _SUM_TOLERANCE = 1e-6
 
 
 def interpolate(psnr: Model, esrgan: Model, alpha: float) -> RRDBNet:
-    """Interpolate two networks, in float32 whatever they are stored in.
+    """Interpolate two networks, in float32 for every stored type.
 
     Args:
         psnr: the network at ``alpha`` 0.

@@ -26,9 +26,9 @@ from torch_sr.files import atomic_write
 from torch_sr.models.reading import load_state
 
 UNSTATED = "unstated"
-"""The licence of a model of which nobody has said one."""
+"""The licence of a model without a stated licence."""
 WRITTEN = ("format", "architecture", "version", "date", "weights_sha256", "hparams", "scale_factor")
-"""Records that are made anew whenever a model is written."""
+"""Records that are computed whenever a model is written."""
 ANNOTATIONS = ("name", "author", "licence", "description", "dataset")
 """Records that a person may set."""
 

@@ -1,7 +1,8 @@
 """Weights files as named tensors: safetensors, or what ``torch.save`` writes.
 
-The kind of a file is told by its first bytes, never by its suffix. Nothing in a file is executed:
-pickles are read with ``weights_only=True``, which refuses all but tensors and plain containers.
+The kind of a file is detected by its first bytes, never by its suffix. Nothing in a file is
+executed: pickles are read with ``weights_only=True``, which refuses all but tensors and plain
+containers.
 What a network the tensors make is left to :mod:`torch_sr.models.loading`.
 """
 

@@ -1,0 +1,120 @@
+"""What the options of ``torch-sr test`` say, checked before the work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from torch_sr.cli.results import FORMATS
+from torch_sr.cli.targets import check_document, check_place
+
+if TYPE_CHECKING:
+    from torch_sr.evaluation.evaluate import Method
+
+
+def choose_format(form: str, as_json: bool, per_image: bool) -> str:
+    """The form to print: ``json`` for ``--json``."""
+    if form not in FORMATS:
+        raise typer.BadParameter(f"--format {form!r}: choose one of {', '.join(FORMATS)}")
+    if as_json and form not in ("table", "json"):
+        raise typer.BadParameter(f"--json and --format {form}: choose one of the two")
+    if per_image and form == "csv":
+        raise typer.BadParameter("--format csv prints means; --csv FILE writes every image")
+    return "json" if as_json else form
+
+
+def choose_protocols(text: str) -> list[str]:
+    """Protocols separated by commas, each once."""
+    from torch_sr.metrics import PROTOCOLS
+
+    names = list(dict.fromkeys(split_commas(text)))
+    for name in names or [text]:
+        if name not in PROTOCOLS:
+            raise typer.BadParameter(f"protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
+    return names
+
+
+def choose_datasets(text: str, data_root: Path) -> list[str]:
+    """Data sets separated by commas, each once: results of a second would replace the first."""
+    from torch_sr.data.datasets import identify
+    from torch_sr.data.specs import split_specs
+
+    specs = split_specs(text, data_root)
+    if not specs:
+        raise typer.BadParameter("--datasets names none")
+    found: dict[object, str] = {}
+    repeated: dict[str, None] = {}
+    for spec in specs:
+        if found.setdefault(identify(spec, data_root), spec) != spec or specs.count(spec) > 1:
+            repeated[spec] = None
+    for spec in repeated:
+        print(f"note: {spec} is given more than once and measured once", file=sys.stderr)
+    return list(found.values())
+
+
+def check_files(
+    report: Path | None,
+    csv: Path | None,
+    plane: Path | None,
+    models: Sequence[str],
+    sweep: Sequence[str],
+) -> None:
+    """Refuse files that cannot be written, or that replace a model or each other."""
+    inputs = [*map(Path, map(_model_of, models)), *map(Path, sweep)]
+    for path in (report, csv):
+        if path is not None:
+            check_document(path, inputs)
+    given = [path.resolve() for path in (report, csv, plane) if path is not None]
+    if len(set(given)) < len(given):
+        raise typer.BadParameter("--report, --csv and --plane need files of their own")
+    if plane is not None:
+        from torch_sr.images import check_writable
+
+        check_place(plane, inputs)
+        check_writable(plane, 1, 1)
+
+
+def _model_of(text: str) -> str:
+    """The model of ``LABEL=MODEL``."""
+    from torch_sr.evaluation.labels import parse_named
+
+    return parse_named(text).model
+
+
+def choose_sweep(text: str | None) -> list[str] | None:
+    """Two models; a comma in the path of an existing file separates nothing."""
+    if text is None:
+        return None
+    from torch_sr.data.specs import split_specs
+    from torch_sr.evaluation.labels import parse_named
+
+    ends = split_specs(text, Path())
+    for end in ends:
+        if parse_named(end).label is not None:
+            raise typer.BadParameter(f"--sweep {end}: leave out the label; a step is its alpha")
+    if len(ends) != 2:
+        raise typer.BadParameter(
+            "--sweep takes two models, separated by a comma; write a path with a comma in double "
+            "quotes"
+        )
+    return ends
+
+
+def choose_reference(versus: str | None, methods: Sequence[Method]) -> str | None:
+    """The method that others are compared with: by default the first of several models."""
+    from torch_sr.evaluation.evaluate import BASELINE
+
+    labels = [BASELINE, *(method.label for method in methods)]
+    if versus is not None and versus not in labels:
+        raise typer.BadParameter(f"--versus {versus!r}: choose one of {', '.join(labels)}")
+    several = [method.label for method in methods if method.is_model]
+    return versus or (several[0] if len(several) > 1 else None)
+
+
+def split_commas(text: str) -> list[str]:
+    """What is between the commas, without spaces and empty parts."""
+    return [part.strip() for part in text.split(",") if part.strip()]
