@@ -494,3 +494,16 @@ def test_a_network_that_computes_nan_is_refused_by_name(run, draw, tmp_path):
     assert code == 1
     assert "NaN or infinite" in err
     assert not list(out_dir.glob("*"))
+
+
+def test_the_strip_of_a_preview_never_replaces_its_picture(run, save, draw, tmp_path):
+    draw("s_preview.png")
+    picture = tmp_path / "data/s_preview.png"
+    before = picture.read_bytes()
+    code, _, err = run(
+        *("interpolate", tmp_path / "data/s.pth", "--psnr-model-path", save("a.pth")),
+        *("--esrgan-model-path", save("b.pth", 2), "--alpha", "0.5", "--preview", picture),
+    )
+    assert code == 2
+    assert "--preview" in err
+    assert picture.read_bytes() == before

@@ -150,6 +150,8 @@ def interpolate(
 
     _refuse("--weights is for the networks of --model", {"--weights": weights})
     ends, alphas = _required(psnr_model_path, esrgan_model_path, alpha)
+    if preview is not None and preview.resolve() == _strip_of(out).resolve():
+        raise typer.BadParameter(f"--preview {preview}: choose another OUT; its strip is this file")
     _check_looks(alphas, preview, datasets, perception, image_space)
     specs = list(dict.fromkeys(split_specs(datasets or "", data_root)))
     plan = _Plan(alphas, preview, specs, perception or _DEFAULT_PERCEPTION, image_space)
@@ -289,7 +291,7 @@ def _look(
         psnr, esrgan, plan.alphas, image_space=plan.image_space, device=setting.device
     )
     if plan.preview is not None:
-        strip = out.with_name(f"{out.stem}_preview.png")
+        strip = _strip_of(out)
         _draw_strip(strip, plan.preview, methods)
         found["preview"] = str(strip)
     if plan.specs:
@@ -340,6 +342,11 @@ def _torch_dtype(name: str | None) -> torch.dtype | None:
     from torch_sr.models.conversion import find_dtype
 
     return None if name is None else find_dtype(name)
+
+
+def _strip_of(out: Path) -> Path:
+    """The file of the strip of ``--preview``."""
+    return out.with_name(f"{out.stem}_preview.png")
 
 
 def _draw_strip(out: Path, image: Path, methods: Sequence[Method]) -> None:
