@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch_sr.data.roles import image_key
+from torch_sr.data.roles import image_key, is_low
 from torch_sr.errors import DataError
 from torch_sr.images import is_image_name
 
@@ -66,8 +66,12 @@ def partner_key(file: Path, folder: Path) -> str:
 
 
 def by_plain_name(files: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Images by their names, without the words for high or low resolution."""
-    return {partner_key(file, folder): file for file in files}
+    """Images by their names, without the words for high or low resolution.
+
+    Of ``baby`` and ``baby_LR`` in one folder, it is ``baby``.
+    """
+    low_first = sorted(files, key=lambda file: not is_low(file.stem))
+    return {partner_key(file, folder): file for file in low_first}
 
 
 def share_names(files: Sequence[Path], folder: Path, others: Sequence[Path], other: Path) -> bool:

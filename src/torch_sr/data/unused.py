@@ -50,7 +50,8 @@ def find_unused(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> 
     low = {_top(pair.lr, hr_folder.parent) for pair in pairs if pair.lr is not None}
     lr_folders = sorted(low - {hr_folder})  # not those of baby_HR beside baby_LR
     _refuse_sets_below(folder, pairs, scale_factor)
-    yield from _twins(folder, hr_folder, lr_folders, scale_factor)
+    if lr_folders or not low:  # with both in one folder, that is the whole set
+        yield from _twins(folder, hr_folder, lr_folders, scale_factor)
     yield from _below(hr_folder, pairs, scale_factor)
     yield from _unusual_names(hr_folder)
     yield from _unreadable(hr_folder, pairs)
