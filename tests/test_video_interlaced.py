@@ -215,6 +215,17 @@ def test_an_interrupted_run_gives_the_same_deinterlaced_frames(tmp_path):
     assert resumed.read_bytes() == whole.read_bytes()
 
 
+def test_half_pictures_are_encoded_alike_each_time(tmp_path):
+    source = make_interlaced(tmp_path / "a.mp4")
+    results = {
+        upscale_video(
+            twice, 2, source, tmp_path / "b.mp4", deinterlace=False, overwrite=True
+        ).read_bytes()
+        for _ in range(8)
+    }
+    assert len(results) == 1
+
+
 @pytest.mark.parametrize("other", [{"codec": "hevc"}, {"deinterlace": False}])
 def test_pieces_of_another_codec_or_way_are_not_used(tmp_path, other):
     source, target = make_interlaced(tmp_path / "a.mp4"), tmp_path / "b.mp4"

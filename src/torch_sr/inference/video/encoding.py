@@ -115,6 +115,10 @@ class Encoder:
         context.flags |= _GLOBAL_HEADER | _KEEP_DURATION
         if look.order != PROGRESSIVE and self.codec.interlaced:
             context.flags |= _INTERLACED
+            if self.codec.encoder == "libx264":
+                # Its threads read rows of half pictures that others have not finished yet, so
+                # that each run gives other frames.
+                context.thread_count = 1
         self.describe(context)
 
     def describe(self, context: Any) -> None:
