@@ -417,7 +417,7 @@ def test_unreadable_file(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", deny)  # root may read everything
-    refuse(path, "permission denied")
+    refuse(path, "check its permissions")
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_unwritable_is_known_before_the_work(tmp_path, monkeypatch):
     refuses("dir.png", "is a folder")
     check_writable(tmp_path / "a.webp", 16383, 16383)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    refuses("a.png", "may not be written to")
+    refuses("a.png", "check the permissions of its folder")
 
 
 def test_bad_options(tmp_path):

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all; where what may be fetched again is kept.
+"""Write a file whole or not at all; say why one could not be; where downloads are kept.
 
 A file is written under a temporary name in its own folder, flushed to the disk, and renamed, so
 that neither a crash nor Ctrl-C leaves half a file behind, nor loses the one that was there before.
@@ -31,7 +31,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written to, or ``path`` is a folder or a device.
     """
-    target = Path(path).resolve()
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
     if target.exists() and not target.is_file():  # replacing /dev/null would break the machine
@@ -68,6 +70,39 @@ def write_failure(error: Exception, folder: str | Path, need: int | None = None)
     return f"make room in {folder}, or choose another folder: the disk is full{size}{left}"
 
 
+_REMEDIES = {
+    errno.EACCES: "check the permissions of the file and its folder",
+    errno.EBUSY: "close the program that uses it",
+    errno.EDQUOT: "make room on the disk",
+    errno.EEXIST: "choose another name",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ELOOP: "remove the links that lead in a circle",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ENOENT: "check the path",
+    errno.ENOSPC: "make room on the disk",
+    errno.ENOTDIR: "name a folder before the slash, not a file",
+    errno.EPERM: "check the permissions of the file and its folder",
+    errno.EROFS: "choose a folder that can be written to",
+}
+
+
+def explain(error: OSError) -> str:
+    """The remedy for an error of the operating system, and its cause.
+
+    >>> explain(OSError(errno.ENAMETOOLONG, "File name too long"))
+    'use a shorter name (File name too long)'
+    """
+    cause = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"{_REMEDIES.get(error.errno or 0, 'check the path and the disk')} ({cause})"
+
+
+def expand_home(path: str | Path) -> Path:
+    """A path with ``~`` as a home folder; as it is where there is no such user."""
+    with contextlib.suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
+
+
 def _free_space(folder: Path) -> int | None:
     with contextlib.suppress(OSError):
         return shutil.disk_usage(folder).free
@@ -77,7 +112,7 @@ def _free_space(folder: Path) -> int | None:
 def home() -> Path:
     """``$TORCH_SR_HOME``, or the user's cache folder: decoded data sets, fetched models."""
     if named := os.environ.get("TORCH_SR_HOME"):
-        return Path(named).expanduser()
+        return expand_home(named)
     from platformdirs import user_cache_path
 
     return user_cache_path("torch-sr")

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,8 @@ def run_command(command: Callable[[], Any]) -> None:
     Args:
         command: returns an exit code, or anything else for 0.
     """
+    if not sys.warnoptions:  # libraries speak to programmers; python -W shows what they say
+        warnings.simplefilter("ignore")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Lightning announces each precision it is set to, which the person chose.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -85,9 +88,13 @@ def run_command(command: Callable[[], Any]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+        if (described := _describe(error)) is None:
             raise
-        fail("the output cannot be written: no space left; make room on the disk", "OSError")
+        fail(described, "OSError")
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # from pathlib before Python 3.13
+            raise
+        fail(f"remove the links that lead in a circle: {error}", "OSError")
     except _UsageError as error:
         fail(error.format_message(), "UsageError", USAGE)  # type: ignore[attr-defined]
     if code == INTERRUPTED:
@@ -95,6 +102,18 @@ def run_command(command: Callable[[], Any]) -> None:
             print(json.dumps(describe_error("Interrupted", "interrupted", INTERRUPTED)), flush=True)
         print("interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _describe(error: OSError) -> str | None:
+    """Such an error in one line; None where it names neither a file nor a full disk."""
+    from torch_sr.files import explain
+    from torch_sr.images.naming import display_name
+
+    names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    if not names and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    shown = " and ".join(display_name(os.fsdecode(name)) or "''" for name in names)
+    return f"{shown or 'the output cannot be written'}: {explain(error)}"
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

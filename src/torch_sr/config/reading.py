@@ -13,6 +13,7 @@ from torch_sr.config.messages import explain, refusal, show
 from torch_sr.config.overrides import apply_override
 from torch_sr.config.sections import Hyperparameters
 from torch_sr.config.text import NotJSON, decode, name_format, parse_json
+from torch_sr.files import explain as explain_system_error
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Hyperparameters:
@@ -25,7 +26,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Hyperparamet
         text = decode(Path(path).read_bytes())
         data = parse_json(text)
     except OSError as error:
-        raise refusal(str(path), f"cannot be read: {error.strerror}") from error
+        raise refusal(str(path), explain_system_error(error)) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise refusal(

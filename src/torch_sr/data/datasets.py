@@ -20,6 +20,7 @@ from torch_sr.data.pairs import ImagePair, find_pairs
 from torch_sr.data.pairs import Purpose as Purpose
 from torch_sr.data.specs import part_spec
 from torch_sr.errors import DataError, MissingDatasetError
+from torch_sr.files import expand_home
 
 if TYPE_CHECKING:
     from torch_sr.config.sections import PretrainingConfig, TrainingConfig
@@ -213,7 +214,7 @@ def _find(row: DatasetRow, data_root: Path, split: str) -> Path | None:
 
 def _resolve_path(spec: str, data_root: Path, scale_factor: int) -> Resolved:
     name, parts = part_spec(spec, data_root)
-    path = data_root / Path(name).expanduser()
+    path = data_root / expand_home(name)
     if path.is_dir() or is_list(path):
         return resolve_own(path, parts, scale_factor)
     raise DataError(

@@ -20,6 +20,7 @@ from torch_sr.data.listing import list_images
 from torch_sr.data.own import resolve_own
 from torch_sr.data.pairs import is_one_set
 from torch_sr.errors import DataError
+from torch_sr.files import explain
 
 Progress = Callable[[int, int], None]
 
@@ -81,7 +82,7 @@ def find_subjects(root: Path, scale_factor: int) -> tuple[list[Subject], list[Fi
     try:
         return _find_below(root, scale_factor)
     except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}; check who may read it") from error
+        raise DataError(f"{error.filename}: {explain(error)}") from error
 
 
 def _find_below(root: Path, scale_factor: int) -> tuple[list[Subject], list[Finding]]:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from torch_sr.data.pairs import ImagePair
 from torch_sr.errors import DataError
-from torch_sr.files import atomic_write
+from torch_sr.files import atomic_write, expand_home
 from torch_sr.images import display_name, is_image_name
 
 LIST_SUFFIXES = frozenset({".csv", ".lst", ".tsv", ".txt"})
@@ -170,7 +170,7 @@ def _fields(line: str, where: str) -> list[Path]:
 
 def _path(field: str, where: str) -> Path:
     if len(field) < 2 or not (field.startswith('"') and field.endswith('"')):
-        return Path(field).expanduser()
+        return expand_home(field)
     try:
         return Path(json.loads(field))
     except ValueError as error:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from torch_sr.files import expand_home
+
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # an even number of quotes follows
 _QUOTED = re.compile(r'^"((?:[^"]|"")*)"')
@@ -24,7 +26,7 @@ def part_spec(spec: str, data_root: Path) -> tuple[str, str]:
     folder.
     """
     name, parts = spec, ""
-    while not (data_root / Path(name).expanduser()).exists():
+    while not (data_root / expand_home(name)).exists():
         head, colon, tail = name.rpartition(":")
         if not colon or _DRIVE.fullmatch(f"{head}:{tail[:1]}"):
             return _at_first_colon(spec)
@@ -63,7 +65,7 @@ def split_specs(text: str, data_root: Path) -> list[str]:
 
 def _exists(spec: str, data_root: Path) -> bool:
     name, parts = part_spec(spec.strip(), data_root)
-    return "," in name and "," not in parts and (data_root / Path(name).expanduser()).exists()
+    return "," in name and "," not in parts and (data_root / expand_home(name)).exists()
 
 
 def _unquoted(spec: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from torch_sr.errors import ImageError
+from torch_sr.files import explain
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
 UNREADABLE = "cannot be decoded ({}); it is damaged, cut short or of a rare kind: fetch it again"
+_OF_NAMES = (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EROFS)
 UNWRITABLE = "cannot be written ({}); make room on the disk, or choose another name"
 
 
@@ -74,8 +77,10 @@ def naming(path: PathLike, failed: str = UNREADABLE) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageError(f"{shown}: no such file; check the path") from error
     except PermissionError as error:
-        raise ImageError(f"{shown}: permission denied; mend its rights") from error
+        raise ImageError(f"{shown}: check its permissions: access was denied") from error
     except (OSError, ValueError, MemoryError, libvips().Error) as error:
+        if getattr(error, "errno", None) in _OF_NAMES:
+            raise ImageError(f"{shown}: {explain(cast(OSError, error))}") from error
         raise ImageError(f"{shown}: {failed.format(_reason(error))}") from error
 
 

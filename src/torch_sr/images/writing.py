@@ -197,7 +197,7 @@ def check_writable(
         if Path(os.path.realpath(path)).is_symlink():
             raise ImageError("is a link that leads in circles; give another name")
         if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise ImageError("its folder may not be written to; choose another or mend its rights")
+            raise ImageError("check the permissions of its folder, or choose another folder")
 
 
 def _size(header: Header) -> tuple[int, int]:

@@ -235,7 +235,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImageError(
-            f"{display_name(folder)}: cannot make this folder ({error.strerror}); choose another"
+            f"{display_name(folder)}: choose another folder: it cannot be made ({error.strerror})"
         ) from error
 
 

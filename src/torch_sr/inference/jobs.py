@@ -6,11 +6,11 @@ import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch_sr.errors import ImageError
+from torch_sr.files import expand_home
 from torch_sr.images import display_name
 from torch_sr.inference.earlier import DEFAULT_SUFFIX, SHEET, find_earlier
 from torch_sr.inference.kinds import describe_kinds, is_source_name, is_video
@@ -187,9 +187,7 @@ def _expanded(argument: str) -> Path:
     path = Path(argument)
     if os.path.lexists(path):
         return path
-    with suppress(RuntimeError):  # there is no such user
-        return path.expanduser()
-    return path
+    return expand_home(path)
 
 
 def _is_below(path: Path, folder: Path) -> bool:

@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from torch_sr.errors import ModelError
+from torch_sr.files import explain
 from torch_sr.models.hparams import flatten_hparams
 
 WRAPPERS = (
@@ -104,7 +105,7 @@ def load_state(path: str | Path) -> RawWeights:
     except FileNotFoundError:
         raise ModelError(f"{path} does not exist") from None
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise ModelError(f"{path}: {explain(error)}") from error
 
 
 def _tell_kind(head: bytes) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch_sr.download import Progress, download, find_digest
 from torch_sr.errors import DownloadError, ModelError
+from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
 from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.weights import SHIPPED, shipped_path
@@ -46,7 +47,7 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
         raise ModelError("name a model or a weights file; `torch-sr models list` shows those known")
     if (shipped := shipped_path(text)) is not None:
         return shipped
-    path = Path(name_or_path).expanduser()
+    path = expand_home(name_or_path)
     if os.path.exists(path) or len(path.parts) > 1:  # noqa: PTH110 - Path raises of long names
         return path
     if (model := find_in_zoo(text)) is not None:

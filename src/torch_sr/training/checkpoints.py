@@ -203,6 +203,8 @@ def _drop_older(path: Path, keep: int) -> None:
 
 def _older(path: Path) -> list[Path]:
     """The checkpoints kept beside the newest, the newer ones first."""
+    if not path.name:  # a folder, such as "."
+        return []
     candidates = (_numbered(path, number) for number in range(1, 100))
     return [candidate for candidate in candidates if candidate.exists()]
 
