@@ -121,3 +121,10 @@ def test_warnings_of_libraries_are_shown_only_when_asked_for(monkeypatch, option
         with pytest.raises(SystemExit):
             run_command(lambda: warnings.warn("from a library", UserWarning, stacklevel=1))
     assert len(seen) == shown
+
+
+@pytest.mark.parametrize("option", ["--out", "--model"])
+def test_empty_names_of_results_and_models_are_wrong_usage(run, option):
+    code, _, err = run("upscale", "a.png", option, "")
+    assert code == 2
+    assert "name is empty" in err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -310,3 +312,46 @@ def test_names_that_begin_with_a_tilde(tree, monkeypatch):
 def test_a_suffix_leads_into_no_other_folder(tree):
     with pytest.raises(ImageError, match="leads into another folder"):
         find_jobs(["a.png"], "big", suffix="/../../x")
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Deny access to the folder ``sub``."""
+    scan = os.scandir
+
+    def deny(path):
+        if Path(path).name == "sub":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+
+
+def test_a_sub_folder_that_cannot_be_listed_fails_alone(tree, closed):
+    jobs = find_jobs(["."], "out").jobs
+    refusals = {job.source.as_posix(): job.refusal for job in jobs}
+    assert refusals == {
+        **dict.fromkeys(("a.png", "b.JPG", "e.mp4", "x.bmp")),
+        "sub": "sub: check the permissions of the file and its folder (Permission denied)",
+    }
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tree, closed):
+    with pytest.raises(ImageError, match=r"^sub: check the permissions .* \(Permission denied\)$"):
+        find_jobs(["sub"], "out")
+
+
+def test_empty_names_are_refused(tree):
+    with pytest.raises(ImageError, match="one of the names is empty"):
+        find_jobs(["a.png", ""], "out")
+
+
+def test_on_macos_both_unicode_forms_of_a_name_are_one_file(tree, monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    composed, decomposed = "caf\u00e9.png", "cafe\u0301.png"
+    for folder, name in (("1", composed), ("2", decomposed)):
+        Path(folder).mkdir()
+        (Path(folder) / name).touch()
+    jobs = find_jobs([f"1/{composed}", f"2/{decomposed}"], "out").jobs
+    assert jobs[0].refusal is None
+    assert "which is the result of" in (jobs[1].refusal or "")

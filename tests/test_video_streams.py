@@ -299,3 +299,70 @@ def test_eight_more_kinds_of_files_are_read(tmp_path, name, codec, pix_fmt):
     assert upscaled(source, target) == []
     steps = np.diff([float(time) for time, _ in frames_of(target)])
     np.testing.assert_allclose(steps, [0.04] * 5, atol=0.001)
+
+
+def cut(path, part):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+
+
+def test_missing_frames_of_a_cut_mp4_are_reported(tmp_path):
+    source = make_film(tmp_path / "whole.mp4")
+    with (
+        av.open(str(source)) as film,
+        av.open(str(tmp_path / "a.mp4"), "w", options={"movflags": "+faststart"}) as out,
+    ):  # the list of frames comes first
+        stream = out.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(film.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    cut(tmp_path / "a.mp4", 0.85)
+    with av.open(str(tmp_path / "a.mp4")) as film:
+        there = sum(bool(packet.size) for packet in film.demux(film.streams.video[0]))
+    assert 0 < there < 20
+    notes = []
+    upscale_video(twice, 2, tmp_path / "a.mp4", tmp_path / "b.mp4", on_note=notes.append)
+    assert notes == [f"the file is cut short: its last {20 - there} frames are missing"]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".flv"])
+def test_the_missing_end_of_a_cut_file_is_reported(tmp_path, suffix):
+    codec = {".mkv": "mpeg4", ".flv": "flv"}[suffix]
+    source = make_film(
+        tmp_path / f"a{suffix}", range(0, 60 * 512, 512), codec=codec, options={"qscale": "2"}
+    )
+    cut(source, 0.5)
+    notes = []
+    upscale_video(twice, 2, source, tmp_path / "b.mkv", on_note=notes.append)
+    assert any(text.startswith("the file is cut short: its last 1.") for text in notes)
+
+
+def test_sound_whose_end_has_no_times_is_carried_over(tmp_path):
+    source = make_film(tmp_path / "a.wmv", sound="wmav2", codec="wmv2", options={"qscale": "2"})
+    with av.open(str(source)) as film:
+        times = [frame.pts for frame in film.decode(audio=0)]
+    assert times[-1] is None
+    target = upscale_video(twice, 2, source, tmp_path / "b.mp4", on_note=lambda text: None)
+    with av.open(str(target)) as film:
+        samples = sum(frame.samples for frame in film.decode(audio=0))
+    assert samples >= len(times) * 2048
+
+
+def test_chapters_of_mp4_are_not_reported_as_left_out(tmp_path):
+    chapter = {"id": 0, "start": 0, "end": 500, "time_base": Fraction(1, 1000)}
+    with (
+        av.open(str(make_film(tmp_path / "plain.mp4"))) as film,
+        av.open(str(tmp_path / "a.mp4"), "w") as out,
+    ):
+        out.set_chapters([{**chapter, "metadata": {"title": "One"}}])
+        stream = out.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(film.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    notes = []
+    target = upscale_video(twice, 2, tmp_path / "a.mp4", tmp_path / "b.mp4", on_note=notes.append)
+    assert notes == []
+    with av.open(str(target)) as film:
+        assert [one["metadata"]["title"] for one in film.chapters()] == ["One"]

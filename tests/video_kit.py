@@ -56,6 +56,8 @@ def make_film(
         audio = film.add_stream(sound, rate=48000) if sound else None
         if audio:
             audio.codec_context.layout = "mono"
+            if sound == "wmav2":  # knows no bit rate of its own
+                audio.bit_rate = 64_000
             audio.metadata["language"] = "eng"
         deep = "10" in pix_fmt
         for number, time in enumerate(times):

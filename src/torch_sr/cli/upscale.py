@@ -61,6 +61,8 @@ def upscale(
     """
     _check_usage(scale, width, height, skip_existing, overwrite)
     _check_codec(codec)
+    if out == "" or not model:
+        raise typer.BadParameter("--out and --model: the name is empty; leave the option out")
     number, count = _parse_shard(part)
     from torch_sr.images import WriteOptions
     from torch_sr.inference.batch import BatchOptions, survey, target_size

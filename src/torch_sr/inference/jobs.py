@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch_sr.errors import ImageError
-from torch_sr.files import expand_home
+from torch_sr.files import expand_home, explain
 from torch_sr.images import display_name
 from torch_sr.inference.earlier import DEFAULT_SUFFIX, SHEET, find_earlier
 from torch_sr.inference.kinds import describe_kinds, is_source_name, is_video
@@ -57,11 +58,15 @@ class Findings:
 
 @dataclass(frozen=True)
 class _File:
-    """A file, the folder under which its place is kept, and whether it was named itself."""
+    """A file, the folder under which its place is kept, and whether it was named itself.
+
+    Or a folder that cannot be listed, with the reason.
+    """
 
     path: Path
     root: Path
     named: bool
+    refusal: str | None = None
 
     def folder(self, out: Path | None) -> Path:
         """Where its result goes: beside it, or to the same place below ``out``."""
@@ -70,7 +75,7 @@ class _File:
 
     @property
     def is_source(self) -> bool:
-        return self.named or is_source_name(self.path)
+        return self.named or self.refusal is not None or is_source_name(self.path)
 
 
 def find_jobs(
@@ -108,6 +113,8 @@ def find_jobs(
     found: dict[str, _File] = {}
     others: dict[Path, None] = {}
     for argument in arguments:
+        if not argument:
+            raise ImageError("name a file, a folder or a pattern: one of the names is empty")
         files = list(_files(argument, folder))
         sources = [file for file in files if file.is_source]
         others |= dict.fromkeys(file.path for file in files if not file.is_source)
@@ -125,7 +132,7 @@ def find_jobs(
     pairs = [(file, to) for file, to in pairs if file.path not in earlier]
     if target is not None:
         pairs = [(_only(pairs, target), target)]
-    jobs = _checked([_job(file.path, to, sheets) for file, to in pairs])
+    jobs = _checked([_job(file, to, sheets) for file, to in pairs])
     return Findings(jobs, sorted(earlier), list(others))
 
 
@@ -168,8 +175,7 @@ def _files(argument: str, out: Path | None) -> Iterator[_File]:
     """Every file that an argument names, whatever it is."""
     path = _expanded(argument)
     if _is_folder(path):
-        for file in _walk(path, out):
-            yield _File(file, path, named=False)
+        yield from _walk(path, out)
     elif not os.path.lexists(path) and glob.has_magic(argument):
         root = _root_of(path)
         inside = out is not None and _real(out) != _real(root) and _is_below(out, root)
@@ -200,15 +206,21 @@ def _nothing_in(argument: str, files: list[Path]) -> str:
     return f"{shown}: no images or videos there{seen}; name a file, a folder or a pattern"
 
 
-def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
+def _walk(folder: Path, out: Path | None) -> Iterator[_File]:
     """Files in a folder and below, without hidden ones and the folder of results.
 
-    Links are followed, but into no folder a second time: they may lead in circles.
+    Sub-folders that cannot be listed are given themselves, so that they fail and the others are
+    done. Links are followed, but into no folder a second time: they may lead in circles.
     """
     seen = {_real(out)} - {_real(folder)} if out is not None else set()
+    unlisted: list[_File] = []
 
     def fail(error: OSError) -> None:
-        raise ImageError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+        place = Path(os.fsdecode(error.filename))
+        message = f"{display_name(place)}: {explain(error)}"
+        if place == folder:
+            raise ImageError(message) from error
+        unlisted.append(_File(place, folder, named=False, refusal=message))
 
     for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         real = _real(Path(place))
@@ -219,7 +231,8 @@ def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith("."):
-                yield Path(place, name)
+                yield _File(Path(place, name), folder, named=False)
+    yield from unlisted
 
 
 def _root_of(pattern: Path) -> Path:
@@ -229,8 +242,8 @@ def _root_of(pattern: Path) -> Path:
     return Path(*parts[:plain])
 
 
-def _job(source: Path, target: Path, sheets: bool) -> Job:
-    job = Job(source, target)
+def _job(file: _File, target: Path, sheets: bool) -> Job:
+    job = Job(file.path, target, file.refusal)
     return replace(job, sheet=_sheet(target)) if sheets and not job.is_video else job
 
 
@@ -264,9 +277,11 @@ def _clash(job: Job, written: Path, other: Job | None) -> str:
 
 
 def _key(path: Path) -> str:
-    """Equal for names of one file, also where the file system ignores upper and lower case."""
+    """Equal for names of one file, where the file system ignores case or accents' forms too."""
     real = os.path.normcase(_real(path))
-    return real.casefold() if sys.platform == "darwin" else real
+    if sys.platform == "darwin":
+        return unicodedata.normalize("NFC", real).casefold()
+    return real
 
 
 # Path's own methods raise of links that lead in circles, and of names that are too long.

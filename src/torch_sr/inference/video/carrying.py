@@ -59,7 +59,8 @@ def _way(stream: Any, suffix: str) -> tuple[str, str]:
         fits = suffix == ".mp4" and _fits(stream, suffix)
         return (COPY, "") if fits else ("", f"the cover picture {_left_out(suffix)}")
     if stream.type == "data":
-        return "", "" if _is_timecode(stream) else f"a data stream ({_name(stream)}) was left out"
+        known = _is_timecode(stream) or _is_list_of_chapters(stream)
+        return "", "" if known else f"a data stream ({_name(stream)}) was left out"
     if _fits(stream, suffix):
         other = f"only the first video stream was super-resolved: {_describe(stream)} was copied"
         return COPY, other if stream.type == "video" else ""
@@ -93,6 +94,13 @@ def _name(stream: Any) -> str:
 def _is_timecode(stream: Any) -> bool:
     """A time code goes along as a description of the video, of which .mov and .mp4 make a track."""
     return "timecode" in stream.metadata
+
+
+def _is_list_of_chapters(stream: Any) -> bool:
+    """In .mov and .mp4 chapters have a track of their own, which ffmpeg reads and writes."""
+    container = stream.container
+    listed = "mp4" in container.format.name and bool(container.chapters())
+    return listed and stream.name == "bin_data"
 
 
 def _fits(stream: Any, suffix: str) -> bool:
@@ -144,6 +152,7 @@ class Carrier:
     def __init__(self, stream: Any, out: Any, way: str) -> None:
         self._copied = way == COPY
         self._last: int | None = None
+        self._next_frame = 0  # time at which the decoded sound ends
         self._early: list[Any] = []
         if self._copied:
             self.stream = out.add_stream_from_template(stream, opaque=True)
@@ -164,9 +173,17 @@ class Carrier:
         except pyav().error.FFmpegError:  # a damaged packet is not worth the film
             frames = []
         for frame in frames:
+            self._set_time(frame)
             yield from map(self._later, self.stream.encode(frame))
         if not packet.size:
             yield from map(self._later, self.stream.encode(None))
+
+    def _set_time(self, frame: Any) -> None:
+        """Some decoders (WMA) give no time to what they hold back until the end."""
+        if frame.pts is None:
+            frame.pts = self._next_frame
+        if frame.time_base:
+            self._next_frame = frame.pts + round(frame.samples / frame.rate / frame.time_base)
 
     def _copies(self, packet: Any) -> Iterator[Any]:
         """A packet, once its decoding time is known: Matroska has none for the first of a video."""

@@ -64,10 +64,12 @@ def _decoded(container: Any, on_note: OnNote) -> Iterator[Any]:
     stream = video_stream(container)
     stream.thread_type = "AUTO"
     timeline, times = Timeline(container), FrameTimes(stream)
+    missing = _Missing(container, stream)
     broken = 0
     for packet in _packets(container, on_note):
+        missing.packet(packet)
         timeline.place(packet)
-        if packet.stream is not stream:
+        if packet.stream is not stream or _repeats(packet):
             continue
         times.packet(packet)
         try:
@@ -81,8 +83,52 @@ def _decoded(container: Any, on_note: OnNote) -> Iterator[Any]:
     yield from times.timed([], last=True)
     if broken:
         on_note(f"{broken} damaged {'packet was' if broken == 1 else 'packets were'} left out")
+    if lost := missing.describe():
+        on_note(lost)
     if timeline.jumps:
         on_note("its times start again or jump: the parts were put one after the other")
+
+
+def _repeats(packet: Any) -> bool:
+    """An empty packet (Theora, AVI) shows the frame before it for longer; the last one ends all."""
+    return not packet.size and packet.pts is not None
+
+
+class _Missing:
+    """What of a file is missing at its end, next to what its header announces.
+
+    MP4 lists its frames. Matroska and FLV say how long they are; other formats say nothing, or
+    what ffmpeg guesses.
+    """
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        kinds = set(container.format.name.split(","))
+        self._stream = stream
+        self._frames = stream.frames if "mp4" in kinds else 0
+        self._start = (container.start_time or 0) / 1e6
+        self._seconds = (container.duration or 0) / 1e6 if kinds & {"matroska", "flv"} else 0.0
+        self._end = 0.0
+
+    def packet(self, packet: Any) -> None:
+        """Count a packet."""
+        if not packet.size:
+            return
+        self._frames -= packet.stream is self._stream
+        if packet.pts is not None:
+            end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            self._end = max(self._end, end - self._start)
+
+    def describe(self) -> str:
+        """What is missing, or nothing."""
+        if self._frames > 0:
+            return f"the file is cut short: its last {self._frames} frames are missing"
+        missing = self._seconds - self._end
+        if missing > max(_ROUNDED, _SMALL_PART * self._seconds):
+            return f"the file is cut short: its last {missing:.1f} seconds are missing"
+        return ""
+
+
+_ROUNDED, _SMALL_PART = 0.25, 0.01  # lengths in headers are not exact
 
 
 def _packets(container: Any, on_note: OnNote) -> Iterator[Any]:
