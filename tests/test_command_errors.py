@@ -108,6 +108,21 @@ def test_errors_of_the_system_give_file_remedy_and_cause(monkeypatch, capsys, nu
     assert message.endswith(f"({os.strerror(number)})")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")  # noqa: PTH110
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_output_that_cannot_be_written_ends_in_one_line(monkeypatch, capfd, options):
+    monkeypatch.setattr(sys, "argv", ["torch-sr", *options])
+    with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as patched:  # noqa: PTH123
+        patched.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as stop:
+            run_command(lambda: print("buffered until the end"))
+    assert stop.value.code == 1
+    assert capfd.readouterr().err == (
+        "torch-sr: error: the output cannot be written: make room on the disk "
+        f"({os.strerror(errno.ENOSPC)})\n"
+    )
+
+
 def test_system_errors_without_a_file_are_bugs():
     with pytest.raises(OSError, match="nothing named"):
         run_command(lambda: exec("raise OSError(22, 'nothing named')"))

@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -76,7 +76,7 @@ def run_command(command: Callable[[], Any]) -> None:
     logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)
     _print_any_name()
     try:
-        code = command()
+        code = _flushed(command)
     except TorchSRError as error:
         fail(str(error), type(error).__name__)
     except KeyboardInterrupt:
@@ -85,11 +85,13 @@ def run_command(command: Callable[[], Any]) -> None:
         message = "not enough memory; close other programs, or take a smaller model or batch"
         fail(message, "MemoryError")
     except BrokenPipeError:  # the reader of our output has left, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(1)
     except OSError as error:
         if (described := _describe(error)) is None:
             raise
+        if error.filename is None:  # stdout itself cannot be written
+            _discard_output()
         fail(described, "OSError")
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):  # from pathlib before Python 3.13
@@ -102,6 +104,21 @@ def run_command(command: Callable[[], Any]) -> None:
             print(json.dumps(describe_error("Interrupted", "interrupted", INTERRUPTED)), flush=True)
         print("interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _flushed(command: Callable[[], Any]) -> Any:
+    """Run a command and write what it printed, so that a full disk is one of its errors."""
+    try:
+        return command()
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """Print nothing more: not at the exit of the interpreter either, which would complain."""
+    with suppress(OSError, ValueError, AttributeError):  # a stream of tests has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _describe(error: OSError) -> str | None:
