@@ -28,8 +28,9 @@ from torch_sr.images import (
     read_header,
     visible_compression,
 )
+from torch_sr.inference.file_upscaling import OnNote, TargetSize
 from torch_sr.inference.jobs import Job
-from torch_sr.inference.upscaler import OnNote, TargetSize, Upscaler
+from torch_sr.inference.upscaler import Upscaler
 from torch_sr.inference.video import check_target, read_video_info, upscale_video
 
 OnTile = Callable[[Job, int, int], None]

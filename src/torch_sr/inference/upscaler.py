@@ -3,17 +3,23 @@
 read -> tiles -> ``backend(lr) -> sr`` -> blend -> write. Rows come from the top and go out from
 the top: at any time memory holds one row of tiles, whatever the height of the picture.
 
+::
+
+    arrays.py          arrays, tensors, Pillow images and bytes <-> batches of pixels
+    file_upscaling.py  a file -> a file, page by page
+    borders.py         a picture continued beyond its borders
+    tiles.py           the tiles of a picture, computed and joined
+    transparency.py    colours under and around what is transparent
+    ensemble.py        the mean over flips and turns
+
 Nothing here prints, and one :class:`Upscaler` may be used by several threads.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -23,50 +29,30 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.devices import choose_device, choose_precision
-from torch_sr.errors import ConfigError, DeviceError, DeviceMemoryError, ImageError
+from torch_sr.errors import ConfigError, DeviceError, ImageError
 from torch_sr.images import (
     MAX_PIXELS,
     Header,
     Image,
-    ImageReader,
-    ImageWriter,
     WriteOptions,
-    can_differ,
     display_name,
-    from_unit,
-    holds_pages,
-    open_document,
-    open_writer,
     read_image,
     refuse_existing,
-    to_unit,
 )
-from torch_sr.images.documents import DocumentWriter
-from torch_sr.images.pixels import max_value
 from torch_sr.inference.arrays import as_file, to_batch
 from torch_sr.inference.backends import Backend
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
 from torch_sr.inference.ensemble import SelfEnsemble
-from torch_sr.inference.receptive_field import measure_overlap
-from torch_sr.inference.transparency import REACH, bleed, without_halo
+from torch_sr.inference.file_upscaling import OnNote, Progress, TargetSize, convert_file
+from torch_sr.inference.tiles import Strips, Tiles
 from torch_sr.models.loading import GeneratorInfo, load_generator
 from torch_sr.models.zoo import find_model
-from torch_sr.tiling import Joiner, Span, plan, spans
 
 Array = npt.NDArray[Any]
-Unit = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
-"""Called with the tiles done and the tiles in all."""
-TargetSize = Callable[[int, int], tuple[int, int]]
-"""Height and width of a picture -> of its result, by which it is resampled after the network."""
-OnNote = Callable[[str], None]
-"""Called with a sentence on something that the source holds and the result does not."""
 
 DEFAULT_MODEL = "compact-x4"
-_DRAWN_ROWS = 256
 _log = logging.getLogger(__name__)
-_BAND_BYTES = 128 * 2**20  # of the result, that a row of tiles may fill; some copies lie about
 
 
 class Upscaler:
@@ -127,23 +113,19 @@ class Upscaler:
                 _permitted(precision, device, loaded.info),
                 large_tiles=loaded.info.tiling != "free",
             )
-        self._network = model  # which sees one orientation, and so can be measured quickly
         self._backend: Backend = SelfEnsemble(model) if tta else model
+        tiling = self.info.tiling if self.info is not None else "free"
+        # What is measured sees one orientation, and so it is done quickly.
+        self._tiles = Tiles(self._backend, model, tiling, overlap)
         self._precision = precision
         self.scale_factor = model.scale_factor
         self.tile_size = tile_size
-        self._overlap = overlap
         self._border = border
-        self._measuring = threading.Lock()
-        self._most: float = np.inf  # pixels of a tile, once a device has said that more do not fit
 
     @property
     def overlap(self) -> int:
         """Context on each inner side of a tile, in low-resolution pixels."""
-        with self._measuring:
-            if self._overlap is None:
-                self._overlap = measure_overlap(self._network)
-            return self._overlap
+        return self._tiles.overlap
 
     @property
     def border(self) -> int:
@@ -249,61 +231,23 @@ class Upscaler:
                 the target is checked before any pixel is computed.
         """
         _check_target(Path(source), Path(target), overwrite)
-        options = options or WriteOptions()
-        pages = holds_pages(target, options.format)
-        scale = self.scale_factor
-        drawn = size or (lambda height, width: (height * scale, width * scale))
-        with ImageReader(
-            source, max_pixels, pages=pages, damaged=damaged, drawing_size=drawn
-        ) as reader:
-            headers = _writable_pages(reader, target, options)
-            writing = self._open_writer(reader, headers, target, options, size)
-            with writing as writer:
-                tell = _count_on(progress, len(headers))
-                for header in headers:
-                    for band in self._bands_of(reader, header, tell):
-                        writer.write(band[0])
-            notes = [*reader.notes, *writer.notes]
-        for note in dict.fromkeys(notes):
+        notes = convert_file(
+            source,
+            target,
+            self.bands,
+            self.scale_factor,
+            progress=progress,
+            options=options or WriteOptions(),
+            size=size,
+            max_pixels=max_pixels,
+            damaged=damaged,
+        )
+        for note in notes:
             if on_note is None:
                 _log.warning("%s: %s", source, note)
             else:
                 on_note(note)
         return Path(target)
-
-    def _open_writer(
-        self,
-        reader: ImageReader,
-        headers: Sequence[Header],
-        target: str | Path,
-        options: WriteOptions,
-        size: TargetSize | None,
-    ) -> AbstractContextManager[ImageWriter | DocumentWriter]:
-        """For all pages at once where they are alike, or else for one after the other."""
-        if reader.drawing_size is not None:  # rendered at its size already
-            return open_writer(
-                target, headers[0], reader.metadata, options=options, size=reader.drawing_size
-            )
-        scale = self.scale_factor
-        enlarged = [replace(h, height=h.height * scale, width=h.width * scale) for h in headers]
-        sizes = [size(h.height, h.width) for h in headers] if size else None
-        own_values = len(headers) > 1 and headers[0].depth == 32 and can_differ(target)
-        if len(set(headers)) > 1 or own_values:
-            return open_document(
-                target, enlarged, lambda: reader.metadata, options=options, sizes=sizes
-            )
-        return open_writer(
-            target, enlarged[0], reader.metadata, options=options, size=sizes[0] if sizes else None
-        )
-
-    def _bands_of(self, reader: ImageReader, header: Header, progress: Progress) -> Iterator[Array]:
-        """The result of a page."""
-        if reader.drawing_size is None:
-            yield from self.bands(header, lambda n: reader.read(n)[None], progress)
-            return
-        for _ in range(0, header.height, _DRAWN_ROWS):
-            yield reader.read(_DRAWN_ROWS)[None]
-        progress(1, 1)
 
     def bands(
         self,
@@ -325,15 +269,15 @@ class Upscaler:
             ``(N, h, W * scale_factor, layers)`` of the same type.
         """
         mirrored = MirroredRows(header, read, self.border)
-        rows, columns = self._plan(mirrored.header, num_images)
-        strips = _Strips(mirrored.header, mirrored.read)
+        rows, columns = self._tiles.plan(mirrored.header, num_images, self.tile_size)
+        strips = Strips(mirrored.header, mirrored.read)
         counter, total = count(1), len(rows) * len(columns)
 
         def tile_done() -> None:
             if progress is not None:
                 progress(next(counter), total)
 
-        bands = self._join(strips.take, rows, columns, header.dtype, tile_done)
+        bands = self._tiles.join(strips.take, rows, columns, header.dtype, tile_done)
         scale = self.scale_factor
         border, height, width = (n * scale for n in (self.border, header.height, header.width))
         return cut_borders(bands, border, height, width)
@@ -357,114 +301,6 @@ class Upscaler:
             top += band.shape[1]
         return out
 
-    def _plan(self, header: Header, num_images: int) -> tuple[list[Span], list[Span]]:
-        """Rows and columns of tiles; the overlap is only asked for where there are several."""
-        height, width = header.height, header.width
-        tiling = self.info.tiling if self.info is not None else "free"
-        if tiling == "never":
-            return [Span(0, height)], [Span(0, width)]
-        area = self._most if self.tile_size else min(self._backend.tile_area, self._most)
-        area = int(min(area, self.tile_size**2 if self.tile_size else area) // num_images)
-        row_bytes = num_images * width * self.scale_factor**2 * header.layers * header.depth // 8
-        highest = height if tiling == "avoided" else max(1, _BAND_BYTES // row_bytes)
-        side = self.tile_size or max(height, width)
-        if max(height, width) <= side and height * width <= area and height <= highest:
-            return [Span(0, height)], [Span(0, width)]
-        if self.tile_size is None:
-            return plan(height, width, self.overlap, area, highest)
-        side = min(side, math.isqrt(area))
-        return spans(height, side, self.overlap), spans(width, side, self.overlap)
-
-    def _join(
-        self,
-        strip_of: Callable[[Span], Array],
-        rows: list[Span],
-        columns: list[Span],
-        dtype: npt.DTypeLike,
-        tile_done: Callable[[], None],
-    ) -> Iterator[Array]:
-        """Super-resolve tile by tile, blend them, and yield what is final after each row."""
-        scale = self.scale_factor
-        down = [Joiner(1, scale) for _ in columns]
-        for row in rows:
-            strip = strip_of(row)
-            across = Joiner(2, scale)
-            parts = []
-            for column, joiner in zip(columns, down, strict=True):
-                sr = self._super_resolve(strip[:, :, column.start : column.stop])
-                parts.append(from_unit(joiner.add(row, across.add(column, sr)), dtype))
-                tile_done()
-            yield np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
-
-    def _super_resolve(self, tile: Array) -> Unit:
-        """One tile ``(N, h, w, 1 to 4)`` of any depth to ``(N, h * s, w * s, …)``, unclamped."""
-        layers = tile.shape[3]
-        if layers in (1, 3):
-            return self._run(tile)
-        alpha = tile[..., -1:]
-        color = self._run(tile[..., :-1])
-        # Where all is opaque, or nothing to be seen, it stays so: no need to compute it.
-        if (alpha == alpha.flat[0]).all() and alpha.flat[0] in (0, max_value(tile.dtype)):
-            opacity = np.full((*color.shape[:3], 1), to_unit(alpha.flat[:1])[0], np.float32)
-        else:
-            opacity = without_halo(self._run(alpha), to_unit(alpha), self.scale_factor)
-        return np.concatenate([color, opacity], axis=3)
-
-    def _run(self, tile: Array) -> Unit:
-        """Gray or colour ``(N, h, w, 1 or 3)`` to ``(N, h * s, w * s, 1 or 3)``, unclamped."""
-        lr = to_unit(tile).transpose(0, 3, 1, 2)
-        try:
-            sr = self._backend(_fit_channels(lr, self._backend.img_channels))
-        except DeviceMemoryError as error:
-            return self._run_in_parts(tile, error)
-        if self._backend.img_channels == 1:  # the channels went as images of a batch
-            sr = sr.reshape(len(tile), -1, *sr.shape[2:])
-        sr = sr[:, :3]
-        if tile.shape[3] == 1 and sr.shape[1] > 1:
-            sr = sr.mean(axis=1, keepdims=True)
-        # A copy: blending writes into it, and an engine may give what it was given.
-        return np.array(sr.transpose(0, 2, 3, 1), dtype=np.float32, order="C")
-
-    def _run_in_parts(self, tile: Array, error: DeviceMemoryError) -> Unit:
-        """Too much for the device: halve the tile, and all later ones."""
-        number, height, width, _ = tile.shape
-        area = height * width // 2
-        if self.info is not None and self.info.tiling == "never":
-            raise error
-        rows, columns = plan(height, width, self.overlap, area)
-        if len(rows) * len(columns) == 1:
-            raise error
-        self._most = min(self._most, number * area)
-        parts = self._join(
-            lambda row: tile[:, row.start : row.stop], rows, columns, np.float32, lambda: None
-        )
-        return np.concatenate(list(parts), axis=1)
-
-
-class _Strips:
-    """Strips of rows as high as a tile, of which each begins within the one before."""
-
-    def __init__(self, header: Header, read: ReadRows) -> None:
-        self._header = header
-        self._read = read
-        self._held: Array | None = None
-        self._first = 0  # the row that `_held` begins with
-
-    def take(self, span: Span) -> Array:
-        """``(N, h, W, layers)``; colours are bled under what is transparent."""
-        margin = REACH if self._header.alpha else 0
-        top = max(0, span.start - margin)
-        bottom = min(self._header.height, span.stop + margin)
-        held = self._read(bottom) if self._held is None else self._held
-        if (missing := bottom - self._first - held.shape[1]) > 0:
-            held = np.concatenate([held, self._read(missing)], axis=1)
-        self._held = held[:, top - self._first :]
-        self._first = top
-        strip = self._held[:, : bottom - top]
-        if self._header.alpha:
-            strip = bleed(strip)
-        return strip[:, span.start - top : span.stop - top]
-
 
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     if os.path.realpath(source) == os.path.realpath(target):
@@ -487,41 +323,3 @@ def _permitted(precision: str, device: str, info: GeneratorInfo) -> str:
         f"{info.name} is a {info.architecture}, which does not compute in {precision}; use "
         f"{' or '.join(info.precisions)}"
     )
-
-
-def _fit_channels(lr: Unit, img_channels: int) -> Unit:
-    """Make ``(N, 1 or 3, H, W)`` what a network of 1, 3 or 4 channels takes."""
-    if img_channels == 1:  # it knows no colour: each channel is an image of its own
-        lr = lr.reshape(-1, 1, *lr.shape[2:])
-    elif lr.shape[1] == 1:
-        lr = np.repeat(lr, 3, axis=1)
-    if img_channels == 4:
-        lr = np.concatenate([lr, np.ones_like(lr[:, :1])], axis=1)
-    return np.ascontiguousarray(lr)
-
-
-def _writable_pages(
-    reader: ImageReader, target: str | Path, options: WriteOptions
-) -> Sequence[Header]:
-    """The pages that the target can hold: all, or the first if they differ."""
-    headers = reader.page_headers
-    if len(set(headers)) == 1 or can_differ(target, options.format):
-        return headers
-    reader.notes.append(
-        f"{Path(target).suffix or options.format} holds frames of one size and kind: the first of "
-        f"{len(headers)} pages was kept"
-    )
-    return [replace(headers[0], pages=1)]
-
-
-def _count_on(progress: Progress | None, passes: int) -> Progress:
-    """One count over several passes of equal length."""
-    finished = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal finished
-        if progress is not None:
-            progress(finished * total + done, passes * total)
-        finished += done == total
-
-    return tell

@@ -1,0 +1,144 @@
+"""A file into another: its pages, the size of the result, and what the result cannot keep.
+
+How pixels are computed is left to the caller, who gives a function from rows to rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from torch_sr.images import (
+    Header,
+    ImageReader,
+    ImageWriter,
+    WriteOptions,
+    can_differ,
+    holds_pages,
+    open_document,
+    open_writer,
+)
+from torch_sr.images.documents import DocumentWriter
+from torch_sr.inference.borders import ReadRows
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, int], None]
+"""Called with the tiles done and the tiles in all."""
+TargetSize = Callable[[int, int], tuple[int, int]]
+"""Height and width of a picture -> of its result, by which it is resampled after the network."""
+OnNote = Callable[[str], None]
+"""Called with a sentence on something that the source holds and the result does not."""
+Bands = Callable[[Header, ReadRows, Progress], Iterator[Array]]
+"""What a picture is, its rows, and progress -> the result ``(1, h, W, layers)`` in bands."""
+
+_DRAWN_ROWS = 256
+
+
+def convert_file(
+    source: str | Path,
+    target: str | Path,
+    bands: Bands,
+    scale_factor: int,
+    *,
+    progress: Progress | None,
+    options: WriteOptions,
+    size: TargetSize | None,
+    max_pixels: int | None,
+    damaged: str,
+) -> list[str]:
+    """Write what `bands` makes of each page of a file, and return what the result cannot keep.
+
+    Args:
+        source, target: the files.
+        bands: computes a page.
+        scale_factor: how much larger its result is.
+        progress, options, size, max_pixels, damaged: see
+            :meth:`torch_sr.inference.upscaler.Upscaler.upscale_file`.
+
+    Raises:
+        ImageError: the source cannot be read or the target not written.
+    """
+
+    def drawn(height: int, width: int) -> tuple[int, int]:
+        return (height * scale_factor, width * scale_factor)
+
+    pages = holds_pages(target, options.format)
+    with ImageReader(
+        source, max_pixels, pages=pages, damaged=damaged, drawing_size=size or drawn
+    ) as reader:
+        headers = _writable_pages(reader, target, options)
+        with _open_writer(reader, headers, target, options, size, scale_factor) as writer:
+            tell = _count_on(progress, len(headers))
+            for header in headers:
+                for band in _bands_of(reader, header, bands, tell):
+                    writer.write(band[0])
+        return list(dict.fromkeys([*reader.notes, *writer.notes]))
+
+
+def _writable_pages(
+    reader: ImageReader, target: str | Path, options: WriteOptions
+) -> Sequence[Header]:
+    """The pages that the target can hold: all, or the first if they differ."""
+    headers = reader.page_headers
+    if len(set(headers)) == 1 or can_differ(target, options.format):
+        return headers
+    reader.notes.append(
+        f"{Path(target).suffix or options.format} holds frames of one size and kind: the first of "
+        f"{len(headers)} pages was kept"
+    )
+    return [replace(headers[0], pages=1)]
+
+
+def _open_writer(
+    reader: ImageReader,
+    headers: Sequence[Header],
+    target: str | Path,
+    options: WriteOptions,
+    size: TargetSize | None,
+    scale: int,
+) -> AbstractContextManager[ImageWriter | DocumentWriter]:
+    """For all pages at once where they are alike, or else for one after the other."""
+    if reader.drawing_size is not None:  # rendered at its size already
+        return open_writer(
+            target, headers[0], reader.metadata, options=options, size=reader.drawing_size
+        )
+    enlarged = [replace(h, height=h.height * scale, width=h.width * scale) for h in headers]
+    sizes = [size(h.height, h.width) for h in headers] if size else None
+    own_values = len(headers) > 1 and headers[0].depth == 32 and can_differ(target)
+    if len(set(headers)) > 1 or own_values:
+        return open_document(
+            target, enlarged, lambda: reader.metadata, options=options, sizes=sizes
+        )
+    return open_writer(
+        target, enlarged[0], reader.metadata, options=options, size=sizes[0] if sizes else None
+    )
+
+
+def _bands_of(
+    reader: ImageReader, header: Header, bands: Bands, progress: Progress
+) -> Iterator[Array]:
+    """The result of a page; a drawing was rendered at its size already."""
+    if reader.drawing_size is None:
+        yield from bands(header, lambda n: reader.read(n)[None], progress)
+        return
+    for _ in range(0, header.height, _DRAWN_ROWS):
+        yield reader.read(_DRAWN_ROWS)[None]
+    progress(1, 1)
+
+
+def _count_on(progress: Progress | None, passes: int) -> Progress:
+    """One count over several passes of equal length."""
+    finished = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal finished
+        if progress is not None:
+            progress(finished * total + done, passes * total)
+        finished += done == total
+
+    return tell
