@@ -217,3 +217,37 @@ def test_the_command_keeps_damaged_files(tmp_path):
     lines = CliRunner().invoke(app, [*command, "--damaged", "keep"]).stdout.splitlines()
     assert json.loads(lines[0])["status"] == "done"
     assert CliRunner().invoke(app, [*command, "--damaged", "mend"]).exit_code == 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_a_single_strip_without_compression_is_kept_up_to_the_cut(tmp_path, dtype):
+    most = 1 if np.issubdtype(dtype, np.floating) else np.iinfo(dtype).max
+    pixels = (PIXELS / 255 * most).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", rowsperstrip=len(pixels))
+    content = (tmp_path / "a.tif").read_bytes()
+    row = pixels[0].nbytes
+    (tmp_path / "a.tif").write_bytes(content[: -20 * row])
+    with ImageReader(tmp_path / "a.tif", damaged="keep") as reader:
+        kept = reader.read(len(pixels))
+        assert reader.notes == ["the file is damaged: 20 of its 120 rows are missing and gray"]
+    np.testing.assert_allclose(kept[:100], pixels[:100], rtol=1e-6)
+    np.testing.assert_allclose(kept[100:] / np.float64(most), 0.5, atol=0.01)
+
+
+def test_rows_before_a_fault_in_a_small_png_are_kept(tmp_path):
+    content = bytearray(pillow("PNG"))
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(b ^ 0xFF for b in content[middle : middle + 200])
+    (tmp_path / "a.png").write_bytes(content)
+    with ImageReader(tmp_path / "a.png", damaged="keep") as reader:
+        kept = reader.read(len(PIXELS))
+        assert "damaged" in reader.notes[0]
+    np.testing.assert_array_equal(kept[:50], PIXELS[:50])
+
+
+def test_a_sheet_of_a_damaged_file_is_drawn(tmp_path):
+    (tmp_path / "a.png").write_bytes(pillow("PNG")[:-2000])
+    options = ["--compare", "--damaged", "keep", "--device", "cpu"]
+    result = CliRunner().invoke(app, ["upscale", str(tmp_path / "a.png"), *options])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "a_sr_sheet.png").exists()

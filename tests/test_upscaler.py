@@ -11,6 +11,7 @@ import pyvips
 import tifffile
 import torch
 from PIL import Image as Pillow
+from PIL import ImageCms
 from skimage.data import chelsea
 
 from torch_sr.data.resize import imresize
@@ -361,12 +362,43 @@ def test_what_is_no_picture_is_refused():
         np.array([[0.5, np.nan]], np.float32),
         np.array([[0.5, np.inf]], np.float32),
         np.array([[-1.0, 1.0]]),
+        np.array([[-0.5, 0.5]], np.float32),
         torch.full((3, 4, 4), 128.0),
     ],
 )
 def test_floats_far_outside_the_unit_range_are_refused_by_name(floats):
     with pytest.raises(ImageError, match=r"\[0, 1\]|NaN"):
         Upscaler(Enlarge()).upscale(floats)
+
+
+def test_arrays_of_foreign_byte_order_are_read(noise):
+    image = noise(8, 9).astype(np.uint16) * 257
+    expected = Upscaler(Enlarge(2)).upscale(image)
+    sr = Upscaler(Enlarge(2)).upscale(image.astype(">u2"))
+    np.testing.assert_array_equal(sr, expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("La", "LA"), ("LA", "LA"), ("PA", "RGBA"), ("RGBa", "RGBA")]
+)
+def test_alpha_of_every_pillow_mode_is_kept(mode, expected):
+    assert Upscaler(Enlarge(2)).upscale(Pillow.new(mode, (4, 3))).mode == expected
+
+
+def test_a_transparent_colour_of_a_pillow_image_becomes_alpha():
+    image = Pillow.new("RGB", (4, 3), (7, 8, 9))
+    image.info["transparency"] = (7, 8, 9)
+    sr = Upscaler(Enlarge(2)).upscale(image)
+    assert sr.mode == "RGBA"
+    assert not np.asarray(sr)[..., 3].any()
+
+
+def test_a_pillow_image_in_lab_becomes_rgb():
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    color = Pillow.new("RGB", (4, 3), (200, 60, 50))
+    sr = Upscaler(Enlarge(2)).upscale(ImageCms.profileToProfile(color, srgb, lab, outputMode="LAB"))
+    assert sr.mode == "RGB"
+    np.testing.assert_allclose(np.asarray(sr)[0, 0], (200, 60, 50), atol=2)
 
 
 def test_an_overshoot_is_clipped_and_other_precisions_come_back():

@@ -109,7 +109,8 @@ def _run(
 
     try:
         with show_progress(jobs, quiet=quiet) as (on_tile, on_outcome):
-            for outcome in map(_with_sheet, upscale_files(upscalers, jobs, how, on_tile)):
+            for outcome in upscale_files(upscalers, jobs, how, on_tile):
+                outcome = _with_sheet(outcome, how.damaged)
                 on_outcome(outcome)
                 report.add(outcome)
     except KeyboardInterrupt:
@@ -138,7 +139,7 @@ def _note_compression(
     )
 
 
-def _with_sheet(outcome: Outcome) -> Outcome:
+def _with_sheet(outcome: Outcome, damaged: str) -> Outcome:
     """Draw the sheet that is asked for, unless it exists; a failure is the file's own."""
     from torch_sr.evaluation.figures import draw_upscaled
     from torch_sr.images import Image, display_name, write_image
@@ -148,7 +149,7 @@ def _with_sheet(outcome: Outcome) -> Outcome:
     if job.sheet is None or outcome.status == "failed" or skipped:
         return outcome
     try:
-        write_image(job.sheet, Image(draw_upscaled(job.source, job.target)))
+        write_image(job.sheet, Image(draw_upscaled(job.source, job.target, damaged=damaged)))
     except (TorchSRError, MemoryError) as error:
         reason = str(error) or "not enough memory"
         message = f"{display_name(job.sheet)}: cannot be drawn: {reason}"

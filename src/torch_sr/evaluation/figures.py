@@ -291,13 +291,15 @@ def _font(size: int) -> Any:
 # --- A picture that has no original ---------------------------------------------------------------
 
 
-def draw_upscaled(source: Path, result: Path) -> npt.NDArray[np.uint8]:
+def draw_upscaled(source: Path, result: Path, *, damaged: str = "refuse") -> npt.NDArray[np.uint8]:
     """A picture whole, and its busiest place by bicubic interpolation and super-resolved.
 
     Of the result, which may be very large, only that place is kept.
 
     Args:
         source, result: image files; the result has the proportions of the source.
+        damaged: whether what can be read of a damaged source is kept; see
+            :class:`~torch_sr.images.ImageReader`.
 
     Returns:
         ``(H, W, 3)`` uint8.
@@ -308,7 +310,7 @@ def draw_upscaled(source: Path, result: Path) -> npt.NDArray[np.uint8]:
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
-    lr = _on_white(read_image(source).to_array())
+    lr = _on_white(read_image(source, damaged=damaged).to_array())
     with ImageReader(result) as reader:
         header = reader.header
         scale = header.width / lr.shape[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ Block = tuple[int, int, int, int]
 """Left, top, right, bottom."""
 _MOST_PADDING = 1 << 28
 _MOST_BLOCKS = 500
+_FILLERS = (b"\0", b"\x80", b"\x55", b"\x20", b"\x40", b"\xaa")
+_LEVELS = {"uchar": (128, 255), "ushort": (32768, 65535)}
+"""Gray and opaque, of floats 0.5 and 1."""
 
 
 def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> Any:
@@ -58,8 +62,8 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
             raise ValueError("nothing of it can be read")
         _note_rows(source, missing, len(pixels))
         return libvips().Image.new_from_array(np.ascontiguousarray(pixels))
-    if loader in ("pillow", "webpload"):
-        return _continued(source, all_pages)
+    if loader in ("pillow", "webpload") or 0 < source.missing_bytes(page) <= _MOST_PADDING:
+        return _continued(source, page, all_pages)
     if loader in ("jpegload", "tiffload", "gifload"):
         return _lenient(source, page, all_pages, intact)
     raise failure or ValueError("nothing of it can be read")
@@ -165,7 +169,7 @@ def _empty_blocks(image: Any, intact: int, size: tuple[int, int]) -> list[Block]
 
 def _with_gray(image: Any, blocks: list[Block]) -> Any:
     """Gray in place of blocks."""
-    half, full = {"uchar": (128, 255), "ushort": (32768, 65535)}.get(image.format, (0.5, 1))
+    half, full = _LEVELS.get(image.format, (0.5, 1))
     levels = [half] * image.bands
     if image.interpretation == "cmyk":
         levels[:4] = [0, 0, 0, half]
@@ -187,6 +191,9 @@ def _png(source: Source) -> Any:
     if intact is None:
         source.notes.append("the file is damaged: its details are missing in part")
         return image
+    if intact == image.height and b"IEND" in Path(source.path).read_bytes()[-64:]:
+        source.notes.append("the file is damaged: some of its pixels may be wrong")
+        return image
     _note_rows(source, image.height - intact, image.height)
     return _with_gray(image, [(0, intact, image.width, image.height)] * (intact < image.height))
 
@@ -194,25 +201,27 @@ def _png(source: Source) -> Any:
 # --- Files continued with made-up bytes ---------------------------------------------------------
 
 
-def _continued(source: Source, all_pages: bool) -> Any:
-    (image, pixels), (_, others) = _two_continued(source, all_pages)
+def _continued(source: Source, page: int, all_pages: bool) -> Any:
+    (image, pixels), (_, others) = _two_continued(source, page, all_pages)
     missing: NDArray[np.bool_] = (pixels != others).reshape(*pixels.shape[:2], -1).any(axis=2)
     if missing.any(axis=1).all():
         raise ValueError("nothing of it can be read")
     patched: Pixels = pixels.copy()
-    patched[missing] = 128 if pixels.dtype == np.uint8 else 32768
+    half, full = _LEVELS.get(image.format, (0.5, 1))
+    patched[missing] = half
     if patched.ndim == 3 and patched.shape[2] in (2, 4):
-        patched[..., -1][missing] = np.iinfo(patched.dtype).max
+        patched[..., -1][missing] = full
     _note_rows(source, int(missing.any(axis=1).sum()), len(missing))
     return copy_fields(image, libvips().Image.new_from_array(patched))
 
 
-def _two_continued(source: Source, all_pages: bool) -> list[tuple[Any, Pixels]]:
+def _two_continued(source: Source, page: int, all_pages: bool) -> list[tuple[Any, Pixels]]:
     """With two fillers that the decoder takes; some bytes mean a fault in some formats."""
     found: list[tuple[Any, Pixels]] = []
-    for filler in (b"\0", b"\x80", b"\x55", b"\x20", b"\x40", b"\xaa"):
+    differing = (b"\0", b"\x40") if source.kind.loader == "tiffload" else _FILLERS
+    for filler in differing:
         try:
-            image = _load_continued(source, all_pages, filler)
+            image = _load_continued(source, page, all_pages, filler)
             found.append((image, np.asarray(image)))
         except (libvips().Error, OSError, ValueError) as error:
             failure = error
@@ -221,8 +230,10 @@ def _two_continued(source: Source, all_pages: bool) -> list[tuple[Any, Pixels]]:
     raise failure
 
 
-def _load_continued(source: Source, all_pages: bool, filler: bytes) -> Any:
+def _load_continued(source: Source, page: int, all_pages: bool, filler: bytes) -> Any:
     path, kind = source.path, source.kind
+    if kind.loader == "tiffload":
+        return _load_longer(source, page, filler * source.missing_bytes(page))
     if kind.loader == "pillow":
         header, _ = load_with_pillow(path, kind, source.max_pixels, header_only=True)
         size = min(header.width * header.height * 8 + 4096, _MOST_PADDING)
@@ -235,3 +246,13 @@ def _load_continued(source: Source, all_pages: bool, filler: bytes) -> Any:
     image = libvips().Image.webpload_buffer(data, n=-1 if all_pages else 1, fail_on="none")
     _check(source, image)
     return image
+
+
+def _load_longer(source: Source, page: int, padding: bytes) -> Any:
+    """A page of a TIFF with bytes behind its end, from a copy that is removed at once."""
+    with TemporaryDirectory(prefix="torch-sr-") as folder:
+        path = Path(folder, "image")
+        path.write_bytes(Path(source.path).read_bytes() + padding)
+        image = Source(path, source.kind, source.max_pixels, keep=True).load(page)
+        _check(source, image)
+        return copy_fields(image, libvips().Image.new_from_array(np.asarray(image)))

@@ -124,6 +124,13 @@ class Source:
         _, directory = self._directory(page)
         return directory.tile_size if directory is not None else None
 
+    def missing_bytes(self, page: int) -> int:
+        """How many bytes of an uncompressed page of a TIFF are behind the end of the file."""
+        _, directory = self._directory(page)
+        if self.kind.loader != "tiffload" or directory is None or directory.is_compressed:
+            return 0
+        return max(0, directory.end - Path(self.path).stat().st_size)
+
     def _load_tiff(self, page: int, header_only: bool, fail_on: str = "error") -> Any:
         number, directory = self._directory(page)
         if fail_on == "error" and self.tile_size(page):

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from torch_sr.images.naming import PathLike
 from torch_sr.images.pillow_files import check_size
@@ -81,13 +82,24 @@ def _png_chunks(path: PathLike, start: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _inflated(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """What a compressed stream gives up to its first fault."""
     inflate = zlib.decompressobj()
     for part in parts:
         for at in range(0, len(part), 4096):
+            before, piece = inflate.copy(), part[at : at + 4096]
             try:
-                yield inflate.decompress(part[at : at + 4096])
+                yield inflate.decompress(piece)
             except zlib.error:
+                yield from _up_to_the_fault(before, piece)
                 return
+
+
+def _up_to_the_fault(inflate: Any, piece: bytes) -> Iterator[bytes]:
+    for byte in piece:
+        try:
+            yield inflate.decompress(bytes([byte]))
+        except zlib.error:
+            return
 
 
 def _filler(rows: list[tuple[int, int]], found: int, level: bytes) -> Iterator[bytes]:

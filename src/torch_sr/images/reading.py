@@ -218,7 +218,11 @@ class ImageReader:
 
 
 def read_image(
-    path: PathLike, max_pixels: int | None = MAX_PIXELS, *, strictly: bool = False
+    path: PathLike,
+    max_pixels: int | None = MAX_PIXELS,
+    *,
+    strictly: bool = False,
+    damaged: str = "refuse",
 ) -> Image:
     """Read an image file: upright, gray or RGB, at its own depth, with alpha and metadata.
 
@@ -230,11 +234,12 @@ def read_image(
         path: any file that :class:`ImageReader` reads.
         max_pixels: refuse more pixels than this before decoding; ``None`` for no limit.
         strictly: scale floats that exceed [0, 1] a little too.
+        damaged: ``refuse`` a damaged file, or ``keep`` what can be read of it.
 
     Raises:
         ImageError: the file is missing, unreadable, no image, damaged, or too large.
     """
-    with ImageReader(path, max_pixels) as reader:
+    with ImageReader(path, max_pixels, damaged=damaged) as reader:
         image = Image.from_array(reader.read(reader.header.height))
         values = reader.metadata.values
         if values is not None and values.is_near_unit(_TOLERANCE) and not strictly:

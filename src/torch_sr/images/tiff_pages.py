@@ -88,6 +88,17 @@ class TiffPage:
         return size if min(size) > 0 else None
 
     @property
+    def end(self) -> int:
+        """The byte behind its strips, where these are few."""
+        places = zip(self.tags.get(273, ()), self.tags.get(279, ()), strict=False)
+        return max((place + size for place, size in places), default=0)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the samples are stored in any other way than one after the other."""
+        return self.get(259, 1) != 1
+
+    @property
     def has_alpha(self) -> bool:
         """Whether the first extra channel is opacity."""
         return self.get(338, 0) in (1, 2)
@@ -123,7 +134,7 @@ def read_pages(path: PathLike) -> tuple[list[TiffPage], bool]:
     return pages, True
 
 
-_WANTED = (254, 258, 259, 262, 277, 284, 317, 322, 323, 330, 338, 339, 50706)
+_WANTED = (254, 258, 259, 262, 273, 277, 279, 284, 317, 322, 323, 330, 338, 339, 50706)
 
 
 def _read_page(file: BinaryIO, form: Form, at: int) -> tuple[TiffPage, int]:

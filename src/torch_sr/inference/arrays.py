@@ -18,28 +18,20 @@ from torch_sr.images.pixels import DTYPES
 
 Pixels = npt.NDArray[Any]
 
-_OVERSHOOT = 0.5  # beyond [0, 1], which sharpening and resampling stay well below
+_OVERSHOOT = 0.25  # beyond [0, 1], which sharpening and resampling stay below
 
 
 def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
-    """Make any picture ``(N, H, W, 1 to 4)``, and say how to make such a one of a result.
+    """Convert any image to ``(N, H, W, 1 to 4)``; also return how a result is converted back.
 
     Raises:
-        ImageError: it is no picture.
+        ImageError: it is not an image, or has values that are not brightness in [0, 1].
     """
     if isinstance(image, torch.Tensor):
         return _from_tensor(image)
     pillow = sys.modules.get("PIL.Image")  # where it is not loaded there are no such images
     if pillow is not None and isinstance(image, pillow.Image):
-        if image.mode in ("I", "F"):  # whose white is not known
-            raise ImageError(
-                f"a Pillow image of mode {image.mode} has no known white; pass an array of uint8, "
-                "uint16 or floats in [0, 1]"
-            )
-        modes = ("L", "LA", "RGB", "RGBA")
-        deep = image.mode.startswith("I;16")  # which Pillow's own conversions cut at 255
-        image = image if image.mode in modes or deep else image.convert(_mode_for(image))
-        batch, _ = to_batch(np.asarray(image, np.uint16 if deep else np.uint8))
+        batch, _ = to_batch(_pillow_pixels(image))
         return batch, lambda sr: pillow.fromarray(sr[0, ..., 0] if sr.shape[3] == 1 else sr[0])
     if not isinstance(image, np.ndarray):
         raise ImageError(
@@ -49,6 +41,8 @@ def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
     dtype = image.dtype
     if np.issubdtype(dtype, np.floating):  # in any precision, and back
         image = image.astype(np.float32, copy=False)
+    elif not dtype.isnative:
+        image = image.astype(dtype.newbyteorder("="))
     if image.ndim == 2:
         return _checked(image[None, ..., None]), lambda sr: sr[0, ..., 0].astype(dtype, copy=False)
     if image.ndim == 3:
@@ -58,7 +52,7 @@ def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
 
 @contextmanager
 def as_file(data: bytes | bytearray | memoryview | IO[bytes]) -> Iterator[Path]:
-    """Yield a temporary file of these bytes, since images are read from files.
+    """Yield a temporary file with these bytes, since images are read from files.
 
     Raises:
         ImageError: the file object gives text, or nothing can be read from it.
@@ -71,7 +65,7 @@ def as_file(data: bytes | bytearray | memoryview | IO[bytes]) -> Iterator[Path]:
         path.write_bytes(content)
         try:
             yield path
-        except ImageError as error:  # of which the person knows no path
+        except ImageError as error:  # the caller does not know this path
             raise ImageError(str(error).replace(str(path), "the image")) from error
 
 
@@ -110,14 +104,36 @@ def _check_range(batch: Pixels) -> None:
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ImageError("the image has NaN or infinite values; replace them first")
     if least < -_OVERSHOOT or most > 1 + _OVERSHOOT:
+        white = "divide by the value of white (255 for 8 bits)"
+        remedy = white if most > 1 + _OVERSHOOT else "undo the normalisation"
         raise ImageError(
-            f"floats must be in [0, 1], not {least:g} to {most:g}; divide by the value of white "
-            "(255 for 8 bits), or pass uint8 or uint16"
+            f"floats must be in [0, 1], not {least:g} to {most:g}; {remedy}, or pass uint8 or "
+            "uint16"
         )
 
 
+def _pillow_pixels(image: Any) -> Pixels:
+    """The pixels of a Pillow image as gray or RGB, with alpha where it has any transparency."""
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            f"a Pillow image of mode {image.mode} has no known white; pass an array of uint8, "
+            "uint16 or floats in [0, 1]"
+        )
+    if image.mode.startswith("I;16"):  # which Pillow's own conversions cut at 255
+        return np.asarray(image, np.uint16)
+    if image.mode == "LAB":
+        from PIL import ImageCms
+
+        lab, srgb = (ImageCms.createProfile(name) for name in ("LAB", "sRGB"))
+        image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    mode = _mode_for(image)
+    return np.asarray(image if image.mode == mode else image.convert(mode), np.uint8)
+
+
 def _mode_for(image: Any) -> str:
-    """Of palettes, CMYK and the like: what Pillow is to convert it to."""
-    if image.mode == "1":
-        return "L"
-    return "RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB"
+    """The mode in which the pixels of a Pillow image are taken."""
+    mode: str = image.mode
+    transparent = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    if mode in ("1", "L", "LA", "La"):
+        return "LA" if transparent else "L"
+    return "RGBA" if transparent else "RGB"
