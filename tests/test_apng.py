@@ -241,3 +241,41 @@ def test_one_frame_behind_a_still_picture_is_told(tmp_path):
     path.write_bytes(buffer.getvalue())
     with ImageReader(path, pages="frames") as reader:
         assert reader.metadata.left_out is None
+
+
+def write_frames(path, frames, delays):
+    header = Header(*SIZE, 3, 8, False, pages=len(frames))
+    with open_writer(path, header, Metadata(delays=delays, loop=2)) as writer:
+        writer.write(np.concatenate(frames))
+    return writer.notes
+
+
+def times_by_pillow(path):
+    times = []
+    with Pillow.open(path) as image:
+        for number in range(image.n_frames):
+            image.seek(number)
+            image.load()
+            times.append(image.info["duration"])
+    return times
+
+
+def test_short_times_of_webp_are_kept(tmp_path):
+    frames = RNG.integers(0, 256, (5, *SIZE, 3), dtype=np.uint8)
+    delays = (0, 10, 7, 250, 1)
+    assert write_frames(tmp_path / "a.webp", frames, delays) == []
+    assert times_by_pillow(tmp_path / "a.webp") == list(delays)
+
+
+def test_times_of_equal_frames_add_up_in_webp(tmp_path):
+    frames = np.repeat(RNG.integers(0, 256, (2, *SIZE, 3), dtype=np.uint8), 2, axis=0)
+    write_frames(tmp_path / "a.webp", frames, (5, 6, 20, 0))
+    assert times_by_pillow(tmp_path / "a.webp") == [11, 20]
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [("gif", 655_350), ("webp", 16_777_215)])
+def test_times_too_long_for_a_format_are_cut_and_reported(tmp_path, suffix, longest):
+    frames = RNG.integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
+    notes = write_frames(tmp_path / f"a.{suffix}", frames, (20_000_000, 50))
+    assert any("seconds at most" in note for note in notes)
+    assert times_by_pillow(tmp_path / f"a.{suffix}") == [longest, 50]

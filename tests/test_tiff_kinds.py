@@ -7,7 +7,8 @@ import pytest
 import pyvips
 import tifffile
 from PIL import Image as Pillow
-from skimage.color import rgb2lab
+from PIL import ImageCms
+from skimage.color import rgb2lab, rgb2xyz, xyz2lab
 
 from torch_sr.errors import ImageError
 from torch_sr.images import (
@@ -23,6 +24,14 @@ from torch_sr.inference.upscaler import Upscaler
 
 Y, X = np.mgrid[0:24, 0:32]
 RGB = np.stack([X / 31, Y / 23, 1 - X / 62], axis=2)
+
+BRADFORD = np.array(  # from a white of D65 to D50, as ICC profiles do it
+    [
+        [1.0478112, 0.0228866, -0.0501270],
+        [0.0295424, 0.9904844, -0.0170491],
+        [-0.0092345, 0.0150436, 0.7521316],
+    ]
+)
 
 
 class Enlarge:
@@ -72,6 +81,7 @@ def test_floats_with_alpha_and_in_tiles(tmp_path):
 def test_lab_becomes_srgb(tmp_path, name, deep):
     lab = rgb2lab(RGB)
     if name == "icclab":
+        lab = xyz2lab(rgb2xyz(RGB) @ BRADFORD.T, illuminant="D50")
         full, unit, offset = (65280, 256, 128) if deep else (255, 1, 128)
     else:
         full, unit, offset = (65535, 256, 0) if deep else (255, 1, 0)
@@ -84,6 +94,17 @@ def test_lab_becomes_srgb(tmp_path, name, deep):
     error = np.abs(to_unit(image.color) - RGB)
     assert error.max() < (0.002 if deep else 0.1)  # a step of a or b is large in dark blue
     assert error.mean() < (0.0005 if deep else 0.01)
+
+
+def test_lab_with_a_profile_is_read_as_pillow_converts_it(tmp_path):
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    colors = np.array([[[200, 60, 50], [90, 160, 70], [60, 80, 150], [128, 128, 128]]], np.uint8)
+    picture = ImageCms.profileToProfile(Pillow.fromarray(colors), srgb, lab, outputMode="LAB")
+    picture.save(tmp_path / "a.tif")
+    with ImageReader(tmp_path / "a.tif") as reader:
+        found = reader.read(1)
+        assert reader.notes == ["Lab was converted to sRGB"]
+    assert np.abs(found.astype(int) - colors).max() <= 3
 
 
 def test_float_lab_and_float_cmyk(tmp_path):

@@ -1,15 +1,16 @@
 """Files as libvips writes them, with what it cannot write, and without what it makes up.
 
 libvips states 72 dpi where no resolution is known, builds an EXIF block where there is none, and
-rewrites one that there is. So it is kept from both, and what belongs into a file is put there while
-its bytes pass (PNG, JPEG, GIF), or in the encoded file, which the encoder holds as a whole anyway
+rewrites an existing one. So it is prevented from both: metadata is inserted into a file while its
+bytes pass (PNG, JPEG, GIF), or into the encoded file, which the encoder holds as a whole anyway
 (WebP, AVIF). TIFF is completed on the disk.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from torch_sr.images.naming import libvips
@@ -135,6 +136,29 @@ def webp_with_exif(data: bytes, exif: bytes) -> bytes:
         place += 8 + length + length % 2
     body = b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def webp_with_times(data: bytes, delays: Sequence[int]) -> bytes:
+    """An animated WebP with these milliseconds per frame.
+
+    libvips writes 100 ms for what is 10 ms or less, and equal frames may have become one. In the
+    chunk of a frame, its duration follows four fields of 3 bytes (RIFF container, ANMF).
+    """
+    changed, place = bytearray(data), 12
+    waiting = deque((100 if delay <= 10 else delay, delay) for delay in delays)
+    while place + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, place)
+        if kind == b"ANMF":
+            at = place + 8 + 12
+            left, wanted = int.from_bytes(data[at : at + 3], "little"), 0
+            while left > 0 and waiting:
+                written, delay = waiting.popleft()
+                left, wanted = left - written, wanted + delay
+            if left:  # not the frames that were expected
+                return data
+            changed[at : at + 3] = wanted.to_bytes(3, "little")
+        place += 8 + length + length % 2
+    return bytes(changed)
 
 
 def avif_with_exif(data: bytes, exif: bytes) -> bytes:

@@ -29,6 +29,7 @@ class Format:
         gray, alpha, frames, pages: whether these can be held; pages are those of a document.
         partial: alpha between opaque and transparent.
         step: of the times of frames, in milliseconds; 0: any.
+        longest: milliseconds that a frame can be shown.
         holds: what can be stored beside the pixels, by the names of :mod:`torch_sr.images.notes`.
         most: bytes of one of these.
     """
@@ -46,6 +47,7 @@ class Format:
     pages: bool = False
     timed: bool = True
     step: int = 1
+    longest: int = (1 << 24) - 1
     colors: int | None = None
     holds: frozenset[str] = frozenset()
     most: int = 1 << 31
@@ -70,6 +72,7 @@ _PNG = Format(
     deepest=16,
     frames=True,
     step=0,
+    longest=65_535_000,
     holds=_BASIC | {"comment", "text", "CICP", "PNG"},
 )
 _FORMATS = {
@@ -89,6 +92,7 @@ _FORMATS = {
         frames=True,
         pages=True,
         step=10,
+        longest=655_350,
         colors=256,
         holds=frozenset({"XMP", "comment"}),
     ),

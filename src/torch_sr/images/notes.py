@@ -92,10 +92,10 @@ def _frames(header: Header, metadata: Metadata, writer: Format) -> Iterator[str]
         seconds = [Fraction(delay) / 1000 for delay in metadata.delays]
         if any(short_fraction(time) != time for time in seconds):
             yield f"{name} cannot hold times of this length: they were rounded"
-    elif name == "WebP" and any(delay <= 10 for delay in metadata.delays):
-        yield "WebP shows frames of 10 ms and less for 100 ms"
     elif any(delay % writer.step for delay in metadata.delays):
         yield f"{name} holds times in steps of {writer.step} ms: those of the frames were rounded"
+    if writer.timed and any(delay > writer.longest for delay in metadata.delays or ()):
+        yield f"{name} shows a frame for {writer.longest / 1000:g} seconds at most: times were cut"
 
 
 def _pixels(header: Header, metadata: Metadata, writer: Format, seen: Seen) -> Iterator[str]:

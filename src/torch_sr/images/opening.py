@@ -21,7 +21,7 @@ from torch_sr.images.kinds import Kind, find_kind
 from torch_sr.images.naming import PathLike, libvips
 from torch_sr.images.netpbm import blank_netpbm, read_netpbm
 from torch_sr.images.pillow_files import check_size, load_heic, load_jxl, load_with_pillow
-from torch_sr.images.tiff_pages import TiffPage, check_raw, read_pages
+from torch_sr.images.tiff_pages import CIELAB, ICCLAB, TiffPage, check_raw, read_pages
 from torch_sr.images.tiff_samples import load_tiff_page
 
 TALL = ("gifload", "webpload")
@@ -137,6 +137,8 @@ class Source:
             fail_on = "warning"  # with which alone libvips fails at a damaged tile
         if directory is not None and (extra := directory.extra_channels):
             self.notes.append(f"{extra} channels beside colour and opacity were left out")
+        if directory is not None and directory.photometric in (CIELAB, ICCLAB):
+            self.notes.append("Lab was converted to sRGB")
         if directory is not None and directory.by_pillow:
             kind = Kind("TIFF", "pillow", "TIFF")
             limit = None if header_only else self.max_pixels

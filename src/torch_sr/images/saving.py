@@ -19,6 +19,7 @@ from torch_sr.images.containers import (
     placeholder,
     to_iim,
     webp_with_exif,
+    webp_with_times,
     with_prefix,
 )
 from torch_sr.images.formats import Format
@@ -95,8 +96,10 @@ def _fitting(metadata: Metadata, header: Header, writer: Format) -> Metadata:
     def held(name: str, block: bytes | None) -> bytes | None:
         return block if block and name in writer.holds and len(block) <= writer.most else None
 
+    delays = metadata.delays and tuple(min(delay, writer.longest) for delay in metadata.delays)
     return replace(
         metadata,
+        delays=delays,
         icc=held("ICC profile", metadata.icc) if fits else None,
         exif=held("EXIF", exif),
         xmp=held("XMP", metadata.xmp),
@@ -235,7 +238,10 @@ def _save_webp(
         smart_subsample=True,
         keep=_kept(metadata),
     )
-    path.write_bytes(webp_with_exif(data, metadata.exif) if metadata.exif else data)
+    data = webp_with_exif(data, metadata.exif) if metadata.exif else data
+    if header.pages > 1 and metadata.delays:
+        data = webp_with_times(data, [round(delay) for delay in metadata.delays])
+    path.write_bytes(data)
 
 
 def _save_avif(

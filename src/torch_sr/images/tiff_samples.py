@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_sr.images.fetching import blank, copy_fields, iterate_bands, spool
+from torch_sr.images.fetching import blank, copy_fields, field, iterate_bands, spool
 from torch_sr.images.naming import PathLike, libvips
 from torch_sr.images.pixels import Pixels
 from torch_sr.images.tiff_pages import (
@@ -106,7 +106,10 @@ def _doubles(words: Any, page: TiffPage, header_only: bool) -> Any:
 
 
 def _load_lab(path: PathLike, page: TiffPage, number: int, options: dict[str, Any]) -> Any:
-    """Lab of 8 and 16 bits: a and b are signed in CIELAB, and have an offset in ICCLAB."""
+    """Lab of 8 and 16 bits: a and b are signed in CIELAB, and have an offset in ICCLAB.
+
+    Its white is D65 (TIFF 6.0, section 23), but D50 in all that ICC defines.
+    """
     image = _load(_changed(path, page, {262: RGB, 339: 1}), number, options)
     deep = page.bits == 16
     color = image.extract_band(0, n=3)
@@ -119,6 +122,12 @@ def _load_lab(path: PathLike, page: TiffPage, number: int, options: dict[str, An
         full, unit = (65535, 256) if deep else (255, 1)
         color = (color[0] * (100 / full)).bandjoin(signed.extract_band(1, n=2) * (1 / unit))
     color = color.cast("float").copy(interpretation="lab")
+    profile = field(color, "icc-profile-data")
+    if profile:
+        color.remove("icc-profile-data")
+    if page.photometric == ICCLAB or (profile and profile[16:20] == b"Lab "):
+        depth = 16 if deep else 8
+        return color.icc_export(output_profile="srgb", depth=depth, pcs="lab", intent="relative")
     return color.colourspace("rgb16" if deep else "srgb")
 
 
