@@ -251,3 +251,13 @@ def test_a_sheet_of_a_damaged_file_is_drawn(tmp_path):
     result = CliRunner().invoke(app, ["upscale", str(tmp_path / "a.png"), *options])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "a_sr_sheet.png").exists()
+
+
+def test_an_error_does_not_speak_of_another_file(tmp_path):
+    cut(tmp_path / "a.jpg", FILES["jpg"], 0.5)
+    with ImageReader(tmp_path / "a.jpg", damaged="keep") as reader:
+        reader.read(reader.header.height)
+    cut(tmp_path / "b.png", FILES["png"], 0.5)
+    with pytest.raises(ImageError) as failure:
+        read_image(tmp_path / "b.png")
+    assert "JPEG" not in str(failure.value)

@@ -35,6 +35,12 @@ def libvips() -> Any:
     return pyvips
 
 
+def forget_complaints() -> None:
+    """Clear what libvips has said of other files, which it would add to its next error."""
+    with suppress(AttributeError):  # it is not documented that this name stays
+        libvips().vips_lib.vips_error_clear()
+
+
 @functools.cache
 def _log_complaints() -> None:
     """Send what GLib prints of lying headers to the log, as pyvips does with libvips' own words."""

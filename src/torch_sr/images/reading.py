@@ -28,7 +28,7 @@ from torch_sr.images.extras import complete
 from torch_sr.images.fetching import fetch, field
 from torch_sr.images.formats import Pages
 from torch_sr.images.kinds import find_kind
-from torch_sr.images.naming import PathLike, libvips, naming
+from torch_sr.images.naming import PathLike, forget_complaints, libvips, naming
 from torch_sr.images.opening import TALL, Source, explaining
 from torch_sr.images.pillow_files import check_size
 from torch_sr.images.pixels import (
@@ -94,6 +94,7 @@ class ImageReader:
         self._still: Any = None
         self._left_out: str | None = None
         with self._naming():
+            forget_complaints()
             kind = find_kind(path)
             self._source = Source(path, kind, max_pixels, self._keep)
             self.drawing_size = self._set_scale(drawing_size) if kind.loader == "svgload" else None
