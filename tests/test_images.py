@@ -31,6 +31,7 @@ from torch_sr.images import (
     read_image,
     read_samples,
     read_size,
+    saving,
     to_nchw,
     to_unit,
     write_image,
@@ -724,3 +725,12 @@ def test_the_thumbnail_of_the_old_picture_is_dropped(tmp_path, suffix, order):
 @pytest.mark.parametrize("exif", [b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff"])
 def test_exif_that_is_none_is_left_alone(exif):
     assert drop_thumbnail(exif) == exif
+
+
+def test_large_jpegs_are_written_without_holding_all_coefficients(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    small = write_image(tmp_path / "small.jpg", Image(pixels))
+    monkeypatch.setattr(saving, "_LARGE", 64)
+    large = write_image(tmp_path / "large.jpg", Image(pixels))
+    np.testing.assert_array_equal(read_image(large).color, read_image(small).color)
+    assert large.stat().st_size > small.stat().st_size  # by the standard's Huffman tables

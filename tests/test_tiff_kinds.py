@@ -76,6 +76,16 @@ def test_floats_with_alpha_and_in_tiles(tmp_path):
     np.testing.assert_allclose(image.to_array(), rgba, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(24, 32), (20, 27)])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_planes_in_tiles_are_read(tmp_path, size, compression):
+    pixels = convert(RGB[: size[0], : size[1]].astype(np.float32), np.uint8)
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    layout = {"planarconfig": "separate", "tile": (16, 16), "compression": compression}
+    path = save(tmp_path / "a.tif", planes, **layout)
+    np.testing.assert_array_equal(read_image(path).color, pixels)
+
+
 @pytest.mark.parametrize("name", ["cielab", "icclab"])
 @pytest.mark.parametrize("deep", [False, True])
 def test_lab_becomes_srgb(tmp_path, name, deep):

@@ -31,6 +31,7 @@ from torch_sr.images.tiff_exif import append_exif, set_resolution
 
 _PAGE_MS = 100  # that a page is shown as a frame of an animation
 _BIG = 2**31  # bytes that may not fit a classic TIFF
+_LARGE = 50_000_000  # pixels of a JPEG; of fewer, libjpeg may hold all coefficients
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,11 @@ def _save_jpeg(
         path,
         insertion.feed,
         lambda target: image.jpegsave_target(
-            target, Q=options.quality, subsample_mode="off", optimize_coding=True, keep="icc|xmp"
+            target,
+            Q=options.quality,
+            subsample_mode="off",
+            optimize_coding=image.width * image.height < _LARGE,
+            keep="icc|xmp",
         ),
     )
 

@@ -115,7 +115,10 @@ class TiffPage:
         if self.bits == 12:
             return self.samples == 1 and self.get(259, 1) == 1 and self.form.order == "<"
         plain_colors = self.get(259, 1) not in (6, 7) and self.photometric == YCBCR
-        return self.bits == 8 and (self.get(259, 1) in _BY_PILLOW or plain_colors)
+        planes = self.get(284, 1) == 2 and self.photometric == RGB and self.samples == 3
+        tiled_planes = planes and self.tile_size is not None
+        known = self.get(259, 1) in _BY_PILLOW
+        return self.bits == 8 and (known or plain_colors or tiled_planes)
 
 
 def read_pages(path: PathLike) -> tuple[list[TiffPage], bool]:
