@@ -261,3 +261,34 @@ def test_an_error_does_not_speak_of_another_file(tmp_path):
     with pytest.raises(ImageError) as failure:
         read_image(tmp_path / "b.png")
     assert "JPEG" not in str(failure.value)
+
+
+def animated():
+    turned = [PICTURE.rotate(angle) for angle in (90, 180, 270)]
+    return pillow("PNG", save_all=True, append_images=turned, duration=[10, 20, 30, 40], loop=3)
+
+
+def frames_of(path, damaged="keep"):
+    with ImageReader(path, pages=True, damaged=damaged) as reader:
+        header = reader.header
+        frames = [reader.read(header.height) for _ in range(header.pages)]
+        return frames, reader.metadata, reader.notes
+
+
+def test_a_sound_animation_keeps_its_frames_where_damaged_files_are_kept(tmp_path):
+    (tmp_path / "a.png").write_bytes(animated())
+    frames, metadata, notes = frames_of(tmp_path / "a.png")
+    assert (len(frames), metadata.delays, metadata.loop, notes) == (4, (10, 20, 30, 40), 3, [])
+
+
+@pytest.mark.parametrize("at_a_boundary", [False, True])
+def test_frames_of_animated_png_that_are_there_are_kept(tmp_path, at_a_boundary):
+    content = animated()
+    end = content.rfind(b"fcTL") - 4
+    (tmp_path / "a.png").write_bytes(content[: end if at_a_boundary else end + 300])
+    with pytest.raises(ImageError, match="--damaged keep"):
+        frames_of(tmp_path / "a.png", "refuse")
+    frames, metadata, notes = frames_of(tmp_path / "a.png")
+    assert notes == ["the file is damaged: 1 of its 4 frames is missing"]
+    assert metadata.delays == (10, 20, 30)
+    np.testing.assert_array_equal(frames[1][..., :3], np.asarray(PICTURE.rotate(90)))

@@ -41,7 +41,6 @@ class Animation:
     """The frames of an animated PNG.
 
     Attributes:
-        delays: milliseconds that each frame is shown.
         plays: how often the animation is shown; 0 for ever.
         alpha: whether anything shown may be transparent.
         has_still: whether there is a picture that is not a frame, for viewers without animation.
@@ -58,8 +57,8 @@ class Animation:
         self._frames: list[_Frame] = []
         self.plays = 0
         self.has_still = False
+        self._announced = 0
         self._scan()
-        self.delays = tuple(_whole(frame.delay) for frame in self._frames)
         if len(self._header) != 13:
             raise ValueError("its header is damaged")
         self._width, self._height = struct.unpack_from(">II", self._header)
@@ -73,6 +72,25 @@ class Animation:
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    @property
+    def delays(self) -> tuple[int | Fraction, ...]:
+        """Milliseconds that each frame is shown."""
+        return tuple(_whole(frame.delay) for frame in self._frames)
+
+    @property
+    def missing(self) -> int:
+        """How many frames that the file announces are not there."""
+        return max(0, self._announced - len(self._frames))
+
+    def drop_damaged(self) -> None:
+        """Leave out the first frame that cannot be decoded, and all after it."""
+        for number, frame in enumerate(self._frames):
+            try:
+                self._decode(frame)
+            except libvips().Error:
+                del self._frames[number:]
+                return
 
     def load(self, number: int, plain: Any) -> Any:
         """A frame as a libvips image; they are best asked for in order.
@@ -110,7 +128,7 @@ class Animation:
                 if kind == b"IHDR":
                     self._header = data
                 elif kind == b"acTL" and len(data) >= 8:
-                    (self.plays,) = struct.unpack_from(">I", data, 4)
+                    self._announced, self.plays = struct.unpack_from(">II", data)
                 elif kind == b"fcTL" and len(data) >= 26 and len(self._frames) < _MOST_FRAMES:
                     self._frames.append(_control(data))
                 elif kind in (b"PLTE", b"tRNS"):

@@ -119,15 +119,15 @@ class ImageReader:
         first = self._load(0)
         inks, profile = first.interpretation == "cmyk", field(first, "icc-profile-data")
         loader = source.kind.loader
-        animation = None if self._keep else _animation(self.path, loader)
+        animation = self._find_animation(loader)
         several = animation is not None or loader in (*TALL, "tiffload")  # AVIF's are no animation
         count = 1
         if not several or _wanted(loader, pages):
-            count = len(animation) if animation is not None else source.count_pages(first)
+            count = self._count_frames(animation) if animation else source.count_pages(first)
         if count > 1 and not several:
             self.notes.append(f"the first of its {count} pictures was read")
             count = 1
-        self._left_out = _left_out(source, first, animation, count)
+        self._left_out = _left_out(source, first, animation, count, _wanted(loader, pages))
         if animation is not None and count > 1:
             self._animation, self._still, first = animation, first, None
             if animation.has_still:
@@ -145,6 +145,30 @@ class ImageReader:
         if count > 1 and not tall and self._animation is None:
             others = tuple(_page_header(source, number, count) for number in range(1, count))
             self.page_headers = (self.header, *others)
+
+    def _find_animation(self, loader: str) -> Animation | None:
+        """That of an animated PNG; of a damaged one that is kept, the frames that are there."""
+        try:
+            animation = _animation(self.path, loader)
+            if animation is None or not self._keep:
+                return animation
+            animation.drop_damaged()
+        except (ValueError, OSError):
+            if not self._keep:
+                raise
+            animation = None
+        if not animation:
+            self.notes.append("the file is damaged: its animation cannot be read")
+        return animation or None
+
+    def _count_frames(self, animation: Animation) -> int:
+        if missing := animation.missing:
+            are = "is" if missing == 1 else "are"
+            reason = f"{missing} of its {len(animation) + missing} frames {are} missing"
+            if not self._keep:
+                raise ValueError(reason)
+            self.notes.append(f"the file is damaged: {reason}")
+        return len(animation)
 
     def _load(self, number: int, tall: bool = False) -> Any:
         load = load_damaged if self._keep else Source.load
@@ -329,11 +353,14 @@ def _animation(path: PathLike, loader: str) -> Animation | None:
     return animation or None  # one without frames is a picture
 
 
-def _left_out(source: Source, first: Any, animation: Animation | None, count: int) -> str | None:
+def _left_out(
+    source: Source, first: Any, animation: Animation | None, count: int, wanted: bool
+) -> str | None:
     """Frames and pages of the file beyond the first `count`, in words."""
     loader, total = source.kind.loader, count
     if animation is not None:
         total = len(animation) + (animation.has_still if count == 1 else 0)
+        total += 0 if wanted else animation.missing
     elif loader in TALL:
         total = field(first, "n-pages") or 1
     elif loader == "tiffload":
