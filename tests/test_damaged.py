@@ -292,3 +292,16 @@ def test_frames_of_animated_png_that_are_there_are_kept(tmp_path, at_a_boundary)
     assert notes == ["the file is damaged: 1 of its 4 frames is missing"]
     assert metadata.delays == (10, 20, 30)
     np.testing.assert_array_equal(frames[1][..., :3], np.asarray(PICTURE.rotate(90)))
+
+
+def test_frames_of_animated_webp_that_are_whole_are_kept(tmp_path):
+    turned = [PICTURE.rotate(angle) for angle in (90, 180, 270)]
+    content = pillow("WEBP", save_all=True, append_images=turned, duration=30, lossless=True)
+    (tmp_path / "a.webp").write_bytes(content[: content.rfind(b"ANMF") + 300])
+    with pytest.raises(ImageError, match="--damaged keep"):
+        frames_of(tmp_path / "a.webp", "refuse")
+    with ImageReader(tmp_path / "a.webp", pages=True, damaged="keep") as reader:
+        frames = reader.read(3 * len(PIXELS))
+        assert reader.header.pages == 3
+        assert reader.notes == ["the file is damaged: the end of its animation is missing"]
+    np.testing.assert_array_equal(frames[: len(PIXELS)], PIXELS)

@@ -62,6 +62,11 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
             raise ValueError("nothing of it can be read")
         _note_rows(source, missing, len(pixels))
         return libvips().Image.new_from_array(np.ascontiguousarray(pixels))
+    if loader == "webpload" and (frames := _whole_frames(Path(source.path).read_bytes())):
+        image = libvips().Image.webpload_buffer(frames, n=-1 if all_pages else 1, fail_on="none")
+        _check(source, image)
+        source.notes.append("the file is damaged: the end of its animation is missing")
+        return image
     if loader in ("pillow", "webpload") or 0 < source.missing_bytes(page) <= _MOST_PADDING:
         return _continued(source, page, all_pages)
     if loader in ("jpegload", "tiffload", "gifload"):
@@ -196,6 +201,19 @@ def _png(source: Source) -> Any:
         return image
     _note_rows(source, image.height - intact, image.height)
     return _with_gray(image, [(0, intact, image.width, image.height)] * (intact < image.height))
+
+
+def _whole_frames(data: bytes) -> bytes | None:
+    """An animated WebP up to its last whole frame (RIFF container); None if it is no animation."""
+    place, animated = 12, False
+    while place + 8 <= len(data):
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        following = place + 8 + length + length % 2
+        if following > len(data):
+            break
+        animated = animated or data[place : place + 4] == b"ANMF"
+        place = following
+    return data[:4] + (place - 8).to_bytes(4, "little") + data[8:place] if animated else None
 
 
 # --- Files continued with made-up bytes ---------------------------------------------------------
