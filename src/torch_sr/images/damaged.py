@@ -1,8 +1,9 @@
 """What can be read of a damaged file: the rest is gray, and how much it is becomes a note.
 
-Decoders that go on at the end of the file (JPEG, TIFF, GIF) are let go on. A PNG is put together
-anew from what its compressed stream gives. Other files are continued with made-up bytes, in two
-ways: what differs between the two pictures is not from the file.
+Decoders that continue at the end of the file (JPEG, TIFF, GIF) are used as they are. A PNG is
+rebuilt from what its compressed stream gives. Of animated PNG and WebP the whole frames are kept.
+Other files are padded with made-up bytes, in two ways: what differs between the two pictures is not
+from the file.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _LEVELS = {"uchar": (128, 255), "ushort": (32768, 65535)}
 
 
 def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> Any:
-    """An image of the file whose missing rows are gray; a sound file is loaded as ever.
+    """An image of the file whose missing rows are gray; an intact file is loaded as usual.
 
     Adds to the source's notes how much is missing.
 
