@@ -34,12 +34,12 @@ class Tiles:
     Args:
         backend: the network, or several passes through it.
         measured: the network alone, whose receptive field is measured where no overlap is given.
-        tiling: ``free``, ``avoided`` (as large as memory allows) or ``never``.
+        tiling: gives ``free``, ``avoided`` (as large as memory allows) or ``never``.
         overlap: context on each inner side of a tile, in low-resolution pixels.
     """
 
     def __init__(
-        self, backend: Backend, measured: Backend, tiling: str, overlap: int | None
+        self, backend: Backend, measured: Backend, tiling: Callable[[], str], overlap: int | None
     ) -> None:
         self.backend = backend
         self._measured = measured
@@ -67,14 +67,14 @@ class Tiles:
             tile_size: the largest square; by default what suits the device.
         """
         height, width = header.height, header.width
-        if self._tiling == "never":
+        if self._tiling() == "never":
             return [Span(0, height)], [Span(0, width)]
         area = self._most if tile_size else min(self.backend.tile_area, self._most)
         area = int(min(area, tile_size**2 if tile_size else area) // num_images)
         row_bytes = (
             num_images * width * self.backend.scale_factor**2 * header.layers * header.depth // 8
         )
-        highest = height if self._tiling == "avoided" else max(1, _BAND_BYTES // row_bytes)
+        highest = height if self._tiling() == "avoided" else max(1, _BAND_BYTES // row_bytes)
         side = tile_size or max(height, width)
         if max(height, width) <= side and height * width <= area and height <= highest:
             return [Span(0, height)], [Span(0, width)]
@@ -144,7 +144,7 @@ class Tiles:
         """Too much for the device: halve the tile, and all later ones."""
         number, height, width, _ = tile.shape
         area = height * width // 2
-        if self._tiling == "never":
+        if self._tiling() == "never":
             raise error
         rows, columns = plan(height, width, self.overlap, area)
         if len(rows) * len(columns) == 1:

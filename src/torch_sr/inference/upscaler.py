@@ -114,13 +114,15 @@ class Upscaler:
                 large_tiles=loaded.info.tiling != "free",
             )
         self._backend: Backend = SelfEnsemble(model) if tta else model
-        tiling = self.info.tiling if self.info is not None else "free"
         # What is measured sees one orientation, and so it is done quickly.
-        self._tiles = Tiles(self._backend, model, tiling, overlap)
+        self._tiles = Tiles(self._backend, model, self._tiling, overlap)
         self._precision = precision
         self.scale_factor = model.scale_factor
         self.tile_size = tile_size
         self._border = border
+
+    def _tiling(self) -> str:
+        return self.info.tiling if self.info is not None else "free"
 
     @property
     def overlap(self) -> int:
