@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from torch_sr.cli.console import find_model, progress_bar
+from torch_sr.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch_sr.config import Hyperparameters
     from torch_sr.evaluation.evaluate import SuperResolve
     from torch_sr.training.first import FirstTraining
     from torch_sr.training.result import TrainingResult
@@ -52,10 +55,9 @@ def check_usage(
         raise typer.BadParameter("--from-scratch and -l: give one of them")
     if like is not None:
         raise typer.BadParameter("--like: with --images the sizes are those of the model of -l")
-    if settings.resume_auto:
+    if settings.start_stage is not None:
         raise typer.BadParameter(
-            "--resume: give the configuration that --images wrote into --out-dir, as its "
-            "command.txt has it"
+            "--start-stage: --images begins with the pre-training; leave it out"
         )
     if photos.minutes is not None and not 0 < photos.minutes < float("inf"):
         raise typer.BadParameter(f"--minutes {photos.minutes:g}: give a number above 0")
@@ -66,15 +68,60 @@ def check_usage(
         )
 
 
+def name_folder(photos: Photos, settings: RunSettings) -> RunSettings:
+    """The settings with an output folder: that of ``--out-dir``, or one named like the photos."""
+    if settings.out_dir != Path():
+        return settings
+    name = photos.folder.resolve().name.lstrip("-") or "photos"
+    return replace(settings, out_dir=Path(f"{name}_training"))
+
+
 def prepare(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> FirstTraining:
     """Plan a training, store the plan in the output folder, and print it."""
-    if settings.out_dir == Path():
-        settings = replace(settings, out_dir=Path(f"{photos.folder.resolve().name}_training"))
     planned = _plan(photos, replace(settings, devices=1), overrides)
     planned.save()
     for line in planned.describe():
         print(line, file=sys.stderr)
     return planned
+
+
+def stored_words(settings: RunSettings) -> list[str] | None:
+    """The command of the training that the output folder holds, to resume it; None without one.
+
+    Raises:
+        ConfigError: when its command cannot be read.
+    """
+    from torch_sr.training.first import command_file, holds_training
+
+    if not (settings.resume_auto and holds_training(settings.out_dir)):
+        return None
+    file = command_file(settings.out_dir)
+    try:
+        _, *words = shlex.split(file.read_text(encoding="utf-8").splitlines()[-1])
+    except (OSError, ValueError, IndexError) as error:
+        raise ConfigError(
+            f"{file}: cannot read the command of the training; resume it with its configuration: "
+            "torch-sr train CONFIG --resume auto"
+        ) from error
+    return [*words, "--resume", "auto"]
+
+
+def note_ignored(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> None:
+    """Say which options do not change a training that is resumed."""
+    given = {
+        "--minutes": photos.minutes is not None,
+        "--from-scratch": photos.from_scratch,
+        "--gan": photos.gan,
+        "-l": photos.start is not None,
+        "--set": bool(overrides),
+    }
+    names = [name for name, there in given.items() if there]
+    if names:
+        print(
+            f"note: {', '.join(names)} left out: the training in {settings.out_dir} is resumed as "
+            "it was planned",
+            file=sys.stderr,
+        )
 
 
 def _plan(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> FirstTraining:
@@ -97,18 +144,31 @@ def _plan(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> Fi
         )
 
 
-def draw_sheet(planned: FirstTraining, result: TrainingResult) -> None:
-    """Draw validation images before the training and under its best model, and print where."""
+def draw_sheet(
+    config: Hyperparameters, settings: RunSettings, start: str | None, result: TrainingResult
+) -> None:
+    """Draw validation images before the training and under its model, and print where.
+
+    Without validation images nothing is drawn.
+
+    Args:
+        config: of the training.
+        settings: of the run.
+        start: the name or path of the model that it started from; None from scratch.
+        result: of the training.
+    """
     from torch_sr.data.open import open_pairs
     from torch_sr.evaluation.before_after import draw_before_after
     from torch_sr.images import Image, write_image
     from torch_sr.inference.upscaler import Upscaler
+    from torch_sr.training.first import sheet_file
 
-    config, settings, stage = planned.config, planned.settings, result.stages[-1]
-    model = stage.best_model or stage.last_model
-    assert model is not None
+    model = result.stages[-1].recommended
+    val_datasets = list(config.stages.values())[-1].val_datasets
+    if model is None or not val_datasets:
+        return
     pairs = open_pairs(
-        list(config.stages.values())[-1].val_datasets,
+        val_datasets,
         data_root=settings.data_root,
         scale_factor=config.scale_factor,
         purpose="val",
@@ -116,19 +176,20 @@ def draw_sheet(planned: FirstTraining, result: TrainingResult) -> None:
         cache_dir=settings.cache_dir,
     )
     methods: dict[str, SuperResolve] = {
-        "before" if planned.start is not None else "bicubic": _before(planned),
+        "before" if start is not None else "bicubic": _before(config, settings, start),
         "after": Upscaler(model, device=settings.device, border=0).upscale,
     }
-    write_image(planned.sheet_file, Image(draw_before_after(pairs, methods)))
-    print(planned.sheet_file)
+    file = sheet_file(settings.out_dir)
+    write_image(file, Image(draw_before_after(pairs, methods)))
+    print(file)
 
 
-def _before(planned: FirstTraining) -> SuperResolve:
+def _before(config: Hyperparameters, settings: RunSettings, start: str | None) -> SuperResolve:
     """The model that the training started from, or bicubic interpolation."""
     from torch_sr.data.resize import imresize
     from torch_sr.inference.upscaler import Upscaler
 
-    if planned.start is not None:
-        return Upscaler(planned.start, device=planned.settings.device, border=0).upscale
-    scale = float(planned.config.scale_factor)
+    if start is not None:
+        return Upscaler(start, device=settings.device, border=0).upscale
+    scale = float(config.scale_factor)
     return lambda lr: imresize(lr, scale)

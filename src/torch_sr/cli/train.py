@@ -2,223 +2,66 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from torch_sr.cli import first
+from torch_sr.cli import train_options as options
 from torch_sr.cli.console import DataRoot, Device, cache_progress, fetch_first, find_model
-from torch_sr.errors import ConfigError, TorchSRError
+from torch_sr.cli.train_loggers import make_loggers
+from torch_sr.cli.train_results import show_result, show_use
+from torch_sr.errors import TorchSRError
 from torch_sr.training.settings import Every, Intervals, RunSettings
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
-    from torch_sr.training.loggers import Logger
-    from torch_sr.training.result import Figures, StageResult, TrainingResult
-
-
-def parse_every(text: str | Every) -> Every:
-    """An interval as options have it; a wrong one is wrong usage."""
-    try:
-        return text if isinstance(text, Every) else Every.parse(text)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _interval(*names: str, help: str) -> Any:  # noqa: A002
-    """An option that takes an interval."""
-    return typer.Option(*names, parser=parse_every, metavar="INTERVAL", help=help)
-
+    from torch_sr.training.result import TrainingResult
 
 _EPOCH = Every(1)
-_FIRST = "A first training"
-
-
-class Stage(str, Enum):
-    """The stages of a training, by the names of their sections."""
-
-    PRETRAINING = "pretraining"
-    TRAINING = "training"
 
 
 def train(
-    config: Annotated[
-        Path | None,
-        typer.Argument(show_default=False, help="JSON file of hyper-parameters; or give --images."),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images",
-            help="Folder of photographs to learn from, in place of a configuration: everything "
-            "else is chosen for them and for this machine.",
-            rich_help_panel=_FIRST,
-        ),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            "--minutes",
-            help="How long to train. \\[default: 15, or 60 with --from-scratch]",
-            rich_help_panel=_FIRST,
-        ),
-    ] = None,
-    from_scratch: Annotated[
-        bool,
-        typer.Option(
-            "--from-scratch",
-            help="Start from random weights in place of compact-x4 (or the model of -l).",
-            rich_help_panel=_FIRST,
-        ),
-    ] = False,
-    gan: Annotated[
-        bool,
-        typer.Option(
-            "--gan/--no-gan",
-            help="Add the GAN stage, which sharpens results and needs the weights of VGG19.",
-            rich_help_panel=_FIRST,
-        ),
-    ] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override a hyper-parameter: generator.num_basic_blocks=8."),
-    ] = None,
-    like: Annotated[
-        str | None,
-        typer.Option(
-            "--like",
-            metavar="MODEL",
-            help="Take scale_factor, img_channels and generator.* from a model, by file or name.",
-        ),
-    ] = None,
-    print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print the complete configuration and stop.")
-    ] = False,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check", help="Find what would fail, draw a batch (check_*.png in --out-dir), stop."
-        ),
-    ] = False,
+    config: options.Config = None,
+    images: options.Images = None,
+    minutes: options.Minutes = None,
+    from_scratch: options.FromScratch = False,
+    gan: options.Gan = False,
+    overrides: options.Overrides = None,
+    like: options.Like = None,
+    print_config: options.PrintConfig = False,
+    check: options.Check = False,
     data_root: DataRoot = Path("data"),
-    out_dir: Annotated[
-        Path, typer.Option("--out-dir", help="Parent of saved_models/ and logs/.")
-    ] = Path(),
-    load_checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--load-checkpoint",
-            "-l",
-            help="Checkpoint to resume, or a model to start from, by file or name.",
-        ),
-    ] = None,
-    start_stage: Annotated[
-        Stage | None,
-        typer.Option(
-            "--start-stage",
-            help="Stage to begin with when -l names a model. \\[default: training]",
-        ),
-    ] = None,
-    partial: Annotated[
-        bool,
-        typer.Option("--partial", help="Take from the model of -l what fits; list what does not."),
-    ] = False,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            "--resume",
-            metavar="auto|CHECKPOINT",
-            help="auto resumes the newest sound checkpoint in --out-dir (of --name), or starts a "
-            "new run; a file is the same as with -l.",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Name of the run and its files. \\[default: the time]"),
-    ] = None,
-    checkpoint_interval: Annotated[
-        Every,
-        _interval(
-            "--checkpoint-interval", "-i", help="Epochs between checkpoints, or steps: '500 steps'."
-        ),
-    ] = _EPOCH,
-    best_checkpoint_warmup: Annotated[
-        int,
-        typer.Option(
-            "--best-checkpoint-warmup", "-w", min=0, help="Epochs before a best one is stored."
-        ),
-    ] = 0,
-    store_model_interval: Annotated[
-        Every | None,
-        _interval("--store-model-interval", "-s", help="Epochs or steps between stored models."),
-    ] = None,
-    validation_interval: Annotated[
-        Every,
-        _interval("--validation-interval", help="Epochs or steps between validations."),
-    ] = _EPOCH,
-    image_interval: Annotated[
-        Every,
-        _interval("--image-interval", help="Epochs or steps between logged images."),
-    ] = _EPOCH,
-    val_metrics: Annotated[
-        str,
-        typer.Option(
-            "--val-metrics",
-            help="Also measured in validations: lpips,dists,niqe,brisque,perceptual_loss.",
-        ),
-    ] = "",
-    keep_checkpoints: Annotated[
-        int,
-        typer.Option("--keep-checkpoints", min=0, help="Older checkpoints kept beside the newest."),
-    ] = 1,
-    num_workers: Annotated[
-        int | None,
-        typer.Option(
-            "--num-workers",
-            min=0,
-            help="Processes that cut training crops. \\[default: 4 beside a GPU, otherwise 0]",
-        ),
-    ] = None,
+    out_dir: options.OutDir = Path(),
+    load_checkpoint: options.LoadCheckpoint = None,
+    start_stage: options.StartStage = None,
+    partial: options.Partial = False,
+    resume: options.Resume = None,
+    name: options.Name = None,
+    checkpoint_interval: options.CheckpointInterval = _EPOCH,
+    best_checkpoint_warmup: options.BestCheckpointWarmup = 0,
+    store_model_interval: options.StoreModelInterval = None,
+    validation_interval: options.ValidationInterval = _EPOCH,
+    image_interval: options.ImageInterval = _EPOCH,
+    val_metrics: options.ValMetrics = "",
+    keep_checkpoints: options.KeepCheckpoints = 1,
+    num_workers: options.NumWorkers = None,
     device: Device = "auto",
-    devices: Annotated[
-        int | None,
-        typer.Option(
-            "--devices",
-            min=1,
-            help="Processes, each with a device and a mini-batch of its own. \\[default: all GPUs]",
-        ),
-    ] = None,
-    precision: Annotated[
-        str, typer.Option("--precision", help="fp32, bf16 or fp16; weights stay fp32.")
-    ] = "fp32",
-    accumulate: Annotated[
-        int,
-        typer.Option(
-            "--accumulate", min=1, help="Parts that mini-batches are split into, to save memory."
-        ),
-    ] = 1,
-    compile_networks: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Compile the networks (torch.compile).")
-    ] = False,
-    channels_last: Annotated[
-        bool, typer.Option(help="Order images and weights by pixel, which most devices like.")
-    ] = True,
-    licence: Annotated[
-        str | None, typer.Option("--licence", help="Recorded in the models: CC-BY-4.0.")
-    ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option(help="Log scalars and validation images for TensorBoard.")
-    ] = True,
-    wandb: Annotated[
-        bool, typer.Option(help="Log the same to Weights & Biases; needs the extra wandb.")
-    ] = False,
-) -> None:
+    devices: options.Devices = None,
+    precision: options.Precision = "fp32",
+    accumulate: options.Accumulate = 1,
+    compile_networks: options.CompileNetworks = False,
+    channels_last: options.ChannelsLast = True,
+    licence: options.Licence = None,
+    tensorboard: options.Tensorboard = True,
+    wandb: options.Wandb = False,
+) -> TrainingResult | None:
     """Train a generator, from a configuration or from a folder of photographs (--images).
 
     Models and checkpoints go to saved_models/ and logs to logs/ below --out-dir.
@@ -258,12 +101,11 @@ def train(
     if images is not None:
         photos = first.Photos(images, load_checkpoint, from_scratch, minutes, gan)
         first.check_usage(photos, settings, config=config, like=like)
-        planned = first.prepare(photos, settings, overrides or [])
-        if print_config:
-            print(planned.config.to_json(), end="")
-        elif result := start_training(planned.config, planned.settings, check=check):
-            first.draw_sheet(planned, result)
-        return
+        settings = first.name_folder(photos, settings)
+        if words := first.stored_words(settings):
+            first.note_ignored(photos, settings, overrides or [])
+            return resume_first(words, settings)
+        return train_first(photos, settings, overrides or [], print_config, check)
     if config is None or from_scratch or gan or minutes is not None:
         raise typer.BadParameter(
             "give a CONFIG file, or --images with a folder of photographs, which alone takes "
@@ -272,8 +114,47 @@ def train(
     hyperparameters = read_config(config, like, overrides or [])
     if print_config:
         print(hyperparameters.to_json(), end="")
-        return
-    start_training(hyperparameters, settings, check=check)
+        return None
+    result = start_training(hyperparameters, settings, check=check)
+    if result is not None:
+        show_use(result, settings.resume)
+    return result
+
+
+def train_first(
+    photos: first.Photos,
+    settings: RunSettings,
+    overrides: Sequence[str],
+    print_config: bool,
+    check: bool,
+) -> TrainingResult | None:
+    """Plan a training on photographs, and train; or print the plan, or check it."""
+    planned = first.prepare(photos, settings, overrides)
+    if print_config:
+        print(planned.config.to_json(), end="")
+        return None
+    result = start_training(planned.config, planned.settings, check=check)
+    if result is not None:
+        try:
+            first.draw_sheet(planned.config, planned.settings, planned.start, result)
+        finally:
+            show_use(result, planned.start)
+    return result
+
+
+def resume_first(words: Sequence[str], settings: RunSettings) -> TrainingResult:
+    """Resume the training that a folder holds by its own command, and draw its picture."""
+    from torch_sr.cli.main import app
+    from torch_sr.config import load_config
+    from torch_sr.training.first import config_file
+
+    print(f"resuming with: {shlex.join(['torch-sr', *words])}", file=sys.stderr)
+    result: TrainingResult | int = app(list(words), standalone_mode=False)
+    if isinstance(result, int):  # the code of a stop
+        raise typer.Exit(result)
+    start = words[words.index("-l") + 1] if "-l" in words else None
+    first.draw_sheet(load_config(config_file(settings.out_dir)), settings, start, result)
+    return result
 
 
 def read_config(config: Path, like: str | None, overrides: Sequence[str]) -> Hyperparameters:
@@ -293,8 +174,6 @@ def start_training(
     """Fetch what is missing, then train, or only check what would fail, which has no result."""
     if settings.resume_auto:
         settings = find_newest(settings)
-    if hyperparameters.download:
-        fetch_data(hyperparameters, settings.data_root)
     if check:
         check_training(hyperparameters, settings)
         return None
@@ -335,16 +214,17 @@ def compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str
             yield f"--set {key}={final[key]} replaces {value} of the model named with --like"
 
 
-def fetch_data(config: Hyperparameters, data_root: Path) -> None:
-    """Fetch the data sets of both stages that are missing, showing progress."""
+def fetch_data(config: Hyperparameters, stages: Sequence[str], data_root: Path) -> None:
+    """Fetch the missing data sets of the stages that will run, showing progress."""
     from torch_sr.data.datasets import choose_sides
     from torch_sr.training.launch import is_first_process
 
-    if is_first_process():  # the others wait for its downloads
-        for stage in config.stages.values():
-            train, val = choose_sides(stage)
-            fetch_first(train, data_root, config.scale_factor, "train")
-            fetch_first(val, data_root, config.scale_factor, "val")
+    if not (config.download and is_first_process()):  # the others wait for its downloads
+        return
+    for name in stages:
+        train, val = choose_sides(config.stages[name])
+        fetch_first(train, data_root, config.scale_factor, "train")
+        fetch_first(val, data_root, config.scale_factor, "val")
 
 
 def check_training(config: Hyperparameters, settings: RunSettings) -> None:
@@ -352,6 +232,8 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> None:
     from torch_sr.training import check
     from torch_sr.training.launch import is_first_process
 
+    if config.download:
+        fetch_data(config, _find_stages(config, settings), settings.data_root)
     findings = []
     for finding in check.check_training(config, settings):
         findings.append(finding)
@@ -359,6 +241,17 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> None:
             print(f"{finding.verdict:4}  {finding.subject}: {finding.text}")
     if not all(finding.passed for finding in findings):
         raise typer.Exit(1)
+
+
+def _find_stages(config: Hyperparameters, settings: RunSettings) -> list[str]:
+    """The stages that will run; all of them where the start cannot be read, as a check reports."""
+    from torch_sr.training.resume import read_start
+
+    try:
+        start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
+    except TorchSRError:
+        return list(config.stages)
+    return start.stages(config)
 
 
 def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResult:
@@ -374,6 +267,7 @@ def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResu
 
     first = is_first_process()
     start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
+    fetch_data(config, start.stages(config), settings.data_root)
     with ExitStack() as stack:
         run = stack.enter_context(reserved_run(settings, start))
         loggers = make_loggers(settings, run) if first else []
@@ -388,78 +282,3 @@ def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResu
     if not result.finished:
         raise typer.Exit(130)
     return result
-
-
-def show_result(result: TrainingResult) -> None:
-    """Print models and figures on stdout, a line each with the path last; remarks on stderr."""
-    for stage in result.stages:
-        for line in describe_stage(stage):
-            print(line)
-        if stage.start and stage.best and not stage.best.beats(stage.start):
-            print(
-                f"note: no model of the {stage.stage} stage is better than its start in both PSNR "
-                f"and SSIM: {describe_figures(stage.start)}",
-                file=sys.stderr,
-            )
-    if not result.finished:
-        print(f"stopped; resume with --load-checkpoint {result.checkpoint}", file=sys.stderr)
-
-
-def describe_stage(stage: StageResult) -> Iterator[str]:
-    """A line for the start, the best model and the last one, those that there are."""
-    if stage.start is not None:
-        yield f"{stage.stage}  start  {describe_figures(stage.start)}"
-    for kind, figures, model in (
-        ("best", stage.best, stage.best_model),
-        ("last", stage.last, stage.last_model),
-    ):
-        if model is not None:
-            shown = f"{describe_figures(figures)}  " if figures is not None else ""
-            yield f"{stage.stage}  {kind}   {shown}{model}"
-
-
-def describe_figures(figures: Figures) -> str:
-    """PSNR, SSIM, and when they were measured, in a few words."""
-    place = f"epoch {figures.epoch}, step {figures.step}"
-    return f"PSNR {figures.psnr:.2f} dB  SSIM {figures.ssim:.4f}  {place}"
-
-
-def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
-    """The terminal and JSON lines always, the others where they are wanted.
-
-    Raises:
-        MissingExtraError: when wandb is wanted and not installed.
-        LogError: when wandb is not logged in, or TensorBoard is not installed.
-    """
-    from torch_sr.cli.progress import ConsoleLogger
-    from torch_sr.training.loggers import (
-        JSONLinesLogger,
-        TensorBoardLogger,
-        WandbLogger,
-        load_tensorboard,
-    )
-
-    logs = settings.logs_dir(run)
-    loggers: list[Logger] = [ConsoleLogger(), JSONLinesLogger(logs)]
-    if settings.tensorboard:
-        load_tensorboard()
-        loggers.append(TensorBoardLogger(logs))
-    if settings.wandb == "on":
-        loggers.append(WandbLogger(logs, run))
-    elif settings.wandb == "auto":
-        loggers += find_wandb(logs, run)
-    return loggers
-
-
-def find_wandb(logs: Path, run: str) -> list[Logger]:
-    """A logger for Weights & Biases where it can be used; say whether it is."""
-    from torch_sr.training.loggers import WandbLogger
-    from torch_sr.training.wandb_access import check_wandb
-
-    try:
-        mode = check_wandb()
-    except TorchSRError as error:
-        print(f"note: not logging to Weights & Biases: {error}", file=sys.stderr)
-        return []
-    print(f"logging to Weights & Biases ({mode})", file=sys.stderr)
-    return [WandbLogger(logs, run, optional=True)]

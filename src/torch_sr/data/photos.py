@@ -9,6 +9,7 @@ Nothing in the folder is changed.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,9 @@ FEW = 50
 POOR = 70
 """JPEG quality below which the traces of compression are plain to see."""
 _LEAST = 2
+_LISTS = ("training_images.txt", "validation_images.txt")
+_FOLDERS_OF_TRAININGS = ("saved_models", "logs")
+_PICTURES_OF_TRAININGS = re.compile(r"before_after\.png|check_(pre)?training\.png")
 _OF_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 
@@ -62,7 +66,7 @@ class ChosenImages:
         Raises:
             DataError: when they cannot be written.
         """
-        lists = folder / "training_images.txt", folder / "validation_images.txt"
+        lists = folder / _LISTS[0], folder / _LISTS[1]
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -131,6 +135,12 @@ def _find_photos(folder: Path, scale_factor: int) -> tuple[list[Path], list[str]
         remarks.append(f"{error.filename} was left out: {error.strerror}")
 
     for parent, folders, names in os.walk(folder, onerror=on_error):
+        if set(_LISTS) <= set(names):
+            folders[:] = [name for name in folders if name not in _FOLDERS_OF_TRAININGS]
+            names = [name for name in names if not _is_of_training(name)]
+            remarks.append(
+                f"{display_name(Path(parent))} holds a training: its files were left out."
+            )
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         _refuse_paired(Path(parent), scale_factor)
         for name in names:
@@ -145,6 +155,12 @@ def _find_photos(folder: Path, scale_factor: int) -> tuple[list[Path], list[str]
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
         remarks.append(f"Files that are not images by their names were left out: {kinds}.")
     return sorted(files), remarks
+
+
+def _is_of_training(name: str) -> bool:
+    """Whether a file beside the lists of a training was written by it."""
+    own = (*_LISTS, "config.json", "command.txt")
+    return name in own or _PICTURES_OF_TRAININGS.fullmatch(name) is not None
 
 
 def _refuse_paired(folder: Path, scale_factor: int) -> None:

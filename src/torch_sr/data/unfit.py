@@ -47,13 +47,30 @@ def find_unfit(looks: Sequence[Examined], folder: Path) -> dict[Path, str]:
 
 
 def _results(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str]]:
-    """``photo_sr.png`` beside ``photo.jpg``: what a network made is no photograph."""
-    there = {look.pair.hr.with_suffix(""): look.pair.hr for look in looks}
+    """``photo_sr.png`` beside ``photo.jpg``, or larger than it in another folder.
+
+    What a network made is no photograph.
+    """
+    by_stem: dict[str, list[Examined]] = defaultdict(list)
+    for look in looks:
+        by_stem[look.pair.hr.stem].append(look)
     for look in looks:
         path = look.pair.hr
-        source = there.get(path.with_name(path.stem.removesuffix(_RESULT)))
-        if path.stem.endswith(_RESULT) and source is not None:
-            yield path, f"upscaled from {_shown(source, folder)}"
+        if not path.stem.endswith(_RESULT):
+            continue
+        for source in by_stem.get(path.stem.removesuffix(_RESULT), ()):
+            if source.pair.hr.parent == path.parent or _is_enlarged(source, look):
+                yield path, f"upscaled from {_shown(source.pair.hr, folder)}"
+                break
+
+
+def _is_enlarged(source: Examined, look: Examined) -> bool:
+    """Whether an image is larger than another one, and has its proportions."""
+    if 0 in source.size or look.size <= source.size:
+        return False
+    (height, width), (larger_height, larger_width) = source.size, look.size
+    rounding = 0.5 / height + 0.5 / width
+    return abs(larger_height / height - larger_width / width) <= rounding
 
 
 def _faulty(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from torch_sr.config import Hyperparameters
 from torch_sr.data.photos import ChosenImages, Progress, choose_images
 from torch_sr.errors import ConfigError, DataError, ModelError
-from torch_sr.files import atomic_write
+from torch_sr.files import atomic_write, write_failure
 from torch_sr.images import display_name
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.backbones import backbone_file
@@ -26,9 +26,10 @@ from torch_sr.models.zoo import find_model
 from torch_sr.training.building import build_perceptual_loss
 from torch_sr.training.launch import launch
 from torch_sr.training.pace import Pace, measure_pace
-from torch_sr.training.planning import remark_on_length
+from torch_sr.training.planning import steps_from_scratch
 from torch_sr.training.settings import Every, RunSettings
 from torch_sr.training.sketch import Sketch, choose_crop, image_size, least_crop
+from torch_sr.training.spelling import spell_run
 
 DEFAULT_START = "compact-x4"
 _MINUTES, _MINUTES_FROM_SCRATCH = 15.0, 60.0
@@ -37,6 +38,7 @@ _VALIDATION_SHARE = 0.2  # of the time, at most
 _SPARE = 0.95  # of the time is planned with
 _WORKERS = 4
 _FEW_STEPS = 50
+_LONGER = 1.2  # times the minutes: worth a remark
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class FirstTraining:
         start: the name or path of the model that the training starts from; None from scratch.
         minutes: planned for.
         pace: of this machine.
+        device: that is trained on.
     """
 
     images: Path
@@ -60,6 +63,7 @@ class FirstTraining:
     start: str | None
     minutes: float
     pace: Pace
+    device: str = "cpu"
 
     @property
     def config_file(self) -> Path:
@@ -67,22 +71,9 @@ class FirstTraining:
         return config_file(self.settings.out_dir)
 
     @property
-    def sheet_file(self) -> Path:
-        """The picture of validation images before and after, drawn at the end."""
-        return self.settings.out_dir / "before_after.png"
-
-    @property
     def command(self) -> str:
-        """The command that trains the same again."""
-        settings = self.settings
-        words = ["torch-sr", "train", str(self.config_file), "--out-dir", str(settings.out_dir)]
-        if self.start is not None:
-            words += ["-l", self.start, "--start-stage", "pretraining"]
-        interval = str(settings.intervals.validate)
-        words += ["--validation-interval", interval, "--checkpoint-interval", interval]
-        words += ["--image-interval", interval, "--num-workers", str(settings.num_workers)]
-        words += ["--device", settings.device, "--precision", settings.precision]
-        return shlex.join(words)
+        """The command that trains the same again, from any folder."""
+        return shlex.join(spell_run(self.config_file, self.settings, self.start))
 
     def save(self) -> None:
         """Write the configuration, the lists of images and the command into the output folder.
@@ -90,11 +81,17 @@ class FirstTraining:
         Raises:
             ConfigError: when they cannot be written.
         """
-        with atomic_write(self.config_file) as temporary:
-            temporary.write_text(self.config.to_json(), encoding="utf-8")
         text = f"# Trains the same again; change {self.config_file.name} first to change it.\n"
-        with atomic_write(self.settings.out_dir / "command.txt") as temporary:
-            temporary.write_text(f"{text}{self.command}\n", encoding="utf-8")
+        try:
+            with atomic_write(self.config_file) as temporary:
+                temporary.write_text(self.config.to_json(), encoding="utf-8")
+            with atomic_write(command_file(self.settings.out_dir)) as temporary:
+                temporary.write_text(f"{text}{self.command}\n", encoding="utf-8")
+        except OSError as error:
+            folder = self.settings.out_dir
+            raise ConfigError(
+                f"{folder}: name another --out-dir: {write_failure(error, folder)}"
+            ) from error
 
     def describe(self) -> Iterator[str]:
         """Say what will be done, how long it takes and where the results are, a line each."""
@@ -104,7 +101,8 @@ class FirstTraining:
         yield from self._describe_gan()
         out = self.settings.out_dir
         yield f"results: models in {self.settings.models_dir}, logs in {out / 'logs'}"
-        yield f"configuration: {self.config_file}; the same again: {self.command}"
+        yield f"configuration: {self.config_file}"
+        yield f"the same again: {self.command}"
 
     def _describe_start(self) -> Iterator[str]:
         sizes = self.config.generator
@@ -116,29 +114,61 @@ class FirstTraining:
             yield f"start: the model {self.start} ({network})"
             return
         yield f"start: from scratch ({network})"
-        steps = self.config.pretraining.num_steps
-        assert steps is not None
-        if remark := remark_on_length(self.config, steps):
-            yield f"  {remark}"
+        steps, needed = self._count_steps("pretraining"), steps_from_scratch(self.config)
+        if steps < needed:
+            yield (
+                f"  give more --minutes, or start from a model (-l MODEL): after "
+                f"{_count(steps, 'step')} a network from scratch is still worse than bicubic interpolation; it takes about "
+                f"{needed}"
+            )
 
     def _describe_steps(self) -> Iterator[str]:
         config, pace = self.config, self.pace
+        batch = min(config.batch_size, len(self.chosen.training))
         for name, section in config.stages.items():
-            steps, crop = section.num_steps, section.cr_patch_size
-            assert steps is not None
+            steps, crop = self._count_steps(name), section.cr_patch_size
             assert crop is not None
             lr = config.pretraining.lr if name == "pretraining" else config.training.g_lr
             yield (
-                f"{name}: {steps} steps of {config.batch_size} crops of {crop[1]}x{crop[0]} pixels "
-                f"({pace.step[name]:.2g} s each on {self.settings.device}), learning rate {lr:g}"
+                f"{name}: {_count(steps, 'step')} of {_count(batch, 'crop')} of "
+                f"{crop[1]}x{crop[0]} pixels ({pace.step[name]:.2g} s each on {self.device}), "
+                f"learning rate {lr:g}"
             )
             if steps < _FEW_STEPS:
                 yield "  these are few steps: give more --minutes"
-        validate = self.settings.intervals.validate
+        yield from self._describe_time()
+
+    def _describe_time(self) -> Iterator[str]:
+        every = self.settings.intervals.validate
+        took = self._estimate() / 60
         yield (
-            f"validation: every {validate}, about {pace.validation:.2g} s each; "
-            f"about {self.minutes:g} minutes in all"
+            f"validation: every {every}, about {self.pace.validation:.2g} s each; in all about "
+            f"{took:.2g} of the {self.minutes:g} minutes"
         )
+        if took > _LONGER * self.minutes:
+            yield (
+                f"  this is more than --minutes {self.minutes:g}: a step and its validations take "
+                "longer on this machine; smaller images or a smaller model are faster"
+            )
+
+    def _estimate(self) -> float:
+        """Seconds of all steps and validations."""
+        steps = {name: self._count_steps(name) for name in self.config.stages}
+        every = self.settings.intervals.validate.in_steps(self._steps_per_epoch)
+        # One at the start of each stage, and one at its end.
+        times = sum(1 + -(-count // every) for count in steps.values())
+        trained = sum(count * self.pace.step[name] for name, count in steps.items())
+        return trained + times * self.pace.validation
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return max(1, len(self.chosen.training) // self.config.batch_size)
+
+    def _count_steps(self, name: str) -> int:
+        """The steps of a stage, which its epochs may end earlier."""
+        section = self.config.stages[name]
+        most = section.num_epoch * self._steps_per_epoch
+        return min(most, section.num_steps or most)
 
     def _describe_gan(self) -> Iterator[str]:
         if "training" in self.config.stages:
@@ -157,6 +187,22 @@ class FirstTraining:
 def config_file(out_dir: Path) -> Path:
     """The configuration that a first training writes."""
     return out_dir / "config.json"
+
+
+def command_file(out_dir: Path) -> Path:
+    """The command that a first training writes, in its last line."""
+    return out_dir / "command.txt"
+
+
+def sheet_file(out_dir: Path) -> Path:
+    """The picture of validation images before and after, drawn at the end."""
+    return out_dir / "before_after.png"
+
+
+def holds_training(out_dir: Path) -> bool:
+    """Whether a first training was planned for this folder, and has stored something."""
+    stored = (out_dir / "saved_models").glob("*")
+    return config_file(out_dir).exists() and any(stored)
 
 
 def plan_first_training(
@@ -191,7 +237,7 @@ def plan_first_training(
     _refuse_second(settings.out_dir)
     minutes = minutes or (_MINUTES if start is not None else _MINUTES_FROM_SCRATCH)
     fabric = launch(settings)
-    sketch = Sketch(start, gan, overrides, fabric.device.type)
+    sketch = Sketch(start, gan, overrides, fabric.device.type, partial=settings.partial)
     config = sketch.config()
     least = least_crop(config.scale_factor)
     chosen = choose_images(
@@ -201,20 +247,22 @@ def plan_first_training(
         seed=config.seed,
         progress=progress,
     )
-    if not sketch.sets("cr_patch_size"):
-        sketch.set_crop(choose_crop(chosen.training, config.scale_factor, fabric.device.type))
+    sketch.set_crop(choose_crop(chosen.training, config.scale_factor, fabric.device.type))
     chosen = _hold_crops(chosen, sketch.config())
     sketch.limit_batch(len(chosen.training))
     config = sketch.config()
     perceptual = _perceptual_loss(config).to(fabric.device) if gan else None
     sizes = [image_size(path) for path in chosen.validation]
-    pace = measure_pace(fabric, config, settings, sizes, perceptual)
+    batch = min(config.batch_size, len(chosen.training))
+    measured = config.model_copy(update={"batch_size": batch})
+    pace = measure_pace(fabric, measured, settings, sizes, perceptual)
     validations = _count_validations(pace, minutes * 60)
     sketch.set_lengths(_steps(pace, minutes * 60, validations), len(chosen.training))
     sketch.set_images(*chosen.write_lists(settings.out_dir))
     config = sketch.config()
     settings = _complete(settings, config, validations, start, fabric.device.type)
-    return FirstTraining(images, chosen, config, settings, start, minutes, pace)
+    device = str(fabric.device)
+    return FirstTraining(images, chosen, config, settings, start, minutes, pace, device)
 
 
 def _hold_crops(chosen: ChosenImages, config: Hyperparameters) -> ChosenImages:
@@ -271,7 +319,13 @@ def _complete(
 ) -> RunSettings:
     steps = sum(section.num_steps or 0 for section in config.stages.values())
     every = Every(max(1, steps // validations), "steps")
-    intervals = replace(settings.intervals, validate=every, checkpoint=every, images=every)
+    given = settings.intervals
+    intervals = replace(
+        given,
+        validate=every if given.validate == Every(1) else given.validate,
+        checkpoint=every if given.checkpoint == Every(1) else given.checkpoint,
+        images=every if given.images == Every(1) else given.images,
+    )
     workers = 0 if device_type == "cpu" else min(_WORKERS, os.cpu_count() or 1)
     return replace(
         settings,
@@ -283,19 +337,24 @@ def _complete(
 
 
 def _refuse_second(out_dir: Path) -> None:
-    if config_file(out_dir).exists():
+    if holds_training(out_dir):
         raise ConfigError(
-            f"name another --out-dir, or add --resume auto to continue: {out_dir} holds a training "
-            "already"
+            f"name another --out-dir, or add --resume auto to continue the training that {out_dir} "
+            "holds already"
         )
 
 
 def _describe_images(images: Path, chosen: ChosenImages) -> Iterator[str]:
     yield (
-        f"{display_name(images)}: {len(chosen.training)} images to train on, "
+        f"{display_name(images)}: {_count(len(chosen.training), 'image')} to train on, "
         f"{len(chosen.validation)} to validate on, {len(chosen.left_out)} left out"
     )
     for path, reason in chosen.left_out:
         yield f"  left out: {display_name(path)}: {reason}"
     for remark in chosen.remarks:
         yield f"  {remark}"
+
+
+def _count(number: int, what: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

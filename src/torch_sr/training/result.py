@@ -66,6 +66,13 @@ class StageResult:
     best: Figures | None = None
     last: Figures | None = None
 
+    @property
+    def recommended(self) -> Path | None:
+        """The model to use: the best; in the GAN stage, which PSNR does not judge, the last."""
+        if self.stage == "training":
+            return self.last_model or self.best_model
+        return self.best_model or self.last_model
+
 
 @dataclass(frozen=True)
 class TrainingResult:

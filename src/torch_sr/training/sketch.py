@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 from torch_sr.config import Hyperparameters, parse_config
 from torch_sr.errors import ConfigError
 from torch_sr.images import read_header
-from torch_sr.training.transfer import like_overrides
+from torch_sr.training.transfer import find_differences, like_overrides
 
 _SCRATCH_SIZES = {"rrdb_channels": 32, "growth_channels": 16, "num_basic_blocks": 4}
 """Those of compact-x4: small enough to learn on a CPU."""
 _CPU_BATCH, _BATCH = 8, 16
 _CROPS = (192, 128, 96, 64)  # of high resolution; at x8, still 8 pixels of low resolution
 _CPU_CROP = 128
+_ANY_CROP = 840  # until it is chosen: a multiple of every scale factor up to 8
 _HELD = 0.9  # part of the images that must hold a crop
 _LR, _LR_FROM_SCRATCH = 1e-4, 1e-3
 _WARM_UP = 0.05  # part of the steps
@@ -26,10 +27,15 @@ class Sketch:
     """A configuration that is filled in step by step; what the person has set stays."""
 
     def __init__(
-        self, start: str | None, gan: bool, overrides: Sequence[str], device_type: str
+        self,
+        start: str | None,
+        gan: bool,
+        overrides: Sequence[str],
+        device_type: str,
+        *,
+        partial: bool = False,
     ) -> None:
         self._overrides = [*(like_overrides(start) if start is not None else ()), *overrides]
-        self._wanted = {override.partition("=")[0].strip() for override in overrides}
         augmentation = {"spatial": "dihedral", "compression": 0.0, "coarse_dropout": 0.0}
         self._data: dict[str, Any] = {
             "batch_size": _CPU_BATCH if device_type == "cpu" else _BATCH,
@@ -42,16 +48,14 @@ class Sketch:
             "generator": {} if start is not None else dict(_SCRATCH_SIZES),
         }
         self._stages = ("pretraining", "training") if gan else ("pretraining",)
-        if start is not None:
-            self._check_scale(start)
+        self.set_crop(_ANY_CROP)
+        self._check_stages(gan)
+        if start is not None and not partial:
+            self._check_sizes(start)
 
     def config(self) -> Hyperparameters:
         """The configuration as it is now."""
         return parse_config(self._data, "--images", self._overrides)
-
-    def sets(self, key: str) -> bool:
-        """Whether the person has set a key of a stage."""
-        return any(f"{stage}.{key}" in self._wanted for stage in self._stages)
 
     def set_crop(self, side: int) -> None:
         """Crops of all stages."""
@@ -67,7 +71,7 @@ class Sketch:
         batches = max(1, num_images // self.config().batch_size)
         for stage, count in steps.items():
             self._data[stage] |= {"num_steps": count, "num_epoch": -(-count // batches)}
-        self._data["pretraining"]["warmup_steps"] = math.ceil(_WARM_UP * steps["pretraining"])
+        self._data["pretraining"]["warmup_steps"] = int(_WARM_UP * steps["pretraining"])
 
     def set_images(self, training: Path, validation: Path) -> None:
         """The lists of images of all stages."""
@@ -75,13 +79,38 @@ class Sketch:
             self._data[stage]["train_datasets"] = [str(training.resolve())]
             self._data[stage]["val_datasets"] = [str(validation.resolve())]
 
-    def _check_scale(self, start: str) -> None:
-        """Refuse a scale factor that the model does not have: nothing of it would be left."""
-        theirs = parse_config({}, overrides=like_overrides(start)).scale_factor
-        if (ours := self.config().scale_factor) != theirs:
+    def _check_stages(self, gan: bool) -> None:
+        """Refuse lengths that leave out a stage that is planned, or add one that is not."""
+        stages = self.config().stages
+        for name in self._stages:
+            if name not in stages:
+                raise ConfigError(
+                    f"leave out --set {name}.num_epoch=0: --images plans this stage, and --minutes "
+                    "sets its length"
+                )
+        if "training" in stages and not gan:
             raise ConfigError(
-                f"add --from-scratch, or -l with a model of x{ours}: {start}, which the training "
-                f"would start from, is a model of x{theirs}"
+                "add --gan to train the GAN stage too, in place of --set training.num_epoch; "
+                "--minutes sets its length"
+            )
+
+    def _check_sizes(self, start: str) -> None:
+        """Refuse sizes that the model does not have: it could not be started from."""
+        theirs = parse_config({}, overrides=like_overrides(start))
+        ours = self.config()
+        if ours.scale_factor != theirs.scale_factor:
+            raise ConfigError(
+                f"add --from-scratch, or -l with a model of x{ours.scale_factor}: {start}, which "
+                f"the training would start from, is a model of x{theirs.scale_factor}"
+            )
+        differing = find_differences(theirs.generator_kwargs, ours.generator_kwargs)
+        if differing:
+            changes = " ".join(
+                f"--set {key}={json.dumps(here)}" for key, (_, here) in differing.items()
+            )
+            raise ConfigError(
+                f"add --from-scratch, or leave out {changes}: the training would start from "
+                f"{start}, which has other sizes"
             )
 
 

@@ -1,0 +1,54 @@
+"""The loggers of ``torch-sr train``: the terminal, JSON lines, and the others where wanted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch_sr.errors import TorchSRError
+
+if TYPE_CHECKING:
+    from torch_sr.training.loggers import Logger
+    from torch_sr.training.settings import RunSettings
+
+
+def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
+    """The terminal and JSON lines always, the others where they are wanted.
+
+    Raises:
+        MissingExtraError: when wandb is wanted and not installed.
+        LogError: when wandb is not logged in, or TensorBoard is not installed.
+    """
+    from torch_sr.cli.progress import ConsoleLogger
+    from torch_sr.training.loggers import (
+        JSONLinesLogger,
+        TensorBoardLogger,
+        WandbLogger,
+        load_tensorboard,
+    )
+
+    logs = settings.logs_dir(run)
+    loggers: list[Logger] = [ConsoleLogger(), JSONLinesLogger(logs)]
+    if settings.tensorboard:
+        load_tensorboard()
+        loggers.append(TensorBoardLogger(logs))
+    if settings.wandb == "on":
+        loggers.append(WandbLogger(logs, run))
+    elif settings.wandb == "auto":
+        loggers += find_wandb(logs, run)
+    return loggers
+
+
+def find_wandb(logs: Path, run: str) -> list[Logger]:
+    """A logger for Weights & Biases where it can be used; say whether it is."""
+    from torch_sr.training.loggers import WandbLogger
+    from torch_sr.training.wandb_access import check_wandb
+
+    try:
+        mode = check_wandb()
+    except TorchSRError as error:
+        print(f"note: not logging to Weights & Biases: {error}", file=sys.stderr)
+        return []
+    print(f"logging to Weights & Biases ({mode})", file=sys.stderr)
+    return [WandbLogger(logs, run, optional=True)]

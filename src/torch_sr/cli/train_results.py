@@ -1,0 +1,81 @@
+"""What ``torch-sr train`` prints at its end: the models, their figures, and how to use them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch_sr.training.result import Figures, StageResult, TrainingResult
+
+
+def show_result(result: TrainingResult) -> None:
+    """Print models and figures on stdout, a line each with the path last; remarks on stderr."""
+    for stage in result.stages:
+        for line in describe_stage(stage):
+            print(line)
+        if stage.start and stage.best and not stage.best.beats(stage.start):
+            print(
+                f"note: no model of the {stage.stage} stage is better than its start in both PSNR "
+                f"and SSIM: {describe_figures(stage.start)}",
+                file=sys.stderr,
+            )
+    if not result.finished:
+        print(
+            "stopped; resume with --resume auto added to the same command, or with "
+            f"--load-checkpoint {shlex.quote(str(result.checkpoint))}",
+            file=sys.stderr,
+        )
+
+
+def show_use(result: TrainingResult, start: Path | str | None = None) -> None:
+    """Print on stderr which model to use, and the command.
+
+    Args:
+        result: of a finished training.
+        start: the model that it started from, by file or name, which may be the better one.
+    """
+    if not result.finished:
+        return
+    sys.stdout.flush()  # so that this comes last, in a file too
+    for line in describe_use(result, start):
+        print(line, file=sys.stderr)
+
+
+def describe_use(result: TrainingResult, start: Path | str | None) -> Iterator[str]:
+    """Which model to use, and the command."""
+    stage = result.stages[-1]
+    worse = stage.start and stage.best and not stage.best.beats(stage.start)
+    if worse and stage.stage != "training" and start is not None and len(result.stages) == 1:
+        yield (
+            "the model that the training started from is at least as good; train for longer or on "
+            f"more images, and until then use it: {_spell_use(start)}"
+        )
+    if stage.recommended is not None:
+        yield f"use the new model: {_spell_use(stage.recommended)}"
+
+
+def _spell_use(model: Path | str) -> str:
+    return shlex.join(["torch-sr", "upscale", "PHOTO.jpg", "-m", str(model)])
+
+
+def describe_stage(stage: StageResult) -> Iterator[str]:
+    """A line for the start, the best model and the last one, those that there are."""
+    if stage.start is not None:
+        yield f"{stage.stage}  start  {describe_figures(stage.start)}"
+    for kind, figures, model in (
+        ("best", stage.best, stage.best_model),
+        ("last", stage.last, stage.last_model),
+    ):
+        if model is not None:
+            shown = f"{describe_figures(figures)}  " if figures is not None else ""
+            yield f"{stage.stage}  {kind}   {shown}{model}"
+
+
+def describe_figures(figures: Figures) -> str:
+    """PSNR, SSIM, and when they were measured, in a few words."""
+    place = f"epoch {figures.epoch}, step {figures.step}"
+    return f"PSNR {figures.psnr:.2f} dB  SSIM {figures.ssim:.4f}  {place}"
