@@ -45,8 +45,8 @@ def train(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr train`` does, and log to Weights & Biases where it is configured."""
     options = parse_train(arguments)
     from torch_sr.cli.console import find_model
-    from torch_sr.cli.train import start_training
-    from torch_sr.config import load_config
+    from torch_sr.cli.train import read_config, start_training
+    from torch_sr.cli.train_results import show_use
     from torch_sr.training.settings import Every, Intervals, RunSettings
 
     start, models = options.load_checkpoint, options.store_model_interval
@@ -54,6 +54,10 @@ def train(arguments: Sequence[str]) -> None:
         data_root=options.data_root,
         out_dir=options.out_dir,
         resume=None if start is None else find_model(start),
+        start_stage=options.start_stage,
+        partial=options.partial,
+        resume_auto=options.resume is not None,
+        name=options.name,
         intervals=Intervals(
             checkpoint=Every(options.checkpoint_interval),
             store_model=None if models is None else Every(models),
@@ -62,9 +66,14 @@ def train(arguments: Sequence[str]) -> None:
         device=options.device,
         devices=1 if options.no_data_parallel else None,
         precision=_autocast_precision(options.device) if options.autocast else "fp32",
+        accumulate=options.accumulate,
+        val_metrics=tuple(part.strip() for part in options.val_metrics.split(",") if part.strip()),
         wandb="auto",  # the description logs with it
     )
-    start_training(load_config(options.config_file), settings)
+    config = read_config(options.config_file, options.like, options.set)
+    result = start_training(config, settings)
+    if result is not None:
+        show_use(result, settings.resume)
 
 
 def test(arguments: Sequence[str]) -> None:
@@ -166,6 +175,7 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
         "If not specified, only the best and the last are stored",
     )
     _add_run_options(parser, data_root=True, out_dir=True)
+    _add_train_options(parser)
     options = parser.parse_args(arguments)
     if options.config_json is not None:
         if options.config_file is not None:
@@ -312,6 +322,42 @@ def _add_run_options(
         "--device",
         default="auto",
         help="auto (cuda, mps, cpu: the first there is), cpu, cuda or mps. Default: auto",
+    )
+
+
+def _add_train_options(parser: argparse.ArgumentParser) -> None:
+    """Add those options of ``torch-sr train`` that its messages propose."""
+    add = parser.add_argument_group("as in torch-sr train").add_argument
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Override a hyper-parameter: generator.num_basic_blocks=8",
+    )
+    add(
+        "--like",
+        metavar="MODEL",
+        help="Take scale_factor, img_channels and generator.* from a model, by file or name",
+    )
+    add("--partial", action="store_true", help="Take from the model of -l what fits")
+    add(
+        "--start-stage",
+        choices=("pretraining", "training"),
+        help="Stage to begin with when -l names a model. Default: training",
+    )
+    add("--resume", choices=("auto",), help="auto: resume the newest checkpoint in --out-dir")
+    add("--name", help="Name of the run and its files. Default: the time")
+    add(
+        "--val-metrics",
+        default="",
+        help="Also measured in validations: lpips,dists,niqe,brisque,perceptual_loss",
+    )
+    add(
+        "--accumulate",
+        type=_positive,
+        default=1,
+        help="Parts that mini-batches are split into, to save memory. Default: 1",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -61,7 +61,7 @@ def train(
     licence: options.Licence = None,
     tensorboard: options.Tensorboard = True,
     wandb: options.Wandb = False,
-) -> TrainingResult | None:
+) -> Any:
     """Train a generator, from a configuration or from a folder of photographs (--images).
 
     Models and checkpoints go to saved_models/ and logs to logs/ below --out-dir.

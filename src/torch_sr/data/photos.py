@@ -125,6 +125,8 @@ def choose_images(
 
 def _find_photos(folder: Path, scale_factor: int) -> tuple[list[Path], list[str]]:
     """The image files of a folder and its sub-folders, and remarks on the others."""
+    if folder.is_file():
+        raise DataError(f"{folder}: name the folder {folder.parent} instead; this is a file")
     if not folder.is_dir():
         raise DataError(f"{folder}: name a folder of photographs; there is no such folder")
     files: list[Path] = []

@@ -17,16 +17,19 @@ from pathlib import Path
 
 from torch_sr.config import Hyperparameters
 from torch_sr.data.photos import ChosenImages, Progress, choose_images
-from torch_sr.errors import ConfigError, DataError, ModelError
+from torch_sr.errors import CheckpointError, ConfigError, DataError, ModelError
 from torch_sr.files import atomic_write, write_failure
 from torch_sr.images import display_name
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.backbones import backbone_file
 from torch_sr.models.zoo import find_model
 from torch_sr.training.building import build_perceptual_loss
+from torch_sr.training.checkpoints import load_newest
 from torch_sr.training.launch import launch
+from torch_sr.training.options import check_logs, check_options
 from torch_sr.training.pace import Pace, measure_pace
 from torch_sr.training.planning import steps_from_scratch
+from torch_sr.training.resume import StartingPoint
 from torch_sr.training.settings import Every, RunSettings
 from torch_sr.training.sketch import Sketch, choose_crop, image_size, least_crop
 from torch_sr.training.spelling import spell_run
@@ -117,9 +120,8 @@ class FirstTraining:
         steps, needed = self._count_steps("pretraining"), steps_from_scratch(self.config)
         if steps < needed:
             yield (
-                f"  give more --minutes, or start from a model (-l MODEL): after "
-                f"{_count(steps, 'step')} a network from scratch is still worse than bicubic interpolation; it takes about "
-                f"{needed}"
+                f"  give more --minutes, or start from a model (-l MODEL): a network from scratch "
+                f"needs about {needed} steps to surpass bicubic interpolation, and has {steps}"
             )
 
     def _describe_steps(self) -> Iterator[str]:
@@ -231,10 +233,13 @@ def plan_first_training(
     Raises:
         ConfigError: for an output folder that holds a training already, or bad overrides.
         DataError: when the folder is unfit, see :func:`~torch_sr.data.photos.choose_images`.
+        CheckpointError: when the start is a checkpoint.
+        LogError: when the output folder cannot be written to.
         ModelError: when the model cannot be read, or the VGG weights are unavailable.
         DeviceError: when a mini-batch does not fit.
     """
     _refuse_second(settings.out_dir)
+    _check_early(settings, start)
     minutes = minutes or (_MINUTES if start is not None else _MINUTES_FROM_SCRATCH)
     fabric = launch(settings)
     sketch = Sketch(start, gan, overrides, fabric.device.type, partial=settings.partial)
@@ -341,6 +346,23 @@ def _refuse_second(out_dir: Path) -> None:
         raise ConfigError(
             f"name another --out-dir, or add --resume auto to continue the training that {out_dir} "
             "holds already"
+        )
+
+
+def _check_early(settings: RunSettings, start: str | None) -> None:
+    """Refuse, before anything takes time, what would stop the training later.
+
+    Raises:
+        CheckpointError: when the start is a checkpoint.
+        LogError: when the output folder cannot be written to.
+    """
+    check_options(settings, StartingPoint())
+    check_logs(settings)
+    if start is not None and load_newest(find_model(start)) is not None:
+        raise CheckpointError(
+            f"{start}: make a model of this checkpoint with 'torch-sr models extract "
+            f"{shlex.quote(start)} MODEL', or leave out --images and give the configuration of "
+            "its training to resume it"
         )
 
 
