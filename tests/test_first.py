@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
+from training_kit import checkpoint_state
 
 from torch_sr.cli import main
+from torch_sr.cli.train_results import describe_use
 from torch_sr.config import load_config
 from torch_sr.data.lists import read_list
-from torch_sr.errors import ConfigError, DataError, ModelError
+from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, ModelError
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 from torch_sr.training import first
+from torch_sr.training.checkpoints import save_checkpoint
 from torch_sr.training.pace import Pace
+from torch_sr.training.result import Figures, StageResult, TrainingResult
 from torch_sr.training.settings import Every, RunSettings
 from torch_sr.training.sketch import choose_crop
 
@@ -132,8 +137,124 @@ def test_the_plan_says_everything(photos, settings, start, paced):
 
 def test_a_second_training_in_one_folder_is_refused(photos, settings, start, paced):
     first.plan_first_training(photos, settings, start=start).save()
-    with pytest.raises(ConfigError, match="run1 holds a training already"):
+    first.plan_first_training(photos, settings, start=start).save()  # nothing is lost by it
+    settings.models_dir.mkdir()
+    (settings.models_dir / "1_RRDB_PSNR_x4_model.safetensors").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"--resume auto to continue .*run1"):
         first.plan_first_training(photos, settings, start=start)
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ("pretraining.num_epoch=0", r"leave out --set pretraining\.num_epoch=0"),
+        ("training.num_epoch=5", "add --gan"),
+        ("generator.num_basic_blocks=3", r"leave out --set generator\.num_basic_blocks=3"),
+        ("img_channels=1", "add --from-scratch, or leave out --set img_channels=1"),
+    ],
+)
+def test_settings_that_contradict_the_plan_name_the_way_out(
+    photos, settings, start, paced, override, remedy
+):
+    with pytest.raises(ConfigError, match=remedy):
+        first.plan_first_training(photos, settings, start=start, overrides=[override])
+    assert not settings.out_dir.exists()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 8])
+def test_any_scale_factor_can_be_trained_from_scratch(photos, settings, paced, scale):
+    overrides = [f"scale_factor={scale}"]
+    planned = first.plan_first_training(photos, settings, start=None, overrides=overrides)
+    height, width = planned.config.pretraining.cr_patch_size
+    assert height == width <= 72
+    assert height % scale == 0
+
+
+def test_the_time_is_that_of_the_steps_that_will_run(photos, settings, start, paced):
+    overrides = ["pretraining.num_epoch=2", "batch_size=100"]
+    planned = first.plan_first_training(photos, settings, start=start, overrides=overrides)
+    text = "\n".join(planned.describe())
+    assert "2 steps of 7 crops" in text
+
+
+def test_a_step_longer_than_the_minutes_is_said(photos, settings, start, monkeypatch):
+    slow = Pace({"pretraining": 600.0}, 1.0)
+    monkeypatch.setattr(first, "measure_pace", lambda *arguments, **options: slow)
+    planned = first.plan_first_training(photos, settings, start=start, minutes=1)
+    assert planned.config.pretraining.num_steps == 1
+    text = "\n".join(planned.describe())
+    assert "in all about 10 of the 1 minutes" in text
+    assert "more than --minutes 1" in text
+
+
+def test_a_short_stage_has_no_warm_up_beyond_its_end(photos, settings, start, monkeypatch):
+    slow = Pace({"pretraining": 60.0}, 1.0)
+    monkeypatch.setattr(first, "measure_pace", lambda *arguments, **options: slow)
+    planned = first.plan_first_training(photos, settings, start=start, minutes=1)
+    assert planned.config.pretraining.warmup_steps == 0
+
+
+def test_a_checkpoint_is_no_start(photos, settings, start, tmp_path, paced):
+    path = tmp_path / "1_RRDB_PSNR_x4_checkpoint.pth"
+    save_checkpoint(path, checkpoint_state())
+    with pytest.raises(CheckpointError, match="torch-sr models extract"):
+        first.plan_first_training(photos, settings, start=str(path))
+
+
+def test_an_output_folder_that_is_a_file_is_refused_before_images_are_looked_at(
+    photos, settings, start
+):
+    settings.out_dir.write_text("x")
+    looked = []
+    with pytest.raises(LogError, match="name another --out-dir"):
+        first.plan_first_training(
+            photos, settings, start=start, progress=lambda *done: looked.append(done)
+        )
+    assert not looked
+
+
+def test_a_file_in_place_of_the_folder_names_the_folder(photos, settings, start):
+    with pytest.raises(DataError, match=r"name the folder .*my photos instead"):
+        first.plan_first_training(photos / "0.png", settings, start=start)
+
+
+def test_a_training_inside_the_photographs_is_not_trained_on(photos, settings, start, paced):
+    inside = replace(settings, out_dir=photos / "run")
+    first.plan_first_training(photos, inside, start=start).save()
+    for name in ("before_after.png", "check_pretraining.png", "logs/1/image.png"):
+        (photos / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(len(name)).integers(0, 255, (90, 90, 3), np.uint8)
+        Pillow.fromarray(noise).save(photos / "run" / name)
+    (photos / "before_after.png").write_bytes((photos / "0.png").read_bytes())  # a photograph
+    planned = first.plan_first_training(photos, settings, start=start)
+    chosen = planned.chosen
+    assert len(chosen.training) + len(chosen.validation) == 8
+    assert not any("run" in path.parent.name for path in chosen.training + chosen.validation)
+    assert any("run holds a training" in remark for remark in chosen.remarks)
+
+
+def test_results_of_upscaling_in_another_folder_are_left_out(photos, settings, start, paced):
+    (photos / "big").mkdir()
+    with Pillow.open(photos / "0.png") as image:
+        image.resize((400, 288)).save(photos / "big" / "0_sr.jpg")
+    planned = first.plan_first_training(photos, settings, start=start)
+    assert dict(planned.chosen.left_out)[photos / "big" / "0_sr.jpg"] == "upscaled from 0.png"
+    assert photos / "0.png" in planned.chosen.training + planned.chosen.validation
+
+
+def test_intervals_that_the_person_gives_stay(photos, settings, start, paced):
+    intervals = replace(settings.intervals, checkpoint=Every(7, "steps"), keep_checkpoints=3)
+    own = replace(settings, intervals=intervals, accumulate=2, licence="CC-BY-4.0")
+    planned = first.plan_first_training(photos, own, start=start)
+    assert planned.settings.intervals.checkpoint == Every(7, "steps")
+    words = shlex.split(planned.command)
+    for option, value in (
+        ("--checkpoint-interval", "7 steps"),
+        ("--keep-checkpoints", "3"),
+        ("--accumulate", "2"),
+        ("--licence", "CC-BY-4.0"),
+    ):
+        assert words[words.index(option) + 1] == value
 
 
 def test_a_model_of_another_scale_is_refused_by_name(photos, settings, start, paced):
@@ -184,29 +305,40 @@ def test_images_that_do_not_hold_the_crop_are_left_out(photos, settings, start, 
         first.plan_first_training(photos, settings, start=start, overrides=overrides)
 
 
-def test_a_folder_and_nothing_else_gives_a_model_and_a_picture(
-    photos, tmp_path, start, monkeypatch, capsys
-):
-    """The whole way of a person, with a tiny model, in a second of training."""
+@pytest.fixture
+def short(monkeypatch, tmp_path):
+    """Plans of four steps, validated after every second, in a folder of their own."""
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    planned = {}
 
-    def short(*arguments, **options):
-        plan = real(*arguments, **options)
-        section = plan.config.pretraining.model_copy(update={"num_steps": 4})
-        config = plan.config.model_copy(update={"pretraining": section})
-        intervals = replace(plan.settings.intervals, validate=Every(2, "steps"))
-        planned["plan"] = replace(
-            plan, config=config, settings=replace(plan.settings, intervals=intervals)
+    def plan(*arguments, **options):
+        planned = real(*arguments, **options)
+        section = planned.config.pretraining.model_copy(update={"num_steps": 4, "num_epoch": 4})
+        config = planned.config.model_copy(update={"pretraining": section})
+        intervals = replace(
+            planned.settings.intervals,
+            validate=Every(2, "steps"),
+            checkpoint=Every(2, "steps"),
         )
-        return planned["plan"]
+        return replace(
+            planned, config=config, settings=replace(planned.settings, intervals=intervals)
+        )
 
     real = first.plan_first_training
-    monkeypatch.setattr(first, "plan_first_training", short)
-    words = ["train", "--images", str(photos), "--out-dir", "run1", "-l", start, "--device", "cpu"]
-    main.app([*words, "--no-tensorboard"], standalone_mode=False)
-    out, _ = capsys.readouterr()
+    monkeypatch.setattr(first, "plan_first_training", plan)
+
+
+def _train(photos, start, *words):
+    options = ["--out-dir", "run1", "-l", start, "--device", "cpu", "--no-tensorboard"]
+    return main.app(["train", "--images", str(photos), *options, *words], standalone_mode=False)
+
+
+def test_a_folder_and_nothing_else_gives_a_model_and_a_picture(
+    photos, tmp_path, start, short, paced, capsys
+):
+    """The whole way of a person, with a tiny model, in a second of training."""
+    _train(photos, start)
+    out, err = capsys.readouterr()
     assert "start" in out
     assert "best" in out
     assert "last" in out
@@ -215,7 +347,69 @@ def test_a_folder_and_nothing_else_gives_a_model_and_a_picture(
     assert np.asarray(Pillow.open(sheet)).std() > 10
     config = json.loads((tmp_path / "run1/config.json").read_text())
     assert config["pretraining"]["num_steps"] == 4
-    assert list((tmp_path / "run1/saved_models").glob("*_best_model.safetensors"))
+    (model,) = (tmp_path / "run1/saved_models").glob("*_best_model.safetensors")
+    used = shlex.split(err.splitlines()[-1].partition(": ")[2])
+    assert used[:3] == ["torch-sr", "upscale", "PHOTO.jpg"]
+    assert Path(used[-1]).resolve() == model
+
+
+def test_the_stored_command_trains_the_same_weights_again(
+    photos, tmp_path, start, short, paced, monkeypatch, capsys
+):
+    _train(photos, start)
+    command = (tmp_path / "run1/command.txt").read_text().splitlines()[-1]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    program, *words = shlex.split(command)
+    assert program == "torch-sr"
+    words[words.index("--out-dir") + 1] = str(tmp_path / "run2")
+    main.app(words, standalone_mode=False)
+    (before,), (after,) = (
+        (tmp_path / run / "saved_models").glob("*_x4_model.safetensors") for run in ("run1", "run2")
+    )
+    before, after = (load_generator(path).network.state_dict() for path in (before, after))
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_check_and_then_a_training_and_then_a_resumption(
+    photos, tmp_path, start, short, paced, capsys
+):
+    _train(photos, start, "--check")
+    assert not list((tmp_path / "run1/saved_models").glob("*"))
+    _train(photos, start)
+    capsys.readouterr()
+    (tmp_path / "run1/before_after.png").unlink()
+    result = _train(photos, start, "--resume", "auto", "--minutes", "3")
+    assert result.finished
+    out, err = capsys.readouterr()
+    assert "resuming after step 4" in err
+    assert "--minutes, -l left out" in err
+    assert (tmp_path / "run1/before_after.png").is_file()
+    assert out.splitlines()[-1] == str(Path("run1/before_after.png"))
+
+
+def test_without_validation_images_there_is_a_model_and_no_picture(
+    photos, tmp_path, start, short, paced, capsys
+):
+    _train(photos, start, "--set", "val_datasets=[]")
+    assert "_model.safetensors" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run1/before_after.png").exists()
+
+
+def test_a_start_that_is_better_is_recommended():
+    better, worse = ({"val/PSNR": 30.0 + i, "val/SSIM": 0.9 + i / 100} for i in (1, 0))
+    stage = StageResult(
+        "pretraining",
+        True,
+        Path("c.pth"),
+        best_model=Path("best.safetensors"),
+        start=Figures(0, 0, better),
+        best=Figures(1, 1, worse),
+    )
+    first_line, second = describe_use(TrainingResult((stage,)), "compact-x4")
+    assert first_line.endswith("torch-sr upscale PHOTO.jpg -m compact-x4")
+    assert second.endswith("-m best.safetensors")
 
 
 @pytest.mark.parametrize(
