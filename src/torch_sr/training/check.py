@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
 from torch_sr.config import Hyperparameters
 from torch_sr.data.loaders import ImagePairs, RandomCrops
 from torch_sr.data.open import default_cache_dir
-from torch_sr.data.sources import Array
 from torch_sr.devices import free_memory
 from torch_sr.errors import CheckpointError, ConfigError, DataError, DeviceError, TorchSRError
 from torch_sr.evaluation.tiles import TiledNetwork
-from torch_sr.images import Image, write_image
 from torch_sr.losses import PerceptualLoss
 from torch_sr.training.building import (
     build_discriminator,
@@ -32,6 +28,7 @@ from torch_sr.training.building import (
     open_crops,
     open_validation,
 )
+from torch_sr.training.check_picture import draw_crops
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.memory import (
     StepMemory,
@@ -49,10 +46,6 @@ from torch_sr.training.resume import StartingPoint, read_start
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.validation import EXTRA_METRICS, PERCEPTUAL_LOSS, build_extra_metrics
 
-_PICTURED_CROPS = 8
-_PICTURED_COLUMNS = 2
-_PICTURED_SIDE = 256  # of whole images, in pixels
-_GAP = 4  # between pictured crops, in pixels
 _BYTES = 4  # of a weight
 
 
@@ -306,39 +299,9 @@ class _Check:
         return max((pairs.lr_size(index) for index in range(len(pairs))), key=math.prod)
 
     def _draw(self, name: str) -> str:
-        crops, _ = self.data[name]
-        count = min(_PICTURED_CROPS, len(crops))
-        chosen = np.random.default_rng(self.config.seed).permutation(len(crops))[:count]
-        tiles = [_side_by_side(*crops[0, int(index)]) for index in chosen]
         path = self.settings.out_dir / f"check_{name}.png"
-        with suppress(OSError):  # writing will say it better
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, Image.from_array(_mosaic(tiles)))
+        count = draw_crops(path, self.data[name][0], self.config.seed)
         return f"{path}: {count} crops as the networks will get them, LR beside HR"
-
-
-def _side_by_side(lr: torch.Tensor, hr: torch.Tensor) -> Array:
-    """``(H, W, C)``: both ``(C, H, W)`` in the size of HR, every LR pixel a square."""
-    scale = hr.shape[-1] // lr.shape[-1]
-    large = lr.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
-    pair = [image[:, :_PICTURED_SIDE, :_PICTURED_SIDE].permute(1, 2, 0) for image in (large, hr)]
-    both: Array = torch.cat(pair, dim=1).numpy()
-    return both
-
-
-def _mosaic(tiles: Sequence[Array]) -> Array:
-    """Tiles in columns, on white; the smaller ones at the top left of their places."""
-    height = max(tile.shape[0] for tile in tiles)
-    width = max(tile.shape[1] for tile in tiles)
-    rows = math.ceil(len(tiles) / _PICTURED_COLUMNS)
-    columns = min(len(tiles), _PICTURED_COLUMNS)
-    shape = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, tiles[0].shape[2])
-    canvas = np.full(shape, 255, np.uint8)
-    for number, tile in enumerate(tiles):
-        top = number // _PICTURED_COLUMNS * (height + _GAP)
-        left = number % _PICTURED_COLUMNS * (width + _GAP)
-        canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    return canvas
 
 
 def _check_room(folder: Path, what: str, need: int) -> str:

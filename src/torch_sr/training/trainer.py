@@ -7,30 +7,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from torch_sr.data.loaders import EpochSampler, to_float
 from torch_sr.errors import CheckpointError, TrainingError
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
+from torch_sr.training.all_loggers import AllLoggers
 from torch_sr.training.checkpoints import (
     load_last_good,
     save_checkpoint,
     withdraw_checkpoint,
 )
 from torch_sr.training.export import model_metadata
-from torch_sr.training.loggers import Activity, Logger
+from torch_sr.training.loggers import Logger
 from torch_sr.training.result import Figures, StageResult
 from torch_sr.training.settings import Every, Intervals, RunFiles, StageLimits
 from torch_sr.training.signals import Stop, stop_on_signal
 from torch_sr.training.stages import Stage
+from torch_sr.training.state import Progress, random_state, read_figures, set_random_state
 from torch_sr.training.sums import EpochSums
 from torch_sr.training.validation import Interrupted, Validated, Validation
 from torch_sr.training.watch import GoneWrong, Watch
@@ -39,20 +41,6 @@ _CHECKPOINT, _BEST_CHECKPOINT = "checkpoint.pth", "best_checkpoint.pth"
 _MODEL, _BEST_MODEL = "model.safetensors", "best_model.safetensors"
 _DRAWN_SIZE = 32
 _STEPS_BETWEEN_CHECKS = 20  # asking a GPU, or the other processes, takes time
-
-
-@dataclass
-class Progress:
-    """Where a stage stands; what a checkpoint holds beside the stage itself."""
-
-    epoch: int = 0
-    """Epochs done."""
-    batch: int = 0
-    """Mini-batches done in the epoch begun."""
-    step: int = 0
-    """Mini-batches done in all."""
-    best_psnr: float = float("-inf")
-    best_ssim: float = float("-inf")
 
 
 class Trainer:
@@ -99,7 +87,7 @@ class Trainer:
         self.limits = limits
         self.intervals = intervals
         self.files = files
-        self.loggers = loggers
+        self._loggers = AllLoggers(loggers)
         self.hparams = dict(hparams)
         self.notes = dict(notes or {})
         self.progress = Progress()
@@ -145,8 +133,8 @@ class Trainer:
         self._check_samples(progress, state["samples"])
         self.progress = progress
         self._last_metrics = dict(state["metrics"])
-        self._start = _read_figures(state.get("start"))  # which older checkpoints lack
-        self._best = _read_figures(state.get("best"))
+        self._start = read_figures(state.get("start"))  # which older checkpoints lack
+        self._best = read_figures(state.get("best"))
         self._validates = self._stored_ahead = bool(state.get("validates", False))
         self._shown_at = int(state.get("shown_at", 0))
         self._stored_at = -1
@@ -154,7 +142,7 @@ class Trainer:
         self.watch.load_state_dict(state["watch"])
         self._sums.load_state_dict(state["sums"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        _set_random_state(state["random"], self.fabric.device)
+        set_random_state(state["random"], self.fabric.device)
 
     def _check_samples(self, progress: Progress, before: Mapping[str, int]) -> None:
         now = self.sampler.recipe
@@ -181,12 +169,12 @@ class Trainer:
             ModelError: when a model cannot be written.
             TrainingError: when the training has gone wrong once too often.
         """
-        self._tell_start()
+        self._loggers.on_start(self._describe_run())
         for remark in remarks:
-            self._tell(remark)
-        with stop_on_signal(self._tell_stop) as stop:
+            self._loggers.on_message(remark)
+        with stop_on_signal(self._loggers.on_stop) as stop:
             if self.progress.step == 0:
-                self._tell_networks()
+                self._loggers.on_networks(self._example_inputs())
                 # To go back to, and for a kill in the first epoch.
                 self._store_checkpoint(stop, good=True)
                 self._stored_ahead = self._validates
@@ -232,11 +220,11 @@ class Trainer:
         self.progress.best_ssim = max(self.progress.best_ssim, before.best_ssim)
         self.watch.rollbacks = rollbacks
         self.stage.scale_learning_rates(self.watch.lr_scale)
-        self._tell(
+        self._loggers.on_message(
             f"{place}; gone back to epoch {self.progress.epoch}, step {self.progress.step}, with "
             f"the learning rates times {self.watch.lr_scale:g}"
         )
-        self._tell_start()
+        self._loggers.on_start(self._describe_run())
 
     def _finished(self) -> bool:
         at_steps = self.limits.num_steps is not None and self.progress.step >= self.limits.num_steps
@@ -290,8 +278,7 @@ class Trainer:
         self._sums.add(losses, self.stage.skipped)
         self.progress.step += 1
         self.progress.batch += 1
-        for logger in self.loggers:
-            logger.on_step(self.progress.epoch, self.progress.step, losses)
+        self._loggers.on_step(self.progress.epoch, self.progress.step, losses)
         if self._may_ask():
             self.watch.judge_steps(int(self._sums.skipped_in_a_row))
 
@@ -333,7 +320,7 @@ class Trainer:
                 return False
             self._take_in(validated)
         if ends_epoch:
-            self._tell_epoch()
+            self._loggers.on_epoch(self.progress.epoch, self.progress.step, self._last_metrics)
         if validated is not None and self.progress.step:
             self.watch.judge_validation(validated.metrics)
         self._store(stop, validated)
@@ -352,16 +339,11 @@ class Trainer:
         for remark in validated.remarks:
             if remark not in self._told:
                 self._told.add(remark)
-                self._tell(remark)
-        for logger in self.loggers:
-            if validated.images:
-                logger.on_images(progress.step, validated.images)
-            if progress.batch or not progress.step:
-                logger.on_validation(progress.epoch, progress.step, validated.metrics)
-
-    def _tell_epoch(self) -> None:
-        for logger in self.loggers:
-            logger.on_epoch(self.progress.epoch, self.progress.step, self._last_metrics)
+                self._loggers.on_message(remark)
+        if validated.images:
+            self._loggers.on_images(progress.step, validated.images)
+        if progress.batch or not progress.step:
+            self._loggers.on_validation(progress.epoch, progress.step, validated.metrics)
 
     def _validate(self, stop: Stop) -> Validated | None:
         """Measure the network as it is; None when asked to stop meanwhile."""
@@ -384,7 +366,7 @@ class Trainer:
                 raise Interrupted
 
         images = len(self.validation)
-        self._tell_activity("validate", 0, images)
+        self._loggers.on_activity("validate", 0, images)
         try:
             # Uncompiled, for that would take a minute for every size of image.
             with torch.compiler.set_stance("force_eager"):
@@ -392,12 +374,12 @@ class Trainer:
                     self.stage,
                     show=self._shows_images(),
                     between=heed,
-                    on_image=lambda done: self._tell_activity("validate", done, images),
+                    on_image=lambda done: self._loggers.on_activity("validate", done, images),
                 )
         except Interrupted:
             return None
         finally:
-            self._tell_activity("train")
+            self._loggers.on_activity("train")
 
     def _shows_images(self) -> bool:
         """Whether the interval has passed since images were last shown."""
@@ -450,7 +432,7 @@ class Trainer:
             what: the end of the file's name.
             good: validation has found nothing wrong.
         """
-        self._tell_activity("store")
+        self._loggers.on_activity("store")
         state = self._state() | {"good": good}
         newest = what == _CHECKPOINT
         if self.fabric.is_global_zero:
@@ -461,7 +443,7 @@ class Trainer:
                 save_checkpoint(self.files.path(what), state, keep, replace=replaces)
         if newest:
             self._stored_at, self._stored_validates = self.progress.step, self._validates
-        self._tell_activity("train")
+        self._loggers.on_activity("train")
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -483,7 +465,7 @@ class Trainer:
             "watch": self.watch.state_dict(),
             "samples": self.sampler.recipe,
             "scaler": self.fabric.strategy.precision.state_dict(),
-            "random": _random_state(self.fabric.device),
+            "random": random_state(self.fabric.device),
         }
 
     def _store_model(self, what: str) -> None:
@@ -501,33 +483,19 @@ class Trainer:
         )
         save_generator(self.files.path(what), network, stage=self.stage.name, metadata=metadata)
 
-    def _tell_networks(self) -> None:
+    def _example_inputs(self) -> dict[str, tuple[nn.Module, Tensor]]:
+        """The networks by name, each with an input, for the loggers to draw."""
         lr, hr = (to_float(image)[None] for image in self.loader.dataset[0, 0])
         # A generator takes any size, and whole images may be large; a discriminator sees crops.
         inputs = {"generator": lr[..., :_DRAWN_SIZE, :_DRAWN_SIZE], "discriminator": hr}
-        networks = {
-            name: (network, inputs[name]) for name, network in self.stage.networks().items()
-        }
-        for logger in self.loggers:
-            logger.on_networks(networks)
+        return {name: (network, inputs[name]) for name, network in self.stage.networks().items()}
 
-    def _tell(self, text: str) -> None:
-        for logger in self.loggers:
-            logger.on_message(text)
-
-    def _tell_stop(self) -> None:
-        for logger in self.loggers:
-            logger.on_stop()
-
-    def _tell_activity(self, activity: Activity, done: int = 0, total: int = 0) -> None:
-        for logger in self.loggers:
-            logger.on_activity(activity, done, total)
-
-    def _tell_start(self) -> None:
+    def _describe_run(self) -> dict[str, Any]:
+        """What :meth:`~torch_sr.training.loggers.Logger.on_start` receives."""
         per_epoch = self.sampler.batches
         steps = self.limits.num_epochs * per_epoch
         validates = self.intervals.validate.in_steps(per_epoch) if len(self.validation) else None
-        run = {
+        return {
             "run": self.files.run,
             "stage": self.stage.name,
             "num_epochs": self.limits.num_epochs,
@@ -541,23 +509,3 @@ class Trainer:
             "device": str(self.fabric.device),
             "hparams": self.hparams,
         }
-        for logger in self.loggers:
-            logger.on_start(run)
-
-
-def _read_figures(state: Mapping[str, Any] | None) -> Figures | None:
-    return None if state is None else Figures(**state)
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    """PyTorch's generators: nothing draws from them today, and a network with dropout would."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
