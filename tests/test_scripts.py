@@ -339,3 +339,36 @@ def test_autocast_is_half_precision_on_cuda(monkeypatch, capsys):
     monkeypatch.setattr("torch_sr.devices.choose_device", lambda name: torch.device("cuda"))
     assert scripts._autocast_precision("auto") == "fp16"
     assert capsys.readouterr().err == ""
+
+
+def test_train_takes_the_options_that_its_messages_propose():
+    options = scripts.parse_train(
+        shlex.split(
+            "a.json -l compact-x4 --like compact-x4 --set training.num_epoch=0 --set seed=2 "
+            "--partial --start-stage pretraining --name mine --accumulate 2 --resume auto"
+        )
+    )
+    assert options.set == ["training.num_epoch=0", "seed=2"]
+    assert (options.like, options.partial, options.start_stage) == (
+        "compact-x4",
+        True,
+        "pretraining",
+    )
+    assert (options.name, options.accumulate, options.resume) == ("mine", 2, "auto")
+
+
+def test_train_takes_the_sizes_of_a_model(run, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    for number in range(2):
+        write_noise(tmp_path / "data" / "pictures" / f"{number}.png", 48, 48)
+    (tmp_path / "tiny.json").write_text('{"batch_size": 1}')
+    code, _, err = run(
+        f"train.py {tmp_path / 'tiny.json'} -l {model} --like {model} --start-stage pretraining "
+        "--set pretraining.num_epoch=1 --set training.num_epoch=0 --set train_datasets=pictures "
+        "--set val_datasets=pictures --set cr_patch_size=[16,16] --name mine --device cpu "
+        f"--data-root {tmp_path / 'data'} --out-dir {tmp_path / 'out'}"
+    )
+    assert code == 0, err
+    (best,) = (tmp_path / "out" / "saved_models").glob("mine_*_best_model.safetensors")
+    assert err.splitlines()[-1].endswith(f"torch-sr upscale PHOTO.jpg -m {best}")

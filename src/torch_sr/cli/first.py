@@ -17,7 +17,7 @@ from torch_sr.errors import ConfigError
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
     from torch_sr.evaluation.evaluate import SuperResolve
-    from torch_sr.training.first import FirstTraining
+    from torch_sr.training.planned import FirstTraining
     from torch_sr.training.result import TrainingResult
     from torch_sr.training.settings import RunSettings
 
@@ -91,7 +91,7 @@ def stored_words(settings: RunSettings) -> list[str] | None:
     Raises:
         ConfigError: when its command cannot be read.
     """
-    from torch_sr.training.first import command_file, holds_training
+    from torch_sr.training.planned import command_file, holds_training
 
     if not (settings.resume_auto and holds_training(settings.out_dir)):
         return None
@@ -161,7 +161,7 @@ def draw_sheet(
     from torch_sr.evaluation.before_after import draw_before_after
     from torch_sr.images import Image, write_image
     from torch_sr.inference.upscaler import Upscaler
-    from torch_sr.training.first import sheet_file
+    from torch_sr.training.planned import sheet_file
 
     model = result.stages[-1].recommended
     val_datasets = list(config.stages.values())[-1].val_datasets

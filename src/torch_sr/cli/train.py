@@ -146,7 +146,7 @@ def resume_first(words: Sequence[str], settings: RunSettings) -> TrainingResult:
     """Resume the training that a folder holds by its own command, and draw its picture."""
     from torch_sr.cli.main import app
     from torch_sr.config import load_config
-    from torch_sr.training.first import config_file
+    from torch_sr.training.planned import config_file
 
     print(f"resuming with: {shlex.join(['torch-sr', *words])}", file=sys.stderr)
     result: TrainingResult | int = app(list(words), standalone_mode=False)
