@@ -6,6 +6,7 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,6 +214,15 @@ def test_an_output_folder_that_is_a_file_is_refused_before_images_are_looked_at(
     assert not looked
 
 
+def test_a_full_disk_is_refused_before_anything_is_written(
+    photos, settings, start, paced, monkeypatch
+):
+    monkeypatch.setattr(first.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(CheckpointError, match=r"run1: make room.* 0\.0 MB are free"):
+        first.plan_first_training(photos, settings, start=start)
+    assert not settings.out_dir.exists()
+
+
 def test_a_file_in_place_of_the_folder_names_the_folder(photos, settings, start):
     with pytest.raises(DataError, match=r"name the folder .*my photos instead"):
         first.plan_first_training(photos / "0.png", settings, start=start)
@@ -410,6 +420,17 @@ def test_a_start_that_is_better_is_recommended():
     first_line, second = describe_use(TrainingResult((stage,)), "compact-x4")
     assert first_line.endswith("torch-sr upscale PHOTO.jpg -m compact-x4")
     assert second.endswith("-m best.safetensors")
+
+
+def test_a_checkpoint_that_was_resumed_is_not_recommended(tmp_path):
+    path = tmp_path / "1_RRDB_PSNR_x4_checkpoint.pth"
+    save_checkpoint(path, checkpoint_state())
+    better, worse = ({"val/PSNR": 30.0 + i, "val/SSIM": 0.9 + i / 100} for i in (1, 0))
+    stage = StageResult(
+        "pretraining", True, path, Path("b"), start=Figures(0, 0, better), best=Figures(1, 1, worse)
+    )
+    (line,) = describe_use(TrainingResult((stage,)), path)
+    assert line.endswith("-m b")
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_how_long_it_takes_is_said_once_some_steps_were_timed(clock):
     said = [line for line in shown.getvalue().splitlines() if "on this machine" in line]
     # 3993 steps of 3 s, and 999 validations of 2 s
     assert said == [
-        "pretraining: about 3 h 52 min left on this machine, of which validation 33 min 18 s"
+        "pretraining: about 3 h 52 min left on this machine, 33 min 18 s of it for validation"
     ]
 
 

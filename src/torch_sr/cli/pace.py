@@ -90,7 +90,7 @@ class Pace:
             return text
         if self.seconds_per_validation is None:
             return f"{text}, and the validations"
-        return f"{text}, of which validation {spell(validating)}"
+        return f"{text}, {spell(validating)} of it for validation"
 
     def _validations_left(self, total: int) -> int:
         interval = self._run["steps_per_validation"]

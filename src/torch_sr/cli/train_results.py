@@ -50,10 +50,12 @@ def describe_use(result: TrainingResult, start: Path | str | None) -> Iterator[s
     stage = result.stages[-1]
     worse = stage.start and stage.best and not stage.best.beats(stage.start)
     if worse and stage.stage != "training" and start is not None and len(result.stages) == 1:
-        yield (
-            "the model that the training started from is at least as good; train for longer or on "
-            f"more images, and until then use it: {_spell_use(start)}"
-        )
+        name = _name_start(Path(start))
+        if name is not None:
+            yield (
+                "the model that the training started from is at least as good; train for longer "
+                f"or on more images, and until then use it: {_spell_use(name)}"
+            )
     if stage.recommended is not None:
         yield f"use the new model: {_spell_use(stage.recommended)}"
 
@@ -79,3 +81,13 @@ def describe_figures(figures: Figures) -> str:
     """PSNR, SSIM, and when they were measured, in a few words."""
     place = f"epoch {figures.epoch}, step {figures.step}"
     return f"PSNR {figures.psnr:.2f} dB  SSIM {figures.ssim:.4f}  {place}"
+
+
+def _name_start(start: Path) -> str | None:
+    """The name of a model, or its path; None for a checkpoint, which started earlier."""
+    from torch_sr.training.checkpoints import load_newest
+    from torch_sr.training.transfer import spoken_name
+
+    if start.is_file() and load_newest(start) is not None:
+        return None
+    return spoken_name(start)

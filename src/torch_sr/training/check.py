@@ -184,7 +184,7 @@ class _Check:
 
     def _check_disk(self) -> str:
         cache_dir = self.settings.cache_dir or default_cache_dir()
-        # Both stages often have the same data, which lie in the cache once.
+        # Both stages often have the same data, which are in the cache once.
         cache = max(
             sum(pairs.uncached_bytes for pairs in (crops.pairs, validation))
             for crops, validation in self.data.values()

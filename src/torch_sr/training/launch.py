@@ -38,7 +38,7 @@ def launch(settings: RunSettings) -> Fabric:
     """Start the processes that the settings want, or join those that torchrun has started.
 
     Raises:
-        DeviceError: when device, number or precision is not to be had.
+        DeviceError: when device, number or precision is not available.
     """
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Logger:
-    """Hears of everything in a run; each subclass overrides what it cares for."""
+    """Receives everything that happens in a run; subclasses override what they use."""
 
     def on_start(self, run: Mapping[str, Any]) -> None:
         """A stage starts or resumes.

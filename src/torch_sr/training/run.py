@@ -80,9 +80,9 @@ def train(
         ConfigError: when both stages are left out, or a validation metric is unknown.
         CheckpointError: when the checkpoint to go on from does not fit, or none can be written.
         DataError, ImageError: when the data are missing or unfit.
-        DeviceError: when device or precision is not to be had.
+        DeviceError: when device or precision is not available.
         LogError: when the logs cannot be written.
-        ModelError: when the VGG weights are not to be had, or a model cannot be read.
+        ModelError: when the VGG weights are not available, or a model cannot be read.
         TrainingError: when the training goes wrong, see :class:`~torch_sr.config.WatchConfig`.
     """
     with leave_in_order():

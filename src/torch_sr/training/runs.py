@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_name(name: str) -> None:
-    """Refuse names that files or services cannot bear.
+    """Refuse names that files or services do not allow.
 
     Raises:
         ConfigError: for anything but letters, digits, ``_``, ``-`` and ``.``, at most 100.

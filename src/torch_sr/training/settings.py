@@ -100,9 +100,9 @@ class RunSettings:
     """The settings of one run: everything that is not a hyper-parameter.
 
     Args:
-        data_root: where the data sets lie.
+        data_root: folder of the data sets.
         out_dir: parent of ``saved_models/`` and ``logs/``.
-        resume: a checkpoint to go on from, or a model to start from.
+        resume: a checkpoint to resume, or a model to start from.
         start_stage: ``pretraining`` or ``training``, with which a training from a model begins;
             None begins with the GAN stage, where there is one.
         partial: take from a model the parameters that fit, in place of all.

@@ -55,7 +55,7 @@ class Trainer:
         limits: the length of the stage.
         intervals: how often to validate and to store.
         files: where to store.
-        loggers: told of everything.
+        loggers: receive everything that happens.
         hparams: the configuration, carried in checkpoints and logs.
         notes: recorded in models and checkpoints besides.
         measure_start: validate before the first step, as the network has been trained before.
