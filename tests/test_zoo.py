@@ -272,6 +272,12 @@ def test_a_name_too_long_for_a_file_is_refused_in_one_line(run, home, command):
     assert "Traceback" not in out + err
 
 
+def test_fetch_refuses_what_is_neither_a_model_nor_a_file(run, home):
+    code, out, err = run("models", "fetch", "missing.pth")
+    assert (code, out) == (1, "")
+    assert "torch-sr models list" in err
+
+
 def test_without_a_network_the_remedy_comes_first(home, monkeypatch):
     """The error of a host that cannot be resolved, as requests raises it."""
     asked = []

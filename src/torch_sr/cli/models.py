@@ -257,8 +257,11 @@ def _verify(name: str) -> None:
 @app.command("fetch")
 def fetch(names: Annotated[list[str], typer.Argument(help="Names that `list` shows.")]) -> None:
     """Fetch models ahead of time; -m NAME fetches them on first use."""
+    from torch_sr.models import zoo
+
     for name in names:
-        print(find_model(name))
+        find_model(name)
+        print(zoo.find_file(name))
 
 
 @app.command("remove")

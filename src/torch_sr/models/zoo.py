@@ -120,8 +120,9 @@ def find_file(name: str) -> Path:
     """
     if (shipped := shipped_path(name)) is not None:
         return shipped
-    if os.path.isfile(name):  # noqa: PTH113 - Path raises of long names
-        return Path(name)
+    for path in (expand_home(name), models_dir() / name):
+        if os.path.isfile(path):  # noqa: PTH113 - Path raises of long names
+            return path
     model = find_in_zoo(name)
     if model is None:
         raise ModelError(f"{name} is neither a file nor a known name; see `torch-sr models list`")
