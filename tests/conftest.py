@@ -1,6 +1,7 @@
 """Fixtures for all tests: small photo-like images, and the real data where they lie at hand."""
 
 import os
+import sys
 from pathlib import Path
 
 # The tests run in as many processes as there are cores, so each computes with one thread. Before
@@ -14,6 +15,7 @@ from PIL import Image as PillowImage
 from skimage.data import chelsea
 from training_kit import make_both_stages, make_settings
 
+from torch_sr.cli.main import main
 from torch_sr.images import Image, write_image
 
 
@@ -28,6 +30,19 @@ def make_photo(height, width, channels=3, dtype=np.uint8, seed=0):
     unit = np.clip(np.stack(layers, axis=2) + rng.normal(0, 0.05, (height, width, channels)), 0, 1)
     top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
     return (unit * top).astype(dtype)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run ``torch-sr`` in this process: its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["torch-sr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import torch
 from PIL import Image as PillowImage
 
 from torch_sr._version import __version__
-from torch_sr.cli.main import main
 from torch_sr.cli.upscale_progress import show_progress
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.inference.jobs import Job
@@ -24,19 +23,6 @@ from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
 CONFIG = Path(__file__).parents[1] / "configs" / "esrgan_default.json"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run ``torch-sr`` in this process: its stop code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["torch-sr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -11,22 +11,14 @@ import warnings
 import pytest
 
 from torch_sr.cli.console import run_command
-from torch_sr.cli.main import main
 
 LONG = "a" * 300
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run ``torch-sr`` in an empty folder: its exit code, stdout and stderr."""
+def run(run, monkeypatch, tmp_path):
+    """Run ``torch-sr`` in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["torch-sr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0, *capsys.readouterr()
-
     return run
 
 

@@ -6,7 +6,6 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -217,8 +216,8 @@ def test_an_output_folder_that_is_a_file_is_refused_before_images_are_looked_at(
 def test_a_full_disk_is_refused_before_anything_is_written(
     photos, settings, start, paced, monkeypatch
 ):
-    monkeypatch.setattr(first.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(CheckpointError, match=r"run1: make room.* 0\.0 MB are free"):
+    monkeypatch.setattr("torch_sr.training.disk.free_space", lambda folder: 1000)
+    with pytest.raises(CheckpointError, match=r"run1: make room.* of 0\.00 MB free"):
         first.plan_first_training(photos, settings, start=start)
     assert not settings.out_dir.exists()
 

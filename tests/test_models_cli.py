@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sr.cli import main
 from torch_sr.evaluation import measures
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.models.loading import load_generator
@@ -17,17 +16,6 @@ from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
 TINY = {"scale_factor": 2, "rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 1}
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["torch-sr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main.main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

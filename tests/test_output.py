@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 import torch
 
-from torch_sr.cli.main import main
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
@@ -23,19 +21,6 @@ def validate(value, definition):
     """Against one definition of the schema."""
     schema = {**SCHEMA, "$ref": f"#/$defs/{definition}"}
     jsonschema.validate(value, schema, cls=jsonschema.Draft202012Validator)
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run ``torch-sr`` in this process: its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["torch-sr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

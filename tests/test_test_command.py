@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from PIL import Image as PillowImage
 from scipy.stats import bootstrap
 
-from torch_sr.cli.main import main
 from torch_sr.evaluation import choice, measures
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
@@ -24,17 +22,10 @@ DEVICE = ("--device", "cpu")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run ``torch-sr`` in this process: its stop code, stdout and stderr."""
+def run(run, monkeypatch, tmp_path):
+    """Run ``torch-sr`` with caches and data sets of the test's own."""
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TORCH_SR_DATA", str(tmp_path / "data"))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["torch-sr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0, *capsys.readouterr()
-
     return run
 
 

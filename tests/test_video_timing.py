@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from video_kit import VARIABLE, frames_of, make_film, packets_of, twice
+from video_kit import VARIABLE, frames_of, make_film, mux_tone, packets_of, twice
 
 from torch_sr.inference.video import upscale_video
 from torch_sr.inference.video.timing import FrameTimes, Timeline
@@ -85,13 +85,8 @@ def transport_stream(path, *, codec="mpeg2video", sound="aac", size=(48, 64)):
             pixels = np.full((*size, 3), 10 * number, np.uint8)
             film.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         film.mux(video.encode(None))
-        for number in range(47 if audio else 0):
-            wave = np.sin(np.arange(1024) * 0.05)[None].astype(np.float32)
-            sample = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
-            sample.rate, sample.pts = 48000, number * 1024
-            film.mux(audio.encode(sample))
         if audio:
-            film.mux(audio.encode(None))
+            mux_tone(film, audio, 47)
     return path
 
 

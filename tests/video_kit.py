@@ -27,6 +27,16 @@ def picture(number, height, width, dtype=np.uint8):
     return (frame * (257 if dtype == np.uint16 else 1)).astype(dtype)
 
 
+def mux_tone(film, stream, count):
+    """Write so many frames of 1024 samples of a tone, mono at 48 kHz, and end the stream."""
+    for number in range(count):
+        wave = np.sin(np.arange(1024) * 0.05)[None].astype(np.float32)
+        sample = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+        sample.rate, sample.pts = 48000, number * 1024
+        film.mux(stream.encode(sample))
+    film.mux(stream.encode(None))
+
+
 def make_film(
     path,
     times=CONSTANT,
@@ -74,13 +84,8 @@ def make_film(
             frame.pts, frame.time_base = time, unit
             film.mux(video.encode(frame))
         film.mux(video.encode(None))
-        for number in range(12 if audio else 0):
-            wave = np.sin(np.arange(1024) * 0.05)[None].astype(np.float32)
-            sample = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
-            sample.rate, sample.pts = 48000, number * 1024
-            film.mux(audio.encode(sample))
         if audio:
-            film.mux(audio.encode(None))
+            mux_tone(film, audio, 12)
     return path
 
 

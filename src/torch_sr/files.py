@@ -58,7 +58,7 @@ def write_failure(error: Exception, folder: str | Path, need: int | None = None)
         folder: where to.
         need: bytes that the file takes, when they are known.
     """
-    free = _free_space(Path(folder))
+    free = free_space(Path(folder))
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, RuntimeError):
         full = any(word in str(error) for word in _TORCH_WRITES_NO_MORE)
@@ -103,10 +103,32 @@ def expand_home(path: str | Path) -> Path:
     return Path(path)
 
 
-def _free_space(folder: Path) -> int | None:
-    with contextlib.suppress(OSError):
-        return shutil.disk_usage(folder).free
+def free_space(folder: Path) -> int | None:
+    """Free bytes where a folder is or would be made; None where the system does not say."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(place).free
     return None
+
+
+def try_writing(folder: Path) -> None:
+    """Write an empty file into a folder and remove it, and the folder if that was made for it.
+
+    Permissions alone do not tell whether a file can be written: a disk may be mounted read-only.
+
+    Raises:
+        OSError: no file can be written there.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    trial = folder / f".torch-sr-{secrets.token_hex(6)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    finally:
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
 
 
 def home() -> Path:

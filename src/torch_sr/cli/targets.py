@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from torch_sr.files import try_writing
 
 if TYPE_CHECKING:
     from torch_sr.evaluation.evaluate import Method
@@ -48,10 +49,8 @@ def check_place(path: Path, inputs: Iterable[Path] = ()) -> None:
         raise DataError(f"{path}: choose another name; this file is an input of the command")
     if target.exists() and not target.is_file():
         raise DataError(f"{path}: choose another name; this is not a regular file")
-    trial = target.with_name(f".torch-sr-{secrets.token_hex(6)}")
-    try:  # permissions alone do not tell: the disk may be mounted read-only
-        trial.touch(exist_ok=False)
-        trial.unlink()
+    try:
+        try_writing(target.parent)
     except OSError as error:
         raise DataError(
             f"{path}: choose another folder; no file can be written there ({error.strerror})"

@@ -48,6 +48,7 @@ def show_use(result: TrainingResult, start: Path | str | None = None) -> None:
 def describe_use(result: TrainingResult, start: Path | str | None) -> Iterator[str]:
     """Which model to use, and the command."""
     stage = result.stages[-1]
+    intro = "use the new model"
     worse = stage.start and stage.best and not stage.best.beats(stage.start)
     if worse and stage.stage != "training" and start is not None and len(result.stages) == 1:
         name = _name_start(Path(start))
@@ -56,8 +57,9 @@ def describe_use(result: TrainingResult, start: Path | str | None) -> Iterator[s
                 "the model that the training started from is at least as good; train for longer "
                 f"or on more images, and until then use it: {_spell_use(name)}"
             )
+            intro = "to compare it, the new model"
     if stage.recommended is not None:
-        yield f"use the new model: {_spell_use(stage.recommended)}"
+        yield f"{intro}: {_spell_use(stage.recommended)}"
 
 
 def _spell_use(model: Path | str) -> str:

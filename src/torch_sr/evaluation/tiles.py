@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from torch_sr.devices import free_memory
+from torch_sr.inference.backends.pytorch import PROBE, measure_memory
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.tiling import Joiner, plan
 
 Array = npt.NDArray[Any]
 _BUDGET = {"cuda": 2**33}  # bytes for one tile
 _OTHER_BUDGET = 2**31
-_PROBE = 24  # pixels
 _BYTES_OF_METRICS = 100  # for a pixel of HR: a dozen maps in double precision
 
 
@@ -53,7 +53,8 @@ class TiledNetwork:
         self._between = between
         self._device = next(network.parameters()).device
         self._budget = budget or _budget(self._device)
-        self._bytes_per_pixel = _measure_bytes(network, img_channels, self._device)
+        probe = torch.zeros(1, img_channels, PROBE, PROBE, device=self._device)
+        self._bytes_per_pixel = measure_memory(network, network, probe)
         self._overlap: int | None = None
 
     @property
@@ -115,23 +116,3 @@ def _budget(device: torch.device) -> int:
     fixed = _BUDGET.get(device.type, _OTHER_BUDGET)
     half = max(1, free_memory(device) // 2)
     return min(fixed, 1 << int(math.log2(half)))
-
-
-def _measure_bytes(network: nn.Module, channels: int, device: torch.device) -> float:
-    """Bytes for a low-resolution pixel: those of the widest layer, two and a half times."""
-    largest = 0
-
-    def watch(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal largest
-        tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
-        largest = max(largest, sum(t.numel() * t.element_size() for t in tensors))
-
-    leaves = [module for module in network.modules() if not any(True for _ in module.children())]
-    hooks = [leaf.register_forward_hook(watch) for leaf in leaves]
-    try:
-        with torch.inference_mode():
-            result = network(torch.zeros(1, channels, _PROBE, _PROBE, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return float(2.5 * max(largest, result.numel() * 4) / _PROBE**2)

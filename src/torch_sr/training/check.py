@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -16,11 +14,10 @@ from torch_sr.config import Hyperparameters
 from torch_sr.data.loaders import ImagePairs, RandomCrops
 from torch_sr.data.open import default_cache_dir
 from torch_sr.devices import free_memory
-from torch_sr.errors import CheckpointError, ConfigError, DataError, DeviceError, TorchSRError
+from torch_sr.errors import ConfigError, DataError, DeviceError, TorchSRError
 from torch_sr.evaluation.tiles import TiledNetwork
 from torch_sr.losses import PerceptualLoss
 from torch_sr.training.building import (
-    build_discriminator,
     build_generator,
     build_perceptual_loss,
     build_stage,
@@ -29,6 +26,7 @@ from torch_sr.training.building import (
     open_validation,
 )
 from torch_sr.training.check_picture import draw_crops
+from torch_sr.training.disk import check_room, stored_bytes
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.memory import (
     StepMemory,
@@ -190,7 +188,7 @@ class _Check:
             for crops, validation in self.data.values()
         )
         return "; ".join(
-            _check_room(folder, what, need)
+            check_room(folder, what, need)
             for folder, what, need in (
                 (cache_dir, "decoded images", cache),
                 (self.settings.models_dir, "checkpoints and models", self._stored_bytes()),
@@ -199,20 +197,12 @@ class _Check:
 
     def _stored_bytes(self) -> int:
         """Of the checkpoints and models that a run leaves, those of its epochs included."""
-        generator = _count_bytes(build_generator(self.config))
-        total = 0
-        for name in self.lengths:
-            judge = _count_bytes(build_discriminator(self.config)) if name == "training" else 0
-            # Weights and Adam's two averages of each, and the average of the generator's weights.
-            checkpoint = 4 * generator + 3 * judge
-            interval = self.settings.intervals.store_model
-            length = self.lengths[name]
-            every = interval.in_steps(length.steps_per_epoch) if interval else math.inf
-            models = 2 + int(length.total_steps // every)
-            # The best, the newest, the one that is being written, and older ones.
-            total += checkpoint * (3 + self.settings.intervals.keep_checkpoints)
-            total += models * generator
-        return total
+        interval = self.settings.intervals.store_model
+        extra_models = {
+            name: length.total_steps // interval.in_steps(length.steps_per_epoch) if interval else 0
+            for name, length in self.lengths.items()
+        }
+        return stored_bytes(self.config, extra_models, self.settings.intervals.keep_checkpoints)
 
     def _check_vgg(self) -> str:
         loss = build_perceptual_loss(self.config)
@@ -302,26 +292,6 @@ class _Check:
         path = self.settings.out_dir / f"check_{name}.png"
         count = draw_crops(path, self.data[name][0], self.config.seed)
         return f"{path}: {count} crops as the networks will get them, LR beside HR"
-
-
-def _check_room(folder: Path, what: str, need: int) -> str:
-    """Whether so many bytes have room in a folder, which is made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".torch-sr-check"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot write {what} there: {error.strerror}") from error
-    free = shutil.disk_usage(folder).free
-    said = f"{what} take {_gigabytes(need)} of {_gigabytes(free)} free in {folder}"
-    if need > free:
-        raise DataError(f"{said}; make room, or name another folder")
-    return said
-
-
-def _count_bytes(network: torch.nn.Module) -> int:
-    return _BYTES * sum(parameter.numel() for parameter in network.parameters())
 
 
 def _gigabytes(count: int) -> str:

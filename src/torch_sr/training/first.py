@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,9 @@ from torch_sr.data.photos import ChosenImages, Progress, choose_images
 from torch_sr.errors import CheckpointError, ConfigError, DataError, ModelError
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.zoo import find_model
-from torch_sr.training.building import build_generator, build_perceptual_loss
+from torch_sr.training.building import build_perceptual_loss
 from torch_sr.training.checkpoints import load_newest
+from torch_sr.training.disk import check_room, stored_bytes
 from torch_sr.training.launch import launch
 from torch_sr.training.options import check_logs, check_options
 from torch_sr.training.pace import Pace, measure_pace
@@ -93,7 +93,10 @@ def plan_first_training(
     batch = min(config.batch_size, len(chosen.training))
     measured = config.model_copy(update={"batch_size": batch})
     pace = measure_pace(fabric, measured, settings, sizes, perceptual)
-    _check_room(settings, config)
+    need = stored_bytes(
+        config, dict.fromkeys(config.stages, 0), settings.intervals.keep_checkpoints
+    )
+    check_room(settings.out_dir, "checkpoints and models", need)
     validations = _count_validations(pace, minutes * 60)
     sketch.set_lengths(_steps(pace, minutes * 60, validations), len(chosen.training))
     sketch.set_images(*chosen.write_lists(settings.out_dir))
@@ -196,23 +199,4 @@ def _check_early(settings: RunSettings, start: str | None) -> None:
             f"{start}: make a model of this checkpoint with 'torch-sr models extract "
             f"{shlex.quote(start)} MODEL', or leave out --images and give the configuration of "
             "its training to resume it"
-        )
-
-
-def _check_room(settings: RunSettings, config: Hyperparameters) -> None:
-    """Refuse a disk on which the checkpoints have no room.
-
-    Raises:
-        CheckpointError: naming what is needed.
-    """
-    weights = 4 * sum(parameter.numel() for parameter in build_generator(config).parameters())
-    # Weights, their average and Adam's two; the newest, the best, a new one, and older ones.
-    need = weights * (4 * (3 + settings.intervals.keep_checkpoints) + 2)
-    folder = settings.out_dir.absolute()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    if free < need:
-        raise CheckpointError(
-            f"{settings.out_dir}: make room, or name another --out-dir: checkpoints and models "
-            f"take {need / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
         )

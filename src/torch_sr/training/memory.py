@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -91,7 +92,8 @@ def _reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu":
-        with suppress(OSError):  # Linux starts to measure the peak anew
+        gc.collect()  # what is freed during the step would hide what the step takes
+        with suppress(OSError):  # Linux measures the peak from now on
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

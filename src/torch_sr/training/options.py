@@ -6,14 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from torch_sr.config import Hyperparameters
 from torch_sr.devices import choose_device
 from torch_sr.errors import DeviceError, LogError
-from torch_sr.files import write_failure
+from torch_sr.files import try_writing, write_failure
 from torch_sr.training.loggers import load_tensorboard
 from torch_sr.training.resume import StartingPoint
 from torch_sr.training.runs import check_start_name
@@ -70,7 +69,11 @@ def check_logs(settings: RunSettings) -> str:
         MissingExtraError: when wandb is not installed.
     """
     folder = settings.logs_dir("x").parent
-    _try_writing(folder)
+    try:
+        try_writing(folder)
+    except OSError as error:
+        reason = write_failure(error, folder)
+        raise LogError(f"{folder}: name another --out-dir: cannot write logs: {reason}") from error
     places = [str(folder)]
     if settings.tensorboard:
         load_tensorboard()
@@ -121,19 +124,3 @@ def _remark_on_intervals(
 
 def _finds_compiler() -> bool:
     return any(map(shutil.which, (os.environ.get("CXX", "c++"), *_COMPILERS)))
-
-
-def _try_writing(folder: Path) -> None:
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".torch-sr-check"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        reason = write_failure(error, folder)
-        raise LogError(f"{folder}: name another --out-dir: cannot write logs: {reason}") from error
-    finally:
-        for path in made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch_sr.devices import DTYPES, choose_device, choose_precision, free_memor
 from torch_sr.errors import DeviceMemoryError, ModelError
 
 _LARGEST_TILES = {"cpu": 512 * 2**20, "mps": 2**31, "cuda": 2**33}  # bytes: larger gains nothing
-_PROBE = 24  # pixels
+PROBE = 24
+"""Side of the picture that memory is measured with, in pixels."""
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "could not create a memory", "bad_alloc")
 
 
@@ -67,7 +69,9 @@ class PyTorchBackend:
         """
         with self._once:
             if self._bytes_per_pixel is None:
-                self._bytes_per_pixel = self._measure_memory()
+                shape = (1, self.img_channels, PROBE, PROBE)
+                probe = torch.zeros(shape, device=self.device)
+                self._bytes_per_pixel = measure_memory(self._network, self._forward, probe)
         room = min(free_memory(self.device) / 2, self._largest)
         return max(1, int(room / self._bytes_per_pixel))
 
@@ -109,26 +113,34 @@ class PyTorchBackend:
             sr: torch.Tensor = self._network(x)
         return sr.float()
 
-    def _measure_memory(self) -> float:
-        """Bytes for a low-resolution pixel: the layer with the largest tensors, and some beside.
 
-        Around the largest layer lie what came before, which is not yet freed, and the copies that
-        the device's own libraries make; a network's widest tensors count two and a half times.
-        """
-        largest = 0
+def measure_memory(
+    network: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], lr: torch.Tensor
+) -> float:
+    """Bytes that a network takes for a low-resolution pixel.
 
-        def watch(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            nonlocal largest
-            tensors = [t for t in (*inputs, output) if isinstance(t, torch.Tensor)]
-            largest = max(largest, sum(t.numel() * t.element_size() for t in tensors))
+    Around the layer with the largest tensors are what came before, which is not yet freed, and the
+    copies that the device's own libraries make; a network's widest tensors count two and a half
+    times.
 
-        leaves = [m for m in self._network.modules() if not any(True for _ in m.children())]
-        hooks = [leaf.register_forward_hook(watch) for leaf in leaves]
-        try:
-            with torch.inference_mode():
-                x = torch.zeros(1, self.img_channels, _PROBE, _PROBE, device=self.device)
-                result = self._forward(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return 2.5 * max(largest, result.numel() * 4) / _PROBE**2
+    Args:
+        network: whose layers are watched.
+        forward: runs it.
+        lr: a small batch ``(1, C, H, W)``, on the network's device.
+    """
+    largest = 0
+
+    def watch(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal largest
+        tensors = [t for t in (*inputs, output) if isinstance(t, torch.Tensor)]
+        largest = max(largest, sum(t.numel() * t.element_size() for t in tensors))
+
+    leaves = [module for module in network.modules() if not any(True for _ in module.children())]
+    hooks = [leaf.register_forward_hook(watch) for leaf in leaves]
+    try:
+        with torch.inference_mode():
+            result = forward(lr)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 2.5 * max(largest, result.numel() * 4) / (lr.shape[-2] * lr.shape[-1])

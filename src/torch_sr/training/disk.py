@@ -1,0 +1,72 @@
+"""What a run stores, and whether there is room for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from torch_sr.config import Hyperparameters
+from torch_sr.errors import CheckpointError
+from torch_sr.files import free_space, try_writing
+from torch_sr.training.building import build_discriminator, build_generator
+
+_BYTES = 4  # of a weight
+
+
+def stored_bytes(
+    config: Hyperparameters, extra_models: Mapping[str, int], keep_checkpoints: int
+) -> int:
+    """Bytes of the checkpoints and models that a run leaves.
+
+    Args:
+        config: the hyper-parameters.
+        extra_models: by each stage that runs, how many models it stores beside the best and the
+            last.
+        keep_checkpoints: older checkpoints that are kept.
+    """
+    generator = _count_bytes(build_generator(config))
+    total = 0
+    for name, extra in extra_models.items():
+        judge = _count_bytes(build_discriminator(config)) if name == "training" else 0
+        # Weights and Adam's two averages of each, and the average of the generator's weights.
+        checkpoint = 4 * generator + 3 * judge
+        # The best, the newest, the one that is being written, and older ones.
+        total += checkpoint * (3 + keep_checkpoints) + (2 + extra) * generator
+    return total
+
+
+def check_room(folder: Path, what: str, need: int) -> str:
+    """Refuse a folder that cannot be written to or has no room; nothing is left in it.
+
+    Args:
+        folder: it need not exist yet.
+        what: is to be stored there.
+        need: bytes.
+
+    Returns:
+        what was found, in words.
+
+    Raises:
+        CheckpointError: naming the folder, what is needed and what is free.
+    """
+    try:
+        try_writing(folder)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot write {what} there: {error.strerror}") from error
+    free = free_space(folder)
+    if free is None:
+        return f"{what} take {_size(need)} in {folder}"
+    said = f"{what} take {_size(need)} of {_size(free)} free"
+    if need > free:
+        raise CheckpointError(f"{folder}: make room, or name another folder: {said}")
+    return f"{said} in {folder}"
+
+
+def _count_bytes(network: nn.Module) -> int:
+    return _BYTES * sum(parameter.numel() for parameter in network.parameters())
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"
