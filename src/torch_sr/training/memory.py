@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
@@ -92,9 +93,16 @@ def _reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu":
-        gc.collect()  # what is freed during the step would hide what the step takes
+        gc.collect()
+        _trim_heap()
         with suppress(OSError):  # Linux measures the peak from now on
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _trim_heap() -> None:
+    """Give free memory back to the system; a step that takes it again would seem to take none."""
+    with suppress(OSError, AttributeError, TypeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _peak(device: torch.device) -> int:
