@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from torch_sr.config import (
     AugmentationConfig,
+    DegradationConfig,
     GeneratorConfig,
     Hyperparameters,
     PretrainingConfig,
@@ -61,6 +62,52 @@ TABLE = {
     "perceptual_loss/normalize_input": True,
     "perceptual_loss/normalize_loss": False,
 }
+# Typed anew from Real-ESRGAN's options/train_realesrgan_x4plus.yml; it blurs always at first, adds
+# noise and compresses always, and sharpens targets.
+KERNELS = {
+    "iso": 0.45,
+    "aniso": 0.25,
+    "generalized_iso": 0.12,
+    "generalized_aniso": 0.03,
+    "plateau_iso": 0.12,
+    "plateau_aniso": 0.03,
+}
+FIRST_ROUND = {
+    "blur": {
+        "probability": 1.0,
+        "kernel_size": 21,
+        "kernels": KERNELS,
+        "sigma": [0.2, 3.0],
+        "betag": [0.5, 4.0],
+        "betap": [1.0, 2.0],
+        "sinc_probability": 0.1,
+    },
+    "resize_probabilities": [0.2, 0.7, 0.1],
+    "resize_range": [0.15, 1.5],
+    "noise_probability": 1.0,
+    "gaussian_probability": 0.5,
+    "gaussian_range": [1.0, 30.0],
+    "poisson_range": [0.05, 3.0],
+    "gray_noise_probability": 0.4,
+    "jpeg_probability": 1.0,
+    "jpeg_range": [30, 95],
+}
+SECOND_ROUND = {
+    **FIRST_ROUND,
+    "blur": {**FIRST_ROUND["blur"], "probability": 0.8, "sigma": [0.2, 1.5]},
+    "resize_probabilities": [0.3, 0.4, 0.3],
+    "resize_range": [0.3, 1.2],
+    "gaussian_range": [1.0, 25.0],
+    "poisson_range": [0.05, 2.5],
+    "probability": 1.0,
+}
+DEGRADATION = {
+    "probability": 0.0,
+    "first": FIRST_ROUND,
+    "second": SECOND_ROUND,
+    "final_sinc_probability": 0.8,
+    "sharpen_targets": False,
+}
 # Section 8 of the description: spatial transforms in both stages, hard ones in the first.
 BEYOND_THE_TABLE = {
     "seed": 0,
@@ -106,6 +153,7 @@ BEYOND_THE_TABLE = {
         "lr_factor": 0.5,
         "max_rollbacks": 3,
     },
+    "degradation": DEGRADATION,
 }
 SECTIONS = {
     "pretraining",
@@ -169,10 +217,68 @@ def test_every_key_is_described_and_says_when_it_is_beyond_the_table():
 def test_every_key_of_the_sections_beyond_the_table_is_described():
     stages = (PretrainingConfig, TrainingConfig)
     inner = [s.model_fields[name] for s in stages for name in ("augmentation", "extra_losses")]
-    for field in (*inner, Hyperparameters.model_fields["watch"]):
+    inner += [Hyperparameters.model_fields[name] for name in ("watch", "degradation")]
+    for field in inner:
         section = field.annotation
         assert "Beyond the description's table" in section.__doc__
         assert all(field.description for field in section.model_fields.values())
+
+
+def test_every_key_of_the_degradations_is_described():
+    sections: list[type[BaseModel]] = [DegradationConfig]
+    for section in sections:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name}"
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                sections.append(field.annotation)
+    assert len(sections) == 5
+
+
+def test_a_part_of_a_round_keeps_the_defaults_of_that_round():
+    part = {"jpeg_range": [50, 90], "blur": {"kernel_size": 7}}
+    degradation = parse_config({"degradation": {"first": part, "second": part}}).degradation
+    assert (degradation.first.blur.sigma, degradation.second.blur.sigma) == ((0.2, 3), (0.2, 1.5))
+    assert (degradation.first.resize_range, degradation.second.resize_range[0]) == (
+        (0.15, 1.5),
+        0.3,
+    )
+    config = parse_config({}, overrides=["degradation.second.blur.kernel_size=9"])
+    assert (config.degradation.second.blur.sigma[1], config.degradation.probability) == (1.5, 0)
+    assert parse_config(config.to_dict()) == config
+
+
+def test_overrides_of_degradations_are_written_without_quotes():
+    overrides = [
+        "degradation.first.jpeg_range=[40,80]",
+        "degradation.second.blur.sigma=0.5,2",
+        "degradation.second.resize_probabilities=0,0.5,0.5",
+        'degradation.first.blur.kernels={"iso":0.5,"aniso":0.5}',
+        "degradation.sharpen_targets=true",
+        "degradation.probability=1",
+    ]
+    degradation = parse_config({}, overrides=overrides).degradation
+    assert degradation.first.jpeg_range == (40, 80)
+    assert degradation.second.jpeg_range == (30, 95)
+    assert degradation.second.blur.sigma == (0.5, 2.0)
+    assert degradation.second.resize_probabilities == (0, 0.5, 0.5)
+    assert degradation.first.blur.kernels == {"iso": 0.5, "aniso": 0.5}
+    assert degradation.sharpen_targets
+    assert degradation.probability == 1
+
+
+def test_images_with_transparency_are_not_degraded():
+    data = {"img_channels": 4, "degradation": {"probability": 0.5}}
+    assert "degradation.probability is 0.5; it must be 0 where img_channels is 4" in refusal(data)
+    parse_config({"img_channels": 4})
+
+
+def test_an_override_of_one_kernel_has_to_leave_a_sum_of_1():
+    message = refusal({}, ("degradation.first.blur.kernels.iso=0.5",))
+    assert "these probabilities must sum to 1, and sum to 1.05" in message
+    message = refusal({"degradation": {"first": {"gaussian_noise_prob": 0.5}}})
+    assert "no such key, did you mean gaussian_probability?" in message
+    message = refusal({"degradation": {"second_blur_prob": 0.5}})
+    assert "did you mean second.blur.probability?" in message
 
 
 def test_a_part_of_an_augmentation_keeps_the_defaults_of_its_stage():
@@ -437,6 +543,29 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("perceptual_loss.layer_weights.conv5_4", 0, "it must be a number above 0"),
         ("perceptual_loss.layer_weights.conv5_9", 1, "no such layer, did you mean conv5_4?"),
         ("perceptual_loss.layer_weights.relu", 1, "vgg19 has no such layer, there are conv1_1, "),
+        ("degradation.probability", 1.2, PROBABILITY),
+        ("degradation.first.jpeg_range", [95, 30], "smaller number must come first: [30, 95]"),
+        ("degradation.first.jpeg_range", [0, 95], "two whole numbers from 1 to 100"),
+        ("degradation.first.jpeg_range", [30.5, 95], "two whole numbers from 1 to 100"),
+        ("degradation.first.jpeg_range", 75, "from 1 to 100, such as [30, 95]"),
+        ("degradation.first.gaussian_range", [1, 300], "two numbers from 0 to 255"),
+        ("degradation.first.poisson_range", [-1, 2], "two numbers, 0 or more"),
+        ("degradation.second.resize_range", [1.1, 1.5], "must include 1, the unchanged size, such"),
+        ("degradation.second.resize_range", [0.2, 0.8], "size, such as [0.2, 1]"),
+        ("degradation.second.resize_range", [0, 1], "two numbers above 0"),
+        ("degradation.first.resize_probabilities", [0.5, 0.7, 0.1], "sum to 1, and sum to 1.3"),
+        ("degradation.first.resize_probabilities", [1.5, -0.5, 0], "three numbers from 0 to 1"),
+        ("degradation.first.resize_probabilities", [0.5, 0.5], "three numbers from 0 to 1"),
+        ("degradation.first.blur.kernel_size", 20, "it must be odd, for a kernel has a central"),
+        ("degradation.first.blur.kernel_size", 5, "an odd whole number from 7 to 51"),
+        ("degradation.first.blur.sigma", [3, 0.2], "must come first: [0.2, 3]"),
+        ("degradation.first.blur.sigma", [0, 1], "two numbers above 0"),
+        ("degradation.first.blur.kernels", {"iso": 0.5}, "must sum to 1, and sum to 0.5"),
+        ("degradation.first.blur.kernels", {}, "it must not be empty"),
+        ("degradation.first.blur.kernels.isoo", 1, "no such kernel, did you mean iso?"),
+        ("degradation.first.blur.kernels.iso", -1, PROBABILITY),
+        ("degradation.second.blur.kernels.box", 1, "no such kernel, there are iso, aniso, gen"),
+        ("degradation.sharpen_targets", 1, "it must be true or false"),
     ],
 )
 def test_refusal_names_path_value_and_remedy(path, value, remedy):

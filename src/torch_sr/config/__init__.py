@@ -12,6 +12,12 @@ its default; what is unknown, of the wrong type or impossible is refused by
 completes and checks a file that names it in a ``"$schema"`` key.
 """
 
+from torch_sr.config.degradation import (
+    BlurConfig,
+    DegradationConfig,
+    RoundConfig,
+    SecondRoundConfig,
+)
 from torch_sr.config.overrides import to_overrides
 from torch_sr.config.reading import json_schema, load_config, parse_config
 from torch_sr.config.sections import (
@@ -36,7 +42,9 @@ __all__ = [
     "SSIM_WINDOW",
     "VGG_CONVS",
     "AugmentationConfig",
+    "BlurConfig",
     "ContentLossConfig",
+    "DegradationConfig",
     "DiscriminatorConfig",
     "ExtraLossesConfig",
     "GANAugmentationConfig",
@@ -45,6 +53,8 @@ __all__ = [
     "Hyperparameters",
     "PerceptualLossConfig",
     "PretrainingConfig",
+    "RoundConfig",
+    "SecondRoundConfig",
     "TrainingConfig",
     "WatchConfig",
     "json_schema",

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from torch_sr.config.degradation import DegradationConfig
 from torch_sr.config.values import (
     SCALES,
+    STRICT,
     Betas,
     Channels,
     Count,
@@ -59,9 +61,7 @@ def vgg_layers(vgg_type: str) -> list[str]:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = STRICT
 
 
 class AugmentationConfig(_Section):
@@ -347,6 +347,9 @@ class Hyperparameters(_Section):
     """The loss between VGG features."""
     watch: WatchConfig = Field(default_factory=WatchConfig)
     """When a training counts as gone wrong. Beyond the description's table."""
+    degradation: DegradationConfig = Field(default_factory=DegradationConfig)
+    """Low resolution like that of ordinary photographs, off by default. Beyond the description's
+    table."""
 
     @model_validator(mode="after")
     def _check_upscaling(self) -> Hyperparameters:
@@ -356,6 +359,13 @@ class Hyperparameters(_Section):
             choice = " or ".join(filter(None, [", ".join(fitting[:-1]), fitting[-1]]))
             remedy = f"it must be {choice} where scale_factor is {scale}"
             raise Fault(remedy, ("generator", "pixel_unshuffle"), unshuffle)
+        return self
+
+    @model_validator(mode="after")
+    def _check_degradation(self) -> Hyperparameters:
+        if self.degradation.probability and self.img_channels == 4:
+            remedy = "it must be 0 where img_channels is 4, for JPEG has no transparency"
+            raise Fault(remedy, ("degradation", "probability"), self.degradation.probability)
         return self
 
     @model_validator(mode="after")

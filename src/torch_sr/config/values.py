@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -10,11 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+
+STRICT = ConfigDict(
+    frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+)
+"""Of every section: unknown keys and values of other types are refused."""
 
 
 class Fault(ValueError):  # noqa: N818
@@ -50,6 +56,39 @@ def _rising(steps: tuple[int, ...]) -> tuple[int, ...]:
     return steps
 
 
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = ends
+    if low > high:
+        raise Fault(f"the smaller number must come first: [{high:g}, {low:g}]")
+    return ends
+
+
+def _around_one(ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = ends
+    if not low <= 1 <= high:
+        example = f"[{min(low, 1):g}, {max(high, 1):g}]"
+        raise Fault(f"it must include 1, the unchanged size, such as {example}")
+    return ends
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise Fault(f"it must be odd, for a kernel has a central pixel, such as {size + 1}")
+    return size
+
+
+def check_sum(probabilities: Iterable[float]) -> None:
+    """Refuse probabilities of things that exclude each other and do not sum to 1."""
+    total = sum(probabilities)
+    if abs(total - 1) > 1e-6:
+        raise Fault(f"these probabilities must sum to 1, and sum to {total:g}")
+
+
+def _whole_probability(shares: tuple[float, ...]) -> tuple[float, ...]:
+    check_sum(shares)
+    return shares
+
+
 _TUPLE = Field(strict=False)  # a tuple takes a list too; its items stay strict
 _LIST = Field(strict=False, min_length=1)
 _DATASET = r"^([^:]*[^:\s]|[^:\s].*[^:+\s])$"  # folders may have colons; see data/specs.py
@@ -77,6 +116,45 @@ Crop = Annotated[
 ]
 Betas = Annotated[
     tuple[Decay, Decay], _TUPLE, must_be("[beta1, beta2], two numbers from 0 to below 1")
+]
+PositiveRange = Annotated[
+    tuple[Positive, Positive],
+    _TUPLE,
+    must_be("[lowest, highest], two numbers above 0"),
+    AfterValidator(_ordered),
+]
+NotNegativeRange = Annotated[
+    tuple[NotNegative, NotNegative],
+    _TUPLE,
+    must_be("[lowest, highest], two numbers, 0 or more"),
+    AfterValidator(_ordered),
+]
+Level = Annotated[float, Field(ge=0, le=255)]
+LevelRange = Annotated[
+    tuple[Level, Level],
+    _TUPLE,
+    must_be("[lowest, highest], two numbers from 0 to 255"),
+    AfterValidator(_ordered),
+]
+Quality = Annotated[int, Field(ge=1, le=100)]
+QualityRange = Annotated[
+    tuple[Quality, Quality],
+    _TUPLE,
+    must_be("[lowest, highest], two whole numbers from 1 to 100"),
+    AfterValidator(_ordered),
+]
+ResizeRange = Annotated[PositiveRange, AfterValidator(_around_one)]
+ResizeProbabilities = Annotated[
+    tuple[Probability, Probability, Probability],
+    _TUPLE,
+    must_be("[enlarging, shrinking, keeping], three numbers from 0 to 1"),
+    AfterValidator(_whole_probability),
+]
+KernelSize = Annotated[
+    int,
+    Field(ge=7, le=51),
+    must_be("an odd whole number from 7 to 51"),
+    AfterValidator(_odd),
 ]
 Counts = Annotated[tuple[Count, ...], _LIST]
 Milestones = Annotated[tuple[Count, ...], _LIST, AfterValidator(_rising)]

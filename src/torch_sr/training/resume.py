@@ -199,7 +199,7 @@ def _flat(section: Mapping[str, Any]) -> dict[str, Any]:
 
 def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
-        if isinstance(value, Mapping) and key != "layer_weights":
+        if isinstance(value, Mapping) and key not in ("layer_weights", "kernels"):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

@@ -1,0 +1,151 @@
+"""The section ``degradation``: how low resolution is made that looks like ordinary photographs.
+
+Names and defaults are those of Real-ESRGAN (Wang et al. 2021, https://arxiv.org/abs/2107.10833):
+two rounds of blur, resizing, noise and JPEG compression, and a final sinc filter. Every range is
+``[lowest, highest]``, drawn from uniformly for each crop.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from torch_sr.config.values import (
+    STRICT,
+    Fault,
+    KernelSize,
+    LevelRange,
+    NotNegativeRange,
+    PositiveRange,
+    Probability,
+    QualityRange,
+    ResizeProbabilities,
+    ResizeRange,
+    Switch,
+    check_sum,
+    suggest,
+)
+
+KERNELS = {
+    "iso": 0.45,
+    "aniso": 0.25,
+    "generalized_iso": 0.12,
+    "generalized_aniso": 0.03,
+    "plateau_iso": 0.12,
+    "plateau_aniso": 0.03,
+}
+"""The shapes of blur kernels that are known, with Real-ESRGAN's probabilities."""
+
+
+def _check_kernels(kernels: dict[str, float]) -> dict[str, float]:
+    for name, probability in kernels.items():
+        if name not in KERNELS:
+            remedy = f"there is no such kernel, {suggest(name, list(KERNELS))}"
+            raise Fault(remedy, (name,), probability)
+    check_sum(kernels.values())
+    return kernels
+
+
+Kernels = Annotated[dict[str, Probability], Field(min_length=1), AfterValidator(_check_kernels)]
+
+
+class _Section(BaseModel):
+    model_config = STRICT
+
+
+class BlurConfig(_Section):
+    """The blur of the first round: one filter, whose shape and width are drawn for each crop."""
+
+    probability: Probability = 1.0
+    """Share of the degraded crops that are blurred in this round."""
+    kernel_size: KernelSize = 21
+    """Side of the largest kernel in pixels, an odd number; each crop's is drawn from the odd
+    numbers 7 to this one."""
+    kernels: Kernels = KERNELS
+    """Probability of each shape of kernel, which sum to 1; shapes left out are not used. 'iso' and
+    'aniso' are Gaussian, round and elliptic; 'generalized_iso' and 'generalized_aniso' have
+    sharper or flatter peaks, by betag; 'plateau_iso' and 'plateau_aniso' have a flat top, by
+    betap."""
+    sigma: PositiveRange = (0.2, 3.0)
+    """Standard deviation of the kernel in pixels of the image that is blurred, along each axis."""
+    betag: PositiveRange = (0.5, 4.0)
+    """Exponent of the generalized Gaussian kernels; 1 is a Gaussian, more is flatter."""
+    betap: PositiveRange = (1.0, 2.0)
+    """Exponent of the plateau kernels; more is steeper."""
+    sinc_probability: Probability = 0.1
+    """Probability that the blur is a sinc filter in place of these kernels: an ideal low-pass that
+    leaves ringing beside edges, as sharpening in cameras does."""
+
+
+class SecondBlurConfig(BlurConfig):
+    """The blur of the second round, which is weaker."""
+
+    probability: Probability = 0.8
+    """Share of the degraded crops that are blurred in this round."""
+    sigma: PositiveRange = (0.2, 1.5)
+    """Standard deviation of the kernel in pixels of the image that is blurred, along each axis."""
+
+
+class RoundConfig(_Section):
+    """The first round: blur, resizing, noise, JPEG compression, in this order."""
+
+    blur: BlurConfig = Field(default_factory=BlurConfig)
+    """The blur, by which a round begins."""
+    resize_probabilities: ResizeProbabilities = (0.2, 0.7, 0.1)
+    """Probabilities of [enlarging, shrinking, keeping the size], which sum to 1."""
+    resize_range: ResizeRange = (0.15, 1.5)
+    """[smallest, largest] factor of the resizing: shrinking takes a factor from the smallest to 1,
+    enlarging from 1 to the largest. Area, bilinear and bicubic interpolation are equally likely."""
+    noise_probability: Probability = 1.0
+    """Probability that noise is added."""
+    gaussian_probability: Probability = 0.5
+    """Probability that this noise is Gaussian; otherwise it is Poisson noise, which grows with
+    brightness as in sensors."""
+    gaussian_range: LevelRange = (1.0, 30.0)
+    """Standard deviation of Gaussian noise, in levels of 0 to 255."""
+    poisson_range: NotNegativeRange = (0.05, 3.0)
+    """Factor of Poisson noise; 1 is that of 8-bit values that count photons."""
+    gray_noise_probability: Probability = 0.4
+    """Probability that noise is the same in all colours rather than independent in each."""
+    jpeg_probability: Probability = 1.0
+    """Probability of a JPEG compression."""
+    jpeg_range: QualityRange = (30, 95)
+    """Quality of the JPEG compression, whole numbers from 1 (worst) to 100."""
+
+
+class SecondRoundConfig(RoundConfig):
+    """The second round, as when a picture is edited and shared again; it ends at LR's size."""
+
+    probability: Probability = 1.0
+    """Share of the degraded crops that pass through a second round. The others are only shrunk to
+    LR's size after the first."""
+    blur: SecondBlurConfig = Field(default_factory=SecondBlurConfig)
+    """The blur, by which a round begins."""
+    resize_probabilities: ResizeProbabilities = (0.3, 0.4, 0.3)
+    """Probabilities of [enlarging, shrinking, keeping the size], which sum to 1."""
+    resize_range: ResizeRange = (0.3, 1.2)
+    """[smallest, largest] factor of the resizing, relative to LR's size."""
+    gaussian_range: LevelRange = (1.0, 25.0)
+    """Standard deviation of Gaussian noise, in levels of 0 to 255."""
+    poisson_range: NotNegativeRange = (0.05, 2.5)
+    """Factor of Poisson noise; 1 is that of 8-bit values that count photons."""
+
+
+class DegradationConfig(_Section):
+    """LR like ordinary photographs, not bicubic. Beyond the description's table."""
+
+    probability: Probability = 0.0
+    """Share of the crops whose LR is made by these degradations rather than by bicubic shrinking;
+    0 switches them off. Images that have LR of their own keep it."""
+    first: RoundConfig = Field(default_factory=RoundConfig)
+    """The first round, on the high-resolution crop."""
+    second: SecondRoundConfig = Field(default_factory=SecondRoundConfig)
+    """The second round, which ends at LR's size."""
+    final_sinc_probability: Probability = 0.8
+    """Probability of a sinc filter at the end, before or after the last JPEG compression, each as
+    often; its kernel is drawn from the second round's sizes."""
+    sharpen_targets: Switch = False
+    """Sharpen HR by an unsharp mask (weight 0.5, radius 50, threshold 10), as Real-ESRGAN does for
+    its content and perceptual losses: results are crisper. Degradations start from the sharpened
+    HR too."""
