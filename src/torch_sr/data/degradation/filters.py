@@ -1,0 +1,43 @@
+"""Blur and resizing of ``(H, W, C)`` float32 images, by OpenCV."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from torch_sr.data.degradation.levels import Floats
+
+INTERPOLATIONS = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+"""Area is the mean over a pixel's square; the other two do not widen when they shrink, and so leave
+aliases, as cheap resizing does. Bicubic has a = -0.75."""
+
+
+def blur(image: Floats, kernel: Floats) -> Floats:
+    """Filter every channel; beyond its border the image is mirrored about the outermost pixels.
+
+    Args:
+        image: ``(H, W, C)``.
+        kernel: of :mod:`torch_sr.data.degradation.kernels`.
+    """
+    blurred = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(blurred, np.float32).reshape(image.shape)  # OpenCV drops an axis of 1
+
+
+def resize(image: Floats, size: tuple[int, int], interpolation: str) -> Floats:
+    """Resize to ``size``, height and width, so that the borders of the picture stay in place.
+
+    Args:
+        image: ``(H, W, C)``.
+        size: of the result.
+        interpolation: of :data:`INTERPOLATIONS`.
+    """
+    if image.shape[:2] == size:
+        return image
+    flag = INTERPOLATIONS[interpolation]
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=flag)
+    return np.asarray(resized, np.float32).reshape(*size, image.shape[2])
+
+
+def draw_interpolation(rng: np.random.Generator) -> str:
+    """The name of one of :data:`INTERPOLATIONS`, each as likely."""
+    return list(INTERPOLATIONS)[rng.integers(len(INTERPOLATIONS))]

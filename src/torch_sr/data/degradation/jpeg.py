@@ -1,0 +1,28 @@
+"""JPEG compression by libjpeg, with the halved chroma that cameras and web sites use."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from torch_sr.data.degradation.levels import Bytes, Floats, to_levels, to_unit
+
+
+def compress(image: Floats, quality: int) -> Floats:
+    """Compress and decompress.
+
+    Args:
+        image: ``(H, W, C)`` in [0, 1], gray or RGB; rounded to 8 bits and clipped.
+        quality: on libjpeg's scale, 1 to 100.
+    """
+    return to_unit(compress_levels(to_levels(image), quality))
+
+
+def compress_levels(image: Bytes, quality: int) -> Bytes:
+    """Likewise for uint8, ``(H, W, 1)`` gray or ``(H, W, 3)`` RGB."""
+    # OpenCV's order is BGR.
+    _, data = cv2.imencode(
+        ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    return np.asarray(decoded, np.uint8).reshape(image.shape)[..., ::-1]

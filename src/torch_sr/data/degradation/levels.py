@@ -1,0 +1,34 @@
+"""Between stored samples and the float32 colours in [0, 1] that degradations compute with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+COLOURS = 3
+"""Channels beyond these are alpha."""
+
+
+def to_unit(image: Array) -> Floats:
+    """Samples of uint8 or uint16 as float32 in [0, 1], a contiguous copy of the same shape."""
+    white = np.float32(np.iinfo(image.dtype).max)
+    unit: Floats = np.ascontiguousarray(image, dtype=np.float32) / white
+    return unit
+
+
+def to_levels(image: Floats) -> Bytes:
+    """Float32 in [0, 1] as uint8, rounded; what lies outside is clipped."""
+    return to_samples(image, np.dtype(np.uint8))
+
+
+def to_samples(image: Floats, dtype: np.dtype[Any]) -> Array:
+    """Float32 in [0, 1] as ``dtype``, uint8 or uint16, rounded and clipped."""
+    white = np.iinfo(dtype).max
+    samples: Array = np.clip(image * np.float32(white) + np.float32(0.5), 0, white).astype(dtype)
+    return samples

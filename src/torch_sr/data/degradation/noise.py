@@ -1,0 +1,55 @@
+"""Noise of sensors, added to ``(H, W, C)`` float32 images in [0, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torch_sr.data.degradation.levels import Floats, to_levels
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def add_gaussian_noise(
+    image: Floats, sigma: float, rng: np.random.Generator, *, gray: bool = False
+) -> Floats:
+    """Add Gaussian noise and clip to [0, 1].
+
+    Args:
+        image: ``(H, W, C)``.
+        sigma: standard deviation, in levels of 0 to 255.
+        rng: what the noise is drawn from.
+        gray: add the same to all channels.
+    """
+    height, width, channels = image.shape
+    shape = (height, width, 1 if gray else channels)
+    noise = rng.standard_normal(shape, dtype=np.float32) * np.float32(sigma / 255)
+    return _clip(image + noise)
+
+
+def add_poisson_noise(
+    image: Floats, scale: float, rng: np.random.Generator, *, gray: bool = False
+) -> Floats:
+    """Add the noise of counted photons, whose variance is proportional to the signal, and clip.
+
+    The signal is the image in levels of 0 to 255, one photon each. (Real-ESRGAN counts a photon
+    for each distinct level in the image, rounded up to a power of 2; that is 256 for most, but few
+    for a plain sky, which would drown in noise.)
+
+    Args:
+        image: ``(H, W, C)``.
+        scale: what the noise is multiplied by; its variance is ``scale ** 2 * signal``.
+        rng: what the noise is drawn from.
+        gray: take the luma for signal, and add the same noise to all channels.
+    """
+    signal = to_levels(_luma(image) if gray else image)
+    noise = rng.poisson(signal).astype(np.float32) - signal
+    return _clip(image + noise * np.float32(scale / 255))
+
+
+def _clip(image: Floats) -> Floats:
+    return np.asarray(np.clip(image, 0, 1), np.float32)
+
+
+def _luma(image: Floats) -> Floats:
+    """``(H, W, 1)``."""
+    return image if image.shape[2] == 1 else image @ _LUMA[:, None]

@@ -1,0 +1,137 @@
+"""The degradations in their order: two rounds, and what brings the picture to LR's size.
+
+::
+
+    HR -> blur -> resize -> noise -> JPEG                              first round
+       -> blur -> resize -> noise -> | resize to LR, sinc -> JPEG |    second round
+                                     | JPEG -> resize to LR, sinc |    (one of both orders)
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from torch_sr.config import BlurConfig, DegradationConfig, RoundConfig
+from torch_sr.data.degradation.filters import blur, draw_interpolation, resize
+from torch_sr.data.degradation.jpeg import compress
+from torch_sr.data.degradation.kernels import draw_kernel, draw_size, sinc_kernel
+from torch_sr.data.degradation.levels import COLOURS, Array, Bytes, Floats, to_levels, to_unit
+from torch_sr.data.degradation.noise import add_gaussian_noise, add_poisson_noise
+from torch_sr.data.degradation.sharpening import sharpen
+from torch_sr.data.resize import crop_to_multiple, downscale
+from torch_sr.images import convert
+
+Rng = np.random.Generator
+Size = tuple[int, int]
+"""Height and width."""
+
+
+class Degradation:
+    """Make low resolution as a camera, an editor and a web site would.
+
+    Args:
+        config: what is drawn, and how often.
+        scale_factor: whole factor between HR and LR.
+    """
+
+    def __init__(self, config: DegradationConfig, scale_factor: int) -> None:
+        self.config = config
+        self.scale_factor = scale_factor
+
+    def __call__(self, hr: Array, rng: Rng) -> Bytes:
+        """Degrade an image, whatever ``config.probability`` is; a function of the arguments alone.
+
+        Args:
+            hr: ``(H, W, C)``, uint8 or uint16: gray, RGB, or RGB and alpha, which is shrunk by the
+                bicubic filter and neither blurred nor compressed.
+            rng: all that is drawn is drawn from it.
+
+        Returns:
+            ``(H // s, W // s, C)``.
+
+        Raises:
+            DataError: when the image is smaller than one LR pixel.
+        """
+        hr = crop_to_multiple(hr, self.scale_factor)
+        height, width = hr.shape[:2]
+        size = height // self.scale_factor, width // self.scale_factor
+        lr = to_levels(self._degrade(to_unit(hr[..., :COLOURS]), size, rng))
+        alpha = hr[..., COLOURS:]
+        if not alpha.shape[2]:
+            return lr
+        small = convert(downscale(alpha, self.scale_factor), np.uint8)
+        return np.concatenate([lr, small], axis=2)
+
+    def target(self, hr: Array) -> Array:
+        """What a network should make of the degraded image, and what that is made from.
+
+        Args:
+            hr: ``(H, W, C)``, uint8 or uint16.
+
+        Returns:
+            the same, sharpened if the configuration says so.
+        """
+        return sharpen(hr) if self.config.sharpen_targets else hr
+
+    def _degrade(self, image: Floats, size: Size, rng: Rng) -> Floats:
+        second = self.config.second
+        image = _soil(image, image.shape[:2], self.config.first, rng)
+        image = _compress(image, self.config.first, rng)
+        if rng.random() >= second.probability:
+            return self._finish(image, size, rng)
+        image = _soil(image, size, second, rng)
+        if rng.random() < 0.5:
+            return _compress(self._finish(image, size, rng), second, rng)
+        return self._finish(_compress(image, second, rng), size, rng)
+
+    def _finish(self, image: Floats, size: Size, rng: Rng) -> Floats:
+        """Bring to LR's size; the sinc filter mimics the ringing of sharpened pictures."""
+        image = resize(image, size, draw_interpolation(rng))
+        if rng.random() >= self.config.final_sinc_probability:
+            return image
+        kernel_size = draw_size(self.config.second.blur, rng)
+        return blur(image, sinc_kernel(kernel_size, rng.uniform(math.pi / 3, math.pi)))
+
+
+def _soil(image: Floats, base: Size, config: RoundConfig, rng: Rng) -> Floats:
+    """Blur, resize and add noise; the size drawn is relative to ``base``."""
+    image = _blur(image, config.blur, rng)
+    factor = _draw_factor(config, rng)
+    size = max(1, int(base[0] * factor)), max(1, int(base[1] * factor))
+    image = resize(image, size, draw_interpolation(rng))
+    return _add_noise(image, config, rng)
+
+
+def _blur(image: Floats, config: BlurConfig, rng: Rng) -> Floats:
+    if rng.random() >= config.probability:
+        return image
+    return blur(image, draw_kernel(config, rng))
+
+
+def _draw_factor(config: RoundConfig, rng: Rng) -> float:
+    """Above 1, below 1, or 1."""
+    up, down, _ = config.resize_probabilities
+    smallest, largest = config.resize_range
+    choice = rng.random()
+    if choice < up:
+        return float(rng.uniform(1, largest))
+    return float(rng.uniform(smallest, 1)) if choice < up + down else 1.0
+
+
+def _add_noise(image: Floats, config: RoundConfig, rng: Rng) -> Floats:
+    if rng.random() >= config.noise_probability:
+        return image
+    gaussian = rng.random() < config.gaussian_probability
+    gray = bool(rng.random() < config.gray_noise_probability)
+    if gaussian:
+        return add_gaussian_noise(image, rng.uniform(*config.gaussian_range), rng, gray=gray)
+    return add_poisson_noise(image, rng.uniform(*config.poisson_range), rng, gray=gray)
+
+
+def _compress(image: Floats, config: RoundConfig, rng: Rng) -> Floats:
+    if rng.random() >= config.jpeg_probability:
+        return image
+    low, high = config.jpeg_range
+    return compress(image, int(rng.integers(low, high + 1)))
