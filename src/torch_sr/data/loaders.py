@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +18,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from torch_sr.data.examination import least_side
+from torch_sr.data.places import Place, draw_place
 from torch_sr.data.resize import crop_to_multiple
 from torch_sr.data.sources import Images
-from torch_sr.data.transforms import HardTransforms, Spatial, draw_orientation, orient
+from torch_sr.data.transforms import HardTransforms, Spatial
 from torch_sr.errors import DataError
 from torch_sr.images import convert
+
+if TYPE_CHECKING:  # imports OpenCV, which not all training needs
+    from torch_sr.data.degradation import Degradation
 
 Array = npt.NDArray[Any]
 SampleKey = tuple[int, int]
 """Epoch and index of a sample."""
+_DEGRADING = 1
+"""Behind (seed, epoch, index): the stream of numbers for degradations, apart from all others."""
 
 
 class ImagePairs:
@@ -37,6 +43,8 @@ class ImagePairs:
         hr: high-resolution images.
         scale_factor: whole factor between the two.
         names: one for each image, for messages and reports.
+        made: for each set of ``lr``, whether it was made from ``hr`` by the bicubic filter, rather
+            than read; by default none was.
 
     Raises:
         DataError: when an LR image has not ``1 / scale_factor`` of its HR image's size.
@@ -48,10 +56,12 @@ class ImagePairs:
         hr: Sequence[Images],
         scale_factor: int,
         names: Sequence[str],
+        made: Sequence[bool] | None = None,
     ) -> None:
         self.scale_factor = scale_factor
         self.names = list(names)
         self._lr, self._hr = list(lr), list(hr)
+        self._made = [False] * len(self._lr) if made is None else list(made)
         self._where = [(part, i) for part, cache in enumerate(self._hr) for i in range(len(cache))]
         for index, (part, i) in enumerate(self._where):
             lr_size = self._lr[part].layout(i).shape[:2]
@@ -92,6 +102,15 @@ class ImagePairs:
         """What the images that are read from their files would take in the cache."""
         sets = (*self._lr, *self._hr)
         return sum(images.uncached_bytes for images in sets)
+
+    def lr_is_made(self, index: int) -> bool:
+        """Whether a low-resolution image was made by the bicubic filter."""
+        return self._made[self._where[index][0]]
+
+    @property
+    def num_made(self) -> int:
+        """Images whose low resolution was made."""
+        return sum(self.lr_is_made(index) for index in range(len(self)))
 
     def hr_size(self, index: int) -> tuple[int, int]:
         """Height and width of a high-resolution image as stored, without touching its pixels."""
@@ -141,7 +160,7 @@ def refuse_small(pairs: ImagePairs, *, crop_border: bool = True) -> None:
 class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
     """Aligned random crops, flipped and transposed at random, and their LR spoilt at random.
 
-    All have the depth of the deepest image. What is spoilt has passed through 8 bits.
+    All have the depth of the deepest image. What is spoilt or degraded has passed through 8 bits.
 
     Args:
         pairs: the images.
@@ -151,6 +170,8 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         spatial: how crops are turned, see :func:`~torch_sr.data.transforms.draw_orientation`.
         compression: of the LR crops, like the next two, see
             :class:`~torch_sr.data.transforms.HardTransforms`.
+        degradation: makes the LR of some crops, by its configuration's ``probability``, unless the
+            image has LR of its own; it comes before the three above.
 
     Raises:
         DataError: when an image is smaller than the crop.
@@ -167,17 +188,20 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         compression: float = 0.0,
         coarse_dropout: float = 0.0,
         pipeline: str | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         self.pairs = pairs
         self.crop_size = crop_size
         self.seed = seed
         self.spatial = spatial
+        self.degradation = degradation
         self._dtype = np.uint16 if pairs.depth == 16 else np.uint8
         if crop_size is not None:
             self._check_sizes(crop_size)
         self._hard = HardTransforms(compression, coarse_dropout, pipeline)
         if pipeline is not None:
-            lr, _ = self._cut(0, np.random.default_rng(0))
+            lr, _ = pairs[0]
+            lr = self._draw_place(lr, np.random.default_rng(0)).cut(lr)
             self._hard.try_on(convert(lr, np.uint8))
 
     def _check_sizes(self, crop_size: tuple[int, int]) -> None:
@@ -212,25 +236,38 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         """LR ``(C, h, w)`` and HR ``(C, h * s, w * s)``, uint8 or uint16."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        lr, hr = self._cut(index, rng)
+        lr, hr = self.pairs[index]
+        place = self._draw_place(lr, rng)
+        degrading = np.random.default_rng((self.seed, epoch, index, _DEGRADING))
+        if self._degrades(index, degrading):
+            lr, hr = self._degrade(hr, lr.shape[:2], place, degrading)
+        else:
+            lr, hr = place.cut(lr), place.cut(hr, self.pairs.scale_factor)
         if self._hard:
             lr = self._hard(convert(lr, np.uint8), rng)
         return _to_tensor(convert(lr, self._dtype)), _to_tensor(convert(hr, self._dtype))
 
-    def _cut(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        lr, hr = self.pairs[index]
+    def _draw_place(self, lr: Array, rng: np.random.Generator) -> Place:
         if self.crop_size is None:
-            return lr, hr
+            return Place(0, 0, *lr.shape[:2])
+        height, width = (size // self.pairs.scale_factor for size in self.crop_size)
+        return draw_place(lr.shape[:2], (height, width), self.spatial, rng)
+
+    def _degrades(self, index: int, rng: np.random.Generator) -> bool:
+        if self.degradation is None or not self.pairs.lr_is_made(index):
+            return False
+        return bool(rng.random() < self.degradation.config.probability)
+
+    def _degrade(
+        self, hr: Array, lr_size: tuple[int, int], place: Place, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Degrade the crop with its surroundings, and cut it out of both resolutions."""
+        assert self.degradation is not None
         scale = self.pairs.scale_factor
-        orientation = draw_orientation(self.spatial, rng)
-        height, width = (size // scale for size in self.crop_size)
-        if orientation[2]:  # transposed, it will have the right shape
-            height, width = width, height
-        top = int(rng.integers(lr.shape[0] - height + 1))
-        left = int(rng.integers(lr.shape[1] - width + 1))
-        lr = lr[top : top + height, left : left + width]
-        hr = hr[scale * top : scale * (top + height), scale * left : scale * (left + width)]
-        return orient(lr, orientation), orient(hr, orientation)
+        larger, inner = place.widen(lr_size, rng)
+        target = self.degradation.target(larger.cut(hr, scale))
+        lr = self.degradation(target, rng)
+        return inner.cut_turned(lr), inner.cut_turned(target, scale)
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -307,10 +344,18 @@ def training_loader(
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="spawn" if num_workers else None,
+        worker_init_fn=_use_one_thread if crops.degradation else None,
         persistent_workers=num_workers > 0,  # starting them takes seconds, and they hold no state
         generator=torch.Generator(),  # or else every pass would advance the global one
     )
     return loader, sampler
+
+
+def _use_one_thread(_: int) -> None:
+    """Or else OpenCV takes a thread for every core, in each of the workers."""
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 def to_float(image: Tensor) -> Tensor:

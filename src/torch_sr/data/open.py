@@ -65,6 +65,7 @@ def open_pairs(
     lr_sets: list[Images] = []
     hr_sets: list[Images] = []
     names: list[str] = []
+    made: list[bool] = []
     for spec in specs:
         label = label_of(spec)
         pairs = _resolve(spec, data_root, scale_factor, purpose, download)
@@ -78,8 +79,9 @@ def open_pairs(
                 _log.warning("%s: %s", spec, remark)
             hr_sets.append(_pick(hr_images, hr.paths, part))
             lr_sets.append(lr_images)
+            made.append(part[0].lr is None)  # and so are the others of a part
             names += [f"{label}/{shown[pair]}" for pair in part]
-    return ImagePairs(lr_sets, hr_sets, scale_factor, names)
+    return ImagePairs(lr_sets, hr_sets, scale_factor, names, made)
 
 
 def fetch_missing(

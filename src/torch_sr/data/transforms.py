@@ -65,6 +65,13 @@ def orient(image: Array, orientation: Orientation) -> Array:
     return image.transpose(1, 0, 2) if transpose else image
 
 
+def restore(image: Array, orientation: Orientation) -> Array:
+    """The inverse of :func:`orient`, also a view."""
+    rows, columns, transpose = orientation
+    image = image.transpose(1, 0, 2) if transpose else image
+    return orient(image, (rows, columns, False))
+
+
 class HardTransforms:
     """Spoil low-resolution crops at random, so that the network learns to mend them.
 

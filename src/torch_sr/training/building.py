@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -23,6 +23,9 @@ from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.stages import GANStage, PSNRStage, Stage
+
+if TYPE_CHECKING:
+    from torch_sr.data.degradation import Degradation
 
 _log = logging.getLogger(__name__)
 
@@ -112,12 +115,32 @@ def open_crops(
     """
     section = config.stages[name]
     specs, _ = choose_sides(section)
+    pairs = _open(specs, "train", config, settings, progress, decode)
     return RandomCrops(
-        _open(specs, "train", config, settings, progress, decode),
+        pairs,
         section.cr_patch_size,
         config.seed,
         **section.augmentation.model_dump(),
+        degradation=_build_degradation(config, pairs),
     )
+
+
+def _build_degradation(config: Hyperparameters, pairs: ImagePairs) -> Degradation | None:
+    """What degrades the crops, where the configuration asks for it."""
+    if not config.degradation.probability:
+        return None
+    from torch_sr.data.degradation import Degradation  # imports OpenCV
+
+    own = len(pairs) - pairs.num_made
+    if own:
+        _log.warning(
+            "degradation: %d of %d training images have low resolution of their own, which stays "
+            "as it is; to degrade them too, name the sub-folder of high resolution alone, such as "
+            "FOLDER:HR",
+            own,
+            len(pairs),
+        )
+    return Degradation(config.degradation, config.scale_factor)
 
 
 @_naming("val_datasets")
