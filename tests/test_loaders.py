@@ -8,14 +8,9 @@ import torch
 from skimage.io import imread, imsave
 
 from torch_sr.data.cache import open_cache
-from torch_sr.data.loaders import (
-    EpochSampler,
-    ImagePairs,
-    RandomCrops,
-    to_float,
-    training_loader,
-)
+from torch_sr.data.loaders import ImagePairs, RandomCrops, to_float, training_loader
 from torch_sr.data.open import open_pairs
+from torch_sr.data.sampling import EpochSampler
 from torch_sr.errors import DataError
 
 SCALE = 4

@@ -8,18 +8,19 @@ whatever the number of workers, and a run can go on from the middle of an epoch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from torch_sr.data.examination import least_side
 from torch_sr.data.places import Place, draw_place
 from torch_sr.data.resize import crop_to_multiple
+from torch_sr.data.sampling import EpochSampler, SampleKey
 from torch_sr.data.sources import Images
 from torch_sr.data.transforms import HardTransforms, Spatial
 from torch_sr.errors import DataError
@@ -29,8 +30,6 @@ if TYPE_CHECKING:  # imports OpenCV, which not all training needs
     from torch_sr.data.degradation import Degradation
 
 Array = npt.NDArray[Any]
-SampleKey = tuple[int, int]
-"""Epoch and index of a sample."""
 _DEGRADING = 1
 """Behind (seed, epoch, index): the stream of numbers for degradations, apart from all others."""
 
@@ -268,63 +267,6 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         target = self.degradation.target(larger.cut(hr, scale))
         lr = self.degradation(target, rng)
         return inner.cut_turned(lr), inner.cut_turned(target, scale)
-
-
-class EpochSampler(Sampler[SampleKey]):
-    """The order of one epoch's samples, a function of (seed, epoch) alone.
-
-    Several processes share each mini-batch: together they see what one process with as many times
-    the batch size would.
-
-    Args:
-        length: images in the data set.
-        seed: of the whole run.
-        batch_size: of one process; a last, incomplete batch is dropped, unless it is the only one.
-        processes: how many share the data.
-        rank: which of them this is.
-
-    Raises:
-        DataError: when there are fewer images than processes.
-    """
-
-    def __init__(
-        self, length: int, seed: int, batch_size: int, processes: int = 1, rank: int = 0
-    ) -> None:
-        if length < processes:
-            raise DataError(
-                f"{length} training images are too few for {processes} processes; start fewer"
-            )
-        self.length = length
-        self.seed = seed
-        self.epoch = 0
-        self.skip_batches = 0
-        self.batch_size = min(batch_size, length // processes)
-        self._processes = processes
-        self._rank = rank
-
-    @property
-    def recipe(self) -> dict[str, int]:
-        """All that decides which samples come when."""
-        return {
-            "images": self.length,
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "processes": self._processes,
-        }
-
-    @property
-    def batches(self) -> int:
-        """Mini-batches in a whole epoch."""
-        return self.length // (self.batch_size * self._processes)
-
-    def __len__(self) -> int:
-        return (self.batches - self.skip_batches) * self.batch_size
-
-    def __iter__(self) -> Iterator[SampleKey]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        used = order[: self.batches * self._processes * self.batch_size]
-        mine = used.reshape(self.batches, self._processes, self.batch_size)[:, self._rank]
-        return ((self.epoch, int(index)) for index in mine[self.skip_batches :].flat)
 
 
 def training_loader(

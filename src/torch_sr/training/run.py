@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from torch_sr.config import Hyperparameters
 from torch_sr.data.cache import Progress as CacheProgress
-from torch_sr.data.loaders import EpochSampler, training_loader
+from torch_sr.data.loaders import training_loader
+from torch_sr.data.sampling import EpochSampler
 from torch_sr.errors import CheckpointError, ConfigError
 from torch_sr.evaluation.measures import Compare
 from torch_sr.losses import PerceptualLoss

@@ -16,7 +16,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from torch_sr.data.loaders import EpochSampler, to_float
+from torch_sr.data.loaders import to_float
+from torch_sr.data.sampling import EpochSampler
 from torch_sr.errors import CheckpointError, TrainingError
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
