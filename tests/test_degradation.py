@@ -151,9 +151,10 @@ def test_only_the_named_kernels_are_drawn(shape, symmetric):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sigma", [(3.0, 0.7), (2.0, 2.0)])
 @pytest.mark.parametrize("size", [7, 21])
-def test_blur_is_a_convolution_with_a_mirrored_border(size, channels):
-    image, kernel = floats(channels=channels), gaussian_kernel(size, (3.0, 0.7), 0.5)
+def test_blur_is_a_convolution_with_a_mirrored_border(size, sigma, channels):
+    image, kernel = floats(channels=channels), gaussian_kernel(size, sigma, 0.5)
     blurred = blur(image, kernel)
     assert blurred.dtype == np.float32
     assert blurred.shape == image.shape
@@ -222,6 +223,13 @@ def test_poisson_noise_has_a_variance_proportional_to_the_signal(scale):
         assert abs(noise.var() / (scale**2 * level) - 1) < 0.05
         assert abs(noise.mean()) < 0.2
         assert np.abs(np.corrcoef(noise.reshape(-1, 3).T)[0, 1]) < 0.03
+
+
+def test_poisson_noise_of_a_large_image_is_drawn_in_strips_as_at_once(monkeypatch):
+    image = floats(33, 20)
+    whole = add_poisson_noise(image, 1.0, np.random.default_rng(0))
+    monkeypatch.setattr("torch_sr.data.degradation.noise._STRIP", 7 * 60)
+    np.testing.assert_array_equal(add_poisson_noise(image, 1.0, np.random.default_rng(0)), whole)
 
 
 def test_gray_poisson_noise_is_that_of_the_luma_in_all_channels():

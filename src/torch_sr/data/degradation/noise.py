@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from torch_sr.data.degradation.levels import Floats, to_levels
+from torch_sr.data.degradation.levels import Bytes, Floats, to_levels
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_STRIP = 1 << 20  # samples
 
 
 def add_gaussian_noise(
@@ -42,8 +45,17 @@ def add_poisson_noise(
         gray: take the luma for signal, and add the same noise to all channels.
     """
     signal = to_levels(_luma(image) if gray else image)
-    noise = rng.poisson(signal).astype(np.float32) - signal
+    noise = _count(signal, rng) - signal
     return _clip(image + noise * np.float32(scale / 255))
+
+
+def _count(signal: Bytes, rng: np.random.Generator) -> Floats:
+    """Poisson numbers by strips of rows, for NumPy makes them as int64, eight bytes each."""
+    counts = np.empty(signal.shape, np.float32)
+    rows = max(1, _STRIP // math.prod(signal.shape[1:]))
+    for top in range(0, len(signal), rows):
+        counts[top : top + rows] = rng.poisson(signal[top : top + rows])
+    return counts
 
 
 def _clip(image: Floats) -> Floats:
