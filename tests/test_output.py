@@ -69,6 +69,7 @@ def test_upscale_prints_what_the_schema_says(run, model, photos):
         ("data_list", ["data", "list"]),
         ("data_check", ["data", "check", "{photos}", "--scale", "2"]),
         ("data_prepare", ["data", "prepare", "{photos}", "--scale", "2", "--estimate"]),
+        ("data_degrade", ["data", "degrade", "{photos}", "{folder}", "--jpeg", "50"]),
         ("test", ["test", "{model}", "-d", "{photos}", "-s", "1", "--device", "cpu"]),
         (
             "interpolate",
@@ -83,6 +84,7 @@ def test_each_command_prints_what_the_schema_says(
     run, model, photos, tmp_path, definition, arguments
 ):
     names = {"model": model, "photos": photos, "out": tmp_path / "out.safetensors"}
+    names["folder"] = tmp_path / "degraded"
     code, out, err = run(*(argument.format(**names) for argument in arguments), "--json")
     assert code in (0, 1), err  # 1: a finding of `data check`
     validate(json.loads(out), definition)

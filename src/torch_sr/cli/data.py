@@ -1,4 +1,7 @@
-"""``torch-sr data``: fetch data sets, find what is wrong with them, decode them beforehand."""
+"""``torch-sr data``: fetch data sets, find what is wrong with them, decode them beforehand.
+
+``degrade`` is in :mod:`torch_sr.cli.degrade`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torch_sr.cli.console import AsJSON, DataRoot, cache_progress, download_progress, progress_bar
+from torch_sr.cli.degrade import degrade
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from torch_sr.data.diagnosis import Diagnosis
     from torch_sr.data.open import CacheRecipe
 
-app = typer.Typer(help="Fetch, check and prepare data sets.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, check, prepare and degrade data sets.", no_args_is_help=True)
 ScaleFactor = Annotated[
     int, typer.Option("--scale", "-s", min=1, help="Factor between low and high resolution.")
 ]
@@ -32,7 +36,7 @@ Root = Annotated[
 
 @app.callback()
 def _data() -> None:
-    """Fetch, check and prepare data sets."""
+    """Fetch, check, prepare and degrade data sets."""
 
 
 @app.command("list")
@@ -340,3 +344,6 @@ def print_plans(plans: Sequence[_Plan], missing: int, *, estimated: bool) -> Non
         print(f"{missing / 1e9:.2f} GB are missing")
     elif plans:
         print(plans[0].recipe.cache_dir)
+
+
+app.command("degrade")(degrade)

@@ -84,6 +84,11 @@ class ImagePairs:
             lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
         return lr, hr
 
+    def hr(self, index: int) -> Array:
+        """High resolution alone, ``(H * s, W * s, C)``, as it is stored."""
+        part, i = self._where[index]
+        return crop_to_multiple(self._hr[part][i], self.scale_factor)
+
     @property
     def depth(self) -> int:
         """Bits a sample of the deepest image: 8 or 16."""
