@@ -426,6 +426,36 @@ def test_trainings_of_the_description(name, pretraining_crop, training_crop, blo
     assert flat(config) == expected
 
 
+def test_the_training_of_real_esrgan():
+    config = load_config(CONFIGS / "real_x4.json")
+    assert config.degradation.model_dump(mode="json") == {
+        **DEGRADATION,
+        "probability": 1.0,
+        "sharpen_targets": True,
+    }
+    assert config.generator == GeneratorConfig(num_basic_blocks=23)
+    assert config.discriminator.kind == "unet"
+    # Typed anew from Real-ESRGAN's options.
+    weights = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}
+    assert config.perceptual_loss.single_layer_weights == weights
+    assert config.training.g_content_loss_scaling == 1
+    assert config.training.g_adversarial_loss_scaling == 0.1
+    for stage, steps in ((config.pretraining, 1_000_000), (config.training, 400_000)):
+        assert (stage.num_steps, stage.cr_patch_size) == (steps, (256, 256))
+
+
+def test_the_compact_training_for_photographs_is_milder_than_that():
+    config, real = (load_config(CONFIGS / f"{name}real_x4.json") for name in ("compact_", ""))
+    assert config.generator == GeneratorConfig(rrdb_channels=32, num_basic_blocks=3)
+    mild, strong = config.degradation, real.degradation
+    assert 0 < mild.probability <= strong.probability
+    for a, b in ((mild.first, strong.first), (mild.second, strong.second)):
+        assert a.resize_range[0] >= b.resize_range[0]
+        assert a.gaussian_range[1] <= b.gaussian_range[1]
+        assert a.jpeg_range[0] >= b.jpeg_range[0]
+        assert a.blur.sigma[1] <= b.blur.sigma[1]
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.name)
 def test_every_committed_file_loads_and_names_the_schema(path):
     if path.name != "schema.json":
