@@ -25,7 +25,8 @@ from torch_sr.training.building import (
     open_crops,
     open_validation,
 )
-from torch_sr.training.check_picture import draw_crops
+from torch_sr.training.check_degradation import describe_degradation, remark_on_degradation
+from torch_sr.training.check_picture import DEGRADATIONS, draw_crops
 from torch_sr.training.disk import check_room, stored_bytes
 from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.memory import (
@@ -68,7 +69,8 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> Iterator[F
 
     Data sets are opened without decoding them, except for the few images of the pictures, which
     are written to ``settings.out_dir`` as ``check_pretraining.png`` and ``check_training.png``:
-    crops as the networks will get them, LR enlarged beside HR.
+    crops as the networks will get them, LR enlarged beside HR, and where crops are degraded, rows
+    of several degradations of one crop.
 
     Yields:
         the findings, each as soon as it is there.
@@ -99,6 +101,8 @@ class _Check:
         yield self._try("device", self._check_device)
         for name in self.stages:
             yield self._try(f"{name} data", partial(self._check_data, name))
+        if self.config.degradation.probability:
+            yield from self._look_at_degradations()
         for remark in remark_on_options(self.config, self.settings, self.lengths):
             yield Finding("options", True, remark, remark=True)
         if self.data:
@@ -179,6 +183,15 @@ class _Check:
         if self.from_scratch and name == self.stages[0]:
             remarks.append(remark_on_length(self.config, total))
         return "; ".join([text, *filter(None, remarks)])
+
+    def _look_at_degradations(self) -> Iterator[Finding]:
+        for name, (crops, validation) in self.data.items():
+            subject, pairs = f"{name} degradation", crops.pairs
+            if pairs.num_made:
+                yield Finding(subject, True, describe_degradation(self.config.degradation, pairs))
+            remark = remark_on_degradation(pairs, validation)
+            if remark is not None:
+                yield Finding(subject, True, remark, remark=True)
 
     def _check_disk(self) -> str:
         cache_dir = self.settings.cache_dir or default_cache_dir()
@@ -290,8 +303,11 @@ class _Check:
 
     def _draw(self, name: str) -> str:
         path = self.settings.out_dir / f"check_{name}.png"
-        count = draw_crops(path, self.data[name][0], self.config.seed)
-        return f"{path}: {count} crops as the networks will get them, LR beside HR"
+        drawn = draw_crops(path, self.data[name][0], self.config.seed)
+        text = f"{path}: {drawn.crops} crops as the networks will get them, LR beside HR"
+        if drawn.degraded:
+            text += f"; below, {DEGRADATIONS} degradations of {drawn.degraded} crops each, with HR"
+        return text
 
 
 def _gigabytes(count: int) -> str:
