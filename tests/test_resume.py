@@ -333,6 +333,25 @@ def test_between_epochs_the_batch_may_change(settings):
     assert [step for step, _ in recorder.losses] == [*range(3, 13)]
 
 
+def test_a_checkpoint_from_before_there_were_degradations_is_resumed(settings):
+    config = parse_config(TINY)
+    interrupt = Recorder(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = train(config, settings, run="1", loggers=[interrupt])
+    checkpoint = load_checkpoint(stopped.checkpoint)
+    del checkpoint["hparams"]["degradation"]
+    save_checkpoint(stopped.checkpoint, checkpoint)
+    start = read_start(stopped.checkpoint)
+    assert start.check(config) == []
+    overrides = ["degradation.probability=0.5", 'degradation.first.blur.kernels={"iso":1}']
+    probability, kernels = start.check(parse_config(TINY, overrides=overrides))
+    assert probability == "degradation.probability: 0.0, now 0.5"
+    assert kernels.startswith("degradation.first.blur.kernels: {'iso': 0.45, ")
+    assert kernels.endswith(", now {'iso': 1.0}")
+    resumed = Recorder()
+    train(config, replace(settings, resume=stopped.checkpoint), run="1", loggers=[resumed])
+    assert [step for step, _ in resumed.losses] == [3, 4, 5, 6]
+
+
 @pytest.mark.parametrize("stage", ["pretraining", "training"])
 def test_a_checkpoint_of_the_original_project_goes_on_with_its_stage(
     settings, both_stages, whole_run, tmp_path, stage
