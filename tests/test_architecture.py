@@ -24,7 +24,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = {"torchvision", "spandrel", "lightning_fabric", "tensorboard", "albumentations"}
+HEAVY = {"torchvision", "spandrel", "lightning_fabric", "tensorboard", "albumentations", "cv2"}
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 

@@ -28,6 +28,7 @@ from torch_sr.data.degradation.kernels import (
 from torch_sr.data.degradation.levels import to_levels, to_samples, to_unit
 from torch_sr.data.degradation.noise import add_gaussian_noise, add_poisson_noise
 from torch_sr.data.resize import downscale
+from torch_sr.errors import DataError
 
 SCALE = 4
 NO_BLUR = {"probability": 0.0}
@@ -264,6 +265,12 @@ def test_jpeg_is_that_of_pillow_at_the_same_quality(channels, quality):
     assert got.dtype == np.uint8
     # Both use libjpeg-turbo; another build of it may round otherwise.
     assert np.abs(got.astype(int) - expected).max() <= 2
+
+
+def test_an_image_too_large_for_jpeg_is_refused_with_a_remedy():
+    compress_levels(np.zeros((1, 65500, 1), np.uint8), 50)
+    with pytest.raises(DataError, match="crops: JPEG holds at most 65500 .* has 65501x1 where"):
+        compress_levels(np.zeros((1, 65501, 1), np.uint8), 50)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -7,7 +7,9 @@ import pytest
 import torch
 from skimage.io import imread, imsave
 
+from torch_sr.config import DegradationConfig
 from torch_sr.data.cache import open_cache
+from torch_sr.data.degradation import Degradation
 from torch_sr.data.loaders import ImagePairs, RandomCrops, to_float, training_loader
 from torch_sr.data.open import open_pairs
 from torch_sr.data.sampling import EpochSampler
@@ -205,8 +207,9 @@ def test_an_epoch_goes_on_where_it_was(done):
 # --- Batches ------------------------------------------------------------------------------------
 
 
-def batches(pairs, num_workers, epochs=(0,), skip=0):
-    loader, sampler = training_loader(RandomCrops(pairs, (16, 24), seed=2), 2, num_workers)
+def batches(pairs, num_workers, epochs=(0,), skip=0, degradation=None):
+    crops = RandomCrops(pairs, (16, 24), seed=2, degradation=degradation)
+    loader, sampler = training_loader(crops, 2, num_workers)
     result = []
     for sampler.epoch in epochs:
         sampler.skip_batches = skip
@@ -217,13 +220,14 @@ def batches(pairs, num_workers, epochs=(0,), skip=0):
 @pytest.fixture
 def many(pairs):
     """The pairs thrice over: four mini-batches of two, and one image left."""
-    return ImagePairs(pairs._lr * 3, pairs._hr * 3, SCALE, pairs.names * 3)
+    return ImagePairs(pairs._lr * 3, pairs._hr * 3, SCALE, pairs.names * 3, [True] * 3)
 
 
 def test_number_of_workers_changes_nothing(many):
-    alone = batches(many, num_workers=0, epochs=(0, 1))
+    options = {"epochs": (0, 1), "degradation": Degradation(DegradationConfig(probability=0.5), 4)}
+    alone = batches(many, num_workers=0, **options)
     assert len(alone) == 8
-    shared = batches(many, num_workers=2, epochs=(0, 1))
+    shared = batches(many, num_workers=2, **options)
     assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
     assert not torch.equal(alone[0], alone[4])
 

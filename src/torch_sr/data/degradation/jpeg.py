@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 
 from torch_sr.data.degradation.levels import Bytes, Floats, to_levels, to_unit
+from torch_sr.errors import DataError
+
+_LARGEST_SIDE = 65500  # libjpeg's
 
 
 def compress(image: Floats, quality: int) -> Floats:
@@ -14,12 +17,21 @@ def compress(image: Floats, quality: int) -> Floats:
     Args:
         image: ``(H, W, C)`` in [0, 1], gray or RGB; rounded to 8 bits and clipped.
         quality: on libjpeg's scale, 1 to 100.
+
+    Raises:
+        DataError: when a side has more pixels than JPEG can hold.
     """
     return to_unit(compress_levels(to_levels(image), quality))
 
 
 def compress_levels(image: Bytes, quality: int) -> Bytes:
     """Likewise for uint8, ``(H, W, 1)`` gray or ``(H, W, 3)`` RGB."""
+    height, width = image.shape[:2]
+    if max(height, width) > _LARGEST_SIDE:
+        raise DataError(
+            f"cut the image into crops: JPEG holds at most {_LARGEST_SIDE} pixels a side, and it "
+            f"has {width}x{height} where it is compressed"
+        )
     # OpenCV's order is BGR.
     _, data = cv2.imencode(
         ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality]

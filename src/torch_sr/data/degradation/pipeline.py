@@ -52,7 +52,7 @@ class Degradation:
             ``(H // s, W // s, C)``.
 
         Raises:
-            DataError: when the image is smaller than one LR pixel.
+            DataError: when the image is smaller than one LR pixel, or larger than JPEG holds.
         """
         hr = crop_to_multiple(hr, self.scale_factor)
         height, width = hr.shape[:2]
