@@ -269,7 +269,7 @@ def test_jpeg_is_that_of_pillow_at_the_same_quality(channels, quality):
 
 def test_an_image_too_large_for_jpeg_is_refused_with_a_remedy():
     compress_levels(np.zeros((1, 65500, 1), np.uint8), 50)
-    with pytest.raises(DataError, match="crops: JPEG holds at most 65500 .* has 65501x1 where"):
+    with pytest.raises(DataError, match=r"crops: JPEG holds at most 65500 .* has 65501x1 where"):
         compress_levels(np.zeros((1, 65501, 1), np.uint8), 50)
 
 
