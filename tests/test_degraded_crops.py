@@ -54,7 +54,7 @@ def photographs(channels=3, dtype=np.uint8):
 def make_pairs(made=True, **options):
     hr = photographs(**options)
     lr = [downscale(image, SCALE) for image in hr]
-    return ImagePairs([Arrays(lr)], [Arrays(hr)], SCALE, ["a", "b"], [made])
+    return ImagePairs([Arrays(lr)], [Arrays(hr)], SCALE, ["a", "b"], [made] * 2)
 
 
 def degradation(**changes):
@@ -292,6 +292,35 @@ def test_a_configuration_degrades_the_crops_of_a_stage(settings):
     assert crops.degradation.scale_factor == 4
     assert not torch.equal(plain[0, 0][0], crops[0, 0][0])
     assert torch.equal(plain[0, 0][1], crops[0, 0][1])
+
+
+@pytest.mark.parametrize(
+    ("hr", "lr", "bicubic"),
+    [
+        ("DIV2K_train_HR", "DIV2K_train_LR_bicubic/X4", True),
+        ("HR", "LR_bicubic/X4", True),
+        ("GTmod12", "LRbicx4", True),
+        ("HR", "LR/X4", False),
+        ("GT", "LQ", False),
+    ],
+)
+def test_lr_that_is_published_as_bicubic_is_degraded(tmp_path, hr, lr, bicubic):
+    image = photographs()[0]
+    for folder, pixels in ((hr, image), (lr, downscale(image, SCALE))):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        write_image(tmp_path / "set" / folder / "0001.png", Image.from_array(pixels))
+    pairs = open_pairs(
+        [f"set/{hr}"],
+        data_root=tmp_path,
+        scale_factor=SCALE,
+        purpose="train",
+        cache_dir=tmp_path / "cache",
+        decode=False,
+    )
+    assert pairs.lr_is_made(0) == bicubic
+    crops = RandomCrops(pairs, (64, 64), degradation=no_degradation())
+    plain = RandomCrops(pairs, (64, 64))
+    assert torch.equal(crops[0, 0][0], plain[0, 0][0]) != bicubic
 
 
 def test_images_with_lr_of_their_own_are_reported_and_can_be_named_alone(

@@ -220,7 +220,7 @@ def batches(pairs, num_workers, epochs=(0,), skip=0, degradation=None):
 @pytest.fixture
 def many(pairs):
     """The pairs thrice over: four mini-batches of two, and one image left."""
-    return ImagePairs(pairs._lr * 3, pairs._hr * 3, SCALE, pairs.names * 3, [True] * 3)
+    return ImagePairs(pairs._lr * 3, pairs._hr * 3, SCALE, pairs.names * 3, [True] * 9)
 
 
 def test_number_of_workers_changes_nothing(many):

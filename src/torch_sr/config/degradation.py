@@ -137,7 +137,8 @@ class DegradationConfig(_Section):
 
     probability: Probability = 0.0
     """Share of the crops whose LR is made by these degradations rather than by bicubic shrinking;
-    0 switches them off. Images that have LR of their own keep it."""
+    0 switches them off. Images that have LR of their own keep it, unless its folder says that it is
+    bicubic, as DIV2K_train_LR_bicubic does."""
     first: RoundConfig = Field(default_factory=RoundConfig)
     """The first round, on the high-resolution crop."""
     second: SecondRoundConfig = Field(default_factory=SecondRoundConfig)

@@ -37,6 +37,7 @@ _LR_OF_NAMED: tuple[str, ...] = (
     "{x}_LR_x{s}",
     "{x}_LR",
 )
+_BICUBIC = re.compile(r"(.*_)?LR_?bic(ubic)?(_?[xX]\d+)?")
 _LR_OF_TRACK: tuple[str, ...] = (
     "{x}_LR_{track}/X{s}",
     "{x}_LR_{track}/x{s}",
@@ -104,6 +105,14 @@ def find_original_of(folder: Path, scale_factor: int) -> Path | None:
 def expected_places(hr_folder: Path, scale_factor: int, track: str | None) -> list[Path]:
     """Where low resolution is looked for, by the benchmarks' names."""
     return list(_usual_places(hr_folder, scale_factor, track))
+
+
+def is_bicubic(lr: Path) -> bool:
+    """Whether the folder of an LR image says that it was made by the bicubic filter alone.
+
+    These are ``LR_bicubic/X4``, ``DIV2K_train_LR_bicubic/X4`` and ``LRbicx4``.
+    """
+    return any(_BICUBIC.fullmatch(folder.name) for folder in list(lr.absolute().parents)[:2])
 
 
 def _usual_places(hr_folder: Path, scale_factor: int, track: str | None) -> Iterator[Path]:

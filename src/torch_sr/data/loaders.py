@@ -42,8 +42,8 @@ class ImagePairs:
         hr: high-resolution images.
         scale_factor: whole factor between the two.
         names: one for each image, for messages and reports.
-        made: for each set of ``lr``, whether it was made from ``hr`` by the bicubic filter, rather
-            than read; by default none was.
+        made: for each image, whether its LR is known to be its HR shrunk by the bicubic filter,
+            here or by who published it; by default of none.
 
     Raises:
         DataError: when an LR image has not ``1 / scale_factor`` of its HR image's size.
@@ -60,7 +60,7 @@ class ImagePairs:
         self.scale_factor = scale_factor
         self.names = list(names)
         self._lr, self._hr = list(lr), list(hr)
-        self._made = [False] * len(self._lr) if made is None else list(made)
+        self._made = [False] * len(self.names) if made is None else list(made)
         self._where = [(part, i) for part, cache in enumerate(self._hr) for i in range(len(cache))]
         for index, (part, i) in enumerate(self._where):
             lr_size = self._lr[part].layout(i).shape[:2]
@@ -108,13 +108,13 @@ class ImagePairs:
         return sum(images.uncached_bytes for images in sets)
 
     def lr_is_made(self, index: int) -> bool:
-        """Whether a low-resolution image was made by the bicubic filter."""
-        return self._made[self._where[index][0]]
+        """Whether low resolution is bicubic, so that degradations may take its place."""
+        return self._made[index]
 
     @property
     def num_made(self) -> int:
-        """Images whose low resolution was made."""
-        return sum(self.lr_is_made(index) for index in range(len(self)))
+        """Images whose low resolution is bicubic."""
+        return sum(self._made)
 
     def hr_size(self, index: int) -> tuple[int, int]:
         """Height and width of a high-resolution image as stored, without touching its pixels."""

@@ -13,6 +13,7 @@ from torch_sr.data.archives import Progress as DownloadProgress
 from torch_sr.data.archives import fetch
 from torch_sr.data.cache import ImageCache, Progress, find_cache, open_cache
 from torch_sr.data.datasets import Purpose, name_splits, resolve, survey
+from torch_sr.data.folders import is_bicubic
 from torch_sr.data.loaders import ImagePairs
 from torch_sr.data.pairs import ImagePair, left_over, words_for_left_over
 from torch_sr.data.sources import Images, PickedImages, SourceImages
@@ -79,7 +80,7 @@ def open_pairs(
                 _log.warning("%s: %s", spec, remark)
             hr_sets.append(_pick(hr_images, hr.paths, part))
             lr_sets.append(lr_images)
-            made.append(part[0].lr is None)  # and so are the others of a part
+            made += [pair.lr is None or is_bicubic(pair.lr) for pair in part]
             names += [f"{label}/{shown[pair]}" for pair in part]
     return ImagePairs(lr_sets, hr_sets, scale_factor, names, made)
 
