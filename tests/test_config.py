@@ -120,7 +120,7 @@ BEYOND_THE_TABLE = {
     "pretraining/gradient_clip": None,
     "pretraining/optimizer": "adam",
     "pretraining/weight_decay": 0.0,
-    "pretraining/extra_losses": {"ms_ssim": 0.0, "focal_frequency": 0.0},
+    "pretraining/extra_losses": {"ms_ssim": 0.0, "focal_frequency": 0.0, "perceptual": 0.0},
     "pretraining/augmentation": {
         "spatial": "described",
         "compression": 0.25,
@@ -145,6 +145,7 @@ BEYOND_THE_TABLE = {
     "discriminator/kind": "vgg",
     "discriminator/unet_channels": 64,
     "perceptual_loss/weights": None,
+    "perceptual_loss/backbone": "vgg",
     "watch": {
         "max_skipped": 20,
         "psnr_drop": 6.0,

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_sr.config import SSIM_WINDOW
+from torch_sr.config import EFFICIENTNET, SSIM_WINDOW
 from torch_sr.metrics import similarity_maps
+from torch_sr.models.efficientnet import EFFICIENTNET_MEAN, EFFICIENTNET_STD, efficientnet_features
 from torch_sr.models.vgg import vgg_features
 
 CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -24,8 +25,7 @@ CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": F.mse_loss,
 }
 Average = Callable[[Tensor], Tensor]
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+_VGG_MEAN, _VGG_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ARTIFACT_WINDOW = 7
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # A smaller similarity counts as this one: the slope of x**0.0448 grows without bound towards 0.
@@ -165,19 +165,21 @@ EXTRA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class PerceptualLoss(nn.Module):
-    """Distance between VGG features before activation (ESRGAN, section 3.3).
+    """Distance between features of a network trained on ImageNet (ESRGAN, section 3.3).
 
     Args:
-        layer_weights: by layer name, ``conv{block}_{convolution in the block}``, both from 1.
-        vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
+        layer_weights: by layer name: ``conv{block}_{convolution in the block}`` of VGG, before
+            activation; for EfficientNet see :mod:`torch_sr.models.efficientnet`.
+        vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, where the backbone is ``vgg``.
         criterion: ``"l1"`` or ``"l2"`` between features.
-        normalize_input: normalise images by ImageNet's mean and standard deviation.
+        normalize_input: normalise images by the mean and standard deviation of its training.
         normalize_loss: divide by the sum of the layers' weights.
-        weights: file of the VGG network, whole or its features; None takes torchvision's, trained
-            on ImageNet, from the cache of ``torch.hub``, where it is fetched at need.
+        weights: file of the network; None takes torchvision's for VGG, from the cache of
+            ``torch.hub``, where it is fetched at need; for EfficientNet the installed package's.
+        backbone: ``vgg`` or ``efficientnet_lite0``.
 
     Raises:
-        ModelError: when the weights cannot be fetched, read, or do not fit.
+        ModelError: when the weights cannot be fetched, read, are not installed, or do not fit.
     """
 
     def __init__(
@@ -188,15 +190,21 @@ class PerceptualLoss(nn.Module):
         normalize_input: bool = True,
         normalize_loss: bool = False,
         weights: str | Path | None = None,
+        backbone: str = "vgg",
     ) -> None:
         super().__init__()
         self.layer_weights = dict(layer_weights)
         self._distance = CONTENT_LOSSES[criterion]
         self._normalize_input = normalize_input
         self._total_weight = sum(layer_weights.values()) if normalize_loss else 1.0
-        self.features = vgg_features(vgg_type, self.layer_weights, weights)
-        self.mean = nn.Buffer(torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.std = nn.Buffer(torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1))
+        if backbone == EFFICIENTNET:
+            self.features = efficientnet_features(self.layer_weights, weights)
+            mean, std = EFFICIENTNET_MEAN, EFFICIENTNET_STD
+        else:
+            self.features = vgg_features(vgg_type, self.layer_weights, weights)
+            mean, std = _VGG_MEAN, _VGG_STD
+        self.mean = nn.Buffer(torch.tensor(mean).view(1, 3, 1, 1))
+        self.std = nn.Buffer(torch.tensor(std).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:

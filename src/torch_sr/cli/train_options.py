@@ -67,7 +67,8 @@ Gan = Annotated[
     bool,
     typer.Option(
         "--gan/--no-gan",
-        help="Add the GAN stage, which sharpens results and needs the weights of VGG19.",
+        help="Add the GAN stage, which sharpens results and needs the weights of VGG19, or with "
+        "--set perceptual_loss.backbone=efficientnet_lite0 an installed package.",
         rich_help_panel=_FIRST,
     ),
 ]

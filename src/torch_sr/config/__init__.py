@@ -18,11 +18,17 @@ from torch_sr.config.degradation import (
     RoundConfig,
     SecondRoundConfig,
 )
+from torch_sr.config.features import (
+    EFFICIENTNET,
+    EFFICIENTNET_BLOCKS,
+    VGG_CONVS,
+    efficientnet_layers,
+    vgg_layers,
+)
 from torch_sr.config.overrides import to_overrides
 from torch_sr.config.reading import json_schema, load_config, parse_config
 from torch_sr.config.sections import (
     SSIM_WINDOW,
-    VGG_CONVS,
     AugmentationConfig,
     ContentLossConfig,
     DiscriminatorConfig,
@@ -35,10 +41,11 @@ from torch_sr.config.sections import (
     PretrainingConfig,
     TrainingConfig,
     WatchConfig,
-    vgg_layers,
 )
 
 __all__ = [
+    "EFFICIENTNET",
+    "EFFICIENTNET_BLOCKS",
     "SSIM_WINDOW",
     "VGG_CONVS",
     "AugmentationConfig",
@@ -57,6 +64,7 @@ __all__ = [
     "SecondRoundConfig",
     "TrainingConfig",
     "WatchConfig",
+    "efficientnet_layers",
     "json_schema",
     "load_config",
     "parse_config",

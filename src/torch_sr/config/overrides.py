@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch_sr.config.features import default_layer_weights
 from torch_sr.config.messages import dotted, refusal, show
 from torch_sr.config.sections import Hyperparameters
 from torch_sr.config.suggestions import section_at
@@ -48,7 +49,7 @@ def _is_of_both_stages(keys: Sequence[str]) -> bool:
 def _set(data: dict[str, Any], keys: Sequence[str], text: str, override: str) -> None:
     """Set one value; sections on the way to it are copied, and other mappings are added to."""
     *parents, last = keys
-    default: Any = Hyperparameters().to_dict()
+    default: Any = _defaults(data)
     for depth, key in enumerate(parents, start=1):
         default = default.get(key, {}) if isinstance(default, dict) else {}
         is_section = section_at(Hyperparameters, parents[:depth]) is not None
@@ -62,6 +63,15 @@ def _set(data: dict[str, Any], keys: Sequence[str], text: str, override: str) ->
         data[last] = _read_value(text, last, default.get(last) if default else None)
     except ValueError as error:
         raise refusal(f"override {show(override)}", f"{error}, as in [64, 128]") from error
+
+
+def _defaults(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of all keys; that of the layers' weights depends on the network."""
+    defaults, section = Hyperparameters().to_dict(), data.get("perceptual_loss")
+    if isinstance(section, Mapping) and "backbone" in section:
+        weights = default_layer_weights(section["backbone"])
+        defaults["perceptual_loss"]["layer_weights"] = weights
+    return defaults
 
 
 def _read_value(text: str, key: str, default: object) -> Any:

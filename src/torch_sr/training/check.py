@@ -46,6 +46,7 @@ from torch_sr.training.settings import RunSettings
 from torch_sr.training.validation import EXTRA_METRICS, PERCEPTUAL_LOSS, build_extra_metrics
 
 _BYTES = 4  # of a weight
+_NETWORK_WEIGHTS = {"vgg": "VGG weights", "efficientnet_lite0": "EfficientNet weights"}
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,12 @@ class _Check:
         for name in extra:
             if name != PERCEPTUAL_LOSS:
                 yield self._try(f"metric {name}", partial(self._check_metric, name))
-        if "training" in self.stages or PERCEPTUAL_LOSS in extra:
-            yield self._try("VGG weights", self._check_vgg)
+        if any(map(self.config.needs_features, self.stages)) or PERCEPTUAL_LOSS in extra:
+            subject = _NETWORK_WEIGHTS[self.config.perceptual_loss.backbone]
+            yield self._try(subject, self._check_features)
         for name in self.stages:
-            if self.fabric is not None and (name != "training" or self.perceptual is not None):
+            has_features = self.perceptual is not None or not self.config.needs_features(name)
+            if self.fabric is not None and has_features:
                 yield self._try(f"{name} memory", partial(self._check_memory, name))
         for name, (_, validation) in self.data.items():
             if self.fabric is not None and len(validation):
@@ -217,11 +220,11 @@ class _Check:
         }
         return stored_bytes(self.config, extra_models, self.settings.intervals.keep_checkpoints)
 
-    def _check_vgg(self) -> str:
+    def _check_features(self) -> str:
         loss = build_perceptual_loss(self.config)
         self.perceptual = lay_out(loss, self._uncompiled())
         section = self.config.perceptual_loss
-        return f"{section.vgg_type}, layers {', '.join(section.single_layer_weights)}"
+        return f"{section.network}, layers {', '.join(section.single_layer_weights)}"
 
     def _uncompiled(self) -> RunSettings:
         """The settings without what takes minutes, and changes little about the memory."""

@@ -67,7 +67,8 @@ def plan_first_training(
         DataError: when the folder is unfit, see :func:`~torch_sr.data.photos.choose_images`.
         CheckpointError: when the start is a checkpoint, or the disk too full for those to come.
         LogError: when the output folder cannot be written to.
-        ModelError: when the model cannot be read, or the VGG weights are unavailable.
+        ModelError: when the model cannot be read, or the weights of the perceptual loss are
+            not available.
         DeviceError: when a mini-batch does not fit.
     """
     _refuse_second(settings.out_dir)
@@ -88,7 +89,8 @@ def plan_first_training(
     chosen = _hold_crops(chosen, sketch.config())
     sketch.limit_batch(len(chosen.training))
     config = sketch.config()
-    perceptual = _perceptual_loss(config).to(fabric.device) if gan else None
+    features = any(map(config.needs_features, config.stages))
+    perceptual = _perceptual_loss(config).to(fabric.device) if features else None
     sizes = [image_size(path) for path in chosen.validation]
     batch = min(config.batch_size, len(chosen.training))
     measured = config.model_copy(update={"batch_size": batch})
@@ -133,6 +135,8 @@ def _perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
     try:
         return build_perceptual_loss(config)
     except ModelError as error:
+        if "training" not in config.stages:
+            raise
         raise ModelError(f"--no-gan leaves the GAN stage out, which needs them: {error}") from error
 
 

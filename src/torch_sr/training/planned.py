@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_sr.config import Hyperparameters
+from torch_sr.config import EFFICIENTNET, Hyperparameters, PerceptualLossConfig
 from torch_sr.data.photos import ChosenImages
 from torch_sr.errors import ConfigError
 from torch_sr.files import atomic_write, write_failure
 from torch_sr.images import display_name
-from torch_sr.models.backbones import backbone_file
+from torch_sr.models.backbones import EFFICIENTNET_REMEDY, backbone_file, find_efficientnet
 from torch_sr.training.pace import Pace
 from torch_sr.training.planning import steps_from_scratch
 from torch_sr.training.settings import RunSettings
@@ -154,13 +154,10 @@ class FirstTraining:
         if "training" in self.config.stages:
             yield "GAN stage: included, after the pre-training; --no-gan leaves it out"
             return
-        path, url = backbone_file(self.config.perceptual_loss.vgg_type)
-        there = (
-            f"they are at {path}" if path.is_file() else f"fetched from {url} to {path} (548 MB)"
-        )
+        section = self.config.perceptual_loss
         yield (
             "GAN stage: left out (--no-gan, the default). It sharpens results and lowers PSNR; "
-            f"--gan adds it and needs the weights of VGG19: {there}"
+            f"--gan adds it and needs the weights of {section.network}: {_locate_weights(section)}"
         )
 
 
@@ -194,6 +191,22 @@ def _describe_images(images: Path, chosen: ChosenImages) -> Iterator[str]:
         yield f"  left out: {display_name(path)}: {reason}"
     for remark in chosen.remarks:
         yield f"  {remark}"
+
+
+def _locate_weights(section: PerceptualLossConfig) -> str:
+    """Where the perceptual loss finds its weights, or where they come from."""
+    if section.weights is not None:
+        return f"they are at {section.weights}"
+    if section.backbone == EFFICIENTNET:
+        path = find_efficientnet()
+        return f"they are at {path}" if path is not None else f"run {EFFICIENTNET_REMEDY}"
+    path, url = backbone_file(section.vgg_type)
+    if path.is_file():
+        return f"they are at {path}"
+    return (
+        f"fetched from {url} to {path} (more than 500 MB); "
+        f"--set perceptual_loss.backbone={EFFICIENTNET} needs no download"
+    )
 
 
 def _count(number: int, what: str) -> str:

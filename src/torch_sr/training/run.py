@@ -49,8 +49,8 @@ from torch_sr.training.validation import (
 from torch_sr.training.watch import Watch
 
 _NOT_MEASURED = (
-    "val/perceptual_loss is not measured: only the GAN stage loads the VGG weights; "
-    "--val-metrics perceptual_loss measures it in the pre-training too"
+    "val/perceptual_loss is not measured, as this stage does not learn from it: "
+    "--val-metrics perceptual_loss measures it too"
 )
 _WORKERS = 4  # they cut crops far faster than any GPU trains on them
 
@@ -66,7 +66,8 @@ def train(
 ) -> TrainingResult:
     """Run the stages of a configuration: PSNR-driven, then GAN-driven (description, section 8).
 
-    All that can fail is tried before the first step: data, VGG weights, what to start from.
+    All that can fail is tried before the first step: data, the weights of the perceptual loss, what
+    to start from.
 
     Args:
         config: the hyper-parameters; a stage with ``num_epoch`` 0 is left out.
@@ -83,7 +84,8 @@ def train(
         DataError, ImageError: when the data are missing or unfit.
         DeviceError: when device or precision is not available.
         LogError: when the logs cannot be written.
-        ModelError: when the VGG weights are not available, or a model cannot be read.
+        ModelError: when the weights of the perceptual loss are not available, or a model cannot be
+            read.
         TrainingError: when the training goes wrong, see :class:`~torch_sr.config.WatchConfig`.
     """
     with leave_in_order():
@@ -169,7 +171,8 @@ class _Run:
             )
 
     def _measures_perceptual(self) -> bool:
-        return bool(self.config.training.num_epoch) or PERCEPTUAL_LOSS in self.settings.val_metrics
+        learnt = any(map(self.config.needs_features, self.data))
+        return learnt or PERCEPTUAL_LOSS in self.settings.val_metrics
 
     def _build_extra_metrics(self) -> dict[str, Compare]:
         """On the first process, which alone validates."""

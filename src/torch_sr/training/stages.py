@@ -76,13 +76,16 @@ class Stage(Protocol):
 class PSNRStage:
     """Pre-training: the generator alone, on the content loss (description, section 8.1).
 
+    The configuration can add further losses, that of features among them.
+
     Args:
         fabric: device, precision and gradient synchronisation.
         generator: the network, as built.
         config: the stage's hyper-parameters.
         loss_f: content loss: ``l1``, ``l2`` or ``mse``.
         total_steps: mini-batches of the whole stage, which the cosine schedule spans.
-        perceptual: also measured in validation, where it is given.
+        perceptual: on the device already; needed where the configuration gives it a weight, and
+            measured in validation wherever it is given.
         accumulate: parts into which a mini-batch is split, to take less memory.
     """
 
@@ -99,6 +102,7 @@ class PSNRStage:
         perceptual: PerceptualLoss | None = None,
         accumulate: int = 1,
     ) -> None:
+        self._fabric = fabric
         self._config = config
         self._loss_f = loss_f
         self._perceptual = perceptual
@@ -124,17 +128,25 @@ class PSNRStage:
     def train_step(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         means = _Means()
         for share, lr_part, hr_part in self._learner.micro_batches(lr, hr):
-            sr = self._learner(lr_part)
-            content = content_loss(sr, hr_part, self._loss_f)
-            extra, extra_sum = _extra_losses(sr, hr_part, self._config.extra_losses)
-            losses = {"content_loss": content, **extra}
-            if extra:
-                losses["total_loss"] = content + extra_sum
-            self._learner.backward(share * losses.get("total_loss", content))
+            losses = self._losses(self._learner(lr_part), hr_part)
+            self._learner.backward(share * losses.get("total_loss", losses["content_loss"]))
             means.add(losses, share)
         self.skipped = self._learner.step()
         self._average.update()
         return means.values
+
+    def _losses(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Every loss by name; ``total_loss`` is the one to descend, where there are several."""
+        content = content_loss(sr, hr, self._loss_f)
+        weights = self._config.extra_losses
+        extra, extra_sum = _extra_losses(sr, hr, weights)
+        if weights.perceptual:
+            assert self._perceptual is not None
+            with self._fabric.autocast():
+                extra["perceptual_loss"] = self._perceptual(sr, hr)
+            extra_sum = extra_sum + weights.perceptual * extra["perceptual_loss"]
+        losses = {"content_loss": content, **extra}
+        return {**losses, "total_loss": content + extra_sum} if extra else losses
 
     def validation_losses(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         return _validation_losses(sr, hr, self._loss_f, self._perceptual)
