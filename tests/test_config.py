@@ -705,6 +705,16 @@ def test_whole_images_need_batches_of_one():
     assert "'unet'" in message
 
 
+def test_the_unet_discriminator_needs_eight_pixels_a_side():
+    small = {"training": {"cr_patch_size": [4, 8]}}
+    assert parse_config(small)  # the VGG one does not
+    message = refusal({**small, "discriminator": {"kind": "unet"}})
+    assert "training.cr_patch_size is [4, 8]; it must be 8 or more a side where" in message
+    left_out = {"training": {"cr_patch_size": [4, 4], "num_epoch": 0}}
+    assert parse_config({**left_out, "discriminator": {"kind": "unet"}})
+    assert parse_config({"training": {"cr_patch_size": [8, 8]}, "discriminator": {"kind": "unet"}})
+
+
 def test_crops_of_a_stage_left_out_do_not_matter():
     assert "training.cr_patch_size" in refusal(
         {"scale_factor": 3, "pretraining": {"cr_patch_size": [96, 96]}}

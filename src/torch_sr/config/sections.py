@@ -53,6 +53,8 @@ from torch_sr.config.values import (
 
 SSIM_WINDOW = 11
 """Side of the window that SSIM and MS-SSIM compare, in pixels."""
+UNET_SIDE = 8
+"""Side of the smallest image for the 'unet' discriminator, which halves it three times."""
 
 
 class _Section(BaseModel):
@@ -400,10 +402,13 @@ class Hyperparameters(_Section):
     def _check_crops(self) -> Hyperparameters:
         for name, stage in self.stages.items():
             self._check_crop(name, stage.cr_patch_size)
-        judged = "training" in self.stages and self.discriminator.kind == "vgg"
-        if judged and self.training.cr_patch_size is None:
+        crop, kind = self.training.cr_patch_size, self.discriminator.kind
+        if "training" in self.stages and kind == "vgg" and crop is None:
             remedy = "it must be [height, width], or discriminator.kind 'unet'"
             raise Fault(remedy, ("training", "cr_patch_size"), None)
+        if "training" in self.stages and kind == "unet" and crop and min(crop) < UNET_SIDE:
+            remedy = f"it must be {UNET_SIDE} or more a side where discriminator.kind is 'unet'"
+            raise Fault(remedy, ("training", "cr_patch_size"), crop)
         return self
 
     @model_validator(mode="after")
