@@ -47,7 +47,11 @@ def _check_kernels(kernels: dict[str, float]) -> dict[str, float]:
     return kernels
 
 
-Kernels = Annotated[dict[str, Probability], Field(min_length=1), AfterValidator(_check_kernels)]
+Kernels = Annotated[
+    dict[str, Probability],
+    Field(min_length=1, json_schema_extra={"propertyNames": {"enum": list(KERNELS)}}),
+    AfterValidator(_check_kernels),
+]
 
 
 class _Section(BaseModel):
