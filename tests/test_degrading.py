@@ -245,6 +245,28 @@ def test_a_broken_run_leaves_whole_files_and_is_repeated(root, monkeypatch):
     assert contents(root / "out") == whole  # nothing is left of the five copies
 
 
+def test_what_fails_on_an_image_names_it(root, monkeypatch):
+    def compress(image, quality):
+        raise DataError("cut the image into crops")
+
+    monkeypatch.setattr("torch_sr.data.degrading.compress_levels", compress)
+    with pytest.raises(DataError, match=r"^[abc]: cut the image into crops$"):
+        degrade(root, "out", NoiseAndJPEG(jpeg=50))
+
+
+def test_an_interrupt_leaves_whole_files(root):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        degrade(root, "out", progress=interrupt, per_image=20)
+    files = sorted((root / "out").rglob("*.png"))
+    assert 2 <= len(files) < 120
+    for file in files:
+        load(file)
+    assert not json.loads((root / "out/degradation.json").read_text())["complete"]
+
+
 # --- the command
 
 

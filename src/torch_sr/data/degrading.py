@@ -180,7 +180,10 @@ def _plainly(pairs: ImagePairs, how: NoiseAndJPEG) -> _Degrade:
 def _writer(out: Path, make: _Maker) -> Callable[[_Job], None]:
     def write(job: _Job) -> None:
         index, file_name, rng = job
-        lr, hr = make(index, rng)
+        try:
+            lr, hr = make(index, rng)
+        except DataError as error:  # such as too many pixels for JPEG
+            raise DataError(f"{Path(file_name).stem}: {error}") from error
         for folder, image in ((HR, hr), (LR, lr)):
             write_image(out / folder / file_name, Image.from_array(image))
 
