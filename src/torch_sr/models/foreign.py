@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torch_sr.errors import ModelError
@@ -45,23 +47,27 @@ class ForeignGenerator(nn.Module):
 
     Args:
         descriptor: what spandrel found; it also pads what its network cannot take.
+        output_scale: resize the result to this scale (bicubic, without smoothing), as the x2 and
+            x3 files of realesr-animevideov3 for ncnn do; only for a network that takes any size.
 
     Shapes:
         ``(N, img_channels, H, W)`` to ``(N, img_channels, H * scale_factor, W * scale_factor)``;
         unlike RRDBNet's, the result is clamped to [0, 1] and has no gradient.
     """
 
-    def __init__(self, descriptor: ImageModelDescriptor[nn.Module]) -> None:
+    def __init__(
+        self, descriptor: ImageModelDescriptor[nn.Module], output_scale: int | None = None
+    ) -> None:
         super().__init__()
         self.architecture = str(descriptor.architecture.name)
-        self.scale_factor = int(descriptor.scale)
+        self.scale_factor = output_scale or int(descriptor.scale)
         self.img_channels = int(descriptor.input_channels)
         self.restriction = RESTRICTED.get(str(descriptor.architecture.id))
         halves = {"fp16": descriptor.supports_half, "bf16": descriptor.supports_bfloat16}
         self.precisions = ("fp32", *(name for name, works in halves.items() if works))
         self.tiling = _TILING[descriptor.tiling.name]
         self.network = descriptor.model  # registered, so that .to() moves what the descriptor calls
-        self._call = descriptor
+        self._call = self._resized if output_scale else descriptor
 
     def forward(self, lr: Tensor) -> Tensor:
         """Super-resolve a batch."""
@@ -70,12 +76,19 @@ class ForeignGenerator(nn.Module):
             sr: Tensor = self._call(lr)
         return sr
 
+    @torch.inference_mode()
+    def _resized(self, lr: Tensor) -> Tensor:
+        height, width = (side * self.scale_factor for side in lr.shape[-2:])
+        sr = F.interpolate(self.network(lr), (height, width), mode="bicubic", align_corners=False)
+        return sr.clamp_(0, 1)
 
-def build_foreign(state: Mapping[str, Tensor]) -> ForeignGenerator:
+
+def build_foreign(state: Mapping[str, Tensor], output_scale: int | None = None) -> ForeignGenerator:
     """Recognise and build any other super-resolution network.
 
     Args:
         state: its parameters under their own names, without wrappers.
+        output_scale: see :class:`ForeignGenerator`.
 
     Raises:
         ModelError: spandrel does not know it either, or it does not map images to like images.
@@ -92,7 +105,7 @@ def build_foreign(state: Mapping[str, Tensor]) -> ForeignGenerator:
             f"is a {found.architecture.name} network that makes {found.output_channels} channels "
             f"of {found.input_channels}; the counts must match"
         )
-    generator = ForeignGenerator(found)
+    generator = ForeignGenerator(found, output_scale)
     if generator.restriction:
         _log.warning(
             "%s is an architecture under %s; check this licence before you use its results",

@@ -46,7 +46,8 @@ class GeneratorInfo:
         path: the file.
         name: the name recorded in it, otherwise the file's without suffix.
         architecture: ``RRDBNet``, or spandrel's name of another.
-        layout: one of :data:`torch_sr.models.layouts.LAYOUTS`; None for another architecture.
+        layout: one of :data:`torch_sr.models.layouts.LAYOUTS`, or ``ncnn``; None for another
+            architecture.
         wrapper: keys under which the parameters lay, joined by ``/``; None if they lay bare.
         scale_factor: how much larger the output is.
         img_channels: channels of input and output.
@@ -107,7 +108,7 @@ def load_generator(path: str | Path) -> LoadedGenerator:
         network = _build(canonical, raw.hparams)
     except ModelError as error:
         raise ModelError(f"{raw.path}: {error}") from error
-    info = _inform(raw, network, "RRDBNet", canonical.layout, canonical.state)
+    info = _inform(raw, network, "RRDBNet", raw.layout or canonical.layout, canonical.state)
     return LoadedGenerator(network, info)
 
 
@@ -140,10 +141,18 @@ def _build(canonical: CanonicalState, stored: Mapping[str, Any]) -> RRDBNet:
 def _load_foreign(raw: RawWeights, state: Mapping[str, Tensor]) -> LoadedGenerator:
     from torch_sr.models.foreign import build_foreign
 
-    network = build_foreign(state)
+    network = build_foreign(state, _output_scale(raw.hparams))
     network.float().eval()
     _check_finite(dict(network.named_parameters()))
-    return LoadedGenerator(network, _inform(raw, network, network.architecture, None, state))
+    return LoadedGenerator(network, _inform(raw, network, network.architecture, raw.layout, state))
+
+
+def _output_scale(hparams: Mapping[str, Any]) -> int | None:
+    """The scale that the result of the network is resized to, if any is recorded."""
+    scale = hparams.get("output_scale")
+    if scale is not None and (not isinstance(scale, int) or scale < 1):
+        raise ModelError(f"records output_scale as {scale!r}, which is no whole number above 0")
+    return scale
 
 
 def _inform(

@@ -1,8 +1,8 @@
-"""Weights files as named tensors: safetensors, or what ``torch.save`` writes.
+"""Weights files as named tensors: safetensors, what ``torch.save`` writes, or files of ncnn.
 
-The kind of a file is detected by its first bytes, never by its suffix. Nothing in a file is
-executed: pickles are read with ``weights_only=True``, which refuses all but tensors and plain
-containers.
+The kind of a file is detected by its first bytes, not by its suffix, except the ``.bin`` of ncnn,
+which may begin with zeros. Nothing in a file is executed: pickles are read with
+``weights_only=True``, which refuses all but tensors and plain containers.
 What a network the tensors make is left to :mod:`torch_sr.models.loading`.
 """
 
@@ -27,6 +27,7 @@ from torch import Tensor
 from torch_sr.errors import ModelError
 from torch_sr.files import explain
 from torch_sr.models.hparams import flatten_hparams
+from torch_sr.models.ncnn.reading import find_graph, is_graph, is_weights, read_ncnn
 
 WRAPPERS = (
     "params_ema",
@@ -61,6 +62,7 @@ _SIGNATURES = {
     b"\x1f\x8b": "is a gzip archive; unpack it first",
     b"Rar!": "is a RAR archive; unpack it first",
     b"7z\xbc\xaf": "is a 7-Zip archive; unpack it first",
+    b"\xdd\x85v\x00": "is a binary graph of ncnn; use the .param that is text",
 }
 """First bytes, and the kind of file or what is wrong with it."""
 
@@ -76,6 +78,7 @@ class RawWeights:
         hparams: hyper-parameters found, sections lifted to the top.
         stage: the stage of training, if recorded.
         metadata: everything else recorded as text.
+        layout: the form, where that is not told by the names: ``ncnn``.
     """
 
     path: Path
@@ -84,20 +87,30 @@ class RawWeights:
     hparams: dict[str, Any] = field(default_factory=dict)
     stage: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    layout: str | None = None
 
 
 def load_state(path: str | Path) -> RawWeights:
     """Read the parameters of a generator from a file.
+
+    Args:
+        path: the file; for ncnn one of the two files, or their common name without suffix.
 
     Raises:
         ModelError: the file cannot be read, is damaged, unsafe, no weights, or has no generator.
     """
     path = Path(path)
     try:
+        if not path.is_file():
+            path = find_graph(path) or path
         if path.is_dir():
             raise ModelError(f"{path} is a folder; name the weights file in it")
         with path.open("rb") as file:
-            kind = _tell_kind(file.read(512))
+            head = file.read(512)
+        if is_graph(head) or is_weights(path, head):
+            graph, found = read_ncnn(path)
+            return RawWeights(graph, found.tensors, hparams=found.hparams, layout="ncnn")
+        kind = _tell_kind(head)
         reader = {"zip": _read_zip, "pickle": _read_pickle, "safetensors": _read_safetensors}
         if kind not in reader:
             raise ModelError(f"{path} {kind}")

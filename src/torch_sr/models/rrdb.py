@@ -19,6 +19,8 @@ from torch_sr.errors import ModelError
 
 UPSCALING_STEPS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 """The factor of every up-scaling step, by total factor."""
+LEAKY_SLOPE = 0.2
+"""What negative activations are multiplied with."""
 
 
 class RRDBNet(nn.Module):
@@ -187,7 +189,7 @@ def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 def _activate(x: Tensor) -> Tensor:
     """In place, for half the memory: a convolution does not need its output again."""
-    return F.leaky_relu(x, negative_slope=0.2, inplace=True)
+    return F.leaky_relu(x, negative_slope=LEAKY_SLOPE, inplace=True)
 
 
 def _initialise_small(conv: nn.Conv2d) -> None:

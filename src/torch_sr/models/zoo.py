@@ -15,6 +15,7 @@ from torch_sr.errors import DownloadError, ModelError
 from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
 from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.ncnn.reading import find_graph
 from torch_sr.models.weights import SHIPPED, shipped_path
 
 __all__ = [
@@ -35,7 +36,8 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
     """The file of a model: shipped, of the zoo (fetched at need), or a path itself.
 
     Args:
-        name_or_path: a name in any spelling of case, hyphens and underscores, or a file.
+        name_or_path: a name in any spelling of case, hyphens and underscores, or a file; the two
+            files of an ncnn model also by their common name without suffix.
         progress: called as bytes arrive.
 
     Raises:
@@ -48,6 +50,8 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
     if (shipped := shipped_path(text)) is not None:
         return shipped
     path = expand_home(name_or_path)
+    if not os.path.isfile(path) and (graph := find_graph(path)) is not None:  # noqa: PTH113
+        return graph
     if os.path.exists(path) or len(path.parts) > 1:  # noqa: PTH110 - Path raises of long names
         return path
     if (model := find_in_zoo(text)) is not None:
