@@ -34,7 +34,7 @@ _SOUP = "More than two networks"
 _RULE = "nearest to the best PSNR and the best {y} of the sweep, each scaled to [0, 1]"
 _DEFAULT_PERCEPTION = "lpips"
 
-Out = Annotated[Path, typer.Argument(help="The new weights file (.safetensors or .pth).")]
+Out = Annotated[Path, typer.Argument(help="The new weights file (.safetensors, .pth or .param).")]
 PSNRModel = Annotated[
     str | None,
     typer.Option("--psnr-model-path", help="PSNR-driven model (pre-training), file or name."),

@@ -81,7 +81,7 @@ def _known_models() -> list[dict[str, Any]]:
     known = {model.file for model in ZOO.values()}
     kept = models_dir().glob("*") if models_dir().is_dir() else iter(())
     for path in sorted(kept):
-        if path.suffix in (".pth", ".pt", ".safetensors") and path.name not in known:
+        if path.suffix in (".pth", ".pt", ".safetensors", ".param") and path.name not in known:
             rows.append(_row(path.name, "yours", path=str(path)))
     return rows
 
@@ -157,36 +157,49 @@ def _is_nested(value: Any) -> bool:
 @app.command("convert")
 def convert(
     source: Model,
-    target: Annotated[Path, typer.Argument(help="The new file: .safetensors, .pth or .pt.")],
+    target: Annotated[
+        Path,
+        typer.Argument(help="The new file: .safetensors, .pth, .pt, or .param for ncnn."),
+    ],
     layout: Annotated[
         str | None,
         typer.Option(help="old, mid, new (BasicSR) or enhanced-srgan; else what suits the file."),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or bf16; else the source's.")
+        str | None,
+        typer.Option(help="fp32, fp16 or bf16 (not for ncnn); else the source's."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model under other names, in another format, with other numbers."""
-    from torch_sr.models.conversion import convert as convert_model
+    """Write a model under other names, in another format, with other numbers.
 
-    check_free(target, overwrite=overwrite)
+    For ncnn, NAME.param is written with NAME.bin beside it.
+    """
+    from torch_sr.models.conversion import convert as convert_model
+    from torch_sr.models.saving import written_files
+
+    for file in written_files(target):
+        check_free(file, overwrite=overwrite)
     print(convert_model(find_model(source), target, layout=layout, dtype=dtype))
 
 
 @app.command("extract")
 def extract(
     checkpoint: Annotated[Path, typer.Argument(help="A training checkpoint.")],
-    out: Annotated[Path, typer.Argument(help="The model: .safetensors, .pth or .pt.")],
+    out: Annotated[
+        Path, typer.Argument(help="The model: .safetensors, .pth, .pt, or .param for ncnn.")
+    ],
     raw: Annotated[
         bool, typer.Option("--raw", help="Take the weights in training, not their average.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a model of a training checkpoint."""
+    from torch_sr.models.saving import written_files
     from torch_sr.training.export import extract_model
 
-    check_free(out, overwrite=overwrite)
+    for file in written_files(out):
+        check_free(file, overwrite=overwrite)
     extract_model(checkpoint, out, raw=raw)
     print(out)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch_sr.evaluation.evaluate import Method
     from torch_sr.evaluation.store import ResultStore
 
-_WEIGHTS = frozenset({".ckpt", ".pt", ".pth", ".safetensors"})
+_WEIGHTS = frozenset({".bin", ".ckpt", ".param", ".pt", ".pth", ".safetensors"})
 
 
 def check_document(path: Path, inputs: Iterable[Path] = ()) -> None:

@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch_sr.errors import ModelError
+from torch_sr.files import expand_home
+from torch_sr.models.ncnn.reading import find_graph
 
 _MOST_BYTES = 200  # of a folder's name; file systems allow 255
+_SUFFIXES = (".pth", ".pt", ".safetensors", ".param", ".bin")
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,15 @@ def parse_named(text: str) -> NamedModel:
     label, model = label.strip(), model.strip()
     if not label or not model:
         raise ModelError(f"{text!r}: write LABEL=MODEL, or the model alone")
-    is_file = "/" in model or "\\" in model or Path(model).suffix in (".pth", ".pt", ".safetensors")
-    if is_file and not os.path.exists(os.path.expanduser(model)):  # noqa: PTH110, PTH111
+    is_file = "/" in model or "\\" in model or Path(model).suffix in _SUFFIXES
+    if is_file and not _exists(model):
         raise ModelError(f"{text} does not exist, nor {model} to be labelled {label!r}")
     return NamedModel(model, label)
+
+
+def _exists(model: str) -> bool:
+    path = expand_home(model)
+    return os.path.exists(path) or find_graph(path) is not None  # noqa: PTH110 - as above
 
 
 def label_models(

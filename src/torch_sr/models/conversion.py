@@ -1,17 +1,28 @@
-"""One weights file -> another: layouts, file formats and number types, for other programs."""
+"""One weights file -> another: layouts, file formats and number types, for other programs.
+
+RRDBNet is converted, and SRVGGNetCompact, the other network that Real-ESRGAN's models have.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from torch_sr.errors import ModelError
-from torch_sr.models.loading import load_generator
+from torch_sr.models.foreign import COMPACT, ForeignGenerator
+from torch_sr.models.inspection import stored_state
+from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import default_layout, save_generator
+from torch_sr.models.saving import (
+    NCNN,
+    default_layout,
+    save_compact,
+    save_generator,
+    written_files,
+)
 from torch_sr.models.zoo import find_model
 
 _log = logging.getLogger(__name__)
@@ -25,6 +36,7 @@ SPANDREL_SIZES = {
 }
 """Sizes of an RRDBNet that spandrel, and so chaiNNer and ComfyUI, takes for granted."""
 _SPANDREL_SCALES = (1, 2, 4, 8)
+_NCNN_SCALES = (2, 3, 4)
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -51,17 +63,20 @@ def convert(
 
     Args:
         source: any file that :func:`~torch_sr.models.loading.load_generator` reads, or a name.
-        target: ends in ``.safetensors``, ``.pth`` or ``.pt``.
+        target: ends in ``.safetensors``, ``.pth``, ``.pt`` or, for ncnn, ``.param``, beside which a
+            ``.bin`` is written.
         layout: ``old`` (ESRGAN of 2018), ``mid`` (xinntao/ESRGAN), ``new`` (BasicSR, Real-ESRGAN)
-            or ``enhanced-srgan``; by default what suits the file.
-        dtype: ``fp32``, ``fp16`` or ``bf16``; by default that of the source.
+            or ``enhanced-srgan``; by default what suits the file. ncnn and SRVGGNetCompact have
+            one form each.
+        dtype: ``fp32``, ``fp16`` or ``bf16`` (not for ncnn); by default that of the source.
 
     Returns:
         The file written. Stage and other records go along where the layout holds them. A warning
-        is logged where programs that are built on spandrel cannot load it.
+        is logged where other programs that the form is for cannot use it.
 
     Raises:
-        ModelError: what cannot be read, written, or held; a network that is no RRDBNet.
+        ModelError: what cannot be read, written, or held; a network that is neither RRDBNet nor
+            SRVGGNetCompact.
         DownloadError: a model of that name cannot be fetched.
 
     >>> import tempfile, torch_sr
@@ -73,23 +88,91 @@ def convert(
     """
     source, target = find_model(source), Path(target)
     loaded = load_generator(source)
-    if not isinstance(loaded.network, RRDBNet):
-        raise ModelError(f"{source} is a {loaded.info.architecture}; only RRDBNet is converted")
-    stored = getattr(torch, loaded.info.dtype)
-    chosen = stored if dtype is None else find_dtype(dtype)
-    if target.exists() and target.samefile(source):
-        raise ModelError(f"{target} is the source; give another name")
-    save_generator(
+    _check_not_source(source, loaded, target)
+    chosen = _choose_dtype(loaded, target, dtype)
+    if isinstance(loaded.network, RRDBNet):
+        save_generator(
+            target,
+            loaded.network,
+            stage=loaded.info.stage,
+            metadata=loaded.info.metadata,
+            dtype=chosen,
+            layout=layout,
+        )
+    else:
+        _save_compact(source, loaded, target, chosen, layout)
+    if target.suffix.lower() == NCNN:
+        for obstacle in find_ncnn_obstacles(loaded.info.hparams, loaded.info.scale_factor):
+            _log.warning("%s: %s", target, obstacle)
+    elif isinstance(loaded.network, RRDBNet):
+        for obstacle in find_obstacles(loaded.network, target, layout):
+            _log.warning("%s: chaiNNer and ComfyUI cannot load this model: %s", target, obstacle)
+    return target
+
+
+def _check_not_source(source: Path, loaded: LoadedGenerator, target: Path) -> None:
+    files = [source, *written_files(loaded.info.path)]
+    for file in written_files(target):
+        if any(file.exists() and own.exists() and file.samefile(own) for own in files):
+            raise ModelError(f"{file} is the source; give another name")
+
+
+def _choose_dtype(loaded: LoadedGenerator, target: Path, dtype: str | None) -> torch.dtype:
+    """The type that is asked for, otherwise that of the source where the form has it."""
+    if dtype is not None:
+        return find_dtype(dtype)
+    stored: torch.dtype = getattr(torch, loaded.info.dtype)
+    if target.suffix.lower() == NCNN and stored != torch.float16:
+        return torch.float32
+    return stored
+
+
+def _save_compact(
+    source: Path,
+    loaded: LoadedGenerator,
+    target: Path,
+    dtype: torch.dtype,
+    layout: str | None,
+) -> None:
+    network = loaded.network
+    if not isinstance(network, ForeignGenerator) or network.architecture != COMPACT:
+        raise ModelError(
+            f"{source} is a {loaded.info.architecture}; only RRDBNet and SRVGGNetCompact are "
+            "converted"
+        )
+    if layout is not None:
+        raise ModelError(f"{target}: leave out the layout {layout!r}; SRVGGNetCompact has one form")
+    save_compact(
         target,
-        loaded.network,
+        stored_state(source),
+        output_scale=network.output_scale,
         stage=loaded.info.stage,
         metadata=loaded.info.metadata,
-        dtype=chosen,
-        layout=layout,
+        dtype=dtype,
     )
-    for obstacle in find_obstacles(loaded.network, target, layout):
-        _log.warning("%s: chaiNNer and ComfyUI cannot load this model: %s", target, obstacle)
-    return target
+    if network.output_scale is not None and target.suffix.lower() != NCNN:
+        _log.warning(
+            "%s: only torch-sr resizes the results of this file to x%d; in other programs they "
+            "are those of the network itself",
+            target,
+            network.output_scale,
+        )
+
+
+def find_ncnn_obstacles(hparams: Mapping[str, int | float | bool], scale: int) -> Iterator[str]:
+    """What Real-ESRGAN-ncnn-vulkan cannot do with a model.
+
+    Args:
+        hparams: of RRDBNet; empty for SRVGGNetCompact.
+        scale: of the results.
+    """
+    program = "Real-ESRGAN-ncnn-vulkan"
+    if scale not in _NCNN_SCALES:
+        yield f"{program} enlarges by 2, 3 or 4, not by {scale}; other programs of ncnn may"
+    if (channels := hparams.get("img_channels", 3)) != 3:
+        yield f"{program} gives RGB to the model, which takes {channels} channels"
+    if (side := hparams.get("pixel_unshuffle", 1)) != 1:
+        yield f"ncnn does not pad: give it pictures and tiles whose sides are multiples of {side}"
 
 
 def find_obstacles(network: RRDBNet, target: Path, layout: str | None) -> Iterator[str]:

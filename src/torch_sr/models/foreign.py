@@ -39,6 +39,9 @@ RESTRICTED = {
 }
 """The licences of the architectures in spandrel_extra_arches, as spandrel's repository has them."""
 
+COMPACT = "RealESRGAN Compact"
+"""spandrel's name of SRVGGNetCompact."""
+
 _TILING = {"SUPPORTED": "free", "DISCOURAGED": "avoided", "INTERNAL": "never"}
 
 
@@ -60,6 +63,7 @@ class ForeignGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.architecture = str(descriptor.architecture.name)
+        self.output_scale = output_scale
         self.scale_factor = output_scale or int(descriptor.scale)
         self.img_channels = int(descriptor.input_channels)
         self.restriction = RESTRICTED.get(str(descriptor.architecture.id))
@@ -105,7 +109,8 @@ def build_foreign(state: Mapping[str, Tensor], output_scale: int | None = None) 
             f"is a {found.architecture.name} network that makes {found.output_channels} channels "
             f"of {found.input_channels}; the counts must match"
         )
-    generator = ForeignGenerator(found, output_scale)
+    compact = found.architecture.name == COMPACT
+    generator = ForeignGenerator(found, output_scale if compact else None)
     if generator.restriction:
         _log.warning(
             "%s is an architecture under %s; check this licence before you use its results",

@@ -18,6 +18,7 @@ from torch_sr.models.loading import GeneratorInfo, load_generator
 from torch_sr.models.provenance import weights_sha256
 from torch_sr.models.reading import load_state
 from torch_sr.models.rrdb import UPSCALING_STEPS, RRDBNet
+from torch_sr.models.saving import written_files
 
 _PROBE = 64  # pixels a side: a multiple of every window in use
 
@@ -28,7 +29,8 @@ class ModelReport:
 
     Args:
         info: what loading found.
-        num_bytes, sha256: of the file.
+        num_bytes, sha256: of the file; for ncnn the size of both files, and the hash of the
+            ``.bin``, which has the numbers.
         weights_sha256: of the parameters; see :mod:`torch_sr.models.provenance`.
         tensor_types: how many tensors there are of each type.
         macs_per_pixel: multiplications with addition for each pixel of the input.
@@ -63,10 +65,11 @@ def inspect_model(path: str | Path) -> ModelReport:
     loaded = load_generator(path)
     state = stored_state(path)
     network = loaded.network
+    files = written_files(loaded.info.path) if loaded.info.layout == "ncnn" else [loaded.info.path]
     return ModelReport(
         info=loaded.info,
-        num_bytes=loaded.info.path.stat().st_size,
-        sha256=find_digest(loaded.info.path, "sha256"),
+        num_bytes=sum(file.stat().st_size for file in files),
+        sha256=find_digest(files[-1], "sha256"),
         weights_sha256=weights_sha256(state),
         tensor_types=dict(Counter(str(v.dtype).removeprefix("torch.") for v in state.values())),
         macs_per_pixel=count_macs(network, loaded.info.img_channels),

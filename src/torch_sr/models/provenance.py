@@ -33,17 +33,22 @@ ANNOTATIONS = ("name", "author", "licence", "description", "dataset")
 """Records that a person may set."""
 
 
-def records(state: Mapping[str, Tensor], given: Mapping[str, Any] | None = None) -> dict[str, str]:
+def records(
+    state: Mapping[str, Tensor],
+    given: Mapping[str, Any] | None = None,
+    architecture: str = "RRDBNet",
+) -> dict[str, str]:
     """What to store beside parameters.
 
     Args:
         state: parameters under RRDBNet's names, as they are stored.
         given: further records; what is not text becomes JSON. Those of `WRITTEN` are not taken.
+        architecture: name of the network.
     """
     kept = {key: value for key, value in (given or {}).items() if key not in WRITTEN}
     return {
         "format": "torch-sr",
-        "architecture": "RRDBNet",
+        "architecture": architecture,
         "version": __version__,
         "date": _now(),
         "weights_sha256": weights_sha256(state),
@@ -82,7 +87,8 @@ def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
         ModelError: the file cannot be read or written, or holds no records.
     """
     path = Path(path)
-    load_state(path)  # refuses what is damaged or unsafe
+    if load_state(path).layout == "ncnn":  # which also refuses what is damaged or unsafe
+        raise ModelError(f"{path}: convert it to .safetensors first; ncnn files hold no records")
     try:
         with path.open("rb") as file:
             plain = file.read(9)[8:] == b"{"  # a safetensors header, behind its length
