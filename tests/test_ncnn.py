@@ -308,6 +308,7 @@ def test_an_odd_number_of_halves_is_padded(tmp_path):
         (r"6=162", "6=161", "makes 6 channels of 161 numbers"),
         (r"6=162", "6=nan", "not a number"),
         (r"6=162", "6=1.5", "whole number is needed"),
+        (r"5=1 ", "5=1.0 ", "has 5=1.0; a whole number is needed"),  # ncnn would not see 1
         (r"0=6 1=3", "0=0 1=3", "makes 0 channels"),
         (r"0=6 1=3", "0=6 1=5", "conv_first with kernel 5x5"),
         (r"4=1", "3=2 4=1", "stride 2x2"),
@@ -456,6 +457,24 @@ def test_a_pickle_beside_is_not_replaced_by_its_own_conversion(tmp_path):
     with pytest.raises(ModelError, match=r"pytorch_model\.bin is the source"):
         convert(tmp_path / "pytorch_model.bin", tmp_path / "pytorch_model.param")
     assert (tmp_path / "pytorch_model.bin").read_bytes() == before
+
+
+def test_biases_are_not_rounded(tmp_path):
+    param = tmp_path / "m.param"
+    save_generator(param, rrdbnet(), dtype=torch.float16)
+    full = load_generator(convert(param, tmp_path / "a.safetensors"))
+    assert full.info.dtype == "float32"
+    for key, value in load_generator(param).network.state_dict().items():
+        assert torch.equal(full.network.state_dict()[key], value)
+    half = load_generator(convert(param, tmp_path / "b.safetensors", dtype="fp16"))
+    assert half.info.dtype == "float16"
+
+
+def test_training_starts_from_either_file(model):
+    from torch_sr.training.checkpoints import load_newest
+
+    assert load_newest(model) is None
+    assert load_newest(model.with_suffix(".bin")) is None
 
 
 def test_bf16_becomes_fp32(tmp_path):

@@ -68,7 +68,8 @@ def convert(
         layout: ``old`` (ESRGAN of 2018), ``mid`` (xinntao/ESRGAN), ``new`` (BasicSR, Real-ESRGAN)
             or ``enhanced-srgan``; by default what suits the file. ncnn and SRVGGNetCompact have
             one form each.
-        dtype: ``fp32``, ``fp16`` or ``bf16`` (not for ncnn); by default that of the source.
+        dtype: ``fp32``, ``fp16`` or ``bf16`` (not for ncnn); by default that of the source,
+            or fp32 where the source is a file of ncnn and the target is none.
 
     Returns:
         The file written. Stage and other records go along where the layout holds them. A warning
@@ -122,8 +123,9 @@ def _choose_dtype(loaded: LoadedGenerator, target: Path, dtype: str | None) -> t
     if dtype is not None:
         return find_dtype(dtype)
     stored: torch.dtype = getattr(torch, loaded.info.dtype)
-    if target.suffix.lower() == NCNN and stored != torch.float16:
-        return torch.float32
+    from_ncnn, to_ncnn = loaded.info.layout == "ncnn", target.suffix.lower() == NCNN
+    if from_ncnn != to_ncnn and not (to_ncnn and stored == torch.float16):
+        return torch.float32  # ncnn has no other type, and biases in float32 beside weights in half
     return stored
 
 

@@ -44,10 +44,10 @@ class Layer:
 
     def integer(self, key: int, default: int = 0) -> int:
         """A whole number; ModelError if it is something else."""
-        value = self.number(key, default)
-        if value != int(value):
+        value = self.params.get(key, default)
+        if not isinstance(value, int):  # 1.0 neither, whose bits ncnn would take for an integer
             raise ModelError(f"layer {self.name} has {key}={value}; a whole number is needed")
-        return int(value)
+        return value
 
     def number(self, key: int, default: float = 0.0) -> float:
         """A number; ModelError if it is an array."""
