@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 # The tests run in as many processes as there are cores, so each computes with one thread. Before
@@ -43,6 +44,16 @@ def run(monkeypatch, capsys):
         return stop.value.code or 0, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def no_packages(monkeypatch):
+    """Hide packages of models that are installed here."""
+
+    def hide(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("torch_sr.models.packages.distribution", hide)
 
 
 @pytest.fixture

@@ -78,9 +78,9 @@ def test_annotate_and_verify(run, models):
     assert run("models", "annotate", models[0], "licence")[0] == 2
 
 
-def test_verify_without_anything_fetched(run, tmp_path, monkeypatch):
+def test_verify_without_anything_fetched(run, tmp_path, monkeypatch, no_packages):
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
-    assert run("models", "verify")[:2] == (0, "nothing has been fetched yet\n")
+    assert run("models", "verify")[:2] == (0, "nothing has been fetched or installed yet\n")
     assert run("models", "verify", "esrgan-x4")[0] == 1
 
 

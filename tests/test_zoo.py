@@ -28,7 +28,8 @@ def server():
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, no_packages):
+    """An empty cache folder, and no package of models."""
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("torch_sr.download.time.sleep", lambda _: None)
     return tmp_path / "home"
@@ -82,7 +83,7 @@ def test_rows_are_complete_and_addresses_last():
         assert model.licence
         assert model.author
         if not model.urls:
-            assert model.name.startswith("enhanced-srgan-")
+            assert model.name.startswith("enhanced-srgan-") or model.packaged
             continue
         assert re.fullmatch("[0-9a-f]{64}", model.sha256)
         assert model.num_bytes > 2e6
@@ -111,6 +112,8 @@ def test_what_the_issue_names_is_there():
         ("realesrgan_X4plus_anime_6B", "realesrgan-x4plus-anime-6b"),
         ("RRDB_ESRGAN_x4", "esrgan-x4"),
         ("realesr-general-x4v3", "realesr-general-x4v3"),
+        ("realesr-animevideov3-x4", "realesr-animevideov3"),
+        ("RealESRGAN-x4plus-anime", "realesrgan-x4plus-anime-6b"),
         ("enhanced-srgan_128_cr_23_rrdb_div2k_psnr", "enhanced-srgan-128-cr-23-rrdb-div2k-psnr"),
         ("nothing", None),
     ],
@@ -198,7 +201,7 @@ def test_names_and_files(tmp_path, monkeypatch):
     assert str(zoo.find_model("missing.pth")) == "missing.pth"  # told by whoever reads it
     with pytest.raises(ModelError, match="did you mean compact-x4"):
         zoo.find_model("compact_x4")
-    with pytest.raises(ModelError, match="-m realesrgan-x4plus fetches"):
+    with pytest.raises(ModelError, match="-m realesrgan-x4plus uses"):
         zoo.find_model("RealESRGAN_x4plus.pth")
     (tmp_path / NAME).write_text("a file of that name is taken for what it is")
     assert zoo.find_model(NAME).read_text().startswith("a file")
@@ -226,7 +229,7 @@ def test_the_life_of_a_model(site, run, home):
     assert f"torch-sr models fetch {NAME}" in err
     assert "to fetch" in line_of(run("models", "list")[1], NAME)
     assert run("models", "fetch", NAME)[1].strip() == str(path)
-    assert "fetched" in line_of(run("models", "list")[1], NAME)
+    assert "cache" in line_of(run("models", "list")[1], NAME)
     assert run("models", "path", NAME)[1].strip() == str(path)
     assert run("models", "verify")[1].strip() == f"ok    {NAME}"
     path.write_bytes(path.read_bytes()[:-3])

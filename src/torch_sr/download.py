@@ -52,6 +52,7 @@ def download(
     retries: int = 4,
     wait: float = 2.0,
     timeout: float = 30.0,
+    remedy: str | None = None,
 ) -> Path:
     """Fetch a file, unless it is there already.
 
@@ -65,13 +66,14 @@ def download(
         retries: how often one address is asked again after a break without progress.
         wait: seconds before the first of these; each later one waits twice as long.
         timeout: seconds without a sign of the server that count as a break.
+        remedy: another way to get the file, which the error names first where no address serves it.
 
     Raises:
         DownloadError: when no address serves the right file, or it cannot be written.
     """
     from filelock import FileLock
 
-    job = _Job(path, digest, num_bytes, progress, retries, wait, timeout)
+    job = _Job(path, digest, num_bytes, progress, retries, wait, timeout, remedy)
     try:
         if _is_right(path, digest):
             return path
@@ -118,6 +120,7 @@ class _Job:
     retries: int
     wait: float
     timeout: float
+    remedy: str | None
 
     @property
     def part(self) -> Path:
@@ -145,9 +148,10 @@ class _Job:
             return
         causes = "; ".join(f"{' and '.join(hosts)}: {why}" for why, hosts in reasons.items())
         digest = f" ({self.digest})" if self.digest else ""
+        other = f"{self.remedy}, or " if self.remedy else ""
         raise DownloadError(
-            f"{self.path.name} cannot be downloaded: get {urls[0]} by other means and save it as "
-            f"{self.path}{digest}, or try again later; {causes}"
+            f"{self.path.name} cannot be downloaded: {other}get {urls[0]} by other means and save "
+            f"it as {self.path}{digest}, or try again later; {causes}"
         )
 
     def _fetch_from(self, url: str) -> None:

@@ -26,87 +26,14 @@ def _models() -> None:
 
 @app.command("list")
 def list_models(as_json: AsJSON = False) -> None:
-    """List the models that have names: shipped, downloaded, or to be downloaded on first use."""
-    rows = _known_models()
+    """List the models that have names, and where each comes from."""
+    from torch_sr.cli.model_list import known_models, print_list
+
+    rows = known_models()
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    unavailable = [row for row in rows if row["status"] == "unavailable"]
-    rows = [row for row in rows if row not in unavailable]
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    from torch_sr.models.zoo import models_dir
-
-    name = Column("name", overflow="fold")
-    table = Table(name, "", "scale", "architecture", "licence", box=None)
-    for row in rows:
-        scale = f"x{row['scale_factor']}" if row["scale_factor"] else ""
-        table.add_row(
-            *(row["name"], row["status"], scale),
-            *(row[key] or "" for key in ("architecture", "licence")),
-        )
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-    print("\n-m NAME uses a model, and downloads it first if necessary.", file=sys.stderr)
-    if unavailable:
-        names = ", ".join(row["name"] for row in unavailable)
-        print(
-            f"\nThese have no permanent address: download them from {unavailable[0]['page']} "
-            f"and save them in {models_dir()}: {names}.",
-            file=sys.stderr,
-        )
-
-
-def _known_models() -> list[dict[str, Any]]:
-    from torch_sr.models.weights import SHIPPED
-    from torch_sr.models.zoo import ZOO, models_dir
-
-    rows = [_shipped_row(name) for name in SHIPPED]
-    for model in ZOO.values():
-        there = model.path.is_file()
-        rows.append(
-            {
-                "name": model.name,
-                "status": "fetched" if there else "to fetch" if model.urls else "unavailable",
-                "scale_factor": model.scale_factor,
-                "architecture": model.architecture,
-                "licence": model.licence,
-                "author": model.author,
-                "page": model.page,
-                "urls": list(model.urls),
-                "sha256": model.sha256,
-                "path": str(model.path) if there else None,
-            }
-        )
-    known = {model.file for model in ZOO.values()}
-    kept = models_dir().glob("*") if models_dir().is_dir() else iter(())
-    for path in sorted(kept):
-        if path.suffix in (".pth", ".pt", ".safetensors", ".param") and path.name not in known:
-            rows.append(_row(path.name, "yours", path=str(path)))
-    return rows
-
-
-def _row(name: str, status: str, **told: Any) -> dict[str, Any]:
-    keys = ("scale_factor", "architecture", "licence", "author", "page", "sha256", "path")
-    return {"name": name, "status": status, **dict.fromkeys(keys), "urls": [], **told}
-
-
-def _shipped_row(name: str) -> dict[str, Any]:
-    from torch_sr.models.loading import load_generator
-    from torch_sr.models.weights import shipped_path
-
-    path = shipped_path(name)
-    assert path is not None
-    info = load_generator(path).info
-    return _row(
-        name,
-        "shipped",
-        scale_factor=info.scale_factor,
-        architecture=info.architecture,
-        licence=info.metadata.get("licence"),
-        author="torch-sr",
-        path=str(path),
-    )
+    print_list(rows)
 
 
 @app.command("info")
@@ -122,7 +49,7 @@ def info(
     from torch_sr.models.inspection import inspect_model
 
     path = find_model(model)
-    found = _completed(inspect_model(path), model)
+    found = _completed(inspect_model(path), path)
     if measure:
         from torch_sr.inference.upscaler import Upscaler
 
@@ -138,15 +65,23 @@ def info(
             print(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
 
 
-def _completed(report: ModelReport, name: str) -> dict[str, Any]:
-    """What the zoo knows of a model that says nothing of itself."""
-    from torch_sr.models.zoo import find_in_zoo
+def _completed(report: ModelReport, path: Path) -> dict[str, Any]:
+    """Where a model comes from, and what the zoo knows of one that says nothing of itself."""
+    from torch_sr.cli.model_list import describe_package
+    from torch_sr.models import zoo
+    from torch_sr.models.weights import SHIPPED, shipped_path
 
-    found = report.to_dict()
-    row = find_in_zoo(name)
-    if row is not None and row.sha256 in (None, report.sha256):
-        found["licence"] = found["licence"] or row.licence
-        found |= {"author": row.author, "page": row.page}
+    found = report.to_dict() | {"source": "file", "package": None}
+    if path in map(shipped_path, SHIPPED):
+        return found | {"source": "shipped"}
+    name = zoo.name_of(path)
+    row = None if name is None else zoo.ZOO[name]
+    if row is None or (path == row.path and row.sha256 not in (None, report.sha256)):
+        return found
+    found |= {"name": row.name, "author": row.author, "page": row.page, "source": "cache"}
+    found["licence"] = found["licence"] or row.licence
+    if path != row.path and row.packaged is not None:
+        found |= {"source": "package", "package": describe_package(row.packaged)}
     return found
 
 
@@ -234,16 +169,15 @@ def annotate(
 def verify(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Files or names; without any, all that have been fetched."),
+        typer.Argument(help="Files or names; without any, all that are fetched or installed."),
     ] = None,
 ) -> None:
     """Check files against their recorded hashes, and their weights for NaN and infinity."""
     from torch_sr.errors import TorchSRError
-    from torch_sr.models.zoo import ZOO
 
-    names = models or [model.name for model in ZOO.values() if model.path.is_file()]
+    names = models or _all_here()
     if not names:
-        print("nothing has been fetched yet")
+        print("nothing has been fetched or installed yet")
     failed = False
     for name in names:
         try:
@@ -256,14 +190,23 @@ def verify(
         raise typer.Exit(1)
 
 
+def _all_here() -> list[str]:
+    """Names of installed and fetched models; a fetched file that a package's precedes is a path."""
+    from torch_sr.models.zoo import ZOO
+
+    here = [model for model in ZOO.values() if model.found_path is not None]
+    hidden = [model.path for model in here if model.installed_path and model.path.is_file()]
+    return [*(model.name for model in here), *map(str, hidden)]
+
+
 def _verify(name: str) -> None:
-    from torch_sr.errors import ModelError
     from torch_sr.models import zoo
     from torch_sr.models.inspection import verify_model
 
-    path, row = zoo.find_file(name), zoo.find_in_zoo(name)
-    if row is not None and path == row.path and not zoo.is_intact(row):
-        raise ModelError(f"{path} is damaged; run `torch-sr models fetch {name}` again")
+    path = zoo.find_file(name)
+    known = zoo.name_of(path)
+    if known is not None:
+        zoo.check_intact(zoo.ZOO[known], path)
     verify_model(path)
 
 
@@ -273,8 +216,20 @@ def fetch(names: Annotated[list[str], typer.Argument(help="Names that `list` sho
     from torch_sr.models import zoo
 
     for name in names:
+        if (note := _installed_note(name)) is not None:
+            print(note, file=sys.stderr)
         find_model(name)
         print(zoo.find_file(name))
+
+
+def _installed_note(name: str) -> str | None:
+    from torch_sr.models.zoo import find_in_zoo
+
+    row = find_in_zoo(name)
+    if row is None or row.packaged is None or row.installed_path is None:
+        return None
+    package = f"{row.packaged.package} {row.packaged.version}"
+    return f"{row.name} is installed already, in the package {package}"
 
 
 @app.command("remove")

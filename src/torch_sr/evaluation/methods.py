@@ -19,7 +19,7 @@ from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.interpolation import Model, format_alphas, interpolate, load_network
 from torch_sr.models.loading import GeneratorInfo
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.zoo import find_model
+from torch_sr.models.zoo import find_model, name_of
 
 TILE_SIZE = 640
 """Low-resolution pixels; all benchmarks at x4, and DIV2K, are smaller."""
@@ -64,7 +64,8 @@ def load_models(
         for file in files
     ]
     infos = [_info(upscaler) for upscaler in upscalers]
-    labels = label_models(named, files, [info.name for info in infos], taken)
+    names = [name_of(info.path) or info.name for info in infos]
+    labels = label_models(named, files, names, taken)
     factors = [upscaler.scale_factor for upscaler in upscalers]
     if len(set(factors)) > 1:
         listed = ", ".join(f"{m} x{factor}" for m, factor in zip(labels, factors, strict=True))

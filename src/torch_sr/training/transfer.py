@@ -15,8 +15,8 @@ from torch_sr.errors import CheckpointError, ModelError
 from torch_sr.models.hparams import nest_hparams
 from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.weights import shipped_path
-from torch_sr.models.zoo import find_in_zoo, find_model
+from torch_sr.models.weights import SHIPPED, shipped_path
+from torch_sr.models.zoo import find_model, name_of
 
 Sizes = Mapping[str, int | float | bool]
 
@@ -136,11 +136,8 @@ def _list_sizes(differences: Mapping[str, tuple[Any, Any]]) -> str:
 
 def spoken_name(path: Path) -> str:
     """The name of a model that has one, or else its path."""
-    for name in (path.stem, path.stem.replace("_", "-")):
-        zoo = find_in_zoo(name)
-        if path == shipped_path(name) or (zoo is not None and path == zoo.path):
-            return name if zoo is None else zoo.name
-    return str(path)
+    shipped = (name for name in SHIPPED if shipped_path(name) == path)
+    return next(shipped, None) or name_of(path) or str(path)
 
 
 def _describe(

