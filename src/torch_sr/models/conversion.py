@@ -23,7 +23,7 @@ from torch_sr.models.saving import (
     save_generator,
     written_files,
 )
-from torch_sr.models.zoo import find_model
+from torch_sr.models.zoo import find_model, with_records
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def convert(
     ('old', 'float32')
     """
     source, target = find_model(source), Path(target)
-    loaded = load_generator(source)
+    loaded = with_records(load_generator(source))
     _check_not_source(source, loaded, target)
     chosen = _choose_dtype(loaded, target, dtype)
     if isinstance(loaded.network, RRDBNet):

@@ -23,7 +23,7 @@ from torch_sr.models.loading import GeneratorInfo, LoadedGenerator, load_generat
 from torch_sr.models.provenance import common_licence, weights_sha256
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import check_target, save_generator
-from torch_sr.models.zoo import find_model
+from torch_sr.models.zoo import find_model, with_records
 
 Model: TypeAlias = str | Path | RRDBNet
 """A network, or the name or file of one."""
@@ -136,7 +136,7 @@ def read_parents(
     """
     parents = []
     for model, name in zip(models, names or [None] * len(models), strict=True):
-        loaded = load_generator(find_model(model))
+        loaded = with_records(load_generator(find_model(model)))
         digest = weights_sha256(stored_state(loaded.info.path))
         parents.append(Parent(name or loaded.info.name, _rrdbnet(loaded), loaded.info, digest))
     for model, parent in zip(models, parents, strict=True):

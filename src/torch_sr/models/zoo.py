@@ -7,6 +7,7 @@ then fetched.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "models_dir",
     "name_of",
     "remove",
+    "with_records",
 ]
 
 
@@ -102,6 +104,16 @@ def name_of(path: Path) -> str | None:
         if path in (model.path, model.installed_path):
             return model.name
     return None
+
+
+def with_records(model: LoadedGenerator) -> LoadedGenerator:
+    """Add the table's author and licence of an installed or fetched file that records none."""
+    name, info = name_of(model.info.path), model.info
+    if name is None:
+        return model
+    known = {"author": ZOO[name].author, "licence": ZOO[name].licence}
+    info = dataclasses.replace(info, metadata=known | info.metadata)
+    return dataclasses.replace(model, info=info)
 
 
 def fetch(model: ZooModel, progress: Progress | None = None) -> Path:
