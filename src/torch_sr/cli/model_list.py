@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from torch_sr.models.zoo import ZooModel
 
 _WIDE = 110  # characters of a terminal that leave room for architectures and authors
-_KEYS = ("scale_factor", "architecture", "licence", "author", "page", "sha256", "path", "package")
+_KEYS = (
+    *("scale_factor", "architecture", "licence", "author", "page"),
+    *("sha256", "path", "package", "install"),
+)
 
 
 def known_models() -> list[dict[str, Any]]:
@@ -31,11 +34,7 @@ def known_models() -> list[dict[str, Any]]:
 
 def describe_package(packaged: PackagedModel) -> dict[str, str | None]:
     """The package of a model, for JSON; the version is None where it is not installed."""
-    return {
-        "name": packaged.package,
-        "version": packaged.version,
-        "install": packaged.install_command,
-    }
+    return {"name": packaged.package, "version": packaged.version}
 
 
 def print_list(rows: list[dict[str, Any]]) -> None:
@@ -80,8 +79,8 @@ def _by_command(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     """The models that are not here and that a package has, by the command that installs it."""
     found: dict[str, list[str]] = {}
     for row in rows:
-        if row["package"] and row["status"] in ("to fetch", "to install"):
-            found.setdefault(row["package"]["install"], []).append(row["name"])
+        if row["install"] and row["status"] in ("to fetch", "to install"):
+            found.setdefault(row["install"], []).append(row["name"])
     return found
 
 
@@ -117,6 +116,7 @@ def _zoo_row(model: ZooModel) -> dict[str, Any]:
         sha256=model.sha256,
         path=None if path is None else str(path),
         package=None if packaged is None else describe_package(packaged),
+        install=None if packaged is None else packaged.install_command,
     )
 
 
