@@ -212,7 +212,7 @@ def _verify(name: str) -> None:
 
 @app.command("fetch")
 def fetch(names: Annotated[list[str], typer.Argument(help="Names that `list` shows.")]) -> None:
-    """Fetch models ahead of time; -m NAME fetches them on first use."""
+    """Fetch models ahead of time; what is installed or fetched already is left as it is."""
     from torch_sr.models import zoo
 
     for name in names:
