@@ -27,6 +27,7 @@ from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 from torch_sr.models.zoo import find_model
 
+WINOGRAD = "winograd_convolution"  # which takes seconds to prepare
 TINY = {"rrdb_channels": 6, "growth_channels": 3, "num_basic_blocks": 2}
 SIZES = [
     {},
@@ -76,7 +77,7 @@ def ncnn_result(param, lr):
     ncnn = pytest.importorskip("ncnn")
     net = ncnn.Net()
     net.opt.num_threads = 1
-    for option in ("vulkan_compute", "fp16_packed", "fp16_storage", "fp16_arithmetic"):
+    for option in ("vulkan_compute", "fp16_packed", "fp16_storage", "fp16_arithmetic", WINOGRAD):
         setattr(net.opt, f"use_{option}", False)
     assert net.load_param(str(param)) == 0
     assert net.load_model(str(param.with_suffix(".bin"))) == 0
