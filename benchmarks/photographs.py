@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from features import NETWORKS, FeatureDistance
+from methods import add_model_options, load_methods
 from PIL import Image
 from spectrum import PERIODS, grids
 from torch import Tensor
@@ -43,13 +44,11 @@ from torch_sr.data.open import open_pairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import TorchSRError
 from torch_sr.evaluation.evaluate import BASELINE, Method
-from torch_sr.evaluation.methods import load_models, load_sweep
 from torch_sr.images import convert, to_nchw
 from torch_sr.metrics import PROTOCOLS, luma, prepare, psnr
 
 Array = npt.NDArray[Any]
 _INPUTS = ("clean", "jpeg60", "noise10")
-_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SEED = 15
 
 
@@ -73,7 +72,8 @@ class Score:
 def main() -> None:
     """Measure and print."""
     options = _parse()
-    scale, methods = _methods(options)
+    scale, models = load_methods(options)
+    methods = [Method(BASELINE, partial(imresize, scale=float(scale))), *models]
     measures = {name: FeatureDistance(name) for name in options.features}
     tables = []
     for dataset in options.datasets:
@@ -93,9 +93,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="name, file, or LABEL=MODEL")
-    parser.add_argument("--partner", metavar="MODEL", help="interpolate from MODEL to this one")
-    parser.add_argument("--strengths", nargs="+", type=float, help="shares of the partner, 0 to 1")
+    add_model_options(parser)
     parser.add_argument("--datasets", nargs="+", default=["set14"], metavar="DATASET")
     parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument(
@@ -103,7 +101,6 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--features", nargs="+", default=["lite0", "lite2"], choices=NETWORKS)
     parser.add_argument("--limit", type=int, help="pictures of each data set, from its first")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every picture's figures")
     return parser.parse_args()
 
@@ -112,23 +109,6 @@ def _input(text: str) -> str:
     if not re.fullmatch(r"clean|(jpeg|noise)\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r}: write clean, or such as jpeg60 or noise10")
     return text
-
-
-def _methods(options: argparse.Namespace) -> tuple[int, list[Method]]:
-    if options.partner is None and options.strengths is not None:
-        raise SystemExit("--strengths needs --partner, the model at strength 1")
-    if options.partner is None:
-        scale, methods = load_models(options.models, device=options.device)
-    else:
-        if len(options.models) > 1:
-            raise SystemExit("--partner takes one MODEL, the one at strength 0")
-        scale, methods = load_sweep(
-            options.models[0],
-            options.partner,
-            options.strengths or _STRENGTHS,
-            device=options.device,
-        )
-    return scale, [Method(BASELINE, partial(imresize, scale=float(scale))), *methods]
 
 
 # --- Degradation --------------------------------------------------------------------------------
