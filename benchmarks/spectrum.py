@@ -7,8 +7,8 @@ differs from block to block, so that they show only in the spectrum of how stron
 pixels differ (as in Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG
 compressed images", 2002).
 
-A natural picture has values around 0; the absolute value of each depends on the picture, so
-compare with the original's own.
+Noise has values around 0. A single picture may have several dB, more so if it was a JPEG itself:
+compare with its original's own, and take the mean over many.
 """
 
 from __future__ import annotations

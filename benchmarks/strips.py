@@ -41,13 +41,14 @@ def main() -> None:
     """Draw a strip for each photograph, and print its file and place."""
     options = _parse()
     scale, methods = load_methods(options)
+    photos = [path for path in sorted(options.photos.iterdir()) if is_image_name(path.name)]
+    for name in options.at.keys() - {path.name for path in photos}:
+        raise SystemExit(f"--at: {name} is not in {options.photos}")
     options.out.mkdir(parents=True, exist_ok=True)
-    for path in sorted(options.photos.iterdir()):
-        if not is_image_name(path.name):
-            continue
+    for path in photos:
         image = read_image(path).to_array()
         side = min(options.side, *image.shape[:2])
-        left, top = options.at.get(path.name) or _most_detailed(_on_white(image), side)
+        left, top = options.at.get(path.name) or most_detailed(_on_white(image), side)
         if left + side > image.shape[1] or top + side > image.shape[0]:
             raise SystemExit(f"--at {path.name}={left},{top}: the place leaves the picture")
         panels = _panels(image, (left, top, side), scale, methods, options)
@@ -141,7 +142,7 @@ def _super_resolved(method: Method, lr: Array, cache: Path | None) -> Array:
 # --- Pictures -----------------------------------------------------------------------------------
 
 
-def _most_detailed(rgb: Array, side: int) -> tuple[int, int]:
+def most_detailed(rgb: Array, side: int) -> tuple[int, int]:
     """Left and top of the square with the strongest edges, a tenth of the picture off its border.
 
     Edges count by their square root, so that texture weighs more than one hard edge.
