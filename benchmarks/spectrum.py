@@ -7,8 +7,8 @@ differs from block to block, so that they show only in the spectrum of how stron
 pixels differ (as in Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG
 compressed images", 2002).
 
-Noise has values around 0. A single picture may have several dB, more so if it was a JPEG itself:
-compare with its original's own, and take the mean over many.
+Noise has values around 0, natural pictures up to a few dB, more so if they were JPEGs themselves:
+compare with the original's own, and take the mean over several pictures.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 PERIODS = (2, 4, 32)
+_PIECE = 128  # pixels
 _BESIDE = range(3, 9)  # bins beside a frequency; nearer ones belong to it, by the window
 _HARMONICS = range(1, 8)  # of period 32; edges four times enlarged are too smooth for higher ones
 
@@ -35,15 +36,25 @@ def grids(gray: Array) -> dict[int, float]:
     """
     height, width = (size - size % 32 for size in gray.shape)
     gray = gray[:height, :width].astype(np.float64)
-    power = _power(gray)
+    power = np.mean([_power(piece) for piece in _pieces(gray)], axis=0)
     levels: dict[int, list[float]] = {period: [] for period in PERIODS}
     for row, column in _quarters():
         period = 2 if row % 2 == column % 2 == 0 else 4
-        levels[period].append(_over_beside(power, row * height // 4, column * width // 4))
+        levels[period].append(
+            _over_beside(power, row * len(power) // 4, column * power.shape[1] // 4)
+        )
     for activity in _activities(gray):
         line = _power(activity)[None]
         levels[32] += [_over_beside(line, 0, k * line.shape[1] // 32) for k in _HARMONICS]
     return {period: 10 * math.log10(float(np.mean(ratios))) for period, ratios in levels.items()}
+
+
+def _pieces(gray: Array) -> Iterator[Array]:
+    """Pieces that overlap by half: the mean of their spectra varies less than that of the whole."""
+    height, width = (min(size, _PIECE) for size in gray.shape)
+    for top in range(0, gray.shape[0] - height + 1, _PIECE // 2):
+        for left in range(0, gray.shape[1] - width + 1, _PIECE // 2):
+            yield gray[top : top + height, left : left + width]
 
 
 def _quarters() -> Iterator[tuple[int, int]]:
