@@ -86,7 +86,10 @@ def main() -> None:
         )
         for name in options.inputs:
             scores = _measure_set(methods, pairs, name, options.limit, measures)
-            print(f"\n{dataset}, {name}, {len(scores[BASELINE])} pictures\n{_table(scores)}")
+            print(
+                f"\n{dataset}, {name}, {len(scores[BASELINE])} pictures\n{_table(scores)}",
+                flush=True,
+            )
             tables.append({"dataset": dataset, "input": name, "scores": scores})
     if options.json is not None:
         text = json.dumps(tables, default=asdict, indent=1)
@@ -109,7 +112,7 @@ def _parse() -> argparse.Namespace:
         "--rgb", action="store_true", help="read gray pictures as RGB: +0.1 dB on Set14, for one"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every picture's figures")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def _input(text: str) -> str:
@@ -128,7 +131,8 @@ def degraded(lr: Array, name: str, index: int) -> Array:
         return _compressed(lr, int(amount))
     if kind == "noise":
         noise = np.random.default_rng([_SEED, index]).normal(0, int(amount), lr.shape)
-        return (lr + noise).round().clip(0, 255).astype(np.uint8)
+        noisy: Array = (lr + noise).round().clip(0, 255).astype(np.uint8)
+        return noisy
     return lr
 
 

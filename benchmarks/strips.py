@@ -34,7 +34,10 @@ Array = npt.NDArray[Any]
 _AROUND = 32  # low-resolution pixels of context
 _MARGIN, _CAPTION = 8, 24
 _PAPER, _INK = (250, 250, 248), (28, 30, 33)
-_FORMATS = {"webp": {"quality": 92, "method": 6}, "png": {"optimize": True}}
+_FORMATS: dict[str, dict[str, Any]] = {
+    "webp": {"quality": 92, "method": 6},
+    "png": {"optimize": True},
+}
 
 
 def main() -> None:

