@@ -18,6 +18,9 @@ from training_kit import make_both_stages, make_settings
 
 from torch_sr.cli.main import main
 from torch_sr.images import Image, write_image
+from torch_sr.models import weights
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.saving import save_generator
 
 
 def make_photo(height, width, channels=3, dtype=np.uint8, seed=0):
@@ -83,6 +86,26 @@ def shared_data():
     if not (folder / "benchmark").is_dir():
         pytest.skip(f"no real data in {folder}; set TORCH_SR_DATA")
     return folder
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    """A tiny pair in place of the shipped models, which stays in ``tmp_path / "pair"``."""
+    (tmp_path / "pair").mkdir()
+    pair = weights.Pair("compact-x4", "compact-x4-real", 0.7)
+    torch.manual_seed(0)
+    network = RRDBNet(rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
+    for name in (pair.faithful, pair.restoring):
+        with torch.no_grad():  # the second is the first, trained a little further
+            for parameter in network.parameters():
+                parameter += 0.05 * torch.randn_like(parameter)
+            network.conv_last.bias.fill_(0.5)
+        path = tmp_path / "pair" / f"{name}.safetensors"
+        metadata = {"name": name, "licence": "LGPL-2.1"}
+        save_generator(path, network, metadata=metadata, dtype=torch.float16)
+        monkeypatch.setitem(weights.SHIPPED, name, str(path))
+    monkeypatch.setattr(weights, "PAIRS", (pair,))
+    return pair
 
 
 @pytest.fixture(scope="session")

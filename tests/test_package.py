@@ -13,7 +13,7 @@ from torch_sr.models.conversion import convert
 from torch_sr.models.interpolation import interpolate
 from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.zoo import load
+from torch_sr.models.strength import load
 
 PUBLIC = {
     "RRDBNet": RRDBNet,

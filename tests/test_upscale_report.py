@@ -14,6 +14,7 @@ from torch_sr.cli.upscale_progress import Pace, _lines, duration, show_progress
 from torch_sr.cli.upscale_report import Report
 from torch_sr.inference.batch import Outcome
 from torch_sr.inference.jobs import Findings, Job
+from torch_sr.models.strength import ModelChoice
 
 
 def make_jobs(count, pixels=1_000_000, folder="big"):
@@ -21,7 +22,8 @@ def make_jobs(count, pixels=1_000_000, folder="big"):
 
 
 def report_of(outcomes, findings=None, **options):
-    report = Report(findings or Findings([o.job for o in outcomes]), **options)
+    findings = findings or Findings([o.job for o in outcomes])
+    report = Report(findings, ModelChoice("compact-x4", 0.7), **options)
     for outcome in outcomes:
         report.add(outcome)
     report.close()
@@ -113,7 +115,7 @@ def test_the_same_note_of_hundreds_of_files_is_counted(capsys):
 def test_json_has_notes_of_each_file_and_of_all(capsys):
     jobs = make_jobs(5)
     outcomes = [Outcome(job, "done", notes=("3 frames lost",)) for job in jobs]
-    report = Report(Findings(jobs), as_json=True)
+    report = Report(Findings(jobs), ModelChoice("compact-x4", 0.7), as_json=True)
     report.note("the model is not for this")
     for outcome in outcomes:
         report.add(outcome)
@@ -222,8 +224,8 @@ def test_durations():
 
 
 @pytest.fixture
-def upscale(monkeypatch, capsys):
-    """Run the command with ``compact-x4`` whose network is replaced by one that repeats pixels."""
+def upscale(monkeypatch, capsys, pair):
+    """Run the command with a pair whose network is replaced by one that repeats pixels."""
 
     class Enlarge:
         scale_factor = 4
@@ -249,6 +251,8 @@ def upscale(monkeypatch, capsys):
 
 @pytest.fixture
 def photos(tmp_path):
+    tmp_path /= "photos"
+    tmp_path.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     for name, quality in (("bad", 50), ("good", 95), ("worse", 30)):
         PillowImage.fromarray(noise).save(tmp_path / f"{name}.jpg", quality=quality)
@@ -256,23 +260,29 @@ def photos(tmp_path):
     return tmp_path
 
 
-def test_compressed_photographs_are_mentioned_once(upscale, photos):
-    (line,) = upscale(photos)
+def test_compressed_photographs_are_mentioned_once_at_a_low_strength(upscale, photos):
+    (line,) = upscale(photos, model="compact-x4")
     assert line == (
         f"note: 2 of 4 files are visibly compressed ({photos}/bad.jpg: JPEG of quality 50); "
-        "compact-x4 was trained on clean images and sharpens compression artifacts, "
-        "-m realesrgan-x4plus removes them"
+        "--strength 0.7 removes compression artifacts, which compact-x4 sharpens at strength 0"
     )
-    (line,) = upscale(photos / "worse.jpg")
-    assert line.startswith(f"note: {photos}/worse.jpg: JPEG of quality 30; compact-x4 was trained")
+    (line,) = upscale(photos / "worse.jpg", strength=0.3)
+    assert line.startswith(f"note: {photos}/worse.jpg: JPEG of quality 30; --strength 0.7 removes")
+    assert line.endswith("at strength 0.3")
 
 
-def test_clean_pictures_other_models_and_finished_files_are_not(upscale, photos, tmp_path):
-    assert upscale(photos / "good.jpg", photos / "clean.png") == []
+def test_clean_pictures_other_models_strengths_and_finished_files_are_not(
+    upscale, photos, tmp_path
+):
+    faithful = {"model": "compact-x4"}
+    assert upscale(photos / "good.jpg", photos / "clean.png", **faithful) == []
     other = tmp_path / "other.safetensors"
     other.touch()
     assert upscale(photos, model=str(other)) == []
+    assert upscale(photos) == []
+    assert upscale(photos, strength=0.5) == []
+    assert upscale(photos, model="compact-x4-real") == []
     for name in ("bad", "worse"):
         (photos / f"{name}_sr.jpg").touch()
-    assert upscale(photos / "bad.jpg", photos / "worse.jpg", skip_existing=True) == []
-    assert upscale(photos / "bad.jpg", quiet=True) == []
+    assert upscale(photos / "bad.jpg", photos / "worse.jpg", skip_existing=True, **faithful) == []
+    assert upscale(photos / "bad.jpg", quiet=True, **faithful) == []

@@ -17,6 +17,7 @@ from torch_sr.errors import DownloadError, ModelError
 from torch_sr.models import zoo
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
+from torch_sr.models.strength import load
 from torch_sr.models.weights import shipped_path
 
 NAME = "esrgan-x4"
@@ -132,7 +133,7 @@ def test_a_model_is_fetched_once_and_kept(site, home, content):
     assert path == home / "models" / "RRDB_ESRGAN_x4.pth"
     assert path.read_bytes() == content
     assert told[-1] == (len(content), len(content))
-    assert zoo.load(NAME).info.layout == "mid"
+    assert load(NAME).info.layout == "mid"
     assert paths(site) == ["/a.pth"]
 
 

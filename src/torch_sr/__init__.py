@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch_sr.models.interpolation import interpolate
     from torch_sr.models.loading import load_generator
     from torch_sr.models.rrdb import RRDBNet
-    from torch_sr.models.zoo import load
+    from torch_sr.models.strength import load
 
 __all__ = [
     "RRDBNet",
@@ -36,7 +36,7 @@ _HOMES = {
     "Upscaler": "torch_sr.inference.upscaler",
     "convert": "torch_sr.models.conversion",
     "interpolate": "torch_sr.models.interpolation",
-    "load": "torch_sr.models.zoo",
+    "load": "torch_sr.models.strength",
     "load_generator": "torch_sr.models.loading",
 }
 

@@ -104,6 +104,20 @@ def choose_sweep(text: str | None) -> list[str] | None:
     return ends
 
 
+def choose_strengths(text: str | None) -> list[float]:
+    """Strengths separated by commas, each once; a part may be a sweep, as ``0:1:0.1``."""
+    if text is None:
+        return []
+    from torch_sr.errors import ModelError
+    from torch_sr.models.interpolation import parse_alphas
+
+    try:
+        parts = [parse_alphas(part, "--strength") for part in split_commas(text) or [text]]
+    except ModelError as error:
+        raise typer.BadParameter(str(error)) from error
+    return list(dict.fromkeys(strength for part in parts for strength in part))
+
+
 def choose_reference(versus: str | None, methods: Sequence[Method]) -> str | None:
     """The method that others are compared with: by default the first of several models."""
     from torch_sr.evaluation.evaluate import BASELINE

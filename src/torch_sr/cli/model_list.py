@@ -37,12 +37,31 @@ def describe_package(packaged: PackagedModel) -> dict[str, str | None]:
     return {"name": packaged.package, "version": packaged.version}
 
 
+def describe_pair(name: str) -> dict[str, str | float | None]:
+    """The other end of a model's slider, and the default strength; None without a partner."""
+    from torch_sr.models.weights import find_pair
+
+    pair = find_pair(name)
+    return {
+        "partner": pair and pair.partner(name),
+        "default_strength": pair and pair.default_strength,
+    }
+
+
 def print_list(rows: list[dict[str, Any]]) -> None:
     """Print the rows as a table; on stderr, how to get those that are not here."""
+    from torch_sr.models.weights import PAIRS
+
     unavailable = [row for row in rows if row["status"] == "unavailable"]
     rows = [row for row in rows if row not in unavailable]
     _print_table(rows)
     print("\n-m NAME uses a model, and downloads it first if necessary.", file=sys.stderr)
+    for pair in PAIRS:
+        print(
+            f"--strength leads from {pair.faithful} (0) to {pair.restoring} (1); "
+            f"the default is {pair.default_strength:g}.",
+            file=sys.stderr,
+        )
     for command, names in _by_command(rows).items():
         print(f"\n{command} installs {', '.join(names)}.", file=sys.stderr)
     if unavailable:
@@ -129,4 +148,5 @@ def _status(model: ZooModel, path: Path | None) -> str:
 
 
 def _row(name: str, status: str, **known: Any) -> dict[str, Any]:
-    return {"name": name, "status": status, **dict.fromkeys(_KEYS), "urls": [], **known}
+    empty = {**dict.fromkeys(_KEYS), "urls": []}
+    return {"name": name, "status": status, **empty, **describe_pair(name), **known}

@@ -46,10 +46,11 @@ def info(
     as_json: AsJSON = False,
 ) -> None:
     """Print what a weights file holds: architecture, scale, sizes, cost, hashes, records."""
+    from torch_sr.cli.model_list import describe_pair
     from torch_sr.models.inspection import inspect_model
 
     path = find_model(model)
-    found = _completed(inspect_model(path), path)
+    found = _completed(inspect_model(path), path) | describe_pair(model)
     if measure:
         from torch_sr.inference.upscaler import Upscaler
 

@@ -16,6 +16,7 @@ from torch_sr.cli.choices import (
     choose_format,
     choose_protocols,
     choose_reference,
+    choose_strengths,
     choose_sweep,
     split_commas,
 )
@@ -64,6 +65,10 @@ _VERSUS_HELP = (
     "\\[default: the first of several models]"
 )
 _PLANE_HELP = "Draw PSNR against a perceptual metric (the first of --metrics, else LPIPS), PNG."
+_STRENGTH_HELP = (
+    "Measure compact-x4 and compact-x4-real between the two: 0.7, several as 0,0.5,1, or 0:1:0.1. "
+    "Models without a partner stay as they are."
+)
 _SWEEP_HELP = "PSNR_MODEL,ESRGAN_MODEL: measure interpolations of the two as well."
 _COST_HELP = (
     "Add parameters, multiply-adds for an output of 1280x720, and megapixels/s of this run."
@@ -103,6 +108,7 @@ CSVFile = Annotated[
     Path | None, typer.Option("--csv", help="Write every image's metrics to this file.")
 ]
 PlaneFile = Annotated[Path | None, typer.Option("--plane", help=_PLANE_HELP)]
+Strength = Annotated[str | None, typer.Option("--strength", help=_STRENGTH_HELP)]
 Sweep = Annotated[str | None, typer.Option("--sweep", help=_SWEEP_HELP)]
 SweepSteps = Annotated[
     int, typer.Option("--sweep-steps", min=1, help="Steps from one to the other.")
@@ -132,6 +138,7 @@ def test(
     report: ReportFile = None,
     csv: CSVFile = None,
     plane: PlaneFile = None,
+    strength: Strength = None,
     sweep: Sweep = None,
     sweep_steps: SweepSteps = 5,
     record: Record = False,
@@ -143,14 +150,17 @@ def test(
     """Measure models on data sets, beside bicubic: PSNR, SSIM and more; tables and pictures."""
     form = choose_format(form, as_json, per_image)
     protocols, specs = choose_protocols(protocol), choose_datasets(datasets, data_root)
-    ends = choose_sweep(sweep)
+    ends, strengths = choose_sweep(sweep), choose_strengths(strength)
     check_files(report, csv, plane, models, ends or ())
+    if record and strengths:
+        raise typer.BadParameter("--record and --strength: no file holds the networks in between")
     if record:
         check_records(models)
     methods, setting = load_methods(
         models,
         ends,
         sweep_steps,
+        strengths=strengths,
         protocols=protocols,
         device=device,
         precision=precision,
@@ -197,6 +207,7 @@ def load_methods(
     sweep: list[str] | None,
     sweep_steps: int,
     *,
+    strengths: Sequence[float],
     protocols: Sequence[str],
     device: str,
     precision: str,
@@ -223,7 +234,7 @@ def load_methods(
         find_model(parse_named(model).model)  # fetches with a progress bar
     alphas = [step / sweep_steps for step in range(sweep_steps + 1)]
     taken = known.sweep_labels(alphas) if sweep is not None else []
-    scale_factor, methods = known.load_models(models, **where, taken=taken)
+    scale_factor, methods = known.load_models(models, strengths=strengths, **where, taken=taken)
     if sweep is not None:
         psnr, esrgan = map(find_model, sweep)
         factor, steps = known.load_sweep(psnr, esrgan, alphas, **where)

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -23,11 +22,15 @@ if TYPE_CHECKING:
     from torch_sr.inference.batch import BatchOptions, Outcome
     from torch_sr.inference.jobs import Job
     from torch_sr.inference.upscaler import Upscaler
+    from torch_sr.models.strength import ModelChoice
+
+_TOO_LOW = 0.5  # part of the default strength
 
 
 def upscale(
     images: options.Images,
-    model: options.Model = "compact-x4",
+    model: options.Model = None,
+    strength: options.Strength = None,
     out: options.Out = None,
     scale: options.Scale = None,
     width: options.Width = None,
@@ -61,20 +64,28 @@ def upscale(
     """
     _check_usage(scale, width, height, skip_existing, overwrite)
     _check_codec(codec)
-    if out == "" or not model:
+    if out == "" or model == "":
         raise typer.BadParameter("--out and --model: the name is empty; leave the option out")
     number, count = _parse_shard(part)
     from torch_sr.images import WriteOptions
     from torch_sr.inference.batch import BatchOptions, survey, target_size
     from torch_sr.inference.jobs import find_jobs, read_names, shard
     from torch_sr.inference.upscaler import Upscaler
+    from torch_sr.models.strength import choose_model
 
     names = [name for argument in images for name in _expanded(argument, read_names)]
     findings = find_jobs(names, out, suffix=suffix, format=format, sheets=compare)
-    weights = find_model(model)
+    choice = choose_model(model, strength)
+    source = find_model(choice.model) if choice.strength is None else choice.model
     upscalers = [
         Upscaler(
-            weights, device=name, precision=precision, tile_size=tile_size, overlap=overlap, tta=tta
+            source,
+            strength=choice.strength,
+            device=name,
+            precision=precision,
+            tile_size=tile_size,
+            overlap=overlap,
+            tta=tta,
         )
         for name in device.split(",")
     ]
@@ -89,8 +100,8 @@ def upscale(
         damaged=damaged.value,
     )
     jobs = list(survey(shard(findings.jobs, number, count), upscalers[0].scale_factor, how))
-    report = Report(replace(findings, jobs=jobs), as_json=as_json, quiet=quiet)
-    _note_compression(report, jobs, how, weights)
+    report = Report(replace(findings, jobs=jobs), choice, as_json=as_json, quiet=quiet)
+    _note_compression(report, jobs, how, choice)
     _run(upscalers, jobs, how, report, quiet=quiet)
     if report.failed:
         raise typer.Exit(1)
@@ -120,22 +131,25 @@ def _run(
 
 
 def _note_compression(
-    report: Report, jobs: Sequence[Job], how: BatchOptions, weights: Path
+    report: Report, jobs: Sequence[Job], how: BatchOptions, choice: ModelChoice
 ) -> None:
-    """Say once that the shipped model does not know compressed photographs, if there are any."""
+    """Say once that there are compressed photographs, if the strength is too low for them."""
     from torch_sr.images import display_name
     from torch_sr.inference.batch import find_compressed
-    from torch_sr.models.weights import shipped_path
+    from torch_sr.models.weights import find_pair
 
-    if weights != shipped_path("compact-x4") or not (found := find_compressed(jobs, how)):
+    pair, strength = find_pair(choice.model), choice.strength
+    if pair is None or strength is None or strength >= pair.default_strength * _TOO_LOW:
+        return
+    if not (found := find_compressed(jobs, how)):
         return
     job, compression = found[0]
     which = f"{display_name(job.source)}: {compression}"
     if len(jobs) > 1:
         which = f"{len(found)} of {len(jobs)} files are visibly compressed ({which})"
     report.note(
-        f"{which}; compact-x4 was trained on clean images and sharpens compression artifacts, "
-        "-m realesrgan-x4plus removes them"
+        f"{which}; --strength {pair.default_strength:g} removes compression artifacts, which "
+        f"{pair.faithful} sharpens at strength {strength:g}"
     )
 
 

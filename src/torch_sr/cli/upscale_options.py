@@ -7,12 +7,23 @@ from typing import Annotated
 
 import typer
 
+from torch_sr.models.weights import DEFAULT_MODEL, find_pair
+
 
 class DamagedFiles(str, Enum):
     """What to do with damaged images."""
 
     REFUSE = "refuse"
     KEEP = "keep"
+
+
+def _strength_help() -> str:
+    if (pair := find_pair(DEFAULT_MODEL)) is None:
+        return "0 to 1, for two models that are ends of a slider."
+    return (
+        f"From 0, faithful ({pair.faithful}), to 1, restored ({pair.restoring}). "
+        f"\\[default: {pair.default_strength:g}; with -m, the model named]"
+    )
 
 
 _QUALITY = "How files are written"
@@ -24,10 +35,17 @@ Images = Annotated[
     typer.Argument(help="Files, folders and patterns; - reads names from standard input."),
 ]
 Model = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--model", "-m", help="A weights file or a name; `torch-sr models list` shows those."
+        "--model",
+        "-m",
+        help="A weights file or a name; `torch-sr models list` shows those. "
+        f"\\[default: {DEFAULT_MODEL}]",
     ),
+]
+Strength = Annotated[
+    float | None,
+    typer.Option("--strength", min=0, max=1, help=_strength_help()),
 ]
 Out = Annotated[
     str | None,  # a path would lose the slash at its end

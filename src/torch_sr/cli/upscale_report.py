@@ -17,6 +17,7 @@ from torch_sr.cli.upscale_progress import duration, short
 if TYPE_CHECKING:
     from torch_sr.inference.batch import Outcome
     from torch_sr.inference.jobs import Findings, Job
+    from torch_sr.models.strength import ModelChoice
 
 _NOTES_SHOWN = 3  # of one kind; the others are counted
 
@@ -26,12 +27,21 @@ class Report:
 
     Args:
         findings: what the arguments name.
+        choice: the model, and its strength if it has a partner.
         as_json: results as JSON on stdout; notes are part of it then.
         quiet: on stderr only failures.
     """
 
-    def __init__(self, findings: Findings, *, as_json: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        findings: Findings,
+        choice: ModelChoice,
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+    ) -> None:
         self._findings = findings
+        self._choice = choice
         self._as_json = as_json
         self._quiet = quiet
         self._outcomes: list[Outcome] = []
@@ -98,6 +108,8 @@ class Report:
 
         megapixels = self._megapixels
         return {
+            "model": str(self._choice.model),
+            "strength": self._choice.strength,
             **{status: self._count(status) for status in ("done", "skipped", "failed")},
             "unfinished": len(self._findings.jobs) - len(self._outcomes),
             "earlier_results": len(self._findings.earlier),

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from torch_sr.errors import ModelError
 from torch_sr.evaluation.evaluate import BASELINE, Array, Method, SuperResolve
-from torch_sr.evaluation.labels import check_labels, label_models, parse_named
+from torch_sr.evaluation.labels import NamedModel, check_labels, label_models, parse_named
 from torch_sr.images import from_unit, to_unit
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.interpolation import Model, format_alphas, interpolate, load_network
 from torch_sr.models.loading import GeneratorInfo
 from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.strength import choose_model
+from torch_sr.models.weights import Pair, find_pair
 from torch_sr.models.zoo import find_model, name_of
 
 TILE_SIZE = 640
@@ -29,6 +31,7 @@ OVERLAP = 32
 def load_models(
     models: Sequence[str],
     *,
+    strengths: Sequence[float] = (),
     device: str = "auto",
     precision: str = "fp32",
     tile_size: int = TILE_SIZE,
@@ -38,6 +41,7 @@ def load_models(
 
     Args:
         models: weights files or names of models, each also as ``LABEL=MODEL``.
+        strengths: a model with a partner is measured at each of these; by default as it is.
         device, precision, tile_size: see :class:`~torch_sr.inference.upscaler.Upscaler`.
         taken: labels that are in use, beside the baseline's.
 
@@ -46,22 +50,24 @@ def load_models(
         their labels.
 
     Raises:
-        ModelError: when one cannot be read, they have several factors, or labels clash.
+        ModelError: when one cannot be read, they have several factors, or labels clash; when a
+            strength is out of range, no model has a partner, or both of a pair are named.
     """
-    named = [parse_named(model) for model in models]
+    named, places = _at_strengths([parse_named(model) for model in models], strengths)
     files = [find_model(model.model) for model in named]
     taken = [BASELINE, *taken]
     check_labels(named, files, taken)
     upscalers = [
         Upscaler(
-            file,
+            file if strength is None else model.model,
+            strength=strength,
             device=device,
             precision=precision,
             tile_size=tile_size,
             overlap=OVERLAP,
             border=0,
         )
-        for file in files
+        for model, file, strength in zip(named, files, places, strict=True)
     ]
     infos = [_info(upscaler) for upscaler in upscalers]
     names = [name_of(info.path) or info.name for info in infos]
@@ -75,6 +81,38 @@ def load_models(
         for label, upscaler, info in zip(labels, upscalers, infos, strict=True)
     ]
     return factors[0], methods
+
+
+def _at_strengths(
+    models: Sequence[NamedModel], strengths: Sequence[float]
+) -> tuple[list[NamedModel], list[float | None]]:
+    """Models with a partner once for every strength, under labels that end with it.
+
+    Of a single strength, a label that was given stays as it is.
+    """
+    if strengths and not any(find_pair(model.model) for model in models):
+        choose_model(models[0].model, strengths[0])  # whose error says what has a partner
+    named: list[NamedModel] = []
+    places: list[float | None] = []
+    seen: dict[Pair, str] = {}
+    for model in models:
+        pair = find_pair(model.model)
+        if not strengths or pair is None:
+            named.append(model)
+            places.append(None)
+            continue
+        if pair in seen:
+            raise ModelError(
+                f"remove {model.model} or {seen[pair]}: the strength leads from one to the other"
+            )
+        seen[pair] = model.model
+        places += [choose_model(model.model, strength).strength for strength in strengths]
+        if model.label is not None and len(strengths) == 1:
+            named.append(model)
+            continue
+        bare = model.label or pair.faithful
+        named += [NamedModel(model.model, f"{bare} {text}") for text in format_alphas(strengths)]
+    return named, places
 
 
 def _info(upscaler: Upscaler) -> GeneratorInfo:

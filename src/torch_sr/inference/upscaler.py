@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.devices import choose_device, choose_precision
-from torch_sr.errors import ConfigError, DeviceError, ImageError
+from torch_sr.errors import ConfigError, DeviceError, ImageError, ModelError
 from torch_sr.images import (
     MAX_PIXELS,
     Header,
@@ -46,12 +46,11 @@ from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
 from torch_sr.inference.ensemble import SelfEnsemble
 from torch_sr.inference.file_upscaling import OnNote, Progress, TargetSize, convert_file
 from torch_sr.inference.tiles import Strips, Tiles
-from torch_sr.models.loading import GeneratorInfo, load_generator
-from torch_sr.models.zoo import find_model
+from torch_sr.models.loading import GeneratorInfo
+from torch_sr.models.strength import choose_model, load
 
 Array = npt.NDArray[Any]
 
-DEFAULT_MODEL = "compact-x4"
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +59,11 @@ class Upscaler:
 
     Args:
         model: the name of a model that ships or is fetched on first use, the path of a weights
-            file, or an engine of your own, to which ``device`` and ``precision`` do not apply.
+            file, or an engine of your own, to which ``device``, ``precision`` and ``strength`` do
+            not apply. By default the shipped pair of models, at its default strength.
+        strength: of the two models of a pair, 0 for the faithful one, 1 for the one that restores
+            photographs, or between them: their weights are interpolated, once. A model that is
+            named without it is taken as it is.
         device: ``auto`` (cuda, mps, cpu: the first there is), or one of them.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
@@ -73,7 +76,8 @@ class Upscaler:
         tta: take the mean over the eight flips and quarter turns; eight times slower.
 
     Raises:
-        ModelError: when the model is unknown or unreadable.
+        ModelError: when the model is unknown or unreadable, ``strength`` is outside [0, 1], or
+            the model has no partner.
         DownloadError: when it cannot be fetched.
         DeviceError: when device or precision is not available.
         ConfigError: for a tile size below 1, or an overlap or border below 0.
@@ -85,8 +89,9 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | Path | Backend = DEFAULT_MODEL,
+        model: str | Path | Backend | None = None,
         *,
+        strength: float | None = None,
         device: str = "auto",
         precision: str = "auto",
         tile_size: int | None = None,
@@ -102,8 +107,9 @@ class Upscaler:
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, not {value}")
         self.info: GeneratorInfo | None = None
-        if isinstance(model, (str, Path)):
-            loaded = load_generator(find_model(model))
+        if model is None or isinstance(model, (str, Path)):
+            choice = choose_model(model, strength)
+            loaded = load(choice.model, strength=choice.strength)
             self.info = loaded.info
             model = PyTorchBackend(
                 loaded.network,
@@ -113,6 +119,8 @@ class Upscaler:
                 _permitted(precision, device, loaded.info),
                 large_tiles=loaded.info.tiling != "free",
             )
+        elif strength is not None:
+            raise ModelError(f"strength {strength:g}: leave it out, an engine has no partner")
         self._backend: Backend = SelfEnsemble(model) if tta else model
         # What is measured sees one orientation, and so it is done quickly.
         self._tiles = Tiles(self._backend, model, self._tiling, overlap)
@@ -144,9 +152,11 @@ class Upscaler:
         """What results depend on beside the picture; empty for an engine of one's own."""
         if self.info is None:
             return ""
-        status = self.info.path.stat()
+        found = [f"{file.resolve()} {_version_of(file)}" for file in self.info.files]
+        if self.info.mixed_with is not None:
+            found.append(f"strength {self.info.strength!r}")
         settings = (type(self._backend).__name__, self._precision, self.tile_size, self._border)
-        return f"{self.info.path.resolve()} {status.st_size} {status.st_mtime_ns} {settings}"
+        return " ".join([*found, str(settings)])
 
     @property
     def tiles_redone(self) -> int:
@@ -302,6 +312,12 @@ class Upscaler:
             out[:, top : top + band.shape[1]] = band
             top += band.shape[1]
         return out
+
+
+def _version_of(file: Path) -> str:
+    """Size and time of a file, which another version of it changes."""
+    status = file.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:

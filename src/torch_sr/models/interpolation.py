@@ -60,7 +60,7 @@ def load_network(model: Model) -> RRDBNet:
     """
     if isinstance(model, RRDBNet):
         return model
-    return _rrdbnet(load_generator(find_model(model)))
+    return require_rrdbnet(load_generator(find_model(model)))
 
 
 def mix_networks(models: Sequence[Model], weights: Sequence[float]) -> RRDBNet:
@@ -71,11 +71,13 @@ def mix_networks(models: Sequence[Model], weights: Sequence[float]) -> RRDBNet:
     """
     check_weights(len(models), weights)
     networks = [load_network(model) for model in models]
-    mixed = RRDBNet(**networks[0].hparams)  # type: ignore[arg-type]
+    with torch.device("meta"):  # no memory yet, and no random numbers drawn
+        mixed = RRDBNet(**networks[0].hparams)  # type: ignore[arg-type]
     names = [_name_of(model) for model in models]
     for name, network in zip(names[1:], networks[1:], strict=True):
         _check_alike(names[0], networks[0], name, network)
-    mixed.load_state_dict(mix_states([network.state_dict() for network in networks], weights))
+    states = [network.state_dict() for network in networks]
+    mixed.load_state_dict(mix_states(states, weights), assign=True)
     return mixed.eval()
 
 
@@ -138,7 +140,8 @@ def read_parents(
     for model, name in zip(models, names or [None] * len(models), strict=True):
         loaded = with_records(load_generator(find_model(model)))
         digest = weights_sha256(stored_state(loaded.info.path))
-        parents.append(Parent(name or loaded.info.name, _rrdbnet(loaded), loaded.info, digest))
+        network = require_rrdbnet(loaded)
+        parents.append(Parent(name or loaded.info.name, network, loaded.info, digest))
     for model, parent in zip(models, parents, strict=True):
         _check_alike(str(models[0]), parents[0].network, str(model), parent.network)
     return parents
@@ -195,8 +198,12 @@ def interpolate_files(
     write_mixture([psnr_path, esrgan_path], [1.0 - alpha, alpha], out_path, alpha=alpha)
 
 
-def parse_alphas(text: str) -> list[float]:
+def parse_alphas(text: str, name: str = "alpha") -> list[float]:
     """One alpha, or a sweep ``first:last:step`` that holds both ends.
+
+    Args:
+        text: as a person writes it.
+        name: what errors call it.
 
     Raises:
         ModelError: no such numbers, or some beyond [0, 1].
@@ -216,10 +223,10 @@ def parse_alphas(text: str) -> list[float]:
             alphas = [round(first + i * step, 9) for i in range(count + 1)]
     except (ValueError, ZeroDivisionError, OverflowError):
         raise ModelError(
-            f"alpha is {text!r}; write a number from 0 to 1, or first:last:step such as 0:1:0.1"
+            f"{name} is {text!r}; write a number from 0 to 1, or first:last:step such as 0:1:0.1"
         ) from None
     for alpha in alphas:
-        _check_alpha(alpha)
+        _check_alpha(alpha, name)
     return alphas
 
 
@@ -245,9 +252,9 @@ def sweep_paths(out_path: Path, alphas: Sequence[float]) -> list[Path]:
     ]
 
 
-def _check_alpha(alpha: float) -> None:
+def _check_alpha(alpha: float, name: str = "alpha") -> None:
     if not 0.0 <= alpha <= 1.0:  # NaN fails too
-        raise ModelError(f"alpha is {alpha}; it must be between 0 and 1")
+        raise ModelError(f"{name} is {alpha}; it must be between 0 and 1")
 
 
 def check_weights(count: int, weights: Sequence[float]) -> None:
@@ -288,7 +295,12 @@ def _weighted_sum(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     return total
 
 
-def _rrdbnet(loaded: LoadedGenerator) -> RRDBNet:
+def require_rrdbnet(loaded: LoadedGenerator) -> RRDBNet:
+    """The network of a model that can be interpolated.
+
+    Raises:
+        ModelError: it is of another architecture.
+    """
     if not isinstance(loaded.network, RRDBNet):
         raise ModelError(
             f"{loaded.info.path} is a {loaded.info.architecture}; only RRDBNet is interpolated"

@@ -60,6 +60,9 @@ class GeneratorInfo:
         tiling: ``free``; ``avoided`` where it looks at whole pictures, which come in tiles only if
             they do not fit the memory; or ``never``.
         restriction: the architecture's licence, where it does not allow any use.
+        strength: its place between a model and its partner, in [0, 1]; None without a partner. See
+            :mod:`torch_sr.models.strength`.
+        mixed_with: the partner's file, where weights of both are in the network.
     """
 
     path: Path
@@ -77,10 +80,23 @@ class GeneratorInfo:
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")
     tiling: str = "free"
     restriction: str | None = None
+    strength: float | None = None
+    mixed_with: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that the network was made of."""
+        return (self.path,) if self.mixed_with is None else (self.path, self.mixed_with)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values, ready for JSON."""
-        return {**dataclasses.asdict(self), "path": str(self.path)}
+        found = {**dataclasses.asdict(self), "path": str(self.path)}
+        mixed_with, strength = found.pop("mixed_with"), found.pop("strength")
+        if strength is not None:
+            found["strength"] = strength
+        if mixed_with is not None:
+            found["mixed_with"] = str(mixed_with)
+        return found
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch_sr.download import Progress, download, find_digest
 from torch_sr.errors import DownloadError, MissingExtraError, ModelError
 from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
-from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.loading import LoadedGenerator
 from torch_sr.models.ncnn.reading import find_graph
 from torch_sr.models.weights import SHIPPED, shipped_path
 
@@ -29,7 +29,6 @@ __all__ = [
     "find_in_zoo",
     "find_model",
     "is_intact",
-    "load",
     "models_dir",
     "name_of",
     "remove",
@@ -72,21 +71,6 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
     near = difflib.get_close_matches(_normal(text), known, n=1)
     hint = f"did you mean {near[0]}?" if near else "`torch-sr models list` shows those known"
     raise ModelError(f"model {text!r}: neither a file nor a known name; {hint}")
-
-
-def load(name_or_path: str | Path) -> LoadedGenerator:
-    """Load a model by name, fetching it at need, or any weights file.
-
-    Raises:
-        ModelError: there is none, it cannot be read, is unsafe, or holds no sound generator.
-        DownloadError: it cannot be fetched.
-
-    >>> import torch_sr
-    >>> model = torch_sr.load("compact-x4")
-    >>> model.info.scale_factor, model.info.num_parameters
-    (4, 758755)
-    """
-    return load_generator(find_model(name_or_path))
 
 
 def find_in_zoo(name: str) -> ZooModel | None:

@@ -1,12 +1,46 @@
-"""The models that ship with the package, by name."""
+"""The models that ship with the package, by name, and which of them are two ends of one slider."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 SHIPPED = {"compact-x4": "compact_x4.safetensors"}
+"""Files in this folder, by the models' names."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models whose weights can be mixed, because the second was fine-tuned from the first.
+
+    Args:
+        faithful: the model at strength 0: it adds nothing that the picture does not hold.
+        restoring: the model at strength 1: it removes noise and compression artifacts.
+        default_strength: what suits a photograph of unknown origin.
+    """
+
+    faithful: str
+    restoring: str
+    default_strength: float
+
+    def partner(self, name: str) -> str:
+        """The other model."""
+        return self.restoring if name == self.faithful else self.faithful
+
+
+PAIRS: tuple[Pair, ...] = ()
+DEFAULT_MODEL = "compact-x4"
+"""What is used where no model is named; if it has a partner, at the pair's default strength."""
 
 
 def shipped_path(name: str) -> Path | None:
     """The file of a shipped model; None where there is none of that name."""
     return Path(__file__).parent / SHIPPED[name] if name in SHIPPED else None
+
+
+def find_pair(name: str | Path) -> Pair | None:
+    """The pair to which a model of this name belongs; None where it has no partner."""
+    for pair in PAIRS:
+        if str(name) in (pair.faithful, pair.restoring):
+            return pair
+    return None

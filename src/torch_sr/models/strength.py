@@ -1,0 +1,118 @@
+"""Models by name, and the slider between two of them: ``strength``, from faithful to restored.
+
+A pair (:data:`torch_sr.models.weights.PAIRS`) is two networks of one architecture, the second
+fine-tuned from the first on degraded photographs. Their weights are interpolated as in section 3.4
+of ESRGAN: strength 0 is the first network, 1 the second, and both ends are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch_sr.errors import ModelError
+from torch_sr.models import weights
+from torch_sr.models.interpolation import mix_networks, require_rrdbnet
+from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.provenance import common_licence
+from torch_sr.models.weights import DEFAULT_MODEL, Pair, find_pair
+from torch_sr.models.zoo import find_model
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model and its place on the slider; :func:`load` takes the two.
+
+    Args:
+        model: a name or a file.
+        strength: in [0, 1]; None for a model without a partner.
+    """
+
+    model: str | Path
+    strength: float | None = None
+
+
+def choose_model(model: str | Path | None = None, strength: float | None = None) -> ModelChoice:
+    """Complete and check a choice; nothing is read or fetched.
+
+    Args:
+        model: a name or a file; None for the default model.
+        strength: see :func:`load`. Without it, a model that is named is taken as it is, and the
+            default model at the default strength of its pair.
+
+    Raises:
+        ModelError: ``strength`` is outside [0, 1] or NaN, or the model has no partner.
+    """
+    named = DEFAULT_MODEL if model is None else model
+    pair = find_pair(named)
+    if pair is None:
+        if strength is not None:
+            raise ModelError(_no_partner(named, strength))
+        return ModelChoice(named)
+    if strength is None:
+        strength = pair.default_strength if model is None else float(named == pair.restoring)
+    if not 0.0 <= strength <= 1.0:  # NaN fails too
+        raise ModelError(
+            f"strength is {strength}; it must be between 0 ({pair.faithful}) and 1 "
+            f"({pair.restoring})"
+        )
+    return ModelChoice(named, float(strength))
+
+
+def load(name_or_path: str | Path, *, strength: float | None = None) -> LoadedGenerator:
+    """Load a model by name, fetching it at need, or any weights file.
+
+    Args:
+        name_or_path: a name that ``torch-sr models list`` shows, or a file.
+        strength: for the two models of a pair, whichever of them is named: 0 is the faithful
+            network, 1 the restoring one, and between them the weights are interpolated. By default
+            the model that is named.
+
+    Raises:
+        ModelError: there is none, it cannot be read, is unsafe, or holds no sound generator;
+            ``strength`` is outside [0, 1], or the model has no partner.
+        DownloadError: it cannot be fetched.
+
+    >>> import torch_sr
+    >>> model = torch_sr.load("compact-x4")
+    >>> model.info.scale_factor, model.info.architecture
+    (4, 'RRDBNet')
+    """
+    choice = choose_model(name_or_path, strength)
+    pair = find_pair(choice.model)
+    if pair is None or choice.strength is None:
+        return load_generator(find_model(choice.model))
+    if choice.strength in (0.0, 1.0):
+        end = pair.restoring if choice.strength else pair.faithful
+        loaded = load_generator(find_model(end))
+        return replace(loaded, info=replace(loaded.info, strength=choice.strength))
+    return _mix(pair, choice.strength)
+
+
+def _mix(pair: Pair, strength: float) -> LoadedGenerator:
+    """The network between the two of a pair; of their records only the licences are kept."""
+    faithful, restoring = (
+        load_generator(find_model(name)) for name in (pair.faithful, pair.restoring)
+    )
+    ends = (faithful, restoring)
+    network = mix_networks([require_rrdbnet(end) for end in ends], [1.0 - strength, strength])
+    licence = common_licence(end.info.metadata.get("licence") for end in ends)
+    info = replace(
+        faithful.info,
+        name=pair.faithful,
+        dtype="float32",
+        stage="interpolation",
+        metadata={"licence": licence},
+        strength=strength,
+        mixed_with=restoring.info.path,
+    )
+    return LoadedGenerator(network, info)
+
+
+def _no_partner(model: str | Path, strength: float) -> str:
+    pairs = [f"{pair.faithful} and {pair.restoring}" for pair in weights.PAIRS]
+    known = f"strength is for {', '.join(pairs)}; " if pairs else ""
+    return (
+        f"strength {strength:g}: leave it out, {model} has no partner; {known}"
+        "`torch-sr interpolate` mixes any two models of one architecture"
+    )
