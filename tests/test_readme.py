@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from torch_sr.cli.main import app
+from torch_sr.models.weights import SHIPPED, shipped_path
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -21,7 +22,7 @@ PAGES = (
     ROOT / "docs/training.md",
     ROOT / "docs/upscaling.md",
     ROOT / "examples/reproduce_section_9.md",
-    ROOT / "src/torch_sr/models/weights/compact_x4.md",
+    *(shipped_path(name).with_suffix(".md") for name in SHIPPED),
 )
 
 

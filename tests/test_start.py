@@ -13,6 +13,7 @@ from training_kit import TINY, Recorder, weights_of
 from torch_sr.cli.main import main
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ConfigError, DataError, MissingDatasetError, ModelError
+from torch_sr.models.loading import load_generator
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 from torch_sr.models.weights import shipped_path
@@ -138,7 +139,9 @@ def test_like_takes_the_sizes_of_a_model_by_name_and_set_wins(run):
     code, out, err = run("--like", "compact-x4", "--print-config")
     assert (code, err) == (0, "")
     printed = json.loads(out)
-    shipped = {"rrdb_channels": 32, "growth_channels": 16, "num_basic_blocks": 4}
+    hparams = load_generator(shipped_path("compact-x4")).network.hparams
+    sizes = ("rrdb_channels", "growth_channels", "num_basic_blocks")
+    shipped = {key: hparams[key] for key in sizes}
     assert shipped.items() <= printed["generator"].items()
     assert printed["scale_factor"] == 4
     assert printed["batch_size"] == TINY["batch_size"]
@@ -146,7 +149,8 @@ def test_like_takes_the_sizes_of_a_model_by_name_and_set_wins(run):
     code, out, err = run("--like", "compact-x4", *change, "--print-config")
     assert code == 0
     assert json.loads(out)["generator"]["num_basic_blocks"] == 7
-    assert "generator.num_basic_blocks=7 replaces 4 of the model named with --like" in err
+    replaced = f"generator.num_basic_blocks=7 replaces {shipped['num_basic_blocks']}"
+    assert f"{replaced} of the model named with --like" in err
 
 
 def test_like_and_load_checkpoint_start_from_a_shipped_model_in_one_go(run, settings, tmp_path):

@@ -119,8 +119,9 @@ def test_profile_and_resolution_travel_along(tmp_path, noise):
 def test_shipped_model_beats_bicubic_and_shows_no_seams():
     hr = np.ascontiguousarray(chelsea()[40:296, 60:316])
     lr = imresize(hr, 1 / 4)
-    whole = Upscaler(device="cpu", precision="fp32", tile_size=64)
-    tiled = Upscaler(device="cpu", precision="fp32", tile_size=65)  # the least for this overlap
+    faithful = {"model": "compact-x4", "device": "cpu", "precision": "fp32"}
+    whole = Upscaler(**faithful, tile_size=64)
+    tiled = Upscaler(**faithful, tile_size=65)  # the least for this overlap
     tiled.tile_size, tiled._overlap = 40, 9
     sr = whole.upscale(lr)
     assert whole.scale_factor == 4
@@ -497,7 +498,11 @@ def test_the_ensemble_is_no_worse():
     hr = np.ascontiguousarray(chelsea()[40:168, 60:188])
     lr = imresize(hr, 1 / 4)
     errors = [
-        float(((Upscaler(device="cpu", tta=tta).upscale(lr).astype(float) - hr) ** 2).mean())
+        float(
+            (
+                (Upscaler("compact-x4", device="cpu", tta=tta).upscale(lr).astype(float) - hr) ** 2
+            ).mean()
+        )
         for tta in (False, True)
     ]
     assert errors[1] < errors[0]
