@@ -17,6 +17,7 @@ from torch_sr.models.strength import load
 from torch_sr.models.weights import DEFAULT_MODEL, PAIRS, SHIPPED, shipped_path
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+DOCS = Path(__file__).parents[1] / "docs"
 PAIRED = {"rrdb_channels": 32, "growth_channels": 32, "num_basic_blocks": 3}
 """Sizes that other programs expect, small enough for the package."""
 
@@ -62,6 +63,12 @@ def test_the_two_of_a_pair_are_joined(pair):
     assert all(torch.isfinite(image).all() for image in sr)
     assert not torch.equal(sr[0], sr[1])
     assert not torch.equal(sr[1], sr[2])
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_docs_have_the_default_strength(pair):
+    text = (DOCS / "upscaling.md").read_text(encoding="utf-8")
+    assert f"The default is {pair.default_strength:g}," in text
 
 
 # --- spandrel, on which chaiNNer and ComfyUI are built --------------------------------------------
