@@ -37,15 +37,13 @@ def describe_package(packaged: PackagedModel) -> dict[str, str | None]:
     return {"name": packaged.package, "version": packaged.version}
 
 
-def describe_pair(name: str) -> dict[str, str | float | None]:
+def describe_pair(name: str) -> dict[str, Any]:
     """The other end of a model's slider, and the default strength; None without a partner."""
     from torch_sr.models.weights import find_pair
 
-    pair = find_pair(name)
-    return {
-        "partner": pair and pair.partner(name),
-        "default_strength": pair and pair.default_strength,
-    }
+    if (pair := find_pair(name)) is None:
+        return {"partner": None, "default_strength": None}
+    return {"partner": pair.partner(name), "default_strength": pair.default_strength}
 
 
 def print_list(rows: list[dict[str, Any]]) -> None:
@@ -148,5 +146,5 @@ def _status(model: ZooModel, path: Path | None) -> str:
 
 
 def _row(name: str, status: str, **known: Any) -> dict[str, Any]:
-    empty = {**dict.fromkeys(_KEYS), "urls": []}
+    empty: dict[str, Any] = {**dict.fromkeys(_KEYS), "urls": []}
     return {"name": name, "status": status, **empty, **describe_pair(name), **known}
