@@ -1,0 +1,91 @@
+"""Make a wider or shallower RRDBNet from a trained one, to start a fine-tuning from.
+
+Wider: the growth channels that a dense block has more are drawn at random, and what reads them
+begins at zero, so the network computes exactly what it did. Shallower: whole RRDBs are left out,
+which a residual trunk survives with a small loss (Veit et al. 2016,
+https://arxiv.org/abs/1605.06431). Run with::
+
+    python scripts/reshape_generator.py old.safetensors start.safetensors --growth 32 --blocks 0 1 2
+    torch-sr train config.json -l start.safetensors --start-stage pretraining
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from torch_sr import load_generator
+from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.saving import save_generator
+
+
+def main() -> None:
+    """Read, reshape and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="weights file of an RRDBNet")
+    parser.add_argument("target", help="weights file to write")
+    parser.add_argument("--growth", type=int, help="growth channels, at least as many as before")
+    parser.add_argument("--blocks", type=int, nargs="+", help="RRDBs to keep, by number from 0")
+    parser.add_argument("--seed", type=int, default=0, help="of the new channels")
+    options = parser.parse_args()
+    network = load_generator(options.source).network
+    if not isinstance(network, RRDBNet):
+        parser.error(f"{options.source}: choose an RRDBNet (ESRGAN) model")
+    growth = options.growth or int(network.hparams["growth_channels"])
+    blocks = options.blocks or range(int(network.hparams["num_basic_blocks"]))
+    if growth < network.hparams["growth_channels"]:
+        parser.error(f"--growth {growth}: the model has {network.hparams['growth_channels']}")
+    if not set(blocks) <= set(range(int(network.hparams["num_basic_blocks"]))):
+        parser.error(f"--blocks: the model has 0 to {network.hparams['num_basic_blocks'] - 1}")
+    torch.manual_seed(options.seed)
+    save_generator(options.target, reshape(network, growth, blocks), stage="pretraining")
+    print(options.target)
+
+
+def reshape(network: RRDBNet, growth: int, blocks: Sequence[int]) -> RRDBNet:
+    """A network of ``blocks`` alone, with ``growth`` channels in every dense block.
+
+    Args:
+        network: trained.
+        growth: at least as many as before.
+        blocks: RRDBs to keep, by number.
+    """
+    sizes = {**network.hparams, "growth_channels": growth, "num_basic_blocks": len(blocks)}
+    reshaped = RRDBNet(**sizes)  # type: ignore[arg-type]  # their types are mixed
+    old, new = network.state_dict(), reshaped.state_dict()
+    for key, value in new.items():
+        if not key.startswith("body."):
+            value.copy_(old[key])
+            continue
+        _, block, dense, conv, part = key.split(".")
+        trained = old[f"body.{blocks[int(block)]}.{dense}.{conv}.{part}"]
+        if part == "bias":
+            value.zero_()[: len(trained)] = trained
+        else:
+            _place(value, trained, network, growth)
+    return reshaped
+
+
+def _place(weight: Tensor, trained: Tensor, network: RRDBNet, growth: int) -> None:
+    """Put the trained weights of a convolution among new ones, which they do not read."""
+    width, before = (int(network.hparams[k]) for k in ("rrdb_channels", "growth_channels"))
+    inputs = [
+        channel if channel < width else _moved(channel - width, before, growth) + width
+        for channel in range(trained.shape[1])
+    ]
+    weight[: len(trained)] = 0
+    weight[: len(trained), inputs] = trained
+
+
+def _moved(channel: int, before: int, growth: int) -> int:
+    """Where a grown channel is, once each convolution adds ``growth`` channels."""
+    return channel // before * growth + channel % before
+
+
+if __name__ == "__main__":
+    main()
