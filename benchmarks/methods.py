@@ -19,7 +19,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--partner", metavar="MODEL", help="mix the weights of the first MODEL with those of this"
     )
     parser.add_argument(
-        "--strengths", nargs="+", type=float, metavar="S", help="shares of the partner, 0 to 1"
+        "--strengths",
+        nargs="+",
+        type=float,
+        metavar="S",
+        help="shares of the partner, or of the shipped one, 0 to 1",
     )
     parser.add_argument("--device", default="cpu")
 
@@ -35,9 +39,8 @@ def load_methods(options: argparse.Namespace) -> tuple[int, list[Method]]:
         ModelError: a model that cannot be read, or networks that differ in architecture.
     """
     if options.partner is None:
-        if options.strengths is not None:
-            raise SystemExit("--strengths needs --partner, the model at strength 1")
-        return load_models(options.models, device=options.device)
+        strengths = options.strengths or ()
+        return load_models(options.models, strengths=strengths, device=options.device)
     first, *others = options.models
     strengths = options.strengths or STRENGTHS
     scale, mixtures = load_sweep(first, options.partner, strengths, device=options.device)

@@ -12,8 +12,8 @@ from skimage.data import chelsea
 
 from torch_sr.data.resize import downscale, imresize
 from torch_sr.images import from_unit, to_nchw
-from torch_sr.models.weights import SHIPPED
-from torch_sr.models.zoo import load
+from torch_sr.models.strength import load
+from torch_sr.models.weights import PAIRS, SHIPPED
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MOST_GRID = 20
@@ -21,10 +21,15 @@ MOST_GRID = 20
 of one level of 255 has 48 or more."""
 
 
-@pytest.fixture(scope="module", params=list(SHIPPED))
+MODELS = [(name, None) for name in SHIPPED]
+MODELS += [(pair.faithful, pair.default_strength) for pair in PAIRS]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=str)
 def super_resolve(request):
-    """Each shipped model, whole and with bare borders: (H, W, 3) to (4 H, 4 W, 3), uint8."""
-    network = load(request.param).network
+    """Each shipped model and default, whole, bare borders: (H, W, 3) to (4 H, 4 W, 3), uint8."""
+    name, strength = request.param
+    network = load(name, strength=strength).network
 
     def super_resolve(lr):
         with torch.inference_mode():
