@@ -25,7 +25,7 @@ from torch_sr.models.ncnn.graph import Layer, format_graph, parse_graph
 from torch_sr.models.provenance import annotate
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
-from torch_sr.models.zoo import find_model
+from torch_sr.models.zoo import find_file, find_model
 
 WINOGRAD = "winograd_convolution"  # which takes seconds to prepare
 TINY = {"rrdb_channels": 6, "growth_channels": 3, "num_basic_blocks": 2}
@@ -199,12 +199,16 @@ def test_the_graph_is_the_text_that_ncnn_documents():
 
 def test_either_file_or_their_common_name(model, monkeypatch):
     assert find_model(model.with_suffix("")) == model
+    assert find_file(str(model.with_suffix(""))) == model
     for path in (model, model.with_suffix(".bin"), model.with_suffix("")):
         loaded = torch_sr.load(path)
         assert (loaded.info.path, loaded.info.name, loaded.info.layout) == (model, "m", "ncnn")
         assert load_generator(path).info.path == model
+        assert load_generator(path).info.files == (model, model.with_suffix(".bin"))
     monkeypatch.chdir(model.parent)
     assert find_model("m") == Path("m.param")
+    with pytest.raises(ModelError, match="is a folder"):
+        load_generator(".")
     model.with_suffix(".bin").unlink()
     with pytest.raises(ModelError, match="neither a file nor a known name"):
         find_model("m")

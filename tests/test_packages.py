@@ -229,11 +229,30 @@ def test_verify_compares_with_the_hashes_of_the_package(installed, cached, run):
     write_model(installed, 2)  # sound, but another
     code, out, _ = run("models", "verify", NAME)
     assert code == 1
-    assert f"{installed} is damaged or was changed; run: pip install --force-reinstall" in out
+    assert f"{installed} is missing, damaged or changed; run: pip install --force-reinstall" in out
     cached.write_bytes(cached.read_bytes() + b"\0")
     code, out, _ = run("models", "verify", cached)
     assert code == 1
     assert "torch-sr models fetch" in out
+
+
+def test_a_missing_file_counts_as_damaged(tmp_path, monkeypatch):
+    model = PackagedModel("fake-models", "realesrgan", "fake_models/models/NET.param")
+    graph, numbers = (f"fake_models/models/NET.{suffix}" for suffix in ("param", "bin"))
+    write_package(tmp_path, {graph: b"graph", numbers: b"numbers"})
+    monkeypatch.syspath_prepend(tmp_path)
+    assert model.damaged_files() == []
+    (tmp_path / numbers).unlink()
+    assert model.damaged_files() == [tmp_path / numbers]
+
+
+def test_remove_removes_both_files_of_ncnn(home, run):
+    files = [home / "models" / f"{ONLY_PACKAGED}.{suffix}" for suffix in ("param", "bin")]
+    files[0].parent.mkdir(parents=True)
+    for file in files:
+        file.touch()
+    assert run("models", "remove", ONLY_PACKAGED)[:2] == (0, f"removed {files[0]}\n")
+    assert not any(file.exists() for file in files)
 
 
 def test_remove_leaves_the_package_to_pip(installed, cached, run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +95,7 @@ def test_mixing_draws_no_random_numbers(pair):
         (None, 0.2, ModelChoice(FAITHFUL, 0.2)),
         (FAITHFUL, None, ModelChoice(FAITHFUL, 0.0)),  # what is named is taken as it is
         (RESTORING, None, ModelChoice(RESTORING, 1.0)),
+        (Path(RESTORING), None, ModelChoice(Path(RESTORING), 1.0)),
         (FAITHFUL, 1, ModelChoice(FAITHFUL, 1.0)),
         (RESTORING, 0, ModelChoice(RESTORING, 0.0)),
         ("realesrgan-x4plus", None, ModelChoice("realesrgan-x4plus")),

@@ -112,7 +112,7 @@ def convert(
 
 
 def _check_not_source(source: Path, loaded: LoadedGenerator, target: Path) -> None:
-    files = [source, *written_files(loaded.info.path)]
+    files = [source, *loaded.info.files]
     for file in written_files(target):
         if any(file.exists() and own.exists() and file.samefile(own) for own in files):
             raise ModelError(f"{file} is the source; give another name")

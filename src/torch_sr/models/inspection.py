@@ -18,7 +18,6 @@ from torch_sr.models.loading import GeneratorInfo, load_generator
 from torch_sr.models.provenance import weights_sha256
 from torch_sr.models.reading import load_state
 from torch_sr.models.rrdb import UPSCALING_STEPS, RRDBNet
-from torch_sr.models.saving import written_files
 
 _PROBE = 64  # pixels a side: a multiple of every window in use
 
@@ -65,7 +64,7 @@ def inspect_model(path: str | Path) -> ModelReport:
     loaded = load_generator(path)
     state = stored_state(path)
     network = loaded.network
-    files = written_files(loaded.info.path) if loaded.info.layout == "ncnn" else [loaded.info.path]
+    files = loaded.info.files
     return ModelReport(
         info=loaded.info,
         num_bytes=sum(file.stat().st_size for file in files),

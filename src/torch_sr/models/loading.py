@@ -27,6 +27,7 @@ from torch_sr.models.layouts import (
     strip_prefixes,
     to_canonical,
 )
+from torch_sr.models.ncnn.reading import weights_path
 from torch_sr.models.reading import RawWeights, load_state
 from torch_sr.models.rrdb import RRDBNet
 
@@ -85,8 +86,9 @@ class GeneratorInfo:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that the network was made of."""
-        return (self.path,) if self.mixed_with is None else (self.path, self.mixed_with)
+        """Every file with weights of the network; ncnn stores a model in two."""
+        own = (self.path, weights_path(self.path)) if self.layout == "ncnn" else (self.path,)
+        return own if self.mixed_with is None else (*own, self.mixed_with)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values, ready for JSON."""

@@ -47,7 +47,7 @@ class PackagedModel:
         return path if path is not None and path.is_file() else None
 
     def damaged_files(self) -> list[Path]:
-        """The model's files that differ from the hashes in the package's list of files."""
+        """The model's files that are missing or differ from the hashes in the package's list."""
         return [_locate(file) for file in self._listed_files() if not _is_right(file)]
 
     def _listed_files(self) -> list[PackagePath]:
@@ -71,4 +71,5 @@ def _locate(file: PackagePath) -> Path:
 def _is_right(file: PackagePath) -> bool:
     assert file.hash is not None
     expected = base64.urlsafe_b64decode(f"{file.hash.value}==").hex()
-    return find_digest(_locate(file), file.hash.mode) == expected
+    path = _locate(file)
+    return path.is_file() and find_digest(path, file.hash.mode) == expected

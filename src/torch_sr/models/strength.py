@@ -50,7 +50,7 @@ def choose_model(model: str | Path | None = None, strength: float | None = None)
             raise ModelError(_no_partner(named, strength))
         return ModelChoice(named)
     if strength is None:
-        strength = pair.default_strength if model is None else float(named == pair.restoring)
+        strength = pair.default_strength if model is None else float(str(named) == pair.restoring)
     if not 0.0 <= strength <= 1.0:  # NaN fails too
         raise ModelError(
             f"strength is {strength}; it must be between 0 ({pair.faithful}) and 1 "

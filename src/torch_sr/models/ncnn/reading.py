@@ -16,9 +16,10 @@ _GRAPH, _WEIGHTS = ".param", ".bin"
 
 def find_graph(stem: Path) -> Path | None:
     """The ``.param`` of a model that is named without suffix; None unless both its files exist."""
-    graph = stem.with_name(f"{stem.name}{_GRAPH}") if stem.name else stem
-    both = (graph, weights_path(graph))
-    return graph if stem.name and all(map(os.path.isfile, both)) else None
+    if not stem.name:  # such as "."
+        return None
+    graph = stem.with_name(f"{stem.name}{_GRAPH}")
+    return graph if all(map(os.path.isfile, (graph, weights_path(graph)))) else None
 
 
 def weights_path(graph: Path) -> Path:
