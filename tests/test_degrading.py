@@ -270,6 +270,13 @@ def test_an_interrupt_leaves_whole_files(root):
 # --- the command
 
 
+@pytest.mark.parametrize(("channels", "shape"), [(1, (12, 16)), (3, (12, 16, 3))])
+def test_channels_can_be_set_without_a_file(run, root, channels, shape):
+    arguments = ["--set", f"img_channels={channels}"]
+    assert run("data", "degrade", "photos", root / "out", *arguments)[0] == 0
+    assert load(root / "out/LR/a.png").shape == shape
+
+
 def test_the_command_says_what_it_wrote_and_records_how(run, root, tmp_path):
     config = tmp_path / "real.json"
     config.write_text('{"scale_factor": 2, "seed": 7, "degradation": {"probability": 0.5}}')
@@ -308,10 +315,10 @@ def test_json_and_a_folder_of_the_current_directory(run, root, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--jpeg", "40", "--set", "seed=1"], 2, "--jpeg and --noise go without --config and"),
+        (["--jpeg", "40", "--set", "seed=1"], 2, "leave out --config and --set, or --jpeg and"),
         (["--jpeg", "0"], 2, "to 1"),
         (["--noise", "-1"], 2, "to 0"),
-        (["--for", "fun"], 2, "there are train, val, test"),
+        (["--for", "fun"], 2, "choose train, val or test"),
         (["--per-image", "0"], 2, "to 1"),
         (["--crop", "30"], 1, "crop 30: choose a multiple of the scale factor 4, such as 32"),
         (["--crop", "52"], 1, "a: choose a smaller crop, or leave the image out; 64x48 pixels"),

@@ -1,4 +1,4 @@
-"""``torch-sr data degrade``: write pairs whose low resolution looks like ordinary photographs."""
+"""``torch-sr data degrade``: write pairs whose low resolution is degraded like photographs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Config = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="Degrade as the section degradation of this configuration says. \\[default: that "
-        "section's defaults, Real-ESRGAN's]",
+        help="Degrade by the section `degradation` of this configuration. \\[default: that "
+        "section's defaults, which are Real-ESRGAN's]",
     ),
 ]
 ScaleFactor = Annotated[
@@ -38,7 +38,8 @@ Jpeg = Annotated[
         "--jpeg",
         min=1,
         max=100,
-        help="Only compress the set's own LR, or MATLAB's bicubic, as JPEG of this quality.",
+        help="Instead, take the set's own LR, or else bicubic LR, and compress it as JPEG of this "
+        "quality.",
     ),
 ]
 Noise = Annotated[
@@ -47,8 +48,8 @@ Noise = Annotated[
         "--noise",
         min=0,
         max=255,
-        help="Likewise, and before --jpeg: add Gaussian noise of this standard deviation, in "
-        "levels of 0 to 255.",
+        help="Instead, take the same LR and add Gaussian noise of this standard deviation, in "
+        "levels of 0 to 255; before --jpeg.",
     ),
 ]
 
@@ -63,7 +64,7 @@ def degrade(
     scale: ScaleFactor = None,
     crop: Crop = None,
     per_image: Annotated[
-        int, typer.Option("--per-image", min=1, help="Pairs of each image, all different.")
+        int, typer.Option("--per-image", min=1, help="Different pairs to write for each image.")
     ] = 1,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="\\[default: 0, or the configuration's]")
@@ -72,23 +73,28 @@ def degrade(
     noise: Noise = None,
     data_root: DataRoot = Path("data"),
     for_purpose: Annotated[
-        str, typer.Option("--for", help="train, val or test: the splits where none is named.")
+        str,
+        typer.Option(
+            "--for", help="train, val or test: whose splits to take, where the source names none."
+        ),
     ] = "test",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the pairs of an earlier run.")
     ] = False,
     as_json: AsJSON = False,
 ) -> None:
-    """Write degraded low resolution beside its HR, for validation, tests and other trainers.
+    """Write pairs of high resolution (HR) and degraded low resolution (LR).
 
-    OUT/LR and OUT/HR get PNG files of the same names. The same command writes the same files.
+    They serve validation, tests and other trainers. OUT/LR and OUT/HR get PNG files of the same
+    names. The same command writes the same files.
     """
     from torch_sr.data.degrading import HR, LR, degrade_set
 
     if for_purpose not in ("train", "val", "test"):
-        raise typer.BadParameter(f"--for {for_purpose!r}: there are train, val, test")
+        raise typer.BadParameter(f"--for {for_purpose!r}: choose train, val or test")
+    configured = bool(config or overrides)
     hyperparameters = _read(config, overrides or [])
-    how = _choose(hyperparameters, jpeg, noise, configured=bool(config or overrides))
+    how = _choose(hyperparameters, jpeg, noise, configured=configured)
     with progress_bar("pairs") as bar:
         task = bar.add_task("degrading", total=None)
         pairs = degrade_set(
@@ -98,7 +104,7 @@ def degrade(
             data_root=_place(source, data_root),
             scale_factor=scale or hyperparameters.scale_factor,
             purpose=for_purpose,  # type: ignore[arg-type]
-            channels=None if config is None else hyperparameters.img_channels,
+            channels=hyperparameters.img_channels if configured else None,
             crop=crop,
             per_image=per_image,
             seed=hyperparameters.seed if seed is None else seed,
@@ -122,18 +128,18 @@ def _read(config: Path | None, overrides: list[str]) -> Hyperparameters:
 def _choose(
     hyperparameters: Hyperparameters, jpeg: int | None, noise: float | None, *, configured: bool
 ) -> DegradationConfig | NoiseAndJPEG:
-    """What is done to LR."""
+    """How LR is degraded."""
     from torch_sr.data.degrading import NoiseAndJPEG
 
     if jpeg is None and noise is None:
         return hyperparameters.degradation
     if configured:
-        raise typer.BadParameter("--jpeg and --noise go without --config and --set")
+        raise typer.BadParameter("leave out --config and --set, or --jpeg and --noise")
     return NoiseAndJPEG(noise or 0.0, jpeg)
 
 
 def _place(source: str, data_root: Path) -> Path:
-    """Where the source is looked for: here if there is such a folder, otherwise below the root."""
+    """Where to look for the source: here if it has such a folder, otherwise below the root."""
     from torch_sr.data.specs import part_spec
 
     here = Path.cwd()

@@ -1,9 +1,9 @@
 """Write a data set of degraded pairs to a folder, for validation, tests, and other trainers.
 
 ``OUT/HR`` and ``OUT/LR`` get PNG files of the same names, a layout that is found as pairs again,
-and ``OUT/degradation.json`` says how they were made. What is drawn for an image depends on the
-seed, its name and the number of the copy alone, so the same call writes the same bytes, and other
-images in the folder change nothing.
+and ``OUT/degradation.json`` records how they were made. The random numbers of a pair depend only on
+the seed, the image's name and the number of the copy. Hence the same call writes the same bytes,
+and other images in the folder make no difference.
 """
 
 from __future__ import annotations
@@ -86,14 +86,14 @@ def degrade_set(
     Args:
         spec: high-resolution images, such as ``bsds500:val`` or a folder.
         out: the new folder.
-        how: a configuration makes LR from HR, in every image, whatever its probability is; noise
-            and JPEG are added to the set's own LR, or to MATLAB's bicubic.
+        how: a configuration degrades the HR of every image, whatever its ``probability``;
+            :class:`NoiseAndJPEG` degrades the set's own LR, or bicubic LR if it has none.
         data_root: where data sets are.
         scale_factor: between HR and LR.
         purpose, channels: see :func:`~torch_sr.data.open.open_pairs`.
         crop: side of random crops of HR, in pixels; None takes whole images.
         per_image: pairs of each image, each drawn independently.
-        seed: of all that is drawn.
+        seed: of all random numbers.
         overwrite: replace the images of an earlier call in ``out``.
         progress: called with the pairs done and their number.
 
@@ -101,8 +101,8 @@ def degrade_set(
         how many pairs were written.
 
     Raises:
-        DataError: for data sets that are missing or unfit, crops that do not fit, and a folder that
-            cannot be written to or holds something else.
+        DataError: for data sets that are missing or unfit, crops larger than an image, and a folder
+            that cannot be written to or has other files in it.
         ImageError: when an image cannot be read or written.
     """
     sources = [pair.hr for pair in resolve(spec, data_root, scale_factor, purpose)]
@@ -118,17 +118,10 @@ def degrade_set(
     if crop is not None:
         _check_crop(pairs, crop)
     jobs = _list_jobs(pairs.names, per_image, seed)
-    record = {
-        "source": spec,
-        "scale_factor": scale_factor,
-        "crop": crop,
-        "per_image": per_image,
-        "seed": seed,
-        **_describe(how),
-        "pairs": len(jobs),
-        "complete": False,
-    }
-    _prepare(out, record)
+    drawn = {"crop": crop, "per_image": per_image, "seed": seed}
+    record = {"source": spec, "scale_factor": scale_factor, **drawn, **_describe(how)}
+    record["pairs"] = len(jobs)
+    _prepare(out, {**record, "complete": False})
     work = _writer(out, _build_maker(pairs, how, crop))
     for done, _ in enumerate(_in_threads(work, jobs), start=1):
         if progress is not None:
@@ -140,12 +133,12 @@ def degrade_set(
 def _build_maker(
     pairs: ImagePairs, how: DegradationConfig | NoiseAndJPEG, crop: int | None
 ) -> _Maker:
-    """What makes LR ``(H, W, C)`` uint8 and its HR; crops are degraded with their surroundings."""
+    """Return what makes LR ``(H, W, C)`` uint8 and its HR; crops are degraded with a margin."""
     scale = pairs.scale_factor
     if isinstance(how, DegradationConfig):
-        degrade = _like_photographs(pairs, how)
+        degrade = _degrade_hr(pairs, how)
     else:
-        degrade = _plainly(pairs, how)
+        degrade = _degrade_lr(pairs, how)
 
     def make(index: int, rng: Rng) -> tuple[Array, Array]:
         size = pairs.lr_size(index)
@@ -159,7 +152,7 @@ def _build_maker(
     return make
 
 
-def _like_photographs(pairs: ImagePairs, config: DegradationConfig) -> _Degrade:
+def _degrade_hr(pairs: ImagePairs, config: DegradationConfig) -> _Degrade:
     degradation = Degradation(config, pairs.scale_factor)
 
     def degrade(index: int, place: Place, rng: Rng) -> tuple[Array, Array]:
@@ -169,7 +162,7 @@ def _like_photographs(pairs: ImagePairs, config: DegradationConfig) -> _Degrade:
     return degrade
 
 
-def _plainly(pairs: ImagePairs, how: NoiseAndJPEG) -> _Degrade:
+def _degrade_lr(pairs: ImagePairs, how: NoiseAndJPEG) -> _Degrade:
     def degrade(index: int, place: Place, rng: Rng) -> tuple[Array, Array]:
         lr, hr = pairs[index]
         return how(convert(place.cut(lr), np.uint8), rng), place.cut(hr, pairs.scale_factor)
@@ -191,7 +184,7 @@ def _writer(out: Path, make: _Maker) -> Callable[[_Job], None]:
 
 
 def _in_threads(work: Callable[[_Job], None], jobs: Sequence[_Job]) -> Iterator[None]:
-    """Do all jobs; after an error or an interrupt no further one is begun."""
+    """Do all jobs; an error or an interrupt starts no further one."""
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         try:
             yield from pool.map(work, jobs)
@@ -255,7 +248,7 @@ def _check_crop(pairs: ImagePairs, crop: int) -> None:
 
 
 def _check_folder(out: Path, sources: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse a folder that holds anything but the result of an earlier call, or the originals."""
+    """Refuse a folder with the originals, or with files that are not of an earlier call."""
     place = Path(os.path.realpath(out))
     for source in sources:
         if place in Path(os.path.realpath(source)).parents:

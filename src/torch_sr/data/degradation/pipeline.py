@@ -1,4 +1,4 @@
-"""The degradations in their order: two rounds, and what brings the picture to LR's size.
+"""The order of the degradations: two rounds, the second of which ends at LR's size.
 
 ::
 
@@ -29,10 +29,10 @@ Size = tuple[int, int]
 
 
 class Degradation:
-    """Make low resolution as a camera, an editor and a web site would.
+    """Make low resolution (LR) from high resolution (HR) by random degradations.
 
     Args:
-        config: what is drawn, and how often.
+        config: ranges and probabilities.
         scale_factor: whole factor between HR and LR.
     """
 
@@ -41,12 +41,14 @@ class Degradation:
         self.scale_factor = scale_factor
 
     def __call__(self, hr: Array, rng: Rng) -> Bytes:
-        """Degrade an image, whatever ``config.probability`` is; a function of the arguments alone.
+        """Degrade an image, whatever ``config.probability`` is.
+
+        The result depends only on the arguments.
 
         Args:
             hr: ``(H, W, C)``, uint8 or uint16: gray, RGB, or RGB and alpha, which is shrunk by the
                 bicubic filter and neither blurred nor compressed.
-            rng: all that is drawn is drawn from it.
+            rng: the source of all random numbers.
 
         Returns:
             ``(H // s, W // s, C)``.
@@ -65,29 +67,29 @@ class Degradation:
         return np.concatenate([lr, small], axis=2)
 
     def target(self, hr: Array) -> Array:
-        """What a network should make of the degraded image, and what that is made from.
+        """The target of the training, from which the degraded image is made as well.
 
         Args:
             hr: ``(H, W, C)``, uint8 or uint16.
 
         Returns:
-            the same, sharpened if the configuration says so.
+            the image, sharpened with ``config.sharpen_targets``.
         """
         return sharpen(hr) if self.config.sharpen_targets else hr
 
     def _degrade(self, image: Floats, size: Size, rng: Rng) -> Floats:
         second = self.config.second
-        image = _soil(image, image.shape[:2], self.config.first, rng)
+        image = _begin_round(image, image.shape[:2], self.config.first, rng)
         image = _compress(image, self.config.first, rng)
         if rng.random() >= second.probability:
             return self._finish(image, size, rng)
-        image = _soil(image, size, second, rng)
+        image = _begin_round(image, size, second, rng)
         if rng.random() < 0.5:
             return _compress(self._finish(image, size, rng), second, rng)
         return self._finish(_compress(image, second, rng), size, rng)
 
     def _finish(self, image: Floats, size: Size, rng: Rng) -> Floats:
-        """Bring to LR's size; the sinc filter mimics the ringing of sharpened pictures."""
+        """Resize to LR's size; the sinc filter mimics the ringing of sharpened pictures."""
         image = resize(image, size, draw_interpolation(rng))
         if rng.random() >= self.config.final_sinc_probability:
             return image
@@ -95,8 +97,8 @@ class Degradation:
         return blur(image, sinc_kernel(kernel_size, rng.uniform(math.pi / 3, math.pi)))
 
 
-def _soil(image: Floats, base: Size, config: RoundConfig, rng: Rng) -> Floats:
-    """Blur, resize and add noise; the size drawn is relative to ``base``."""
+def _begin_round(image: Floats, base: Size, config: RoundConfig, rng: Rng) -> Floats:
+    """Blur, resize relative to the size ``base``, and add noise."""
     image = _blur(image, config.blur, rng)
     factor = _draw_factor(config, rng)
     size = max(1, int(base[0] * factor)), max(1, int(base[1] * factor))
