@@ -101,7 +101,7 @@ def test_the_check_says_how_and_what_is_hardly_meant(settings):
         "(quality 30 to 95)"
     )
     assert (said.verdict, remark.verdict) == ("ok", "note")
-    assert "5 images to validate on are not degraded; write degraded ones" in remark.text
+    assert "5 validation images are not degraded; write degraded ones" in remark.text
     assert "torch-sr data degrade" in remark.text
 
 
@@ -116,7 +116,7 @@ def test_images_with_low_resolution_of_their_own_are_told_apart(data_root, tmp_p
     settings = make_settings(tmp_path, tmp_path / "out")
     (remark,) = said_of_degradation(config, settings, 1)
     assert remark.verdict == "note"
-    assert "no crop is degraded, for all images have LR" in remark.text
+    assert "no crop is degraded, because all images have LR" in remark.text
 
     pairs = open_pairs(
         ["pairs", str(data_root / "photos")],

@@ -276,7 +276,7 @@ def test_images_with_transparency_are_not_degraded():
 
 def test_an_override_of_one_kernel_has_to_leave_a_sum_of_1():
     message = refusal({}, ("degradation.first.blur.kernels.iso=0.5",))
-    assert "these probabilities must sum to 1, and sum to 1.05" in message
+    assert "these probabilities must sum to 1; they sum to 1.05" in message
     message = refusal({"degradation": {"first": {"gaussian_noise_prob": 0.5}}})
     assert "no such key, did you mean gaussian_probability?" in message
     message = refusal({"degradation": {"second_blur_prob": 0.5}})
@@ -639,14 +639,14 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("degradation.second.resize_range", [1.1, 1.5], "must include 1, the unchanged size, such"),
         ("degradation.second.resize_range", [0.2, 0.8], "size, such as [0.2, 1]"),
         ("degradation.second.resize_range", [0, 1], "two numbers above 0"),
-        ("degradation.first.resize_probabilities", [0.5, 0.7, 0.1], "sum to 1, and sum to 1.3"),
+        ("degradation.first.resize_probabilities", [0.5, 0.7, 0.1], "sum to 1; they sum to 1.3"),
         ("degradation.first.resize_probabilities", [1.5, -0.5, 0], "three numbers from 0 to 1"),
         ("degradation.first.resize_probabilities", [0.5, 0.5], "three numbers from 0 to 1"),
-        ("degradation.first.blur.kernel_size", 20, "it must be odd, for a kernel has a central"),
+        ("degradation.first.blur.kernel_size", 20, "it must be odd, such as 21, because a kernel"),
         ("degradation.first.blur.kernel_size", 5, "an odd whole number from 7 to 51"),
         ("degradation.first.blur.sigma", [3, 0.2], "must come first: [0.2, 3]"),
         ("degradation.first.blur.sigma", [0, 1], "two numbers above 0"),
-        ("degradation.first.blur.kernels", {"iso": 0.5}, "must sum to 1, and sum to 0.5"),
+        ("degradation.first.blur.kernels", {"iso": 0.5}, "must sum to 1; they sum to 0.5"),
         ("degradation.first.blur.kernels", {}, "it must not be empty"),
         ("degradation.first.blur.kernels.isoo", 1, "no such kernel, did you mean iso?"),
         ("degradation.first.blur.kernels.iso", -1, PROBABILITY),

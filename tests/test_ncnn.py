@@ -302,7 +302,7 @@ def test_an_odd_number_of_halves_is_padded(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "replacement", "message"),
     [
-        (r"^Eltwise", "Softmax", "is an ncnn graph with Softmax: of ncnn files only"),
+        (r"^Eltwise", "Softmax", "is an ncnn graph with Softmax: only ncnn files of RRDBNet"),
         (r"^7767517$", "7767517 1", "its first line must be 7767517"),
         (r"^(\d+) (\d+)$", r"\1", "second line must count"),
         (r"^(\d+) (\d+)$", r"1\1 \2", "announces 1"),
@@ -319,7 +319,7 @@ def test_an_odd_number_of_halves_is_padded(tmp_path):
         (r"4=1", "3=2 4=1", "stride 2x2"),
         (r"4=1", "4=0", "padding 0x0x0x0"),
         (r"4=1", "4=1 8=1", "8-bit scale 1"),
-        (r"1 1 data", "1 1 elsewhere", "reads elsewhere, which none made"),
+        (r"1 1 data", "1 1 elsewhere", "reads elsewhere, which no earlier one makes"),
         (r"-23310=1,2", "-23310=9,2", "array of another length"),
         (r"2\.000000e-01$", "1.000000e-01", "activation with the slope 0.2"),
         (r"2\.000000e-01,", "3.000000e-01,", "a residual block of dense blocks"),
@@ -371,7 +371,7 @@ def test_half_of_a_model(model):
     assert refused(numbers) == f"{numbers}: put m.param beside it, which has its graph"
     model.write_text(graph)
     numbers.unlink()
-    assert refused(model) == f"{model}: put m.bin beside it, which has its numbers"
+    assert refused(model) == f"{model}: put m.bin beside it, which has its weights"
     model.write_bytes((7767517).to_bytes(4, "little") + bytes(20))
     assert "is a binary graph of ncnn" in refused(model)
 
@@ -439,7 +439,7 @@ def test_both_files_are_written_or_neither(tmp_path, model):
         convert(model, tmp_path / "full.param")
     (tmp_path / "full.bin").rmdir()
     (tmp_path / "full.bin").write_bytes(b"PK\x03\x04 of another program")
-    with pytest.raises(ModelError, match="is no file of ncnn"):
+    with pytest.raises(ModelError, match="is not an ncnn file"):
         convert(model, tmp_path / "full.param")
     with pytest.raises(ModelError, match="choose fp16 or fp32; ncnn has no bfloat16"):
         convert(model, tmp_path / "b.param", dtype="bf16")

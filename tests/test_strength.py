@@ -294,7 +294,7 @@ def test_figures_along_the_slider(measured, other):
         ([FAITHFUL, "--strength", "1.5"], 2, "--strength is 1.5; it must be between 0 and 1"),
         ([FAITHFUL, "--strength", "0:1"], 2, "--strength is '0:1'"),
         ([FAITHFUL, "--strength", ","], 2, "--strength is ','"),
-        ([FAITHFUL, "--strength", "0.5", "--record"], 2, "--record and --strength"),
+        ([FAITHFUL, "--strength", "0.5", "--record"], 2, "leave out --record or --strength"),
         ([FAITHFUL, RESTORING, "--strength", "0.5"], 1, f"remove {RESTORING} or {FAITHFUL}"),
         (["{other}", "--strength", "0.5"], 1, "has no partner"),
     ],
@@ -320,7 +320,9 @@ def test_info_and_list_name_the_partner(run, pair, other):
     assert {f"partner: {FAITHFUL}", "default_strength: 0.7"} <= set(out)
     assert "partner" not in run("models", "info", other)[1]
     code, out, err = run("models", "list")
-    assert f"--strength leads from {FAITHFUL} (0) to {RESTORING} (1); the default is 0.7." in err
+    assert (
+        f"from {FAITHFUL} (0, faithful) to {RESTORING} (1, restoring); the default is 0.7." in err
+    )
     rows = json.loads(run("models", "list", "--json")[1])
     validate(rows, "models_list")
     partners = {row["name"]: row["partner"] for row in rows if row["partner"]}

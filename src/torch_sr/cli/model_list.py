@@ -56,8 +56,8 @@ def print_list(rows: list[dict[str, Any]]) -> None:
     print("\n-m NAME uses a model, and downloads it first if necessary.", file=sys.stderr)
     for pair in PAIRS:
         print(
-            f"--strength leads from {pair.faithful} (0) to {pair.restoring} (1); "
-            f"the default is {pair.default_strength:g}.",
+            f"--strength goes from {pair.faithful} (0, faithful) to {pair.restoring} (1, "
+            f"restoring); the default is {pair.default_strength:g}.",
             file=sys.stderr,
         )
     for command, names in _by_command(rows).items():

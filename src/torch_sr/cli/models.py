@@ -67,7 +67,7 @@ def info(
 
 
 def _completed(report: ModelReport, path: Path) -> dict[str, Any]:
-    """Where a model comes from, and what the zoo knows of one that says nothing of itself."""
+    """Where a model comes from; for one without records, what the zoo records of it."""
     from torch_sr.cli.model_list import describe_package
     from torch_sr.models import zoo
     from torch_sr.models.weights import SHIPPED, shipped_path
@@ -170,7 +170,7 @@ def annotate(
 def verify(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Files or names; without any, all that are fetched or installed."),
+        typer.Argument(help="Files or names. \\[default: all fetched and installed models]"),
     ] = None,
 ) -> None:
     """Check files against their recorded hashes, and their weights for NaN and infinity."""
@@ -192,7 +192,7 @@ def verify(
 
 
 def _all_here() -> list[str]:
-    """Names of installed and fetched models; a fetched file that a package's precedes is a path."""
+    """Names of installed and fetched models; paths of fetched files that a package takes over."""
     from torch_sr.models.zoo import ZOO
 
     here = [model for model in ZOO.values() if model.found_path is not None]
@@ -213,7 +213,7 @@ def _verify(name: str) -> None:
 
 @app.command("fetch")
 def fetch(names: Annotated[list[str], typer.Argument(help="Names that `list` shows.")]) -> None:
-    """Fetch models ahead of time; what is installed or fetched already is left as it is."""
+    """Fetch models ahead of time; installed and fetched models are kept."""
     from torch_sr.models import zoo
 
     for name in names:

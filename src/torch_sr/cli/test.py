@@ -66,8 +66,8 @@ _VERSUS_HELP = (
 )
 _PLANE_HELP = "Draw PSNR against a perceptual metric (the first of --metrics, else LPIPS), PNG."
 _STRENGTH_HELP = (
-    "Measure compact-x4 and compact-x4-real between the two: 0.7, several as 0,0.5,1, or 0:1:0.1. "
-    "Models without a partner stay as they are."
+    "Measure compact-x4 and its partner compact-x4-real at one strength (0.7), at several "
+    "(0,0.5,1), or at a sweep (0:1:0.1). Models without a partner are measured once."
 )
 _SWEEP_HELP = "PSNR_MODEL,ESRGAN_MODEL: measure interpolations of the two as well."
 _COST_HELP = (
@@ -153,7 +153,9 @@ def test(
     ends, strengths = choose_sweep(sweep), choose_strengths(strength)
     check_files(report, csv, plane, models, ends or ())
     if record and strengths:
-        raise typer.BadParameter("--record and --strength: no file holds the networks in between")
+        raise typer.BadParameter(
+            "leave out --record or --strength: no file holds the networks in between"
+        )
     if record:
         check_records(models)
     methods, setting = load_methods(

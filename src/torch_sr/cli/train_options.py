@@ -67,8 +67,8 @@ Gan = Annotated[
     bool,
     typer.Option(
         "--gan/--no-gan",
-        help="Add the GAN stage, which sharpens results and needs the weights of VGG19, or with "
-        "--set perceptual_loss.backbone=efficientnet_lite0 an installed package.",
+        help="Add the GAN stage, which sharpens results. It needs the weights of VGG19, or a "
+        "package with --set perceptual_loss.backbone=efficientnet_lite0.",
         rich_help_panel=_FIRST,
     ),
 ]

@@ -133,7 +133,7 @@ def _run(
 def _note_compression(
     report: Report, jobs: Sequence[Job], how: BatchOptions, choice: ModelChoice
 ) -> None:
-    """Say once that there are compressed photographs, if the strength is too low for them."""
+    """Print one note if there are compressed photographs and the strength is too low for them."""
     from torch_sr.images import display_name
     from torch_sr.inference.batch import find_compressed
     from torch_sr.models.weights import find_pair

@@ -19,10 +19,10 @@ class DamagedFiles(str, Enum):
 
 def _strength_help() -> str:
     if (pair := find_pair(DEFAULT_MODEL)) is None:
-        return "0 to 1, for two models that are ends of a slider."
+        return "From 0, faithful, to 1, restoring, for a model with a partner."
     return (
-        f"From 0, faithful ({pair.faithful}), to 1, restored ({pair.restoring}). "
-        f"\\[default: {pair.default_strength:g}; with -m, the model named]"
+        f"From 0, faithful ({pair.faithful}), to 1, restoring ({pair.restoring}). "
+        f"\\[default: {pair.default_strength:g}; with -m, that of the named model]"
     )
 
 

@@ -1,8 +1,8 @@
-"""The section ``degradation``: how low resolution is made that looks like ordinary photographs.
+"""The section ``degradation``: low resolution (LR) like ordinary photographs, made from HR.
 
 Names and defaults are those of Real-ESRGAN (Wang et al. 2021, https://arxiv.org/abs/2107.10833):
 two rounds of blur, resizing, noise and JPEG compression, and a final sinc filter. Every range is
-``[lowest, highest]``, drawn from uniformly for each crop.
+``[lowest, highest]``, from which each crop's value is drawn uniformly.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KERNELS = {
     "plateau_iso": 0.12,
     "plateau_aniso": 0.03,
 }
-"""The shapes of blur kernels that are known, with Real-ESRGAN's probabilities."""
+"""The known shapes of blur kernels, with Real-ESRGAN's probabilities."""
 
 
 def _check_kernels(kernels: dict[str, float]) -> dict[str, float]:
@@ -64,11 +64,11 @@ class BlurConfig(_Section):
     probability: Probability = 1.0
     """Share of the degraded crops that are blurred in this round."""
     kernel_size: KernelSize = 21
-    """Side of the largest kernel in pixels, an odd number; each crop's is drawn from the odd
-    numbers 7 to this one."""
+    """Side of the largest kernel in pixels, an odd number. Each crop's side is an odd number drawn
+    from 7 to this one."""
     kernels: Kernels = KERNELS
-    """Probability of each shape of kernel, which sum to 1; shapes left out are not used. 'iso' and
-    'aniso' are Gaussian, round and elliptic; 'generalized_iso' and 'generalized_aniso' have
+    """Probability of each shape of kernel; they sum to 1, and shapes left out are not used. 'iso'
+    and 'aniso' are Gaussian, round and elliptic; 'generalized_iso' and 'generalized_aniso' have
     sharper or flatter peaks, by betag; 'plateau_iso' and 'plateau_aniso' have a flat top, by
     betap."""
     sigma: PositiveRange = (0.2, 3.0)
@@ -95,7 +95,7 @@ class RoundConfig(_Section):
     """The first round: blur, resizing, noise, JPEG compression, in this order."""
 
     blur: BlurConfig = Field(default_factory=BlurConfig)
-    """The blur, by which a round begins."""
+    """The blur, the first step of a round."""
     resize_probabilities: ResizeProbabilities = (0.2, 0.7, 0.1)
     """Probabilities of [enlarging, shrinking, keeping the size], which sum to 1."""
     resize_range: ResizeRange = (0.15, 1.5)
@@ -109,7 +109,7 @@ class RoundConfig(_Section):
     gaussian_range: LevelRange = (1.0, 30.0)
     """Standard deviation of Gaussian noise, in levels of 0 to 255."""
     poisson_range: NotNegativeRange = (0.05, 3.0)
-    """Factor of Poisson noise; 1 is that of 8-bit values that count photons."""
+    """Factor of Poisson noise; with 1, each of the 255 levels is one photon."""
     gray_noise_probability: Probability = 0.4
     """Probability that noise is the same in all colours rather than independent in each."""
     jpeg_probability: Probability = 1.0
@@ -125,7 +125,7 @@ class SecondRoundConfig(RoundConfig):
     """Share of the degraded crops that pass through a second round. The others are only shrunk to
     LR's size after the first."""
     blur: SecondBlurConfig = Field(default_factory=SecondBlurConfig)
-    """The blur, by which a round begins."""
+    """The blur, the first step of a round."""
     resize_probabilities: ResizeProbabilities = (0.3, 0.4, 0.3)
     """Probabilities of [enlarging, shrinking, keeping the size], which sum to 1."""
     resize_range: ResizeRange = (0.3, 1.2)
@@ -133,24 +133,23 @@ class SecondRoundConfig(RoundConfig):
     gaussian_range: LevelRange = (1.0, 25.0)
     """Standard deviation of Gaussian noise, in levels of 0 to 255."""
     poisson_range: NotNegativeRange = (0.05, 2.5)
-    """Factor of Poisson noise; 1 is that of 8-bit values that count photons."""
+    """Factor of Poisson noise; with 1, each of the 255 levels is one photon."""
 
 
 class DegradationConfig(_Section):
-    """LR like ordinary photographs, not bicubic. Beyond the description's table."""
+    """How LR is made from HR to resemble photographs. Beyond the description's table."""
 
     probability: Probability = 0.0
     """Share of the crops whose LR is made by these degradations rather than by bicubic shrinking;
-    0 switches them off. Images that have LR of their own keep it, unless its folder says that it is
-    bicubic, as DIV2K_train_LR_bicubic does."""
+    0 switches them off. Images with LR of their own keep it, unless the folder's name says that it
+    is bicubic, such as DIV2K_train_LR_bicubic."""
     first: RoundConfig = Field(default_factory=RoundConfig)
     """The first round, on the high-resolution crop."""
     second: SecondRoundConfig = Field(default_factory=SecondRoundConfig)
     """The second round, which ends at LR's size."""
     final_sinc_probability: Probability = 0.8
-    """Probability of a sinc filter at the end, before or after the last JPEG compression, each as
-    often; its kernel is drawn from the second round's sizes."""
+    """Probability of a sinc filter at the end, equally often before and after the last JPEG
+    compression. The size of its kernel is drawn as in the second round."""
     sharpen_targets: Switch = False
     """Sharpen HR by an unsharp mask (weight 0.5, radius 50, threshold 10), as Real-ESRGAN does for
-    its content and perceptual losses: results are crisper. Degradations start from the sharpened
-    HR too."""
+    its content and perceptual losses, for crisper results. LR is made from the sharpened HR."""

@@ -1,6 +1,6 @@
 """The layers of the networks whose features the perceptual loss compares, by name.
 
-A name of :data:`LAYER_GROUPS` stands for several layers, each with its share of the weight.
+A name of :func:`layer_groups` stands for several layers, each with its share of the weight.
 """
 
 from __future__ import annotations

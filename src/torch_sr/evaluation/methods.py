@@ -103,7 +103,7 @@ def _at_strengths(
             continue
         if pair in seen:
             raise ModelError(
-                f"remove {model.model} or {seen[pair]}: the strength leads from one to the other"
+                f"remove {model.model} or {seen[pair]}: --strength measures between these partners"
             )
         seen[pair] = model.model
         places += [choose_model(model.model, strength).strength for strength in strengths]

@@ -169,7 +169,7 @@ def _output_scale(hparams: Mapping[str, Any]) -> int | None:
     """The scale that the result of the network is resized to, if any is recorded."""
     scale = hparams.get("output_scale")
     if scale is not None and (not isinstance(scale, int) or scale < 1):
-        raise ModelError(f"records output_scale as {scale!r}, which is no whole number above 0")
+        raise ModelError(f"records output_scale as {scale!r}; it must be a whole number above 0")
     return scale
 
 

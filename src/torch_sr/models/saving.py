@@ -162,7 +162,7 @@ def _check_companion(path: Path) -> None:
     numbers = weights_path(path)
     with contextlib.suppress(OSError), numbers.open("rb") as file:
         if file.read(4) not in (*FLAGS, b""):
-            raise ModelError(f"{path}: choose another name; {numbers} is no file of ncnn")
+            raise ModelError(f"{path}: choose another name; {numbers} is not an ncnn file")
 
 
 def _checked(

@@ -134,8 +134,8 @@ def _build_degradation(config: Hyperparameters, pairs: ImagePairs) -> Degradatio
     own = len(pairs) - pairs.num_made
     if own:
         _log.warning(
-            "degradation: %d of %d training images have low resolution of their own, which stays "
-            "as it is; to degrade them too, name the sub-folder of high resolution alone, such as "
+            "degradation: %d of %d training images have low resolution of their own, which is not "
+            "degraded; to degrade them too, name only the sub-folder of high resolution, such as "
             "FOLDER:HR",
             own,
             len(pairs),

@@ -30,12 +30,12 @@ def remark_on_degradation(pairs: ImagePairs, validation: ImagePairs) -> str | No
     """
     if not pairs.num_made:
         return (
-            "no crop is degraded, for all images have LR of their own; name the folder of HR "
-            "alone, such as FOLDER:HR"
+            "no crop is degraded, because all images have LR of their own; name only their HR "
+            "folder, such as FOLDER:HR"
         )
     if validation.num_made:
         return (
-            f"{validation.num_made} images to validate on are not degraded; write degraded ones "
+            f"{validation.num_made} validation images are not degraded; write degraded ones "
             "with 'torch-sr data degrade' and name their folder in val_datasets"
         )
     return None

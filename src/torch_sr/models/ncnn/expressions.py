@@ -173,7 +173,7 @@ def _prelu(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
 
 def _concat(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
     if layer.integer(0) not in (0, -3):
-        raise ModelError(f"has layer {layer.name} which joins other than channels: {ONLY_TWO}")
+        raise ModelError(f"has layer {layer.name} which joins along another axis: {ONLY_TWO}")
     parts: list[Node] = []
     for part in inputs:
         parts += part.parts if isinstance(part, Joined) else (part,)

@@ -19,7 +19,7 @@ _LARGEST = {int: 2**31, float: 3.5e38}  # what ncnn can hold
 MOST_BYTES = 2**24
 """The longest graph that is read; that of 23 blocks has 117 kB."""
 
-ONLY_TWO = "of ncnn files only the networks RRDBNet and SRVGGNetCompact are read"
+ONLY_TWO = "only ncnn files of RRDBNet and SRVGGNetCompact can be read"
 
 Number = int | float
 Value = Number | tuple[Number, ...]
@@ -75,7 +75,7 @@ def parse_graph(text: str, kinds: Collection[str]) -> list[Layer]:
     """
     lines = [words for line in text.splitlines() if (words := line.split())]
     if not lines or lines[0] != [MAGIC]:
-        raise ModelError(f"is no ncnn graph: its first line must be {MAGIC}")
+        raise ModelError(f"is not an ncnn graph: its first line must be {MAGIC}")
     counts = [_whole(word, "the second line") for word in lines[1]] if len(lines) > 1 else []
     if len(counts) != 2:
         raise ModelError("is truncated or damaged: its second line must count layers and blobs")
@@ -149,7 +149,9 @@ def _check_blobs(layers: Iterable[Layer], declared: int) -> None:
     for layer in layers:
         for blob in layer.inputs:
             if blob not in made:
-                raise ModelError(f"is damaged: layer {layer.name} reads {blob}, which none made")
+                raise ModelError(
+                    f"is damaged: layer {layer.name} reads {blob}, which no earlier one makes"
+                )
         for blob in layer.outputs:
             if blob in made:
                 raise ModelError(f"is damaged: layer {layer.name} makes {blob} a second time")

@@ -54,7 +54,7 @@ def read_ncnn(path: Path) -> tuple[Path, Match]:
     if path.suffix.lower() == _WEIGHTS:
         graph = path.with_suffix(_GRAPH)
     weights = weights_path(graph)
-    for half, what in ((graph, "graph"), (weights, "numbers")):
+    for half, what in ((graph, "graph"), (weights, "weights")):
         if not half.is_file():
             raise ModelError(f"{path}: put {half.name} beside it, which has its {what}")
     if graph.stat().st_size > MOST_BYTES:
