@@ -1,10 +1,10 @@
-r"""What models make of ordinary photographs: compressed, noisy, or clean ones.
+r"""Measure models on low resolution that is clean, compressed or noisy.
 
 Degrades the low resolution of test sets, super-resolves it by bicubic interpolation and by every
 model, whole and without mirrored borders, and compares with the originals:
 
-- ``Y-PSNR`` by the papers' protocol, which rewards fidelity and prefers the blurred to the sharp
-- the distance in features of networks trained on ImageNet (features.py), which resembles what
+- ``Y-PSNR`` by the papers' protocol, which measures fidelity and prefers blurred results
+- the distance in features of networks trained on ImageNet (features.py), which is closer to what
   people see; choose a network that no model was trained with
 - ``colour``: the mean over all pictures of red, green and blue minus the originals', in 1/255, and
   the largest of a single picture

@@ -1,9 +1,9 @@
-r"""Strips: one place of every photograph of a folder, by several models, at 1:1.
+r"""Strips: one place of every photograph in a folder, by several models, at 1:1.
 
 Each panel is a square of the result, pixel for pixel: the input enlarged without smoothing, bicubic
-interpolation, then every model. Only that place is super-resolved, with some of what lies around
-it. It is the most detailed one that is not at the border, or the one given by ``--at``. Results of
-whole models are kept in ``--cache``, since large networks are slow. Run with::
+interpolation, then every model. Only that place and some context around it are super-resolved. It
+is the most detailed place away from the border, or the one given by ``--at``. Results of models,
+but not of mixtures, are kept in ``--cache``, since large networks are slow. Run with::
 
     python benchmarks/strips.py ../shared/data/photos strips faithful.safetensors \
         --partner restoring.safetensors --strengths 0 0.5 1 --default 0.5 \

@@ -23,7 +23,7 @@ from torch_sr.models.rrdb import RRDBNet
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-# Typed anew from section 7.3 of the description.
+# Copied by hand from section 7.3 of the description.
 TABLE = {
     "scale_factor": 4,
     "batch_size": 16,
@@ -63,8 +63,8 @@ TABLE = {
     "perceptual_loss/normalize_input": True,
     "perceptual_loss/normalize_loss": False,
 }
-# Typed anew from Real-ESRGAN's options/train_realesrgan_x4plus.yml; it blurs always at first, adds
-# noise and compresses always, and sharpens targets.
+# Copied by hand from Real-ESRGAN's options/train_realesrgan_x4plus.yml; it always blurs at first,
+# always adds noise and compresses, and sharpens targets.
 KERNELS = {
     "iso": 0.45,
     "aniso": 0.25,
@@ -491,7 +491,7 @@ def test_the_training_of_real_esrgan():
     }
     assert config.generator == GeneratorConfig(num_basic_blocks=23)
     assert config.discriminator.kind == "unet"
-    # Typed anew from Real-ESRGAN's options.
+    # Copied by hand from Real-ESRGAN's options.
     weights = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}
     assert config.perceptual_loss.single_layer_weights == weights
     assert config.training.g_content_loss_scaling == 1

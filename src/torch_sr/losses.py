@@ -172,10 +172,10 @@ class PerceptualLoss(nn.Module):
             activation; for EfficientNet see :mod:`torch_sr.models.efficientnet`.
         vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, where the backbone is ``vgg``.
         criterion: ``"l1"`` or ``"l2"`` between features.
-        normalize_input: normalise images by the mean and standard deviation of its training.
+        normalize_input: normalise images by mean and standard deviation as in the training.
         normalize_loss: divide by the sum of the layers' weights.
-        weights: file of the network; None takes torchvision's for VGG, from the cache of
-            ``torch.hub``, where it is fetched at need; for EfficientNet the installed package's.
+        weights: file of the network; with None, VGG takes torchvision's from the cache of
+            ``torch.hub``, fetched if necessary, and EfficientNet that of the installed package.
         backbone: ``vgg`` or ``efficientnet_lite0``.
 
     Raises:

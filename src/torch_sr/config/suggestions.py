@@ -104,6 +104,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "gray_noise_prob2": ("degradation.second.gray_noise_probability",),
     "jpeg_range2": ("degradation.second.jpeg_range",),
     "final_sinc_prob": ("degradation.final_sinc_probability",),
+    "gt_usm": ("degradation.sharpen_targets",),
     "l1_gt_usm": ("degradation.sharpen_targets",),
     "percep_gt_usm": ("degradation.sharpen_targets",),
     "usm": ("degradation.sharpen_targets",),

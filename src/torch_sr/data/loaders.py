@@ -162,9 +162,9 @@ def refuse_small(pairs: ImagePairs, *, crop_border: bool = True) -> None:
 
 
 class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
-    """Aligned random crops, flipped and transposed at random, and their LR spoilt at random.
+    """Aligned random crops, flipped, transposed and with LR augmented or degraded at random.
 
-    All have the depth of the deepest image. What is spoilt or degraded has passed through 8 bits.
+    All have the depth of the deepest image. Augmented and degraded LR has passed through 8 bits.
 
     Args:
         pairs: the images.
@@ -299,7 +299,7 @@ def training_loader(
 
 
 def _use_one_thread(_: int) -> None:
-    """Or else OpenCV takes a thread for every core, in each of the workers."""
+    """Keep OpenCV from starting a thread for every core in each of the workers."""
     import cv2
 
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""The order in which training samples come, a function of (seed, epoch)."""
+"""The order of the training samples, which depends only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SampleKey = tuple[int, int]
 
 
 class EpochSampler(Sampler[SampleKey]):
-    """The order of one epoch's samples, a function of (seed, epoch) alone.
+    """The order of one epoch's samples, which depends only on (seed, epoch).
 
     Several processes share each mini-batch: together they see what one process with as many times
     the batch size would.

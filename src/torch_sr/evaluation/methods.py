@@ -41,7 +41,7 @@ def load_models(
 
     Args:
         models: weights files or names of models, each also as ``LABEL=MODEL``.
-        strengths: a model with a partner is measured at each of these; by default as it is.
+        strengths: each model with a partner is measured at all of these; by default as it is.
         device, precision, tile_size: see :class:`~torch_sr.inference.upscaler.Upscaler`.
         taken: labels that are in use, beside the baseline's.
 
@@ -86,9 +86,9 @@ def load_models(
 def _at_strengths(
     models: Sequence[NamedModel], strengths: Sequence[float]
 ) -> tuple[list[NamedModel], list[float | None]]:
-    """Models with a partner once for every strength, under labels that end with it.
+    """List models with a partner once for each strength, with the strength in their label.
 
-    Of a single strength, a label that was given stays as it is.
+    With a single strength, a given label is kept.
     """
     if strengths and not any(find_pair(model.model) for model in models):
         choose_model(models[0].model, strengths[0])  # whose error says what has a partner

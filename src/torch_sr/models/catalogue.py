@@ -1,6 +1,6 @@
 """The table of models that have names and do not ship: packages, addresses, hashes, licences.
 
-The hashes of the Real-ESRGAN models stand in OpenModelDB (``data/models``) and in the commit pages
+The hashes of the Real-ESRGAN models are in OpenModelDB (``data/models``) and in the commit pages
 of several copies at Hugging Face; those of the two ESRGAN models and of its copy for BasicSR in
 such pages alone, and in programs that check them. Adding a model is adding a row.
 """
@@ -29,19 +29,19 @@ class ZooModel:
     """A row of the table.
 
     Args:
-        name: by which it is asked for; the file's own name does as well.
+        name: for ``-m`` and ``Upscaler``; the file's own name works too.
         file: its name in the cache folder.
-        sha256: of the file; None where nobody has published it.
-        num_bytes: of the file; None likewise.
-        urls: the maker's address first, then copies with the same bytes; empty where there is no
-            address that lasts.
+        sha256: of the file; None if none is published.
+        num_bytes: of the file; None if unknown.
+        urls: the maker's address first, then copies with the same bytes; empty if there is no
+            permanent address.
         scale_factor: how much larger results are.
         architecture: of the network.
         licence: of the weights, as their makers state it.
         author: who trained it.
-        page: where one reads about it.
-        packaged: a package that has the model, perhaps with the numbers in another type.
-        aliases: other names by which it is asked for.
+        page: a page about it.
+        packaged: a package with the model, whose weights may be stored in another type.
+        aliases: its other names.
     """
 
     name: str
@@ -113,7 +113,7 @@ def _in_package(stem: str) -> PackagedModel:
 
 
 def _anime_video(scale_factor: int) -> ZooModel:
-    """The x4 network for videos with a bicubic reduction behind it; only ncnn files have that."""
+    """The x4 network for videos and a bicubic reduction after it; only ncnn files have both."""
     name = f"realesr-animevideov3-x{scale_factor}"
     return ZooModel(
         name,
@@ -136,7 +136,7 @@ def _esrgan(name: str, file: str, sha256: str, num_bytes: int, urls: tuple[str, 
 
 
 def _enhanced_srgan() -> list[ZooModel]:
-    """The twelve of enhanced-srgan (its section 9.4), which lie on a shared drive alone."""
+    """The twelve of enhanced-srgan (its section 9.4), which are only on a shared drive."""
     runs = (
         "p192_t128_cr_23_rrdb_div2k+bsds500",
         "p192_t128_cr_16_rrdb_div2k+bsds500",

@@ -1,6 +1,6 @@
 """Models in installed packages: found by the packages' metadata, without importing any of them.
 
-Some packages of the Python package index hold weights and hardly any code. ``pip`` installs and
+Some Python packages contain weights and hardly any code. ``pip`` installs and
 verifies them where a model's own address cannot be reached.
 """
 
@@ -19,10 +19,10 @@ class PackagedModel:
     """A weights file in a package.
 
     Args:
-        package: its name in the index.
+        package: its name for ``pip``.
         extra: the extra of torch-sr that installs it.
-        file: where the package has the file, as in its list of files; of an ncnn model, the
-            ``.param``, beside which lies the ``.bin``.
+        file: the file's path in the package's list of files; for an ncnn model the ``.param``, with
+            the ``.bin`` beside it.
     """
 
     package: str

@@ -78,7 +78,7 @@ class RawWeights:
         hparams: hyper-parameters found, sections lifted to the top.
         stage: the stage of training, if recorded.
         metadata: everything else recorded as text.
-        layout: the form, where that is not told by the names: ``ncnn``.
+        layout: ``ncnn``, or None if the names of the tensors show the layout.
     """
 
     path: Path

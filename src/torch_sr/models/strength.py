@@ -60,7 +60,7 @@ def choose_model(model: str | Path | None = None, strength: float | None = None)
 
 
 def load(name_or_path: str | Path, *, strength: float | None = None) -> LoadedGenerator:
-    """Load a model by name, fetching it at need, or any weights file.
+    """Load a model by name, fetching it if necessary, or any weights file.
 
     Args:
         name_or_path: a name that ``torch-sr models list`` shows, or a file.

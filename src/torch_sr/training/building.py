@@ -53,7 +53,7 @@ def build_discriminator(config: Hyperparameters) -> nn.Module:
 
 
 def build_perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
-    """The perceptual loss with the weights of its network, fetched at need.
+    """The perceptual loss with the weights of its network, fetched if necessary.
 
     Raises:
         ModelError: when these are not available.

@@ -1,4 +1,4 @@
-"""What a check says of degraded crops: how many there are, and what is done to them."""
+"""What a check reports of degraded crops: how many there are, and how they are degraded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def describe_degradation(config: DegradationConfig, pairs: ImagePairs) -> str:
 
 
 def remark_on_degradation(pairs: ImagePairs, validation: ImagePairs) -> str | None:
-    """Name what is hardly meant where degradations are on; None where there is nothing.
+    """Point out what is probably a mistake; None if there is nothing.
 
     Args:
         pairs: the training images.

@@ -8,15 +8,15 @@ import numpy as np
 from torch_sr.data.degradation.levels import Floats
 
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
-"""Area is the mean over a pixel's square; the other two do not widen when they shrink, and so leave
-aliases, as cheap resizing does. Bicubic has a = -0.75."""
+"""Area is the mean over a pixel's square. The other two have no antialiasing when they shrink, like
+cheap resizing. Bicubic has a = -0.75."""
 
 _EXACT = 1e-7
-"""Difference between weights that float32 does not tell from none."""
+"""Largest difference between weights that counts as none in float32."""
 
 
 def blur(image: Floats, kernel: Floats) -> Floats:
-    """Filter every channel; beyond its border the image is mirrored about the outermost pixels.
+    """Filter every channel; the image is mirrored at the centres of its outermost pixels.
 
     Args:
         image: ``(H, W, C)``.
@@ -31,7 +31,7 @@ def blur(image: Floats, kernel: Floats) -> Floats:
 
 
 def resize(image: Floats, size: tuple[int, int], interpolation: str) -> Floats:
-    """Resize to ``size``, height and width, so that the borders of the picture stay in place.
+    """Resize to ``size``, height and width; the borders of the picture stay in place.
 
     Args:
         image: ``(H, W, C)``.

@@ -68,7 +68,7 @@ def sinc_kernel(size: int, cutoff: float) -> Floats:
 
 
 def draw_kernel(config: BlurConfig, rng: np.random.Generator) -> Floats:
-    """Draw a kernel of a round: its size, its shape, and the parameters of that."""
+    """Draw a kernel for a round: its size, its shape, and the parameters of the shape."""
     size = draw_size(config, rng)
     if rng.random() < config.sinc_probability:
         return sinc_kernel(size, _draw_cutoff(size, rng))
@@ -118,13 +118,13 @@ def _shares(weights: list[float]) -> Doubles:
 
 
 def _grid(size: int) -> tuple[Doubles, Doubles]:
-    """Rows and columns of the pixels, as seen from the middle one."""
+    """Rows and columns of the pixels, relative to the middle one."""
     steps: Doubles = np.linspace(-(size - 1) / 2, (size - 1) / 2, size)
     return steps[:, None], steps[None, :]
 
 
 def _squared_distance(size: int, sigma: Sigma, angle: float) -> Doubles:
-    """Of every pixel from the middle one, in standard deviations (Mahalanobis)."""
+    """From every pixel to the middle one, in standard deviations (Mahalanobis)."""
     y, x = _grid(size)
     along = x * math.cos(angle) + y * math.sin(angle)
     across = y * math.cos(angle) - x * math.sin(angle)
@@ -132,10 +132,10 @@ def _squared_distance(size: int, sigma: Sigma, angle: float) -> Doubles:
 
 
 def _jinc(x: Doubles) -> Doubles:
-    """``J1(x) / x`` by its integral, as SciPy is no dependency: 1/2 in the middle.
+    """``J1(x) / x`` by its integral, since SciPy is not a dependency; 1/2 in the middle.
 
-    Poisson's integral ``(1/pi) * int_0^pi cos(x cos t) sin(t)^2 dt`` (DLMF 10.9.4), which the
-    trapezoidal rule finds to double precision, as the integrand is periodic and smooth.
+    Poisson's integral ``(1/pi) * int_0^pi cos(x cos t) sin(t)^2 dt`` (DLMF 10.9.4), to which the
+    trapezoidal rule is exact in double precision, since the integrand is periodic and smooth.
     """
     t = np.arange(_QUADRATURE) * (math.pi / _QUADRATURE)
     return np.asarray(np.cos(x[..., None] * np.cos(t)) @ np.sin(t) ** 2 / _QUADRATURE)

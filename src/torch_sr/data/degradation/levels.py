@@ -23,7 +23,7 @@ def to_unit(image: Array) -> Floats:
 
 
 def to_levels(image: Floats) -> Bytes:
-    """Float32 in [0, 1] as uint8, rounded; what lies outside is clipped."""
+    """Float32 in [0, 1] as uint8, rounded and clipped."""
     return to_samples(image, np.dtype(np.uint8))
 
 

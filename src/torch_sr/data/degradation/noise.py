@@ -20,7 +20,7 @@ def add_gaussian_noise(
     Args:
         image: ``(H, W, C)``.
         sigma: standard deviation, in levels of 0 to 255.
-        rng: what the noise is drawn from.
+        rng: the source of the noise.
         gray: add the same to all channels.
     """
     height, width, channels = image.shape
@@ -34,15 +34,15 @@ def add_poisson_noise(
 ) -> Floats:
     """Add the noise of counted photons, whose variance is proportional to the signal, and clip.
 
-    The signal is the image in levels of 0 to 255, one photon each. (Real-ESRGAN counts a photon
-    for each distinct level in the image, rounded up to a power of 2; that is 256 for most, but few
-    for a plain sky, which would drown in noise.)
+    The signal is the image in levels of 0 to 255, one photon each. (Real-ESRGAN takes as many
+    photons as there are different levels in the image, rounded up to a power of 2. These are 256
+    for most images, but so few for a plain sky that its noise is very strong.)
 
     Args:
         image: ``(H, W, C)``.
-        scale: what the noise is multiplied by; its variance is ``scale ** 2 * signal``.
-        rng: what the noise is drawn from.
-        gray: take the luma for signal, and add the same noise to all channels.
+        scale: factor of the noise; its variance is ``scale ** 2 * signal``.
+        rng: the source of the noise.
+        gray: take the luma as the signal, and add the same noise to all channels.
     """
     signal = to_levels(_luma(image) if gray else image)
     noise = _count(signal, rng) - signal
@@ -50,7 +50,7 @@ def add_poisson_noise(
 
 
 def _count(signal: Bytes, rng: np.random.Generator) -> Floats:
-    """Poisson numbers by strips of rows, for NumPy makes them as int64, eight bytes each."""
+    """Poisson numbers by strips of rows, because NumPy creates them as int64."""
     counts = np.empty(signal.shape, np.float32)
     rows = max(1, _STRIP // math.prod(signal.shape[1:]))
     for top in range(0, len(signal), rows):

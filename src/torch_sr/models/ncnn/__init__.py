@@ -4,7 +4,7 @@ A model is two files: ``.param``, the graph as text (:mod:`~torch_sr.models.ncnn
 ``.bin``, the numbers in the order of its layers (:mod:`~torch_sr.models.ncnn.weights`). Reading
 turns the graph into expressions (:mod:`~torch_sr.models.ncnn.expressions`) and matches these with
 the two networks that are supported, RRDBNet and SRVGGNetCompact
-(:mod:`~torch_sr.models.ncnn.matching`); names of layers and blobs are of no importance.
+(:mod:`~torch_sr.models.ncnn.matching`); the names of layers and blobs do not matter.
 
 Source: https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure
 """

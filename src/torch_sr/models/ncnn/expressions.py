@@ -1,8 +1,8 @@
-"""What a graph computes, as expressions: its layers with their numbers, free of notation.
+"""What a graph computes, as expressions: its layers with their weights, free of notation.
 
 Different programs write one and the same network differently: an activation within the convolution
 or as a layer of its own, a scaled sum as one layer or as two. Here all of these become the same
-expression. Names are kept for error messages alone.
+expression. Names are only kept for error messages.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _eltwise(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
 
 
 def _total(layer: Layer, terms: list[tuple[float, Node]]) -> Node:
-    """A sum, with the factors that its terms bring along."""
+    """A sum, including the factors of its terms."""
     folded: list[tuple[float, Node]] = []
     for factor, node in terms:
         if isinstance(node, Total) and len(node.terms) == 1:

@@ -29,7 +29,7 @@ from torch_sr.models.rrdb import LEAKY_SLOPE, UPSCALING_STEPS
 
 @dataclass(frozen=True)
 class Match:
-    """Parameters under the names of the network in PyTorch, and the sizes that shapes do not show.
+    """Parameters under their names in PyTorch, and the sizes that their shapes do not show.
 
     Args:
         tensors: of RRDBNet in the layout ``new``, or of SRVGGNetCompact.
@@ -127,7 +127,7 @@ def _match_step(node: Node) -> _Step:
 
 
 def _match_trunk(node: Node) -> tuple[Conv, Conv]:
-    """The convolution behind the blocks, and the first one, whose sum the trunk gives."""
+    """The convolution after the blocks, and the first one; the trunk is their sum."""
     for body, first, factor in _residuals(node):
         starts = isinstance(first, Conv) and isinstance(first.source, Picture | Shuffled)
         if starts and isinstance(first, Conv) and isinstance(body, Conv) and factor == 1:

@@ -29,7 +29,7 @@ _REMEDY = "download or copy both files again"
 
 
 class WeightsError(ModelError):
-    """What is wrong with a ``.bin``; the message goes behind its name."""
+    """What is wrong with a ``.bin``; the message follows its name."""
 
 
 class WeightsReader:
@@ -44,7 +44,7 @@ class WeightsReader:
         self._left = os.fstat(file.fileno()).st_size
 
     def flagged(self, count: int, name: str) -> Tensor:
-        """``count`` numbers behind a flag, as float16 or float32, as they are stored."""
+        """``count`` numbers after a flag, float16 or float32 as they are stored."""
         flag = self._read(4, name)
         if flag == FP16:
             return self._numbers(count, "<f2", name)
@@ -85,7 +85,7 @@ def write_weights(path: Path, blobs: Iterable[tuple[Tensor, bool]], *, half: boo
     Args:
         path: the new file.
         blobs: tensors, and whether a flag precedes each.
-        half: store those behind a flag as float16.
+        half: store those with a flag as float16.
     """
     with path.open("wb") as file:
         for tensor, flagged in blobs:
