@@ -145,7 +145,7 @@ def test_the_surroundings_are_random_where_the_image_has_them():
     rng, size = np.random.default_rng(0), (100, 120)
     offsets = set()
     for _ in range(300):
-        place = draw_place(size, (20, 30), "dihedral", rng)
+        place = draw_place(size, (20, 30), "none", rng)
         larger, inner = place.widen(size, rng)
         assert (larger.top + inner.top, larger.left + inner.left) == (place.top, place.left)
         assert (inner.height, inner.width) == (place.height, place.width)
@@ -156,6 +156,25 @@ def test_the_surroundings_are_random_where_the_image_has_them():
         if larger.top:
             offsets.add(inner.top % GRID)
     assert offsets == set(range(GRID))
+
+
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("transpose", [False, True])
+def test_the_grid_begins_at_a_random_place_however_a_crop_is_turned(rows, columns, transpose):
+    image = np.arange(100 * 120).reshape(100, 120, 1)
+    place = Place(40, 50, 12, 8, (rows, columns, transpose))
+    rng = np.random.default_rng(0)
+    tops, lefts = set(), set()
+    for _ in range(200):
+        larger, inner = place.widen((100, 120), rng)
+        turned = larger.cut(image)
+        crop = inner.cut_turned(turned)
+        np.testing.assert_array_equal(crop, place.cut(image))
+        ((top, left),) = np.argwhere(turned[..., 0] == crop[0, 0, 0])
+        tops.add(top - CONTEXT)
+        lefts.add(left - CONTEXT)
+    assert tops == lefts == set(range(GRID))
 
 
 @pytest.mark.parametrize("spatial", ["described", "dihedral", "none"])

@@ -16,7 +16,7 @@ Size = tuple[int, int]
 
 UPRIGHT: Orientation = (False, False, False)
 CONTEXT = 4
-"""LR pixels around a crop that are degraded with it, for blur to draw from."""
+"""LR pixels around a crop that are degraded with it, as blur needs them."""
 GRID = 16
 """LR pixels after which JPEG's grid repeats: blocks of 8, of which chroma has half as many."""
 
@@ -40,16 +40,19 @@ class Place:
     def widen(self, size: Size, rng: np.random.Generator) -> tuple[Place, Place]:
         """Draw surroundings from an image of ``size``.
 
-        At the top and left they are larger by a random number of pixels, so that JPEG's grid,
-        which begins there, is at a random place in the crop.
+        Once turned, they are larger by a random number of pixels at the top and left, so that
+        JPEG's grid, which begins there, is at a random place in the crop.
 
         Returns:
             the larger place, and this one inside that, before it is turned.
         """
-        above, before = (CONTEXT + int(extra) for extra in rng.integers(GRID, size=2))
+        rows, columns, _ = self.orientation
+        extra = rng.integers(GRID, size=2)
+        above, below = _margins(int(extra[0]), flipped=rows)
+        before, after = _margins(int(extra[1]), flipped=columns)
         top, left = max(0, self.top - above), max(0, self.left - before)
-        height = min(size[0], self.top + self.height + CONTEXT) - top
-        width = min(size[1], self.left + self.width + CONTEXT) - left
+        height = min(size[0], self.top + self.height + below) - top
+        width = min(size[1], self.left + self.width + after) - left
         larger = Place(top, left, height, width, self.orientation)
         inner = Place(self.top - top, self.left - left, self.height, self.width, self.orientation)
         return larger, inner
@@ -57,6 +60,11 @@ class Place:
     def cut_turned(self, image: Array, scale: int = 1) -> Array:
         """As :meth:`cut`, from an image that is turned by ``orientation`` already."""
         return self.cut(restore(image, self.orientation), scale)
+
+
+def _margins(extra: int, *, flipped: bool) -> tuple[int, int]:
+    """LR pixels before and after a crop along one axis; the extra ones come first once turned."""
+    return (CONTEXT, CONTEXT + extra) if flipped else (CONTEXT + extra, CONTEXT)
 
 
 def draw_place(size: Size, crop_size: Size, spatial: Spatial, rng: np.random.Generator) -> Place:
