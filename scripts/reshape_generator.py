@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from torch_sr import load_generator
+from torch_sr.errors import TorchSRError
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
@@ -33,7 +34,11 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, nargs="+", help="RRDBs to keep, by number from 0")
     parser.add_argument("--seed", type=int, default=0, help="of the new channels")
     options = parser.parse_args()
-    network = load_generator(options.source).network
+    try:
+        loaded = load_generator(options.source)
+    except TorchSRError as error:
+        parser.error(str(error))
+    network = loaded.network
     if not isinstance(network, RRDBNet):
         parser.error(f"{options.source}: choose an RRDBNet (ESRGAN) model")
     growth = options.growth or int(network.hparams["growth_channels"])
@@ -43,7 +48,8 @@ def main() -> None:
     if not set(blocks) <= set(range(int(network.hparams["num_basic_blocks"]))):
         parser.error(f"--blocks: the model has 0 to {network.hparams['num_basic_blocks'] - 1}")
     torch.manual_seed(options.seed)
-    save_generator(options.target, reshape(network, growth, blocks), stage="pretraining")
+    reshaped = reshape(network, growth, blocks)
+    save_generator(options.target, reshaped, stage=loaded.info.stage, metadata=loaded.info.metadata)
     print(options.target)
 
 

@@ -179,6 +179,7 @@ def test_the_package_is_found_without_running_it(file, tmp_path, monkeypatch):
     (package / "__init__.py").write_text("raise SystemExit('this ran')", encoding="utf-8")
     shutil.copy(file, package / "models" / "efficientnet-lite0-00000000.pth")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, package.name, raising=False)  # other tests import the real one
     importlib.invalidate_caches()
     assert find_efficientnet().parent == package / "models"
     assert len(efficientnet_features(["stem"])) == 1

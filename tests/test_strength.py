@@ -327,3 +327,12 @@ def test_info_and_list_name_the_partner(run, pair, other):
     validate(rows, "models_list")
     partners = {row["name"]: row["partner"] for row in rows if row["partner"]}
     assert partners == {FAITHFUL: RESTORING, RESTORING: FAITHFUL}
+
+
+@pytest.mark.parametrize("name", ["compact_x4", "Compact-X4", " compact x4 "])
+def test_a_shipped_name_may_be_spelt_otherwise(name):
+    assert shipped_path(name) == shipped_path("compact-x4") is not None
+
+
+def test_the_restoring_model_is_known_by_any_spelling(pair):
+    assert choose_model(pair.restoring.upper().replace("-", "_")).strength == 1

@@ -201,7 +201,7 @@ def test_names_and_files(tmp_path, monkeypatch):
     assert zoo.find_model("compact-x4") == shipped_path("compact-x4")
     assert str(zoo.find_model("missing.pth")) == "missing.pth"  # told by whoever reads it
     with pytest.raises(ModelError, match="did you mean compact-x4"):
-        zoo.find_model("compact_x4")
+        zoo.find_model("compactx4")
     with pytest.raises(ModelError, match="-m realesrgan-x4plus uses"):
         zoo.find_model("RealESRGAN_x4plus.pth")
     (tmp_path / NAME).write_text("a file of that name is taken for what it is")

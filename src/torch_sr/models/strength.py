@@ -15,7 +15,7 @@ from torch_sr.models import weights
 from torch_sr.models.interpolation import mix_networks, require_rrdbnet
 from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.provenance import common_licence
-from torch_sr.models.weights import DEFAULT_MODEL, Pair, find_pair
+from torch_sr.models.weights import DEFAULT_MODEL, Pair, canonical_name, find_pair
 from torch_sr.models.zoo import find_model
 
 
@@ -50,7 +50,11 @@ def choose_model(model: str | Path | None = None, strength: float | None = None)
             raise ModelError(_no_partner(named, strength))
         return ModelChoice(named)
     if strength is None:
-        strength = pair.default_strength if model is None else float(str(named) == pair.restoring)
+        strength = (
+            pair.default_strength
+            if model is None
+            else float(canonical_name(str(named)) == pair.restoring)
+        )
     if not 0.0 <= strength <= 1.0:  # NaN fails too
         raise ModelError(
             f"strength is {strength}; it must be between 0 ({pair.faithful}) and 1 "

@@ -18,7 +18,7 @@ from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
 from torch_sr.models.loading import LoadedGenerator
 from torch_sr.models.ncnn.reading import find_graph, weights_path
-from torch_sr.models.weights import SHIPPED, shipped_path
+from torch_sr.models.weights import SHIPPED, canonical_name, shipped_path
 
 __all__ = [
     "ZOO",
@@ -68,16 +68,16 @@ def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Pa
             raise ModelError(f"{path} does not exist; -m {model.name} uses the model it names")
         return path
     known = [*SHIPPED, *ZOO]
-    near = difflib.get_close_matches(_normal(text), known, n=1)
+    near = difflib.get_close_matches(canonical_name(text), known, n=1)
     hint = f"did you mean {near[0]}?" if near else "`torch-sr models list` shows those known"
     raise ModelError(f"model {text!r}: neither a file nor a known name; {hint}")
 
 
 def find_in_zoo(name: str) -> ZooModel | None:
     """The row of a name, or of a file's name without suffix."""
-    wanted = _normal(name)
+    wanted = canonical_name(name)
     for model in ZOO.values():
-        if wanted in (model.name, _normal(Path(model.file).stem), *model.aliases):
+        if wanted in (model.name, canonical_name(Path(model.file).stem), *model.aliases):
             return model
     return None
 
@@ -215,7 +215,3 @@ def remove(name: str) -> Path:
     except OSError as error:
         raise ModelError(f"{path} cannot be removed: {error.strerror}") from error
     return path
-
-
-def _normal(name: str) -> str:
-    return name.strip().lower().replace("_", "-").replace(" ", "-")

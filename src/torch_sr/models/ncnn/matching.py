@@ -260,8 +260,8 @@ def _match_compact(result: Node) -> Match:
     if not isinstance(result, Resized):
         return Match(tensors, {})
     scale = factor * result.factor
-    if result.method != "bicubic" or scale != int(scale):
-        raise _mismatch(result, "a bicubic resize to a whole scale", "SRVGGNetCompact")
+    if result.method != "bicubic" or scale not in UPSCALING_STEPS:
+        raise _mismatch(result, "a bicubic resize to a scale of 1, 2, 3, 4 or 8", "SRVGGNetCompact")
     return Match(tensors, {"output_scale": int(scale)})
 
 

@@ -33,14 +33,24 @@ DEFAULT_MODEL = "compact-x4"
 """What is used where no model is named; if it has a partner, at the pair's default strength."""
 
 
+def canonical_name(name: str) -> str:
+    """A model's name as tables have it: in lower case, with hyphens."""
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
+
+
 def shipped_path(name: str) -> Path | None:
-    """The file of a shipped model; None where there is none of that name."""
-    return Path(__file__).parent / SHIPPED[name] if name in SHIPPED else None
+    """The file of a shipped model, whose name may have any case, hyphens or underscores.
+
+    Returns:
+        None where there is none of that name.
+    """
+    file = SHIPPED.get(canonical_name(name))
+    return None if file is None else Path(__file__).parent / file
 
 
 def find_pair(name: str | Path) -> Pair | None:
     """The pair to which a model of this name belongs; None where it has no partner."""
     for pair in PAIRS:
-        if str(name) in (pair.faithful, pair.restoring):
+        if canonical_name(str(name)) in (pair.faithful, pair.restoring):
             return pair
     return None
