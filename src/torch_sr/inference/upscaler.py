@@ -85,6 +85,8 @@ class Upscaler:
     >>> upscaler = Upscaler("compact-x4", device="cpu")
     >>> upscaler.upscale(np.zeros((8, 9, 3), dtype=np.uint8)).shape
     (32, 36, 3)
+    >>> Upscaler("compact-x4", strength=0.7, device="cpu").info.strength
+    0.7
     """
 
     def __init__(

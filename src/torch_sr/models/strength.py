@@ -81,6 +81,8 @@ def load(name_or_path: str | Path, *, strength: float | None = None) -> LoadedGe
     >>> model = torch_sr.load("compact-x4")
     >>> model.info.scale_factor, model.info.architecture
     (4, 'RRDBNet')
+    >>> torch_sr.load("compact-x4", strength=0.7).info.strength
+    0.7
     """
     choice = choose_model(name_or_path, strength)
     pair = find_pair(choice.model)

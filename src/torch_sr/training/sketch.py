@@ -12,7 +12,7 @@ from torch_sr.errors import ConfigError
 from torch_sr.images import read_header
 from torch_sr.training.transfer import find_differences, like_overrides
 
-_SCRATCH_SIZES = {"rrdb_channels": 32, "growth_channels": 16, "num_basic_blocks": 4}
+_SCRATCH_SIZES = {"rrdb_channels": 32, "growth_channels": 32, "num_basic_blocks": 3}
 """Those of compact-x4: small enough to learn on a CPU."""
 _CPU_BATCH, _BATCH = 8, 16
 _CROPS = (192, 128, 96, 64)  # of high resolution; at x8, still 8 pixels of low resolution

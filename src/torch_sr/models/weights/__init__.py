@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SHIPPED = {"compact-x4": "compact_x4.safetensors"}
+SHIPPED = {
+    "compact-x4": "compact_x4.safetensors",
+    "compact-x4-real": "compact_x4_real.safetensors",
+}
 """Files in this folder, by the models' names."""
 
 
@@ -28,7 +31,7 @@ class Pair:
         return self.restoring if name == self.faithful else self.faithful
 
 
-PAIRS: tuple[Pair, ...] = ()
+PAIRS = (Pair("compact-x4", "compact-x4-real", default_strength=0.7),)
 DEFAULT_MODEL = "compact-x4"
 """What is used where no model is named; if it has a partner, at the pair's default strength."""
 
