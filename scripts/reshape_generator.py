@@ -22,6 +22,9 @@ from torch_sr.errors import TorchSRError
 from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.saving import save_generator
 
+_KEPT = ("author", "licence", "dataset", "data")
+"""Records that stay true; metrics, results and configuration are of the network before."""
+
 
 def main() -> None:
     """Read, reshape and write."""
@@ -41,7 +44,7 @@ def main() -> None:
     network = loaded.network
     if not isinstance(network, RRDBNet):
         parser.error(f"{options.source}: choose an RRDBNet (ESRGAN) model")
-    growth = options.growth or int(network.hparams["growth_channels"])
+    growth = int(network.hparams["growth_channels"]) if options.growth is None else options.growth
     blocks = options.blocks or range(int(network.hparams["num_basic_blocks"]))
     if growth < network.hparams["growth_channels"]:
         parser.error(f"--growth {growth}: the model has {network.hparams['growth_channels']}")

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr import Upscaler
-from torch_sr.errors import TorchSRError
+from torch_sr.errors import DataError, TorchSRError
 from torch_sr.images import Image, read_image, write_image
 
 _SIGMA = 12  # of the blur, in pixels of HR: three pixels of LR at x4
@@ -37,29 +37,38 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write LR and HR to")
     parser.add_argument("--model", default="realesrgan-x4plus", help="the teacher: name or file")
     parser.add_argument("--device", default="auto", help="such as cuda or cpu")
-    parser.add_argument("--shard", default="1/1", help="do only each N-th picture: I/N")
+    parser.add_argument("--shard", type=_shard, default="1/1", help="each N-th picture alone: I/N")
     options = parser.parse_args()
     files = sorted((options.pairs / "LR").glob("*.png"))
     if not files:
         parser.error(f"{options.pairs / 'LR'}: holds no PNG files; write them by data degrade")
-    number, shards = map(int, options.shard.split("/"))
-    for folder in ("LR", "HR"):
-        (options.out / folder).mkdir(parents=True, exist_ok=True)
     try:
+        for folder in ("LR", "HR"):
+            (options.out / folder).mkdir(parents=True, exist_ok=True)
         teacher = Upscaler(options.model, device=options.device, border=0)
-        for lr in files[number - 1 :: shards]:
+        for lr in files[options.shard]:
             _teach(teacher, lr, options.pairs / "HR" / lr.name, options.out)
-    except TorchSRError as error:
+    except (TorchSRError, OSError) as error:
         parser.error(str(error))
+
+
+def _shard(text: str) -> slice:
+    """Every N-th file from the I-th on."""
+    number, _, shards = text.partition("/")
+    if not (number.isdigit() and shards.isdigit() and 1 <= int(number) <= int(shards)):
+        raise argparse.ArgumentTypeError(f"{text!r}: write I/N, such as 1/2 and 2/2")
+    return slice(int(number) - 1, None, int(shards))
 
 
 def _teach(teacher: Upscaler, lr: Path, hr: Path, out: Path) -> None:
     target = out / "HR" / lr.name
     if target.exists():
         return
-    made = teacher.upscale(read_image(lr).color)
-    write_image(target, Image.from_array(with_colours_of(made, read_image(hr).color)))
-    shutil.copyfile(lr, out / "LR" / lr.name)
+    made, original = teacher.upscale(read_image(lr).color), read_image(hr).color
+    if made.shape != original.shape:
+        raise DataError(f"{hr}: its size is not that of {lr} under the teacher; choose another one")
+    shutil.copyfile(lr, out / "LR" / lr.name)  # first: a pair is complete once its HR is there
+    write_image(target, Image.from_array(with_colours_of(made, original)))
     print(target, flush=True)
 
 

@@ -63,3 +63,18 @@ def test_a_folder_without_pairs_is_refused(run, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run()
     assert "holds no PNG files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "half", "1/"])
+def test_a_shard_that_is_none_is_refused(run, shard, capsys):
+    with pytest.raises(SystemExit):
+        run("--shard", shard)
+    assert f"{shard!r}: write I/N" in capsys.readouterr().err
+
+
+def test_an_original_of_another_size_is_refused_before_anything_is_written(run, tmp_path, capsys):
+    write_image(tmp_path / "pairs/HR/a.png", Image.from_array(np.zeros((60, 64, 3), np.uint8)))
+    with pytest.raises(SystemExit):
+        run()
+    assert "a.png: its size is not that of" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.png"))

@@ -242,8 +242,7 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         rng = np.random.default_rng((self.seed, epoch, index))
         lr, hr = self.pairs[index]
         place = self._draw_place(lr, rng)
-        degrading = np.random.default_rng((self.seed, epoch, index, _DEGRADING))
-        if self._degrades(index, degrading):
+        if (degrading := self._draw_degrading(epoch, index)) is not None:
             lr, hr = self._degrade(hr, lr.shape[:2], place, degrading)
         else:
             lr, hr = place.cut(lr), place.cut(hr, self.pairs.scale_factor)
@@ -257,10 +256,12 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         height, width = (size // self.pairs.scale_factor for size in self.crop_size)
         return draw_place(lr.shape[:2], (height, width), self.spatial, rng)
 
-    def _degrades(self, index: int, rng: np.random.Generator) -> bool:
+    def _draw_degrading(self, epoch: int, index: int) -> np.random.Generator | None:
+        """The random numbers that degrade a sample; None for one that is not degraded."""
         if self.degradation is None or not self.pairs.lr_is_made(index):
-            return False
-        return bool(rng.random() < self.degradation.config.probability)
+            return None
+        rng = np.random.default_rng((self.seed, epoch, index, _DEGRADING))
+        return rng if rng.random() < self.degradation.config.probability else None
 
     def _degrade(
         self, hr: Array, lr_size: tuple[int, int], place: Place, rng: np.random.Generator
