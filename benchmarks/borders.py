@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from torch_sr import Upscaler
-from torch_sr.data.open import open_pairs
+from torch_sr.data.image_pairs import open_pairs
 
 _OUTER, _INNER = 8, 56
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from torch_sr import Upscaler
-from torch_sr.data.open import open_pairs
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import imresize
 from torch_sr.images import to_nchw
 from torch_sr.metrics import measure

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from torch_sr.data.doctor import examine, subjects_of
-from torch_sr.data.loaders import RandomCrops
-from torch_sr.data.open import list_caches, open_pairs
+from torch_sr.data.crops.dataset import RandomCrops
+from torch_sr.data.image_pairs import list_caches, open_pairs
+from torch_sr.data.inspection.inspect import examine, subjects_of
 
 CROP = 128
 SCALE = 4

@@ -39,8 +39,8 @@ from PIL import Image
 from spectrum import PERIODS, grids
 from torch import Tensor
 
-from torch_sr.data.loaders import ImagePairs
-from torch_sr.data.open import open_pairs
+from torch_sr.data.crops.dataset import ImagePairs
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import TorchSRError
 from torch_sr.evaluation.evaluate import BASELINE, Method

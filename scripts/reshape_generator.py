@@ -19,8 +19,8 @@ from torch import Tensor
 
 from torch_sr import load_generator
 from torch_sr.errors import TorchSRError
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 _KEPT = ("author", "licence", "dataset", "data")
 """Records that stay true; metrics, results and configuration are of the network before."""

@@ -19,8 +19,8 @@ from training_kit import make_both_stages, make_settings
 from torch_sr.cli.main import main
 from torch_sr.images import Image, write_image
 from torch_sr.models import weights
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 
 def make_photo(height, width, channels=3, dtype=np.uint8, seed=0):

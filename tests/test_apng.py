@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from torch_sr.errors import ImageError
 from torch_sr.images import Header, ImageReader, Metadata, open_writer, read_header
-from torch_sr.images.png import SIGNATURE, pack
+from torch_sr.images.png.chunks import SIGNATURE, pack
 
 av = pytest.importorskip("av")
 RNG = np.random.default_rng(5)

@@ -15,6 +15,7 @@ PACKAGE = Path(torch_sr.__file__).parent
 LAYERS = [
     {"errors", "_version", "files"},
     {"config", "images", "tiling", "download", "devices"},
+    {"networks"},
     {"models", "data", "metrics"},
     {"losses", "inference"},
     {"evaluation"},

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hostile_server import answer, break_off, run_site
 
-from torch_sr.data import archives
-from torch_sr.data.archives import FETCHED, Archive, archives_of, extract, fetch
-from torch_sr.data.datasets import DATASETS, resolve
-from torch_sr.data.open import fetch_missing, open_pairs
+from torch_sr.data.image_pairs import fetch_missing, open_pairs
+from torch_sr.data.sets import archives
+from torch_sr.data.sets.archives import FETCHED, Archive, archives_of, extract, fetch
+from torch_sr.data.sets.table import DATASETS, resolve
 from torch_sr.errors import DataError, DownloadError
 
 

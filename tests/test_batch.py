@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from torch_sr.images import Image, WriteOptions, read_image, write_image
-from torch_sr.inference.batch import BatchOptions, survey, target_size, upscale_files
-from torch_sr.inference.jobs import find_jobs
+from torch_sr.inference.files.batch import BatchOptions, survey, target_size, upscale_files
+from torch_sr.inference.files.jobs import find_jobs
 from torch_sr.inference.upscaler import Upscaler
 
 

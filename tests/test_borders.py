@@ -8,7 +8,7 @@ from torch_sr.images import Header
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.borders import MirroredRows, cut_borders
 from torch_sr.inference.upscaler import Upscaler
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBNet
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from training_kit import TINY
 from torch_sr import devices as devices_module
 from torch_sr.config import parse_config
 from torch_sr.errors import DeviceError, LogError
-from torch_sr.training import check as check_module
 from torch_sr.training.building import open_crops
-from torch_sr.training.check import check_training
-from torch_sr.training.memory import StepMemory, measure_step_memory, used_memory
+from torch_sr.training.preflight import check as check_module
+from torch_sr.training.preflight.check import check_training
+from torch_sr.training.preflight.memory import StepMemory, measure_step_memory, used_memory
 from torch_sr.training.settings import Every, Intervals
 
 MEGABYTE = 1 << 20
@@ -136,7 +136,7 @@ def test_options_that_cannot_be_are_found(settings, monkeypatch):
         ({"precision": "fp16"}, "device", "fp16"),
     ):
         assert words in failures_of(config, replace(settings, **changes))[subject]
-    monkeypatch.setattr("torch_sr.training.options.shutil.which", lambda name: None)
+    monkeypatch.setattr("torch_sr.training.preflight.options.shutil.which", lambda name: None)
     failures = failures_of(config, replace(settings, compile=True))
     assert failures["options"].startswith("--compile: install a C++ compiler")
 
@@ -145,7 +145,7 @@ def test_logs_that_cannot_be_sent_or_written_are_found(settings, tmp_path, monke
     def refuse():
         raise LogError("wandb: run 'wandb login'")
 
-    monkeypatch.setattr("torch_sr.training.options.check_wandb", refuse)
+    monkeypatch.setattr("torch_sr.training.preflight.options.check_wandb", refuse)
     config = parse_config(TINY)
     assert "wandb login" in failures_of(config, replace(settings, wandb="on"))["logs"]
     assert not (settings.out_dir / "logs").exists()
@@ -164,7 +164,7 @@ def test_a_validation_image_that_does_not_fit_is_found(settings, monkeypatch):
 
 
 def test_a_full_disk_is_found(settings, monkeypatch):
-    monkeypatch.setattr("torch_sr.training.disk.free_space", lambda folder: 1000)
+    monkeypatch.setattr("torch_sr.training.preflight.disk.free_space", lambda folder: 1000)
     assert "make room" in failures_of(parse_config(TINY), settings)["disk"]
 
 

@@ -11,14 +11,14 @@ from skimage.io import imread
 from training_kit import TINY, make_settings
 
 from torch_sr.config import parse_config
+from torch_sr.data.crops.dataset import RandomCrops
 from torch_sr.data.degradation import Degradation, sharpen
-from torch_sr.data.loaders import RandomCrops
-from torch_sr.data.open import open_pairs
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import downscale
 from torch_sr.images import Image, write_image
-from torch_sr.training.check import check_training
-from torch_sr.training.check_degradation import describe_degradation
-from torch_sr.training.check_picture import Drawn, draw_crops
+from torch_sr.training.preflight.check import check_training
+from torch_sr.training.preflight.degradation import describe_degradation
+from torch_sr.training.preflight.picture import Drawn, draw_crops
 
 GENTLE = {
     "blur": {"probability": 0.0},

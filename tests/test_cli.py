@@ -18,9 +18,9 @@ from PIL import Image as PillowImage
 from torch_sr._version import __version__
 from torch_sr.cli.upscale_progress import show_progress
 from torch_sr.images import Image, read_image, write_image
-from torch_sr.inference.jobs import Job
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.inference.files.jobs import Job
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 CONFIG = Path(__file__).parents[1] / "configs" / "esrgan_default.json"
 
@@ -439,7 +439,7 @@ def test_the_plane_shows_models_and_a_sweep(run, model, data_root, tmp_path, mon
     save_generator(tmp_path / "gan.safetensors", network)
     drawn = []
     from torch_sr.evaluation import measures
-    from torch_sr.evaluation import plane as planes
+    from torch_sr.evaluation.presentation import plane as planes
 
     original = planes.draw_plane
     monkeypatch.setattr(

@@ -16,7 +16,6 @@ from scipy.stats import bootstrap
 from torch_sr.errors import ModelError
 from torch_sr.evaluation.averages import mean_over_images
 from torch_sr.evaluation.cost import CostWatch, MethodCost
-from torch_sr.evaluation.documents import means_csv, to_latex, to_markdown
 from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method, bicubic, evaluate
 from torch_sr.evaluation.labels import (
     NamedModel,
@@ -27,7 +26,14 @@ from torch_sr.evaluation.labels import (
     wrap,
 )
 from torch_sr.evaluation.measures import Setting, build_panels
-from torch_sr.evaluation.plane import draw_plane, plane_points
+from torch_sr.evaluation.presentation.documents import means_csv, to_latex, to_markdown
+from torch_sr.evaluation.presentation.plane import draw_plane, plane_points
+from torch_sr.evaluation.presentation.tables import (
+    Results,
+    difference_table,
+    mean_table,
+    rank,
+)
 from torch_sr.evaluation.statistics import (
     describe_left_out,
     differences,
@@ -36,16 +42,10 @@ from torch_sr.evaluation.statistics import (
     summarize,
 )
 from torch_sr.evaluation.store import ResultStore
-from torch_sr.evaluation.tables import (
-    Results,
-    difference_table,
-    mean_table,
-    rank,
-)
 from torch_sr.images import from_unit, to_unit
 from torch_sr.metrics import PROTOCOLS
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 
 def scores_of(values, dataset="set", metric="psnr"):
@@ -289,7 +289,7 @@ def test_a_mean_of_nothing_is_a_dash():
 
 
 class OnePair:
-    """An image pair as :class:`~torch_sr.data.loaders.ImagePairs` gives it."""
+    """An image pair as :class:`~torch_sr.data.crops.dataset.ImagePairs` gives it."""
 
     names = ("set/a",)
 

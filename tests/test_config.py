@@ -19,7 +19,7 @@ from torch_sr.config import (
     vgg_layers,
 )
 from torch_sr.errors import ConfigError
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBNet
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -8,10 +8,10 @@ import torch
 
 from torch_sr.errors import ModelError
 from torch_sr.models.conversion import convert, find_obstacles
-from torch_sr.models.layouts import LAYOUTS
+from torch_sr.models.files.layouts import LAYOUTS
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 2}
 

@@ -12,9 +12,9 @@ from hostile_server import answer, run_site
 from PIL import Image as PillowImage
 
 from torch_sr.cli.main import main
-from torch_sr.data import archives
-from torch_sr.data.archives import Archive
 from torch_sr.data.resize import downscale
+from torch_sr.data.sets import archives
+from torch_sr.data.sets.archives import Archive
 
 
 @pytest.fixture
@@ -120,10 +120,10 @@ def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp
             (root / place).mkdir(parents=True, exist_ok=True)
             (root / place / "1.png").write_bytes((root / "mine/HR/a.png").read_bytes())
 
-    monkeypatch.setattr("torch_sr.data.open.fetch", fetch)
+    monkeypatch.setattr("torch_sr.data.image_pairs.fetch", fetch)
     config = {"download": True, "training": {"num_epoch": 0}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr("torch_sr.training.check.check_training", lambda *_: [])
+    monkeypatch.setattr("torch_sr.training.preflight.check.check_training", lambda *_: [])
     arguments = ["torch-sr", "train", tmp_path / "config.json", "--data-root", root, "--check"]
     monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
     with pytest.raises(SystemExit):

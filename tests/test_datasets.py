@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from skimage.io import imread, imsave
 
-from torch_sr.data.datasets import DATASETS, present, resolve
-from torch_sr.data.open import default_cache_dir, open_pairs
+from torch_sr.data.image_pairs import default_cache_dir, open_pairs
 from torch_sr.data.resize import downscale
-from torch_sr.data.specs import part_spec, split_specs
+from torch_sr.data.sets.specs import part_spec, split_specs
+from torch_sr.data.sets.table import DATASETS, present, resolve
 from torch_sr.errors import DataError, MissingDatasetError
 
 

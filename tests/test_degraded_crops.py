@@ -9,13 +9,13 @@ from PIL import Image as PillowImage
 from skimage.data import chelsea
 
 from torch_sr.config import DegradationConfig, RoundConfig, SecondRoundConfig, parse_config
+from torch_sr.data.crops.augmentation import orient, restore
+from torch_sr.data.crops.dataset import ImagePairs, RandomCrops, training_loader
+from torch_sr.data.crops.geometry import CONTEXT, GRID, Place, draw_place
 from torch_sr.data.degradation import Degradation, sharpen
-from torch_sr.data.loaders import ImagePairs, RandomCrops, training_loader
-from torch_sr.data.open import open_pairs
-from torch_sr.data.places import CONTEXT, GRID, Place, draw_place
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import downscale
 from torch_sr.data.sources import Layout
-from torch_sr.data.transforms import orient, restore
 from torch_sr.images import Image, write_image
 from torch_sr.training.building import open_crops
 

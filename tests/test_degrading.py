@@ -9,8 +9,8 @@ from PIL import Image as PillowImage
 
 from torch_sr.config import DegradationConfig, parse_config
 from torch_sr.data.degradation import sharpen
-from torch_sr.data.degrading import NoiseAndJPEG, degrade_set
-from torch_sr.data.open import open_pairs
+from torch_sr.data.degradation.writing import NoiseAndJPEG, degrade_set
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError, ImageError
 from torch_sr.training.building import open_crops, open_validation
@@ -217,7 +217,7 @@ def test_what_is_not_of_this_command_is_never_touched(root):
 
 
 def test_a_broken_run_leaves_whole_files_and_is_repeated(root, monkeypatch):
-    from torch_sr.data import degrading
+    from torch_sr.data.degradation import writing as degrading
 
     degrade(root, "out", per_image=5)
     degrade(root, "whole", overwrite=True)
@@ -249,7 +249,7 @@ def test_what_fails_on_an_image_names_it(root, monkeypatch):
     def compress(image, quality):
         raise DataError("cut the image into crops")
 
-    monkeypatch.setattr("torch_sr.data.degrading.compress_levels", compress)
+    monkeypatch.setattr("torch_sr.data.degradation.writing.compress_levels", compress)
     with pytest.raises(DataError, match=r"^[abc]: cut the image into crops$"):
         degrade(root, "out", NoiseAndJPEG(jpeg=50))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from torch_sr.errors import ModelError
-from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
+from torch_sr.networks.discriminators import UNetDiscriminator, VGGDiscriminator
 
 
 def test_vgg_is_the_network_of_the_paper():

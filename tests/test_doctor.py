@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
-from torch_sr.data.doctor import examine, find_subjects, subjects_of
+from torch_sr.data.inspection.inspect import examine, find_subjects, subjects_of
 from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError
 

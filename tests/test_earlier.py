@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from torch_sr.inference.jobs import find_jobs
+from torch_sr.inference.files.jobs import find_jobs
 
 
 @pytest.fixture

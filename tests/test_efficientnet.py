@@ -20,8 +20,8 @@ from torch_sr.losses import PerceptualLoss
 from torch_sr.models import backbones
 from torch_sr.models.backbones import find_efficientnet
 from torch_sr.models.efficientnet import efficientnet_features
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.check import check_training
+from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.preflight.check import check_training
 from torch_sr.training.run import train
 from torch_sr.training.stages import PSNRStage
 

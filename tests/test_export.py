@@ -13,10 +13,10 @@ from training_kit import TINY, weights_of
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ModelError
 from torch_sr.models.loading import load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.checkpoints import load_checkpoint
-from torch_sr.training.export import extract_model
+from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.run import train
+from torch_sr.training.runs.checkpoints import load_checkpoint
+from torch_sr.training.runs.export import extract_model
 
 
 def test_a_checkpoint_becomes_the_model_of_its_epoch(settings, tmp_path, monkeypatch):

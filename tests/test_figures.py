@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from torch_sr.evaluation import figures
 from torch_sr.evaluation.evaluate import Comparison
-from torch_sr.evaluation.figures import (
+from torch_sr.evaluation.presentation import figures
+from torch_sr.evaluation.presentation.figures import (
     DETAIL,
     describe,
     draw_sheet,

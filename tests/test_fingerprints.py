@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from torch_sr.data.datasets import resolve
-from torch_sr.data.fingerprints import (
+from torch_sr.data.inspection.perceptual_hashes import (
     BENCHMARKS,
     LIMIT,
     _describe_benchmarks,
@@ -17,6 +16,7 @@ from torch_sr.data.fingerprints import (
     known_benchmarks,
     turned_fingerprints,
 )
+from torch_sr.data.sets.table import resolve
 from torch_sr.images import read_samples
 
 
@@ -102,7 +102,7 @@ def test_odd_sizes_have_a_hash(photo, size):
 
 
 def test_thumbnails_are_means(photo):
-    from torch_sr.data.fingerprints import _average
+    from torch_sr.data.inspection.perceptual_hashes import _average
 
     image = photo(64, 96, 1)[..., 0].astype(float)
     means = _average(_average(image, 0), 1)

@@ -16,18 +16,18 @@ from training_kit import checkpoint_state
 from torch_sr.cli import main
 from torch_sr.cli.train_results import describe_use
 from torch_sr.config import load_config
-from torch_sr.data.lists import read_list
+from torch_sr.data.sets.lists import read_list
 from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, ModelError
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
-from torch_sr.training import first
-from torch_sr.training import planned as planned_module
-from torch_sr.training.checkpoints import save_checkpoint
-from torch_sr.training.pace import Pace
-from torch_sr.training.result import Figures, StageResult, TrainingResult
+from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.photos import plan as first
+from torch_sr.training.photos import planned as planned_module
+from torch_sr.training.photos.sketch import choose_crop
+from torch_sr.training.preflight.pace import Pace
+from torch_sr.training.runs.checkpoints import save_checkpoint
+from torch_sr.training.runs.result import Figures, StageResult, TrainingResult
 from torch_sr.training.settings import Every, RunSettings
-from torch_sr.training.sketch import choose_crop
 
 TINY = {"rrdb_channels": 4, "growth_channels": 4, "num_basic_blocks": 1}
 PACE = Pace({"pretraining": 0.5}, 2.0)
@@ -217,7 +217,7 @@ def test_an_output_folder_that_is_a_file_is_refused_before_images_are_looked_at(
 def test_a_full_disk_is_refused_before_anything_is_written(
     photos, settings, start, paced, monkeypatch
 ):
-    monkeypatch.setattr("torch_sr.training.disk.free_space", lambda folder: 1000)
+    monkeypatch.setattr("torch_sr.training.preflight.disk.free_space", lambda folder: 1000)
     with pytest.raises(CheckpointError, match=r"run1: make room.* of 0\.00 MB free"):
         first.plan_first_training(photos, settings, start=start)
     assert not settings.out_dir.exists()

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from torch_sr.data.doctor import find_subjects, subjects_of
-from torch_sr.data.open import open_pairs
-from torch_sr.data.own import resolve_own
-from torch_sr.data.pairs import find_pairs
-from torch_sr.data.roles import role_of
+from torch_sr.data.image_pairs import open_pairs
+from torch_sr.data.inspection.inspect import find_subjects, subjects_of
+from torch_sr.data.sets.own import resolve_own
+from torch_sr.data.sets.pairs import find_pairs
+from torch_sr.data.sets.roles import role_of
 from torch_sr.errors import DataError
 
 PAIRS = [

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from torch_sr.models.inspection import count_macs, receptive_field
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 4, "growth_channels": 2, "num_basic_blocks": 1, "num_dense_blocks": 1}
 

@@ -11,6 +11,8 @@ import torch
 from torch_sr.cli.interpolate import interpolate as command
 from torch_sr.errors import ModelError
 from torch_sr.images import Image, read_image, write_image
+from torch_sr.models.files.records import weights_sha256
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.interpolation import (
     interpolate,
     interpolate_files,
@@ -19,9 +21,7 @@ from torch_sr.models.interpolation import (
     parse_alphas,
 )
 from torch_sr.models.loading import load_generator
-from torch_sr.models.provenance import weights_sha256
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 1}
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from torch_sr.errors import ImageError
-from torch_sr.inference.jobs import find_jobs, read_names, shard
-from torch_sr.inference.kinds import VIDEO_SUFFIXES, count_kinds, is_video
+from torch_sr.inference.files.jobs import find_jobs, read_names, shard
+from torch_sr.inference.files.kinds import VIDEO_SUFFIXES, count_kinds, is_video
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from torch_sr.errors import ModelError
-from torch_sr.models.hparams import flatten_hparams, infer_hparams, nest_hparams
-from torch_sr.models.layouts import LAYOUTS, PREFIXES, from_canonical, to_canonical
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.files.hparams import flatten_hparams, infer_hparams, nest_hparams
+from torch_sr.models.files.layouts import LAYOUTS, PREFIXES, from_canonical, to_canonical
+from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 2}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from torch_sr.data.lists import read_list, write_list
-from torch_sr.data.own import resolve_own
-from torch_sr.data.pairs import ImagePair
+from torch_sr.data.sets.lists import read_list, write_list
+from torch_sr.data.sets.own import resolve_own
+from torch_sr.data.sets.pairs import ImagePair
 from torch_sr.errors import DataError
 
 

@@ -16,12 +16,12 @@ from safetensors.torch import save, save_file
 
 from torch_sr.errors import ModelError
 from torch_sr.files import atomic_write
-from torch_sr.models.hparams import nest_hparams
-from torch_sr.models.layouts import LAYOUTS, from_canonical
+from torch_sr.models.files.hparams import nest_hparams
+from torch_sr.models.files.layouts import LAYOUTS, from_canonical
+from torch_sr.models.files.reading import WRAPPERS
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator, load_state
-from torch_sr.models.reading import WRAPPERS
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 1}
 
@@ -306,7 +306,7 @@ def test_the_payload_would_have_run(tmp_path):
 
 
 def test_whole_modules_are_refused(tmp_path):
-    with pytest.raises(ModelError, match=r"would run code \(torch_sr\.models\.rrdb\.RRDBNet\)"):
+    with pytest.raises(ModelError, match=r"would run code \(torch_sr\.networks\.rrdb\.RRDBNet\)"):
         load_generator(saved(tmp_path / "x.pth", tiny()))
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from torch_sr.data.own import resolve_own
-from torch_sr.data.pairs import find_pairs
+from torch_sr.data.sets.own import resolve_own
+from torch_sr.data.sets.pairs import find_pairs
 from torch_sr.errors import DataError
 
 NAMES = [

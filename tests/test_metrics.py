@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from torch_sr.data.open import open_pairs
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.errors import DataError
 from torch_sr.evaluation.evaluate import bicubic, evaluate
 from torch_sr.evaluation.measures import Setting, build_panels

@@ -11,9 +11,9 @@ import torch
 
 from torch_sr.evaluation import measures
 from torch_sr.images import Image, read_image, write_image
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"scale_factor": 2, "rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 1}
 

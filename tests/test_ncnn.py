@@ -18,14 +18,14 @@ import torch_sr
 from torch_sr.cli.main import app
 from torch_sr.errors import ModelError, TorchSRError
 from torch_sr.models.conversion import convert
+from torch_sr.models.files.ncnn.graph import Layer, format_graph, parse_graph
+from torch_sr.models.files.records import annotate
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.inspection import inspect_model
 from torch_sr.models.interpolation import write_mixture
 from torch_sr.models.loading import load_generator
-from torch_sr.models.ncnn.graph import Layer, format_graph, parse_graph
-from torch_sr.models.provenance import annotate
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
 from torch_sr.models.zoo import find_file, find_model
+from torch_sr.networks.rrdb import RRDBNet
 
 WINOGRAD = "winograd_convolution"  # which takes seconds to prepare
 TINY = {"rrdb_channels": 6, "growth_channels": 3, "num_basic_blocks": 2}
@@ -476,7 +476,7 @@ def test_biases_are_not_rounded(tmp_path):
 
 
 def test_training_starts_from_either_file(model):
-    from torch_sr.training.checkpoints import load_newest
+    from torch_sr.training.runs.checkpoints import load_newest
 
     assert load_newest(model) is None
     assert load_newest(model.with_suffix(".bin")) is None

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 import torch
 
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 DOCS = Path(__file__).parents[1] / "docs"
 SCHEMA = json.loads((DOCS / "output.schema.json").read_text(encoding="utf-8"))
@@ -124,7 +124,7 @@ def test_interrupts_and_want_of_memory_are_json_too(run, monkeypatch, raised, co
 
 
 def test_an_interrupted_batch_has_its_sums_and_an_error(run, model, photos, monkeypatch):
-    from torch_sr.inference import batch
+    from torch_sr.inference.files import batch
 
     def interrupted(*arguments):
         yield next(iter(upscale_files(*arguments)))

@@ -12,8 +12,8 @@ from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.conversion import convert
 from torch_sr.models.interpolation import interpolate
 from torch_sr.models.loading import load_generator
-from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.strength import load
+from torch_sr.networks.rrdb import RRDBNet
 
 PUBLIC = {
     "RRDBNet": RRDBNet,

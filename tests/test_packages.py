@@ -25,8 +25,8 @@ from torch_sr.evaluation.methods import load_models
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models import zoo
 from torch_sr.models.packages import PackagedModel
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.transfer import spoken_name
+from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.runs.transfer import spoken_name
 
 ROOT = Path(__file__).parents[1]
 NAME = "realesrgan-x4plus"

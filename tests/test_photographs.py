@@ -18,9 +18,9 @@ from torch_sr.data.resize import downscale, imresize
 from torch_sr.images import to_nchw
 from torch_sr.models import backbones
 from torch_sr.models.efficientnet import efficientnet_features
-from torch_sr.models.reading import load_state
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.reading import load_state
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
-from torch_sr.data.diagnosis import Subject
-from torch_sr.data.examination import look_at
-from torch_sr.data.grouping import SAME_BURST, SAME_SCENE, group_similar
-from torch_sr.data.lists import read_list
-from torch_sr.data.pairs import ImagePair
-from torch_sr.data.photos import choose_images
+from torch_sr.data.inspection.findings import Subject
+from torch_sr.data.inspection.pair import look_at
+from torch_sr.data.photos.grouping import SAME_BURST, SAME_SCENE, group_similar
+from torch_sr.data.photos.selection import choose_images
+from torch_sr.data.sets.lists import read_list
+from torch_sr.data.sets.pairs import ImagePair
 from torch_sr.errors import DataError
 
 
@@ -193,8 +193,8 @@ def test_scenes_larger_than_the_validation_set_give_one_image(tmp_path):
 
 
 def test_large_images_are_not_validated_on_where_others_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("torch_sr.data.grouping.LARGE", 10_000)
-    monkeypatch.setattr("torch_sr.data.photos.LARGE", 10_000)
+    monkeypatch.setattr("torch_sr.data.photos.grouping.LARGE", 10_000)
+    monkeypatch.setattr("torch_sr.data.photos.selection.LARGE", 10_000)
     folder = fill(tmp_path / "photos", 2)
     for seed in range(10, 20):
         scene(seed, 120, 160).save(folder / f"large{seed}.png")

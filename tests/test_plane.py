@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from torch_sr.evaluation.plane import PlanePoint, draw_plane, nearest_to_ideal
+from torch_sr.evaluation.presentation.plane import PlanePoint, draw_plane, nearest_to_ideal
 
 GREY = (138, 143, 152)
 

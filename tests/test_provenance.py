@@ -13,11 +13,11 @@ import torch
 
 from torch_sr.errors import ModelError
 from torch_sr.models.conversion import convert
+from torch_sr.models.files.records import annotate, append_results, common_licence, weights_sha256
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.inspection import stored_state, verify_model
 from torch_sr.models.loading import load_generator
-from torch_sr.models.provenance import annotate, append_results, common_licence, weights_sha256
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 
 @pytest.fixture(params=["a.safetensors", "a.pth"])

@@ -12,7 +12,7 @@ import pytest
 
 from torch_sr.errors import DataError
 from torch_sr.evaluation.evaluate import Comparison
-from torch_sr.evaluation.report import Report
+from torch_sr.evaluation.presentation.report import Report
 from torch_sr.evaluation.statistics import mean_scores
 
 HOSTILE = "</script><script>alert('x')</script>&\"<b>"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from torch_sr import load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "reshape_generator.py"
 

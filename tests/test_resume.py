@@ -22,14 +22,14 @@ from training_kit import (
 
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError
-from torch_sr.training.checkpoints import (
+from torch_sr.training.run import train
+from torch_sr.training.runs.checkpoints import (
     load_checkpoint,
     load_last_good,
     load_newest,
     save_checkpoint,
 )
-from torch_sr.training.resume import read_start
-from torch_sr.training.run import train
+from torch_sr.training.runs.start import read_start
 from torch_sr.training.settings import Intervals
 
 
@@ -190,7 +190,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from torch_sr.config import load_config
-from torch_sr.training.loggers import Logger
+from torch_sr.training.loggers.outputs import Logger
 from torch_sr.training.run import train
 from torch_sr.training.settings import RunSettings
 config, root, out, num_workers, moment = sys.argv[1:]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_sr.errors import ModelError
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 2}
 FACTORS = [1, 2, 3, 4, 8]

@@ -14,9 +14,9 @@ import torch
 
 from torch_sr.cli import scripts
 from torch_sr.images import Image, read_image, write_image
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 ROOT = Path(__file__).parents[1]
 USAGES = {

@@ -18,8 +18,8 @@ from torch_sr.losses import (
     ms_ssim_loss,
     relativistic_generator_loss,
 )
-from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.networks.discriminators import UNetDiscriminator, VGGDiscriminator
+from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.ema import WeightAverage
 from torch_sr.training.learner import Learner
 from torch_sr.training.schedules import milestone_factor, pretraining_factor

@@ -13,16 +13,16 @@ from training_kit import TINY, Recorder, weights_of
 from torch_sr.cli.main import main
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ConfigError, DataError, MissingDatasetError, ModelError
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
 from torch_sr.models.weights import shipped_path
+from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.building import build_generator
-from torch_sr.training.check import check_training
-from torch_sr.training.planning import remark_on_length, steps_from_scratch
-from torch_sr.training.resume import read_start
+from torch_sr.training.preflight.check import check_training
+from torch_sr.training.preflight.notes import remark_on_length, steps_from_scratch
 from torch_sr.training.run import train
-from torch_sr.training.transfer import like_overrides
+from torch_sr.training.runs.start import read_start
+from torch_sr.training.runs.transfer import like_overrides
 
 SIZES = {"scale_factor": 2, "rrdb_channels": 4, "growth_channels": 2, "num_basic_blocks": 1}
 

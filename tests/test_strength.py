@@ -16,11 +16,11 @@ from torch_sr.errors import ModelError
 from torch_sr.images import read_image
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models import weights
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.inspection import stored_state
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
 from torch_sr.models.strength import ModelChoice, choose_model, load
 from torch_sr.models.weights import shipped_path
+from torch_sr.networks.rrdb import RRDBNet
 
 FAITHFUL, RESTORING = "compact-x4", "compact-x4-real"
 

@@ -9,8 +9,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from torch_sr.images import Image, read_image, write_image
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 SCRIPT = str(Path(__file__).parents[1] / "scripts" / "teacher_targets.py")
 

@@ -14,9 +14,9 @@ from PIL import Image as PillowImage
 from scipy.stats import bootstrap
 
 from torch_sr.evaluation import choice, measures
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 
 DEVICE = ("--device", "cpu")
 
@@ -142,7 +142,7 @@ def test_the_same_name_in_a_sweep_and_a_model(run, save, draw, monkeypatch, tmp_
     monkeypatch.setitem(measures.MEASURES, "lpips", stand_in)
     drawn = []
     monkeypatch.setattr(
-        "torch_sr.evaluation.plane.draw_plane",
+        "torch_sr.evaluation.presentation.plane.draw_plane",
         lambda points, *_: drawn.extend(points) or np.zeros((8, 8, 3), np.uint8),
     )
     one, two = save("alpha channel model.pth"), save("alpha 0.5.pth", 2)

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 
 from torch_sr.images import Header, Image, Metadata, open_writer, read_image, write_image
 from torch_sr.images.metadata import add_resolution, correct_exif, exif_resolution
-from torch_sr.images.tiff_exif import append_exif, read_exif
+from torch_sr.images.tiff.exif import append_exif, read_exif
 
 RATIONAL = (28.0, 5.6)
 

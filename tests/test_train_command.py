@@ -8,8 +8,8 @@ import typer
 from torch_sr.cli import train
 from torch_sr.config import parse_config
 from torch_sr.errors import TorchSRError
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.settings import RunSettings
 
 

@@ -20,10 +20,10 @@ from torch_sr.errors import (
     TorchSRError,
 )
 from torch_sr.models.loading import load_generator
-from torch_sr.training.loggers import JSONLinesLogger, TensorBoardLogger, WandbLogger
+from torch_sr.training.loggers.outputs import JSONLinesLogger, TensorBoardLogger, WandbLogger
+from torch_sr.training.loggers.wandb import check_wandb
 from torch_sr.training.run import train
 from torch_sr.training.settings import Every, Intervals
-from torch_sr.training.wandb_access import check_wandb
 
 
 def test_training_learns_logs_and_stores(settings, tmp_path):

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
-from torch_sr.data.loaders import RandomCrops, training_loader
-from torch_sr.data.transforms import JPEG_QUALITY, HardTransforms, draw_orientation, orient
+from torch_sr.data.crops.augmentation import JPEG_QUALITY, HardTransforms, draw_orientation, orient
+from torch_sr.data.crops.dataset import RandomCrops, training_loader
 from torch_sr.errors import ConfigError
 
 SCALE = 4
@@ -206,7 +206,7 @@ def test_number_of_workers_changes_nothing():
 def test_albumentations_is_imported_only_where_it_is_needed_and_asks_no_internet():
     code = (
         "import os, sys\n"
-        "from torch_sr.data.transforms import HardTransforms\n"
+        "from torch_sr.data.crops.augmentation import HardTransforms\n"
         "assert not HardTransforms(), 'nothing to do'\n"
         "assert 'albumentations' not in sys.modules\n"
         "assert HardTransforms(coarse_dropout=1)\n"

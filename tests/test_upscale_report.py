@@ -12,8 +12,8 @@ from PIL import Image as PillowImage
 
 from torch_sr.cli.upscale_progress import Pace, _lines, duration, show_progress
 from torch_sr.cli.upscale_report import Report
-from torch_sr.inference.batch import Outcome
-from torch_sr.inference.jobs import Findings, Job
+from torch_sr.inference.files.batch import Outcome
+from torch_sr.inference.files.jobs import Findings, Job
 from torch_sr.models.strength import ModelChoice
 
 
@@ -238,7 +238,7 @@ def upscale(monkeypatch, capsys, pair):
         return (Outcome(job, "done") for job in jobs)
 
     monkeypatch.setattr("torch_sr.inference.upscaler.Upscaler", Enlarge)
-    monkeypatch.setattr("torch_sr.inference.batch.upscale_files", upscale_files)
+    monkeypatch.setattr("torch_sr.inference.files.batch.upscale_files", upscale_files)
 
     def run(*arguments, **options):
         from torch_sr.cli.upscale import upscale as command

@@ -29,7 +29,7 @@ from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.transparency import bleed
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.metrics import measure
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBNet
 
 
 class Enlarge:

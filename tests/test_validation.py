@@ -12,17 +12,17 @@ import torch
 from training_kit import TINY, Recorder, weights_of
 
 from torch_sr.config import parse_config
-from torch_sr.data.loaders import ImagePairs
+from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.errors import CheckpointError
 from torch_sr.evaluation.averages import PSNR_CEILING, mean_over_images
 from torch_sr.evaluation.tiles import TiledNetwork
 from torch_sr.files import write_failure
 from torch_sr.images import Image, write_image
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.training.checkpoints import load_checkpoint, save_checkpoint
-from torch_sr.training.export import model_metadata
-from torch_sr.training.loggers import JSONLinesLogger
+from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.loggers.outputs import JSONLinesLogger
 from torch_sr.training.run import train
+from torch_sr.training.runs.checkpoints import load_checkpoint, save_checkpoint
+from torch_sr.training.runs.export import model_metadata
 from torch_sr.training.settings import Every, Intervals
 from torch_sr.training.signals import Stop, stop_on_signal
 from torch_sr.training.validation import Validation

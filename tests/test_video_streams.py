@@ -267,7 +267,7 @@ def test_only_a_full_disk_is_reported_as_one(tmp_path, monkeypatch, number, word
 
 
 def test_every_suffix_of_a_video_is_one_in_a_folder(tmp_path):
-    from torch_sr.inference.jobs import find_jobs
+    from torch_sr.inference.files.jobs import find_jobs
 
     names = ["a.m2ts", "b.mts", "c.flv", "d.3gp", "e.vob", "f.mpeg", "g.ogv", "h.y4m"]
     for name in names:

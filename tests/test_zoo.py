@@ -15,10 +15,10 @@ from hostile_server import answer, break_off, run_site
 from torch_sr.cli import main
 from torch_sr.errors import DownloadError, ModelError
 from torch_sr.models import zoo
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
+from torch_sr.models.files.writing import save_generator
 from torch_sr.models.strength import load
 from torch_sr.models.weights import shipped_path
+from torch_sr.networks.rrdb import RRDBNet
 
 NAME = "esrgan-x4"
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch_sr.models.conversion import convert
     from torch_sr.models.interpolation import interpolate
     from torch_sr.models.loading import load_generator
-    from torch_sr.models.rrdb import RRDBNet
     from torch_sr.models.strength import load
+    from torch_sr.networks.rrdb import RRDBNet
 
 __all__ = [
     "RRDBNet",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "RRDBNet": "torch_sr.models.rrdb",
+    "RRDBNet": "torch_sr.networks.rrdb",
     "Upscaler": "torch_sr.inference.upscaler",
     "convert": "torch_sr.models.conversion",
     "interpolate": "torch_sr.models.interpolation",

@@ -16,7 +16,11 @@ from torch import Tensor, nn
 
 from torch_sr.config import EFFICIENTNET, SSIM_WINDOW
 from torch_sr.metrics import similarity_maps
-from torch_sr.models.efficientnet import EFFICIENTNET_MEAN, EFFICIENTNET_STD, efficientnet_features
+from torch_sr.models.efficientnet import (
+    EFFICIENTNET_MEAN,
+    EFFICIENTNET_STD,
+    efficientnet_features,
+)
 from torch_sr.models.vgg import vgg_features
 
 CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -29,7 +29,7 @@ from rich.progress import (
 from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
-    from torch_sr.data.datasets import Purpose
+    from torch_sr.data.sets.table import Purpose
 
 DataRoot = Annotated[
     Path,
@@ -242,7 +242,7 @@ def find_model(name_or_path: str | Path) -> Path:
 
 def fetch_first(specs: Sequence[str], data_root: Path, scale_factor: int, purpose: Purpose) -> None:
     """Fetch those data sets known by name that are missing, showing progress."""
-    from torch_sr.data.open import fetch_missing
+    from torch_sr.data.image_pairs import fetch_missing
 
     with download_progress() as tell:
         fetch_missing(

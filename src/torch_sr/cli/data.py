@@ -20,9 +20,9 @@ from torch_sr.cli.degrade import degrade
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
-    from torch_sr.data.datasets import Purpose
-    from torch_sr.data.diagnosis import Diagnosis
-    from torch_sr.data.open import CacheRecipe
+    from torch_sr.data.image_pairs import CacheRecipe
+    from torch_sr.data.inspection.findings import Diagnosis
+    from torch_sr.data.sets.table import Purpose
 
 app = typer.Typer(help="Fetch, check, prepare and degrade data sets.", no_args_is_help=True)
 ScaleFactor = Annotated[
@@ -42,8 +42,8 @@ def _data() -> None:
 @app.command("list")
 def list_datasets(root: Root = Path("data"), as_json: AsJSON = False) -> None:
     """List the data sets known by name, and where they lie."""
-    from torch_sr.data.archives import FETCHED
-    from torch_sr.data.datasets import DATASETS, present
+    from torch_sr.data.sets.archives import FETCHED
+    from torch_sr.data.sets.table import DATASETS, present
 
     there: dict[str, list[str]] = {}
     for spec, folder in present(root):
@@ -85,8 +85,8 @@ def download(
     ] = False,
 ) -> None:
     """Fetch data sets from where they are published; an interrupted download goes on."""
-    from torch_sr.data.archives import fetch
-    from torch_sr.data.datasets import DATASETS
+    from torch_sr.data.sets.archives import fetch
+    from torch_sr.data.sets.table import DATASETS
 
     for name in names:
         row = DATASETS.get(name.lower())
@@ -123,8 +123,8 @@ def check(
     as_json: AsJSON = False,
 ) -> None:
     """Find what is wrong with data sets: sizes, shifts, colours, duplicates; code 1 if anything."""
-    from torch_sr.data.doctor import examine, find_subjects, subjects_of
-    from torch_sr.data.specs import part_spec
+    from torch_sr.data.inspection.inspect import examine, find_subjects, subjects_of
+    from torch_sr.data.sets.specs import part_spec
 
     crop_size = (crop, crop) if crop else None
     if Path(target).suffix.lower() == ".json" and Path(target).is_file():
@@ -160,7 +160,7 @@ def check(
 
 def config_specs(config: Hyperparameters) -> dict[Purpose, list[str]]:
     """The data sets of both stages of a configuration, by purpose."""
-    from torch_sr.data.datasets import choose_sides
+    from torch_sr.data.sets.table import choose_sides
 
     sides = [choose_sides(stage) for stage in config.stages.values()]
     return {
@@ -259,7 +259,7 @@ def plan_caches(
     targets: Sequence[str], scale: int | None, data_root: Path, purpose: Purpose
 ) -> list[_Plan]:
     """The caches of data sets, or of all data sets of a configuration, each once."""
-    from torch_sr.data.open import list_caches
+    from torch_sr.data.image_pairs import list_caches
 
     if len(targets) == 1 and Path(targets[0]).suffix.lower() == ".json":
         from torch_sr.config import load_config

@@ -13,7 +13,7 @@ from torch_sr.cli.train_options import Overrides
 
 if TYPE_CHECKING:
     from torch_sr.config import DegradationConfig, Hyperparameters
-    from torch_sr.data.degrading import NoiseAndJPEG
+    from torch_sr.data.degradation.writing import NoiseAndJPEG
 
 Config = Annotated[
     Path | None,
@@ -88,7 +88,7 @@ def degrade(
     They serve validation, tests and other trainers. OUT/LR and OUT/HR get PNG files of the same
     names. The same command writes the same files.
     """
-    from torch_sr.data.degrading import HR, LR, degrade_set
+    from torch_sr.data.degradation.writing import HR, LR, degrade_set
 
     if for_purpose not in ("train", "val", "test"):
         raise typer.BadParameter(f"--for {for_purpose!r}: choose train, val or test")
@@ -129,7 +129,7 @@ def _choose(
     hyperparameters: Hyperparameters, jpeg: int | None, noise: float | None, *, configured: bool
 ) -> DegradationConfig | NoiseAndJPEG:
     """How LR is degraded."""
-    from torch_sr.data.degrading import NoiseAndJPEG
+    from torch_sr.data.degradation.writing import NoiseAndJPEG
 
     if jpeg is None and noise is None:
         return hyperparameters.degradation
@@ -140,7 +140,7 @@ def _choose(
 
 def _place(source: str, data_root: Path) -> Path:
     """Where to look for the source: here if it has such a folder, otherwise below the root."""
-    from torch_sr.data.specs import part_spec
+    from torch_sr.data.sets.specs import part_spec
 
     here = Path.cwd()
     return here if (here / part_spec(source, here)[0]).exists() else data_root

@@ -17,8 +17,8 @@ from torch_sr.errors import ConfigError
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
     from torch_sr.evaluation.evaluate import SuperResolve
-    from torch_sr.training.planned import FirstTraining
-    from torch_sr.training.result import TrainingResult
+    from torch_sr.training.photos.planned import FirstTraining
+    from torch_sr.training.runs.result import TrainingResult
     from torch_sr.training.settings import RunSettings
 
 
@@ -91,7 +91,7 @@ def stored_words(settings: RunSettings) -> list[str] | None:
     Raises:
         ConfigError: when its command cannot be read.
     """
-    from torch_sr.training.planned import command_file, holds_training
+    from torch_sr.training.photos.planned import command_file, holds_training
 
     if not (settings.resume_auto and holds_training(settings.out_dir)):
         return None
@@ -126,7 +126,7 @@ def note_ignored(photos: Photos, settings: RunSettings, overrides: Sequence[str]
 
 def _plan(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> FirstTraining:
     """Plan a training, showing progress."""
-    from torch_sr.training.first import DEFAULT_START, plan_first_training
+    from torch_sr.training.photos.plan import DEFAULT_START, plan_first_training
 
     start = None if photos.from_scratch else photos.start or DEFAULT_START
     if start is not None:
@@ -157,11 +157,11 @@ def draw_sheet(
         start: the name or path of the model that it started from; None from scratch.
         result: of the training.
     """
-    from torch_sr.data.open import open_pairs
-    from torch_sr.evaluation.before_after import draw_before_after
+    from torch_sr.data.image_pairs import open_pairs
+    from torch_sr.evaluation.presentation.before_after import draw_before_after
     from torch_sr.images import Image, write_image
     from torch_sr.inference.upscaler import Upscaler
-    from torch_sr.training.planned import sheet_file
+    from torch_sr.training.photos.planned import sheet_file
 
     model = result.stages[-1].recommended
     val_datasets = list(config.stages.values())[-1].val_datasets

@@ -125,7 +125,7 @@ def interpolate(
 ) -> None:
     """Interpolate the weights of two networks: (1 - alpha) * PSNR + alpha * GAN."""
     from torch_sr.devices import choose_device
-    from torch_sr.models.saving import check_target
+    from torch_sr.models.files.writing import check_target
 
     stored_as = _torch_dtype(dtype)
     on = str(choose_device(device))
@@ -146,7 +146,7 @@ def interpolate(
         _write_soup(model, weights, out, stored_as)
         print(json.dumps({"models": [str(out)]}) if as_json else out)
         return
-    from torch_sr.data.specs import split_specs
+    from torch_sr.data.sets.specs import split_specs
 
     _refuse("--weights is for the networks of --model", {"--weights": weights})
     ends, alphas = _required(psnr_model_path, esrgan_model_path, alpha)
@@ -226,7 +226,7 @@ def _check_looks(
 
 def _check_datasets(specs: Sequence[str], data_root: Path, scale_factor: int) -> None:
     """Find the images of every data set."""
-    from torch_sr.data.datasets import resolve
+    from torch_sr.data.sets.table import resolve
 
     for spec in specs:
         resolve(spec, data_root, scale_factor, "test")
@@ -351,7 +351,7 @@ def _strip_of(out: Path) -> Path:
 
 def _draw_strip(out: Path, image: Path, methods: Sequence[Method]) -> None:
     """A row of the networks, and one of the mixed pictures where there are any."""
-    from torch_sr.evaluation.figures import draw_strip
+    from torch_sr.evaluation.presentation.figures import draw_strip
     from torch_sr.evaluation.store import store_image
     from torch_sr.images import read_image
 
@@ -379,7 +379,7 @@ def _draw_curve(
 ) -> dict[str, Any]:
     """Draw the sweep on the plane of distortion and perception; name its best alpha."""
     from torch_sr.evaluation.measures import MEASURES
-    from torch_sr.evaluation.plane import draw_means, nearest_to_ideal, plane_points
+    from torch_sr.evaluation.presentation.plane import draw_means, nearest_to_ideal, plane_points
     from torch_sr.evaluation.statistics import overall_means
     from torch_sr.evaluation.store import store_image
 

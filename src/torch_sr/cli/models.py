@@ -112,7 +112,7 @@ def convert(
     For ncnn, NAME.param is written with NAME.bin beside it.
     """
     from torch_sr.models.conversion import convert as convert_model
-    from torch_sr.models.saving import written_files
+    from torch_sr.models.files.writing import written_files
 
     for file in written_files(target):
         check_free(file, overwrite=overwrite)
@@ -131,8 +131,8 @@ def extract(
     overwrite: Overwrite = False,
 ) -> None:
     """Make a model of a training checkpoint."""
-    from torch_sr.models.saving import written_files
-    from torch_sr.training.export import extract_model
+    from torch_sr.models.files.writing import written_files
+    from torch_sr.training.runs.export import extract_model
 
     for file in written_files(out):
         check_free(file, overwrite=overwrite)
@@ -149,7 +149,7 @@ def annotate(
 ) -> None:
     """Record the name, author, licence, description or data set of a model in its file."""
     from torch_sr.errors import ModelError
-    from torch_sr.models import provenance
+    from torch_sr.models.files import records as provenance
     from torch_sr.models.weights import shipped_path
 
     changes = {}

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method
     from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.presentation.tables import Cell, Results, Table
     from torch_sr.evaluation.store import ResultStore
-    from torch_sr.evaluation.tables import Cell, Results, Table
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 
@@ -71,7 +71,7 @@ def check_records(models: Sequence[str]) -> None:
     """
     from torch_sr.errors import ModelError
     from torch_sr.evaluation.labels import parse_named
-    from torch_sr.models.provenance import annotate
+    from torch_sr.models.files.records import annotate
     from torch_sr.models.weights import shipped_path
 
     for model in (parse_named(text).model for text in models):
@@ -85,7 +85,7 @@ def record_scores(
 ) -> None:
     """Write each model's means into its file; a mean of nothing is left out."""
     from torch_sr.evaluation.statistics import mean_scores
-    from torch_sr.models.provenance import append_results
+    from torch_sr.models.files.records import append_results
 
     for protocol in setting.protocols:
         means = mean_scores([score for score in scores if score.protocol == protocol])
@@ -111,7 +111,7 @@ def open_window(comparison: Comparison) -> None:
     """Show a sheet in the viewer of the desktop."""
     from PIL import Image as PillowImage
 
-    from torch_sr.evaluation.figures import draw_sheet
+    from torch_sr.evaluation.presentation.figures import draw_sheet
 
     PillowImage.fromarray(draw_sheet(comparison)).show(title=comparison.image)
 
@@ -132,7 +132,7 @@ def print_results(
         form: one of ``FORMATS`` except ``table``.
         images: tables of every image, for a document.
     """
-    from torch_sr.evaluation import documents
+    from torch_sr.evaluation.presentation import documents
 
     if form == "json":
         print_json(several, scores, best)
@@ -145,7 +145,7 @@ def print_results(
 
 def result_tables(several: Sequence[Results]) -> list[Table]:
     """Means and differences of every protocol."""
-    from torch_sr.evaluation.tables import difference_table, mean_table
+    from torch_sr.evaluation.presentation.tables import difference_table, mean_table
 
     found = []
     for results in several:

@@ -69,8 +69,8 @@ def check_results(
     Raises:
         DataError: in one line.
     """
-    from torch_sr.data.datasets import resolve
-    from torch_sr.data.open import label_of
+    from torch_sr.data.image_pairs import label_of
+    from torch_sr.data.sets.table import resolve
     from torch_sr.errors import DataError, MissingDatasetError
 
     for spec in specs:

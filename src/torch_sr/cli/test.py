@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from torch_sr.evaluation.cost import CostWatch
     from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method
     from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.presentation.tables import Results
     from torch_sr.evaluation.run import OnComparison
     from torch_sr.evaluation.store import ResultStore
-    from torch_sr.evaluation.tables import Results
 
 _MODELS_HELP = (
     "Weights files or names of models, of one factor; LABEL=MODEL sets what it is called."
@@ -308,14 +308,14 @@ def _make_store(out_dir: Path, specs: list[str], methods: Sequence[Method]) -> R
 
 
 def _store(store: ResultStore, comparison: Comparison) -> None:
-    from torch_sr.evaluation.figures import draw_sheet
+    from torch_sr.evaluation.presentation.figures import draw_sheet
 
     store.add(comparison, draw_sheet(comparison))
 
 
 def _make_report(specs: list[str], setting: Setting, reference: str | None) -> Any:
     """An empty page."""
-    from torch_sr.evaluation.report import Report
+    from torch_sr.evaluation.presentation.report import Report
 
     title = f"{', '.join(specs)} at x{setting.scale_factor}"
     return Report(title, setting.protocol.name, setting.scale_factor, reference=reference)
@@ -334,8 +334,8 @@ def _results(
     costs: CostWatch | None,
 ) -> list[Results]:
     """What there is to show, by protocol."""
+    from torch_sr.evaluation.presentation.tables import Results
     from torch_sr.evaluation.statistics import differences, summarize
-    from torch_sr.evaluation.tables import Results
 
     found = []
     for protocol in setting.protocols:
@@ -356,8 +356,8 @@ def _print(
     several_models: bool,
 ) -> None:
     """Results on stdout; notes on stderr, and with them all that is no part of a document."""
+    from torch_sr.evaluation.presentation.tables import image_table
     from torch_sr.evaluation.statistics import left_out_notes
-    from torch_sr.evaluation.tables import image_table
 
     images = [image_table(scores, results.protocol) for results in several] if per_image else []
     if form == "table":
@@ -376,7 +376,7 @@ def write_plane(
 ) -> None:
     """Draw every method's means over all images, under the main protocol."""
     from torch_sr.evaluation.choice import perceptual_of
-    from torch_sr.evaluation.plane import draw_means, plane_points
+    from torch_sr.evaluation.presentation.plane import draw_means, plane_points
     from torch_sr.evaluation.statistics import overall_means
     from torch_sr.evaluation.store import store_image
 

@@ -22,7 +22,7 @@ from torch_sr.training.settings import Every, Intervals, RunSettings
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
-    from torch_sr.training.result import TrainingResult
+    from torch_sr.training.runs.result import TrainingResult
 
 _EPOCH = Every(1)
 
@@ -146,7 +146,7 @@ def resume_first(words: Sequence[str], settings: RunSettings) -> TrainingResult:
     """Resume the training that a folder holds by its own command, and draw its picture."""
     from torch_sr.cli.main import app
     from torch_sr.config import load_config
-    from torch_sr.training.planned import config_file
+    from torch_sr.training.photos.planned import config_file
 
     print(f"resuming with: {shlex.join(['torch-sr', *words])}", file=sys.stderr)
     result: TrainingResult | int = app(list(words), standalone_mode=False)
@@ -183,7 +183,7 @@ def start_training(
 def find_newest(settings: RunSettings) -> RunSettings:
     """The settings that resume the newest checkpoint there is; say which one."""
     from torch_sr.training.launch import is_first_process
-    from torch_sr.training.runs import find_checkpoint
+    from torch_sr.training.runs.names import find_checkpoint
 
     found = find_checkpoint(settings.models_dir, settings.name)
     of = f" of the run {settings.name}" if settings.name else ""
@@ -198,7 +198,7 @@ def find_newest(settings: RunSettings) -> RunSettings:
 
 def take_sizes(model: str) -> list[str]:
     """The generator's sizes in a model, as overrides, fetching the model at need."""
-    from torch_sr.training.transfer import like_overrides
+    from torch_sr.training.runs.transfer import like_overrides
 
     return like_overrides(find_model(model))
 
@@ -216,7 +216,7 @@ def compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str
 
 def fetch_data(config: Hyperparameters, stages: Sequence[str], data_root: Path) -> None:
     """Fetch the missing data sets of the stages that will run, showing progress."""
-    from torch_sr.data.datasets import choose_sides
+    from torch_sr.data.sets.table import choose_sides
     from torch_sr.training.launch import is_first_process
 
     if not (config.download and is_first_process()):  # the others wait for its downloads
@@ -229,8 +229,8 @@ def fetch_data(config: Hyperparameters, stages: Sequence[str], data_root: Path) 
 
 def check_training(config: Hyperparameters, settings: RunSettings) -> None:
     """Print what was found, a line each; stop with code 1 where something would fail."""
-    from torch_sr.training import check
     from torch_sr.training.launch import is_first_process
+    from torch_sr.training.preflight import check
 
     if config.download:
         fetch_data(config, _find_stages(config, settings), settings.data_root)
@@ -245,7 +245,7 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> None:
 
 def _find_stages(config: Hyperparameters, settings: RunSettings) -> list[str]:
     """The stages that will run; all of them where the start cannot be read, as a check reports."""
-    from torch_sr.training.resume import read_start
+    from torch_sr.training.runs.start import read_start
 
     try:
         start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
@@ -261,9 +261,9 @@ def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResu
         typer.Exit: with code 130 after a stop.
     """
     from torch_sr.training.launch import is_first_process
-    from torch_sr.training.resume import read_start
     from torch_sr.training.run import train as run_stages
-    from torch_sr.training.runs import reserved_run
+    from torch_sr.training.runs.names import reserved_run
+    from torch_sr.training.runs.start import read_start
 
     first = is_first_process()
     start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
-    from torch_sr.training.loggers import Logger
+    from torch_sr.training.loggers.outputs import Logger
     from torch_sr.training.settings import RunSettings
 
 
@@ -21,7 +21,7 @@ def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
         LogError: when wandb is not logged in, or TensorBoard is not installed.
     """
     from torch_sr.cli.progress import ConsoleLogger
-    from torch_sr.training.loggers import (
+    from torch_sr.training.loggers.outputs import (
         JSONLinesLogger,
         TensorBoardLogger,
         WandbLogger,
@@ -42,8 +42,8 @@ def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
 
 def find_wandb(logs: Path, run: str) -> list[Logger]:
     """A logger for Weights & Biases where it can be used; say whether it is."""
-    from torch_sr.training.loggers import WandbLogger
-    from torch_sr.training.wandb_access import check_wandb
+    from torch_sr.training.loggers.outputs import WandbLogger
+    from torch_sr.training.loggers.wandb import check_wandb
 
     try:
         mode = check_wandb()

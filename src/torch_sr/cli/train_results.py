@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch_sr.training.result import Figures, StageResult, TrainingResult
+    from torch_sr.training.runs.result import Figures, StageResult, TrainingResult
 
 
 def show_result(result: TrainingResult) -> None:
@@ -87,8 +87,8 @@ def describe_figures(figures: Figures) -> str:
 
 def _name_start(start: Path) -> str | None:
     """The name of a model, or its path; None for a checkpoint, which started earlier."""
-    from torch_sr.training.checkpoints import load_newest
-    from torch_sr.training.transfer import spoken_name
+    from torch_sr.training.runs.checkpoints import load_newest
+    from torch_sr.training.runs.transfer import spoken_name
 
     if start.is_file() and load_newest(start) is not None:
         return None

@@ -19,8 +19,8 @@ from torch_sr.cli.upscale_report import Report
 from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
-    from torch_sr.inference.batch import BatchOptions, Outcome
-    from torch_sr.inference.jobs import Job
+    from torch_sr.inference.files.batch import BatchOptions, Outcome
+    from torch_sr.inference.files.jobs import Job
     from torch_sr.inference.upscaler import Upscaler
     from torch_sr.models.strength import ModelChoice
 
@@ -68,8 +68,8 @@ def upscale(
         raise typer.BadParameter("--out and --model: the name is empty; leave the option out")
     number, count = _parse_shard(part)
     from torch_sr.images import WriteOptions
-    from torch_sr.inference.batch import BatchOptions, survey, target_size
-    from torch_sr.inference.jobs import find_jobs, read_names, shard
+    from torch_sr.inference.files.batch import BatchOptions, survey, target_size
+    from torch_sr.inference.files.jobs import find_jobs, read_names, shard
     from torch_sr.inference.upscaler import Upscaler
     from torch_sr.models.strength import choose_model
 
@@ -116,7 +116,7 @@ def _run(
     quiet: bool,
 ) -> None:
     """Do the files, and tell of each as it is done; the sums are told after an interrupt too."""
-    from torch_sr.inference.batch import upscale_files
+    from torch_sr.inference.files.batch import upscale_files
 
     try:
         with show_progress(jobs, quiet=quiet) as (on_tile, on_outcome):
@@ -135,7 +135,7 @@ def _note_compression(
 ) -> None:
     """Print one note if there are compressed photographs and the strength is too low for them."""
     from torch_sr.images import display_name
-    from torch_sr.inference.batch import find_compressed
+    from torch_sr.inference.files.batch import find_compressed
     from torch_sr.models.weights import find_pair
 
     pair, strength = find_pair(choice.model), choice.strength
@@ -155,7 +155,7 @@ def _note_compression(
 
 def _with_sheet(outcome: Outcome, damaged: str) -> Outcome:
     """Draw the sheet that is asked for, unless it exists; a failure is the file's own."""
-    from torch_sr.evaluation.figures import draw_upscaled
+    from torch_sr.evaluation.presentation.figures import draw_upscaled
     from torch_sr.images import Image, display_name, write_image
 
     job = outcome.job

@@ -16,8 +16,8 @@ from rich.markup import escape
 from torch_sr.cli.console import progress_bar
 
 if TYPE_CHECKING:
-    from torch_sr.inference.batch import Outcome
-    from torch_sr.inference.jobs import Job
+    from torch_sr.inference.files.batch import Outcome
+    from torch_sr.inference.files.jobs import Job
 
 OnTile = Callable[["Job", int, int], None]
 OnOutcome = Callable[["Outcome"], None]

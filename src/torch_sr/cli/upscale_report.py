@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from torch_sr.cli.upscale_progress import duration, short
 
 if TYPE_CHECKING:
-    from torch_sr.inference.batch import Outcome
-    from torch_sr.inference.jobs import Findings, Job
+    from torch_sr.inference.files.batch import Outcome
+    from torch_sr.inference.files.jobs import Findings, Job
     from torch_sr.models.strength import ModelChoice
 
 _NOTES_SHOWN = 3  # of one kind; the others are counted
@@ -104,7 +104,7 @@ class Report:
         return sum(job.pixels for job in self._done) / 1e6
 
     def _summary(self, seconds: float, tiles_redone: int) -> dict[str, Any]:
-        from torch_sr.inference.kinds import count_kinds
+        from torch_sr.inference.files.kinds import count_kinds
 
         megapixels = self._megapixels
         return {
@@ -141,7 +141,7 @@ class Report:
 
     def _skipped(self) -> str:
         """What was not done and why, as ``3 that exist, 12 results of earlier runs, 2 .txt``."""
-        from torch_sr.inference.kinds import describe_kinds
+        from torch_sr.inference.files.kinds import describe_kinds
 
         existing, earlier = self._count("skipped"), len(self._findings.earlier)
         reasons = [

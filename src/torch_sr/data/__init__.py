@@ -1,1 +1,1 @@
-"""Image pairs: where they lie, how they are made, cached and cropped."""
+"""Training and test images: data sets, their inspection, caching, cropping and degradation."""

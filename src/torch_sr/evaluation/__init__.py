@@ -1,1 +1,1 @@
-"""Measuring generators."""
+"""Measuring models: methods, metrics, statistics, and how results are presented."""

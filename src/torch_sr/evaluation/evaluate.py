@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from torch_sr.data.loaders import ImagePairs
+from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import DataError, ModelError
 from torch_sr.evaluation.measures import Compare, Panel

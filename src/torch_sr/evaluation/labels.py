@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch_sr.errors import ModelError
 from torch_sr.files import expand_home
-from torch_sr.models.ncnn.reading import find_graph
+from torch_sr.models.files.ncnn.reading import find_graph
 
 _MOST_BYTES = 200  # of a folder's name; file systems allow 255
 _SUFFIXES = (".pth", ".pt", ".safetensors", ".param", ".bin")

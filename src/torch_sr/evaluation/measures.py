@@ -21,7 +21,7 @@ from torch_sr.errors import DataError, MissingExtraError, ModelError
 from torch_sr.losses import PerceptualLoss, content_loss
 from torch_sr.metrics import PROTOCOLS, Protocol, prepare, psnr, ssim
 from torch_sr.models.backbones import fetch_backbone
-from torch_sr.models.reading import load_state
+from torch_sr.models.files.reading import load_state
 
 Compare = Callable[[Tensor, Tensor], float]
 """Given ``sr`` and ``hr``, both ``(1, C, H, W)`` in [0, 1]."""

@@ -18,10 +18,10 @@ from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.interpolation import Model, format_alphas, interpolate, load_network
 from torch_sr.models.loading import GeneratorInfo
-from torch_sr.models.rrdb import RRDBNet
 from torch_sr.models.strength import choose_model
 from torch_sr.models.weights import Pair, find_pair
 from torch_sr.models.zoo import find_model, name_of
+from torch_sr.networks.rrdb import RRDBNet
 
 TILE_SIZE = 640
 """Low-resolution pixels; all benchmarks at x4, and DIV2K, are smaller."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from torch_sr.data.cache import Progress
-from torch_sr.data.loaders import ImagePairs, refuse_small
-from torch_sr.data.open import open_pairs
+from torch_sr.data.crops.dataset import ImagePairs, refuse_small
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method, bicubic, evaluate
 from torch_sr.evaluation.labels import distinct
 from torch_sr.evaluation.measures import Setting, build_panels
@@ -38,10 +38,10 @@ def run_test(
 
     Args:
         methods: see :mod:`torch_sr.evaluation.methods`.
-        specs: data sets, each once; see :func:`torch_sr.data.open.open_pairs`.
+        specs: data sets, each once; see :func:`torch_sr.data.image_pairs.open_pairs`.
         metrics: names of :data:`~torch_sr.evaluation.measures.MEASURES`.
         setting: the factor, the protocols, and where networks that measure compute.
-        data_root: see :func:`torch_sr.data.open.open_pairs`.
+        data_root: see :func:`torch_sr.data.image_pairs.open_pairs`.
         cache_progress: called while images are decoded.
         on_comparison: called after each image.
 

@@ -23,7 +23,7 @@ from torch_sr.images.netpbm import read_netpbm
 from torch_sr.images.opening import TALL, Source
 from torch_sr.images.pillow_files import check_size, load_with_pillow
 from torch_sr.images.pixels import Pixels
-from torch_sr.images.png_repair import repaired_png
+from torch_sr.images.png.repair import repaired_png
 
 Block = tuple[int, int, int, int]
 """Left, top, right, bottom."""

@@ -17,7 +17,7 @@ from torch_sr.images.formats import check_format, find_format
 from torch_sr.images.naming import UNWRITABLE, PathLike, display_name, letting_through, naming
 from torch_sr.images.pixels import Header, Metadata, Pixels
 from torch_sr.images.saving import WriteOptions
-from torch_sr.images.tiff_join import join_pages
+from torch_sr.images.tiff.join import join_pages
 from torch_sr.images.writing import ImageWriter, open_writer
 
 Size = tuple[int, int]

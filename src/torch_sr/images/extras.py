@@ -14,8 +14,8 @@ from typing import BinaryIO
 from torch_sr.images.metadata import exif_resolution
 from torch_sr.images.naming import PathLike
 from torch_sr.images.pixels import Metadata
-from torch_sr.images.png import raw_profiles, read_chunks, walk
-from torch_sr.images.tiff_exif import other_tags, read_exif, read_resolution
+from torch_sr.images.png.chunks import raw_profiles, read_chunks, walk
+from torch_sr.images.tiff.exif import other_tags, read_exif, read_resolution
 
 _HEAD = 1 << 20  # bytes in which an AVIF describes itself
 _C2PA = "content credentials (C2PA)"

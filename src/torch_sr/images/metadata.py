@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from torch_sr.images.tiff_exif import (
+from torch_sr.images.tiff.exif import (
     SIZES,
     Form,
     pack_directory,

@@ -16,9 +16,9 @@ import numpy as np
 from torch_sr.images.extras import is_wide
 from torch_sr.images.formats import Format
 from torch_sr.images.pixels import Header, Metadata, Pixels, max_value, profile_fits
-from torch_sr.images.png import TEXTS, keyword, short_fraction
+from torch_sr.images.png.chunks import TEXTS, keyword, short_fraction
 from torch_sr.images.profiles import means_srgb
-from torch_sr.images.tiff_exif import has_maker_note
+from torch_sr.images.tiff.exif import has_maker_note
 
 _SRGB_GAMMA = range(45_000, 46_001)
 _SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)

@@ -21,8 +21,8 @@ from torch_sr.images.kinds import Kind, find_kind
 from torch_sr.images.naming import PathLike, libvips
 from torch_sr.images.netpbm import blank_netpbm, read_netpbm
 from torch_sr.images.pillow_files import check_size, load_heic, load_jxl, load_with_pillow
-from torch_sr.images.tiff_pages import CIELAB, ICCLAB, TiffPage, check_raw, read_pages
-from torch_sr.images.tiff_samples import load_tiff_page
+from torch_sr.images.tiff.pages import CIELAB, ICCLAB, TiffPage, check_raw, read_pages
+from torch_sr.images.tiff.samples import load_tiff_page
 
 TALL = ("gifload", "webpload")
 """Whose frames libvips gives as one tall image."""

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from torch_sr.errors import ImageError
-from torch_sr.images.apng import Animation, is_animated
 from torch_sr.images.damaged import load_damaged
 from torch_sr.images.decoding import decode, header_of, is_turned, to_gray_or_rgb
 from torch_sr.images.extras import complete
@@ -40,6 +39,7 @@ from torch_sr.images.pixels import (
     max_value,
     profile_fits,
 )
+from torch_sr.images.png.apng import Animation, is_animated
 
 MAX_PIXELS = 500_000_000  # of a page: 1.5 GB of 8-bit RGB
 _DAMAGED = (

@@ -26,8 +26,14 @@ from torch_sr.images.formats import Format
 from torch_sr.images.metadata import add_resolution, correct_exif, correct_xmp, exif_resolution
 from torch_sr.images.naming import libvips
 from torch_sr.images.pixels import Header, Metadata, profile_fits
-from torch_sr.images.png import Chunk, PngStream, physical_chunk, text_chunk, xmp_chunk
-from torch_sr.images.tiff_exif import append_exif, set_resolution
+from torch_sr.images.png.chunks import (
+    Chunk,
+    PngStream,
+    physical_chunk,
+    text_chunk,
+    xmp_chunk,
+)
+from torch_sr.images.tiff.exif import append_exif, set_resolution
 
 _PAGE_MS = 100  # that a page is shown as a frame of an animation
 _BIG = 2**31  # bytes that may not fit a classic TIFF

@@ -1,1 +1,1 @@
-"""Super-resolving images: geometry, engines, blending."""
+"""Super-resolving images and videos: tiles, engines, files."""

@@ -44,7 +44,7 @@ from torch_sr.inference.backends import Backend
 from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
 from torch_sr.inference.ensemble import SelfEnsemble
-from torch_sr.inference.file_upscaling import OnNote, Progress, TargetSize, convert_file
+from torch_sr.inference.files.upscaling import OnNote, Progress, TargetSize, convert_file
 from torch_sr.inference.tiles import Strips, Tiles
 from torch_sr.models.loading import GeneratorInfo
 from torch_sr.models.strength import choose_model, load

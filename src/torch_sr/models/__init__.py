@@ -1,1 +1,1 @@
-"""Networks, and the files that hold their weights."""
+"""Models: loading, saving, converting and interpolating them, and finding them by name."""

@@ -12,18 +12,18 @@ from pathlib import Path
 import torch
 
 from torch_sr.errors import ModelError
-from torch_sr.models.foreign import COMPACT, ForeignGenerator
-from torch_sr.models.inspection import stored_state
-from torch_sr.models.loading import LoadedGenerator, load_generator
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import (
+from torch_sr.models.files.writing import (
     NCNN,
     default_layout,
     save_compact,
     save_generator,
     written_files,
 )
+from torch_sr.models.foreign import COMPACT, ForeignGenerator
+from torch_sr.models.inspection import stored_state
+from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.zoo import find_model, with_records
+from torch_sr.networks.rrdb import RRDBNet
 
 _log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch_sr.config import EFFICIENTNET, EFFICIENTNET_BLOCKS, efficientnet_layers
 from torch_sr.errors import ModelError
 from torch_sr.models.backbones import packaged_efficientnet
-from torch_sr.models.reading import load_state
+from torch_sr.models.files.reading import load_state
 
 EFFICIENTNET_MEAN = (127 / 255,) * 3
 EFFICIENTNET_STD = (128 / 255,) * 3

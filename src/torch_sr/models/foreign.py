@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torch_sr.errors import ModelError
-from torch_sr.models.layouts import describe_keys
+from torch_sr.models.files.layouts import describe_keys
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor

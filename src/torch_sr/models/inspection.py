@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from torch_sr.download import find_digest
 from torch_sr.errors import ModelError
-from torch_sr.models.layouts import detect_layout, strip_prefixes, to_canonical
+from torch_sr.models.files.layouts import detect_layout, strip_prefixes, to_canonical
+from torch_sr.models.files.reading import load_state
+from torch_sr.models.files.records import weights_sha256
 from torch_sr.models.loading import GeneratorInfo, load_generator
-from torch_sr.models.provenance import weights_sha256
-from torch_sr.models.reading import load_state
-from torch_sr.models.rrdb import UPSCALING_STEPS, RRDBNet
+from torch_sr.networks.rrdb import UPSCALING_STEPS, RRDBNet
 
 _PROBE = 64  # pixels a side: a multiple of every window in use
 
@@ -30,7 +30,7 @@ class ModelReport:
         info: what loading found.
         num_bytes, sha256: of the file; for ncnn the size of both files, and the hash of the
             ``.bin``, which has the numbers.
-        weights_sha256: of the parameters; see :mod:`torch_sr.models.provenance`.
+        weights_sha256: of the parameters; see :mod:`torch_sr.models.files.records`.
         tensor_types: how many tensors there are of each type.
         macs_per_pixel: multiplications with addition for each pixel of the input.
         receptive_field: pixels a side of the input that one pixel of the output may depend on, by

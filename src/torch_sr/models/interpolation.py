@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from torch_sr.errors import ModelError
+from torch_sr.models.files.records import common_licence, weights_sha256
+from torch_sr.models.files.writing import check_target, save_generator
 from torch_sr.models.inspection import stored_state
 from torch_sr.models.loading import GeneratorInfo, LoadedGenerator, load_generator
-from torch_sr.models.provenance import common_licence, weights_sha256
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import check_target, save_generator
 from torch_sr.models.zoo import find_model, with_records
+from torch_sr.networks.rrdb import RRDBNet
 
 Model: TypeAlias = str | Path | RRDBNet
 """A network, or the name or file of one."""

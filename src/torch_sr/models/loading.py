@@ -1,9 +1,9 @@
 """Any weights file becomes a generator: :func:`load_generator`.
 
-The file is read (:mod:`~torch_sr.models.reading`), its parameters get RRDBNet's names
-(:mod:`~torch_sr.models.layouts`), the hyper-parameters follow from their shapes
-(:mod:`~torch_sr.models.hparams`), and an RRDBNet is filled with them. What is no RRDB generator
-goes through spandrel (:mod:`~torch_sr.models.foreign`).
+The file is read (:mod:`~torch_sr.models.files.reading`), its parameters get RRDBNet's names
+(:mod:`~torch_sr.models.files.layouts`), the hyper-parameters follow from their shapes
+(:mod:`~torch_sr.models.files.hparams`), and an RRDBNet is filled with them. Other architectures
+go through spandrel (:mod:`~torch_sr.models.foreign`).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from torch_sr.errors import ModelError
-from torch_sr.models.hparams import infer_hparams
-from torch_sr.models.layouts import (
+from torch_sr.models.files.hparams import infer_hparams
+from torch_sr.models.files.layouts import (
     CanonicalState,
     detect_layout,
     strip_prefixes,
     to_canonical,
 )
-from torch_sr.models.ncnn.reading import weights_path
-from torch_sr.models.reading import RawWeights, load_state
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.models.files.ncnn.reading import weights_path
+from torch_sr.models.files.reading import RawWeights, load_state
+from torch_sr.networks.rrdb import RRDBNet
 
 if TYPE_CHECKING:
     from torch_sr.models.foreign import ForeignGenerator
@@ -47,7 +47,7 @@ class GeneratorInfo:
         path: the file.
         name: the name recorded in it, otherwise the file's without suffix.
         architecture: ``RRDBNet``, or spandrel's name of another.
-        layout: one of :data:`torch_sr.models.layouts.LAYOUTS`, or ``ncnn``; None for another
+        layout: one of :data:`torch_sr.models.files.layouts.LAYOUTS`, or ``ncnn``; None for another
             architecture.
         wrapper: keys under which the parameters lay, joined by ``/``; None if they lay bare.
         scale_factor: how much larger the output is.

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from torch_sr.errors import ModelError
 from torch_sr.models import weights
+from torch_sr.models.files.records import common_licence
 from torch_sr.models.interpolation import mix_networks, require_rrdbnet
 from torch_sr.models.loading import LoadedGenerator, load_generator
-from torch_sr.models.provenance import common_licence
 from torch_sr.models.weights import DEFAULT_MODEL, Pair, canonical_name, find_pair
 from torch_sr.models.zoo import find_model
 

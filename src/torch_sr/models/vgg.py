@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch_sr.config import EFFICIENTNET, VGG_CONVS, vgg_layers
 from torch_sr.errors import ModelError
 from torch_sr.models.backbones import EFFICIENTNET_REMEDY, fetch_backbone
-from torch_sr.models.reading import load_state
+from torch_sr.models.files.reading import load_state
 
 
 def vgg_features(

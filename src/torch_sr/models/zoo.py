@@ -16,8 +16,8 @@ from torch_sr.download import Progress, download, find_digest
 from torch_sr.errors import DownloadError, MissingExtraError, ModelError
 from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
+from torch_sr.models.files.ncnn.reading import find_graph, weights_path
 from torch_sr.models.loading import LoadedGenerator
-from torch_sr.models.ncnn.reading import find_graph, weights_path
 from torch_sr.models.weights import SHIPPED, canonical_name, shipped_path
 
 __all__ = [

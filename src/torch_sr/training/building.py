@@ -14,13 +14,13 @@ from torch import nn
 
 from torch_sr.config import Hyperparameters
 from torch_sr.data.cache import Progress
-from torch_sr.data.datasets import Purpose, choose_sides
-from torch_sr.data.loaders import ImagePairs, RandomCrops, refuse_small
-from torch_sr.data.open import open_pairs
+from torch_sr.data.crops.dataset import ImagePairs, RandomCrops, refuse_small
+from torch_sr.data.image_pairs import open_pairs
+from torch_sr.data.sets.table import Purpose, choose_sides
 from torch_sr.errors import DataError
 from torch_sr.losses import PerceptualLoss
-from torch_sr.models.discriminators import UNetDiscriminator, VGGDiscriminator
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.networks.discriminators import UNetDiscriminator, VGGDiscriminator
+from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.stages import GANStage, PSNRStage, Stage
 
@@ -108,7 +108,7 @@ def open_crops(
         name: ``pretraining`` or ``training``.
         config: all hyper-parameters.
         settings: of the run.
-        progress, decode: see :func:`~torch_sr.data.open.open_pairs`.
+        progress, decode: see :func:`~torch_sr.data.image_pairs.open_pairs`.
 
     Raises:
         DataError, ImageError: when the data are missing or unfit.

@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader
 
 from torch_sr.config import Hyperparameters
 from torch_sr.data.cache import Progress as CacheProgress
-from torch_sr.data.loaders import training_loader
-from torch_sr.data.sampling import EpochSampler
+from torch_sr.data.crops.dataset import training_loader
+from torch_sr.data.crops.order import EpochSampler
 from torch_sr.errors import CheckpointError, ConfigError
 from torch_sr.evaluation.measures import Compare
 from torch_sr.losses import PerceptualLoss
-from torch_sr.models.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.building import (
     build_generator,
     build_perceptual_loss,
@@ -26,17 +26,18 @@ from torch_sr.training.building import (
     open_crops,
     open_validation,
 )
-from torch_sr.training.export import run_notes
+from torch_sr.training.divergence import Watch
 from torch_sr.training.launch import launch, leave_in_order
-from torch_sr.training.loggers import Logger
-from torch_sr.training.planning import (
+from torch_sr.training.loggers.outputs import Logger
+from torch_sr.training.preflight.notes import (
     describe_long_warmup,
     describe_no_validation,
     describe_small_batch,
     remark_on_length,
 )
-from torch_sr.training.result import StageResult, TrainingResult
-from torch_sr.training.resume import StartingPoint, read_start
+from torch_sr.training.runs.export import run_notes
+from torch_sr.training.runs.result import StageResult, TrainingResult
+from torch_sr.training.runs.start import StartingPoint, read_start
 from torch_sr.training.settings import RunFiles, RunSettings, StageLimits
 from torch_sr.training.stages import GANStage, PSNRStage
 from torch_sr.training.trainer import Trainer
@@ -46,7 +47,6 @@ from torch_sr.training.validation import (
     build_extra_metrics,
     check_extra_metrics,
 )
-from torch_sr.training.watch import Watch
 
 _NOT_MEASURED = (
     "val/perceptual_loss is not measured, as this stage does not learn from it: "

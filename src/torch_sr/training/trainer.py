@@ -16,27 +16,27 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from torch_sr.data.loaders import to_float
-from torch_sr.data.sampling import EpochSampler
+from torch_sr.data.crops.dataset import to_float
+from torch_sr.data.crops.order import EpochSampler
 from torch_sr.errors import CheckpointError, TrainingError
-from torch_sr.models.rrdb import RRDBNet
-from torch_sr.models.saving import save_generator
-from torch_sr.training.all_loggers import AllLoggers
-from torch_sr.training.checkpoints import (
+from torch_sr.models.files.writing import save_generator
+from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.divergence import GoneWrong, Watch
+from torch_sr.training.loggers.combined import AllLoggers
+from torch_sr.training.loggers.outputs import Logger
+from torch_sr.training.runs.checkpoints import (
     load_last_good,
     save_checkpoint,
     withdraw_checkpoint,
 )
-from torch_sr.training.export import model_metadata
-from torch_sr.training.loggers import Logger
-from torch_sr.training.result import Figures, StageResult
+from torch_sr.training.runs.export import model_metadata
+from torch_sr.training.runs.result import Figures, StageResult
+from torch_sr.training.runs.state import Progress, random_state, read_figures, set_random_state
 from torch_sr.training.settings import Every, Intervals, RunFiles, StageLimits
 from torch_sr.training.signals import Stop, stop_on_signal
 from torch_sr.training.stages import Stage
-from torch_sr.training.state import Progress, random_state, read_figures, set_random_state
 from torch_sr.training.sums import EpochSums
 from torch_sr.training.validation import Interrupted, Validated, Validation
-from torch_sr.training.watch import GoneWrong, Watch
 
 _CHECKPOINT, _BEST_CHECKPOINT = "checkpoint.pth", "best_checkpoint.pth"
 _MODEL, _BEST_MODEL = "model.safetensors", "best_model.safetensors"
@@ -50,7 +50,8 @@ class Trainer:
     Args:
         fabric: device and precision.
         stage: does the steps.
-        loader, sampler: the training batches, see :func:`torch_sr.data.loaders.training_loader`.
+        loader, sampler: the training batches, see
+            :func:`torch_sr.data.crops.dataset.training_loader`.
         validation: measures on whole images; may have none.
         watch: notices when the stage has gone wrong.
         limits: the length of the stage.
@@ -492,7 +493,7 @@ class Trainer:
         return {name: (network, inputs[name]) for name, network in self.stage.networks().items()}
 
     def _describe_run(self) -> dict[str, Any]:
-        """What :meth:`~torch_sr.training.loggers.Logger.on_start` receives."""
+        """What :meth:`~torch_sr.training.loggers.outputs.Logger.on_start` receives."""
         per_epoch = self.sampler.batches
         steps = self.limits.num_epochs * per_epoch
         validates = self.intervals.validate.in_steps(per_epoch) if len(self.validation) else None

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from torch_sr.data.loaders import ImagePairs
+from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.errors import ConfigError, DataError, ModelError
 from torch_sr.evaluation.averages import PSNR_CEILING, ImageMean, mean_over_images
 from torch_sr.evaluation.measures import MEASURES, Compare, Setting, build_measures

@@ -1,0 +1,1 @@
+"""What a training draws: aligned random crops, augmented, in a reproducible order."""

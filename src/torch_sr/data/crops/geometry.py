@@ -1,0 +1,83 @@
+"""Where a crop is in its image: cut out of both resolutions alike, with or without surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torch_sr.data.crops.augmentation import Orientation, Spatial, draw_orientation, orient, restore
+
+Array = npt.NDArray[Any]
+Size = tuple[int, int]
+"""Height and width."""
+
+UPRIGHT: Orientation = (False, False, False)
+CONTEXT = 4
+"""LR pixels around a crop that are degraded with it, as blur needs them."""
+GRID = 16
+"""LR pixels after which JPEG's grid repeats: blocks of 8, of which chroma has half as many."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rectangle of an image, in LR pixels, and how it is turned once it is cut out."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    orientation: Orientation = UPRIGHT
+
+    def cut(self, image: Array, scale: int = 1) -> Array:
+        """A view of an image ``(H, W, C)`` that is ``scale`` times as high and wide as LR."""
+        top, left = self.top * scale, self.left * scale
+        rows = slice(top, top + self.height * scale)
+        return orient(image[rows, left : left + self.width * scale], self.orientation)
+
+    def widen(self, size: Size, rng: np.random.Generator) -> tuple[Place, Place]:
+        """Draw surroundings from an image of ``size``.
+
+        Once turned, they are larger by a random number of pixels at the top and left, so that
+        JPEG's grid, which begins there, is at a random place in the crop.
+
+        Returns:
+            the larger place, and this one inside that, before it is turned.
+        """
+        rows, columns, _ = self.orientation
+        extra = rng.integers(GRID, size=2)
+        above, below = _margins(int(extra[0]), flipped=rows)
+        before, after = _margins(int(extra[1]), flipped=columns)
+        top, left = max(0, self.top - above), max(0, self.left - before)
+        height = min(size[0], self.top + self.height + below) - top
+        width = min(size[1], self.left + self.width + after) - left
+        larger = Place(top, left, height, width, self.orientation)
+        inner = Place(self.top - top, self.left - left, self.height, self.width, self.orientation)
+        return larger, inner
+
+    def cut_turned(self, image: Array, scale: int = 1) -> Array:
+        """As :meth:`cut`, from an image that is turned by ``orientation`` already."""
+        return self.cut(restore(image, self.orientation), scale)
+
+
+def _margins(extra: int, *, flipped: bool) -> tuple[int, int]:
+    """LR pixels before and after a crop along one axis; the extra ones come first once turned."""
+    return (CONTEXT, CONTEXT + extra) if flipped else (CONTEXT + extra, CONTEXT)
+
+
+def draw_place(size: Size, crop_size: Size, spatial: Spatial, rng: np.random.Generator) -> Place:
+    """Draw where and how a crop is.
+
+    Args:
+        size: of the LR image.
+        crop_size: of the crop, in LR pixels, once it is turned.
+        spatial: see :func:`~torch_sr.data.crops.augmentation.draw_orientation`.
+        rng: the sample's own.
+    """
+    orientation = draw_orientation(spatial, rng)
+    height, width = crop_size[::-1] if orientation[2] else crop_size
+    top = int(rng.integers(size[0] - height + 1))
+    left = int(rng.integers(size[1] - width + 1))
+    return Place(top, left, height, width, orientation)

@@ -1,0 +1,1 @@
+"""What is wrong with data sets: ``torch-sr data check``."""

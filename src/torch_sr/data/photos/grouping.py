@@ -1,0 +1,146 @@
+"""Groups of similar images, and a validation set of whole groups.
+
+Two shots of one scene, one to train on and one to validate on, would make a model look better than
+it is. So images whose fingerprints are close are kept together; see
+:mod:`torch_sr.data.inspection.perceptual_hashes`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torch_sr.data.inspection.pair import Examined, least_side
+from torch_sr.data.inspection.perceptual_hashes import find_matches
+from torch_sr.errors import DataError
+
+SAME_SCENE = 80
+"""Differing signs of a fingerprint up to which two images are kept together. Unrelated images
+differ by 85 or more, and one or two pairs too many in a group do no harm."""
+MOST = 20
+"""Images to validate on, at most: more take time and hardly change the mean."""
+BURST = 3.0
+"""Seconds between two shots of one camera within which a looser likeness is enough."""
+SAME_BURST = 105
+"""Differing signs up to which such shots are kept together; unrelated ones have 127 on average."""
+LARGE = 4_000_000
+"""Pixels above which an image takes long to validate on; others are preferred."""
+
+Array = npt.NDArray[Any]
+Group = list[Examined]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images by what they are for; ``spare`` are too similar to those of validation."""
+
+    training: Group
+    validation: Group
+    spare: Group
+
+
+def group_similar(images: Sequence[Examined]) -> list[Group]:
+    """Images that show one scene, together; the groups depend on no order.
+
+    Args:
+        images: with fingerprints.
+    """
+    if not images:
+        return []
+    hashes = np.stack([image.hashes for image in images if image.hashes is not None])
+    root = list(range(len(images)))
+
+    def find(number: int) -> int:
+        while root[number] != number:
+            root[number] = root[root[number]]
+            number = root[number]
+        return number
+
+    alike = ((some, other) for some, other, _ in find_matches(hashes, hashes[:, 0], SAME_SCENE))
+    for some, other in (*alike, *_bursts(images, hashes[:, 0])):
+        root[find(some)] = find(other)
+    groups: dict[int, Group] = {}
+    for number, image in enumerate(images):
+        groups.setdefault(find(number), []).append(image)
+    return list(groups.values())
+
+
+def _bursts(images: Sequence[Examined], hashes: Array) -> Iterator[tuple[int, int]]:
+    """Shots that one camera took shortly one after the other, and that look alike."""
+    taken = sorted(
+        (image.camera, image.moment, number)
+        for number, image in enumerate(images)
+        if image.moment is not None
+    )
+    for (camera, moment, number), (next_camera, next_moment, following) in pairwise(taken):
+        near = camera == next_camera and next_moment - moment <= BURST
+        if near and (hashes[number] != hashes[following]).sum() <= SAME_BURST:
+            yield number, following
+
+
+def split_groups(
+    groups: Sequence[Group], *, scale_factor: int, val_fraction: float, seed: int, name: str
+) -> Split:
+    """Choose whole groups to validate on: small ones of images of modest size, at random.
+
+    Args:
+        groups: of :func:`group_similar`.
+        scale_factor: of the training.
+        val_fraction: part of the images to validate on: at least 1 image, at most :data:`MOST`.
+        seed: decides which; the same pictures give the same choice, whatever their names.
+        name: of the data set, for messages.
+
+    Raises:
+        DataError: when all images show one scene, or all are too small to validate on.
+    """
+    total = sum(map(len, groups))
+    if len(groups) < 2:
+        raise DataError(
+            f"{name}: add images of other scenes; all {total} usable images show the same one, so "
+            "none is left to validate on"
+        )
+    least = least_side(scale_factor)
+    fit = [group for group in groups if all(min(image.size) >= least for image in group)]
+    if not fit:
+        raise DataError(
+            f"{name}: add larger images; none has the {least}x{least} pixels that validation at "
+            f"x{scale_factor} needs"
+        )
+    ranked = sorted(fit, key=lambda group: (_is_large(group), _lot(group, seed)))
+    wanted = min(MOST, max(1, round(total * val_fraction)), total - 1)
+    validation = list(_pick(ranked, wanted))
+    spare: Group = []
+    if not validation:  # all groups are larger than the validation set
+        smallest = min(ranked, key=len)
+        first = min(smallest, key=lambda image: _lot([image], seed))
+        validation, spare = [[first]], [image for image in smallest if image is not first]
+    chosen = {id(image) for group in (*validation, spare) for image in group}
+    training = [image for group in groups for image in group if id(image) not in chosen]
+    return Split(training, [image for group in validation for image in group], spare)
+
+
+def _pick(groups: Sequence[Group], wanted: int) -> Iterator[Group]:
+    for group in groups:
+        if len(group) <= wanted:
+            wanted -= len(group)
+            yield group
+
+
+def _is_large(group: Group) -> bool:
+    return any(image.size[0] * image.size[1] > LARGE for image in group)
+
+
+def _lot(group: Group, seed: int) -> str:
+    """A number drawn for a group, from its pictures and the seed alone."""
+    words = [
+        hashlib.sha256(f"{seed} {image.size}".encode() + image.hashes.tobytes()).hexdigest()
+        for image in group
+        if image.hashes is not None
+    ]
+    return min(words)

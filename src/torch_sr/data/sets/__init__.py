@@ -1,0 +1,1 @@
+"""Where images are: data sets by name, folders, lists, archives, and how HR and LR are paired."""

@@ -1,0 +1,121 @@
+"""A data set of one's own: a folder or a list, the parts of it that are named, what is unused.
+
+=============================  =================================================================
+specification                  what it takes
+=============================  =================================================================
+``photos``                     the folder, see :func:`~torch_sr.data.sets.pairs.find_pairs`
+``photos:2023+2024``           two of its sub-folders
+``set:train``                  ``set/train``, or ``set/HR/train`` with ``set/LR/train``
+``set:GT``                     the images of ``set/GT`` alone; low resolution is made
+``set:GT<LQ``                  pairs of ``set/GT`` and ``set/LQ``
+``set:GT<LQ_jpeg<LQ_blur``     two pairs for each image of ``set/GT``
+``photos:train, photos:val``   the two sides of a split, where no sub-folders have these names
+``set:GT<LQ:val``              a side of that part
+=============================  =================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch_sr.data.sets.folders import find_hr_folder
+from torch_sr.data.sets.lists import (
+    LIST_SUFFIXES,
+    find_partly_paired,
+    find_repeated,
+    read_list,
+    unlike,
+)
+from torch_sr.data.sets.matching import refuse_low
+from torch_sr.data.sets.pairs import ImagePair, find_pairs, pair_folders
+from torch_sr.data.sets.splits import SIDES, split_pairs
+from torch_sr.data.sets.unused import find_unused
+from torch_sr.errors import DataError
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The image pairs of a specification, and remarks on what it leaves aside."""
+
+    pairs: list[ImagePair]
+    remarks: list[str] = field(default_factory=list)
+
+
+def resolve_own(path: Path, parts: str, scale_factor: int) -> Resolved:
+    """List the image pairs of a folder or of an image list.
+
+    Args:
+        path: of the folder or list.
+        parts: what follows the colon; empty for all of it.
+        scale_factor: between the two resolutions.
+
+    Raises:
+        DataError: when something is missing, unpaired, or would be ignored.
+    """
+    if not parts:
+        return _whole(path, scale_factor)
+    inner, _, side = parts.rpartition(":")
+    if inner and side in SIDES:  # of a part, such as GT<LQ:val
+        part = resolve_own(path, inner, scale_factor)
+        name = f"{path}:{inner}"
+        return Resolved(split_pairs(part.pairs, side, scale_factor, name), part.remarks)
+    named = [parts] if _is_part(path, parts) else parts.split("+")
+    found = [_part(path, part, scale_factor) for part in named]
+    pairs = [pair for part in found for pair in part.pairs]
+    return Resolved(unlike(pairs), [remark for part in found for remark in part.remarks])
+
+
+def _whole(path: Path, scale_factor: int) -> Resolved:
+    if path.is_file():
+        pairs = read_list(path)
+        refuse_low([pair.hr for pair in pairs if pair.lr is None], path, scale_factor)
+        remarks = [*find_repeated(pairs, path), *find_partly_paired(pairs, path)]
+        return Resolved(pairs, remarks)
+    pairs = find_pairs(path, scale_factor)
+    return Resolved(pairs, list(find_unused(path, pairs, scale_factor)))
+
+
+def _part(path: Path, part: str, scale_factor: int) -> Resolved:
+    if path.is_dir() and "<" in part and not (path / part).is_dir():
+        return Resolved(list(_several(path, part, scale_factor)))
+    if path.is_dir() and part and (path / part).is_dir():
+        return Resolved(find_pairs(path / part, scale_factor, alone=True))
+    if (below := _below_high(path, part, scale_factor)) is not None:
+        return Resolved(find_pairs(below, scale_factor))
+    if part in SIDES:
+        whole = _whole(path, scale_factor)
+        return Resolved(split_pairs(whole.pairs, part, scale_factor, str(path)), whole.remarks)
+    there = "" if path.is_file() else f", a sub-folder, or HR<LR, two of them, not {part!r}"
+    raise DataError(f"{path}:{part}: write {' or '.join(SIDES)} after the colon{there}")
+
+
+def _below_high(path: Path, part: str, scale_factor: int) -> Path | None:
+    """``set/HR/train`` for ``set:train``, where the parts are below the two resolutions."""
+    if not part or not path.is_dir():
+        return None
+    hr_folder = find_hr_folder(path, scale_factor)
+    return hr_folder / part if hr_folder != path and (hr_folder / part).is_dir() else None
+
+
+def _several(path: Path, part: str, scale_factor: int) -> Iterator[ImagePair]:
+    """``GT<LQ_jpeg<LQ_blur``; the images of several folders are named after these."""
+    high, *lows = (place.strip() for place in part.split("<"))
+    for name in (high, *lows):
+        if not name or not (path / name).is_dir():
+            raise DataError(f"{path}:{part}: correct the folder {name!r}; {path} has none")
+    for low in lows:
+        factor = path / low / f"X{scale_factor}"
+        folder = factor if factor.is_dir() else path / low
+        for pair in pair_folders(path / high, folder, scale_factor):
+            yield pair if len(lows) == 1 else replace(pair, name=f"{low}/{pair.name}")
+
+
+def _is_part(path: Path, part: str) -> bool:
+    return path.is_dir() and (path / part).is_dir()
+
+
+def is_list(path: Path) -> bool:
+    """Whether a path is an image list, by its name."""
+    return path.is_file() and path.suffix.lower() in LIST_SUFFIXES

@@ -1,0 +1,211 @@
+"""Find the images of a folder and pair high with low resolution, by the layouts in use.
+
+========================================================  ==================================
+layout                                                    used by
+========================================================  ==================================
+``image_SRF_4/img_001_SRF_4_{HR,LR}.png``                 SelfExSR benchmarks
+``HR/baby.png`` + ``LR_bicubic/X4/babyx4.png``            EDSR benchmarks
+``GTmod12/baby.png`` + ``LRbicx4/baby.png``               BasicSR benchmarks
+``X_HR/0001.png`` + ``X_LR_bicubic/X4/0001x4.png``        DIV2K, Flickr2K
+``HR/train/0001000/1.png`` + ``X4/train/0001000/1x4.png`` LSDIR
+``GT/baby.png`` + ``LQ/baby.png``, ``target`` + ``input`` see :mod:`torch_sr.data.sets.folders`
+images in the folder, or in ``HR/`` alone                 anybody; low resolution is made
+a text file that lists images, or pairs of them           see :mod:`torch_sr.data.sets.lists`
+========================================================  ==================================
+
+A folder that has images in sub-folders only, as LSDIR's do, is taken with all of them. Files that
+are not images (``Thumbs.db``, ``.DS_Store``, text) are passed over.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch_sr.data.sets.folders import (
+    expected_places,
+    find_hr_folder,
+    find_lr_folder,
+    find_original_of,
+    sub_folders,
+)
+from torch_sr.data.sets.listing import group_by_partner, list_images, stem
+from torch_sr.data.sets.matching import match_similar, match_within
+from torch_sr.errors import DataError, MissingDatasetError
+from torch_sr.images import is_image_name
+
+_MOST_NAMED = 5  # sub-folders in a message
+Purpose = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """One image of a data set; ``lr`` is None where it has to be made from ``hr``."""
+
+    name: str
+    hr: Path
+    lr: Path | None
+
+
+def find_pairs(
+    folder: Path, scale_factor: int, track: str | None = None, *, alone: bool = False
+) -> list[ImagePair]:
+    """List the image pairs of a folder, sorted by name.
+
+    Args:
+        folder: in one of the layouts above.
+        scale_factor: between the two resolutions.
+        track: how the low resolution was made, where that is more than a bicubic filter and so
+            cannot be made up for: DIV2K's ``unknown``, ``mild``, ``difficult`` or ``wild``.
+        alone: leave aside what is beside the folder, even if it is named as low resolution is.
+
+    Raises:
+        DataError: when the folder is missing, holds no images or several sets of them, or a
+            low-resolution folder, or one of its images, lacks.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; check the data root")
+    factors = {path.name.rpartition("_")[2]: path for path in sorted(folder.glob("image_SRF_*"))}
+    if str(scale_factor) in factors:
+        return _pairs_by_suffix(factors[str(scale_factor)])
+    if factors:
+        there = ", ".join(f"x{factor}" for factor in factors)
+        raise DataError(f"{folder}: holds {there}, not x{scale_factor}; choose one of them")
+    beside = track is None and not alone
+    original = find_original_of(folder, scale_factor) if beside else None
+    if original is not None:
+        raise DataError(
+            f"{folder}: name {original.absolute()} instead, of which it is the low resolution"
+        )
+    hr_folder = find_hr_folder(folder, scale_factor)
+    if alone and hr_folder == folder:
+        return pair_folders(folder, None, scale_factor)
+    lr_folder = find_lr_folder(hr_folder, scale_factor, track)
+    if track is not None and lr_folder is None:
+        usual = expected_places(hr_folder, scale_factor, track)[0]
+        raise MissingDatasetError(
+            f"{usual}: no such folder of images; fetch it with 'torch-sr data download'"
+        )
+    return pair_folders(hr_folder, lr_folder, scale_factor)
+
+
+def find_paired_folders(folder: Path, scale_factor: int) -> tuple[Path, Path] | None:
+    """The sub-folders of high and low resolution, where a folder has both and they fit by name."""
+    hr_folder = find_hr_folder(folder, scale_factor)
+    lr_folder = find_lr_folder(hr_folder, scale_factor) if hr_folder != folder else None
+    return None if lr_folder is None else (hr_folder, lr_folder)
+
+
+def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> list[ImagePair]:
+    """Pair two folders by file name: ``baby`` with ``baby``, ``babyx4`` or ``baby_x4``.
+
+    Names that differ by words such as ``HR`` and ``LR`` are a pair where they fit no other name.
+    Without a second folder, ``baby_HR`` and ``baby_LR`` are looked for in the first.
+
+    Where there are several low-resolution images of one (``0001x4w1`` to ``0001x4w4``), each makes
+    a pair, named after itself.
+
+    Raises:
+        DataError: when there are no images, or one has no partner.
+    """
+    hr_files = list_images(hr_folder)
+    if not hr_files:
+        below = [path.name for path in sub_folders(hr_folder)]
+        there = f"; its sub-folders are {', '.join(below[:_MOST_NAMED])}" if below else ""
+        raise DataError(
+            f"{hr_folder}: holds no images; put them there directly or in a sub-folder HR{there}"
+        )
+    if lr_folder is None:
+        within = match_within(hr_files, hr_folder, scale_factor)
+        return [ImagePair(*match) for match in within] or [
+            ImagePair(stem(file, hr_folder), file, None) for file in hr_files
+        ]
+    lr_files = list_images(lr_folder)
+    partners = group_by_partner(lr_files, lr_folder, scale_factor)
+    found = {file: _of_one_kind(file, partners.get(stem(file, hr_folder), [])) for file in hr_files}
+    _refuse_shared(found)
+    alone = [file for file in hr_files if not found[file]]
+    used = {lr for some in found.values() for lr in some}
+    similar = match_similar(
+        alone, hr_folder, [lr for lr in lr_files if lr not in used], lr_folder, scale_factor
+    )
+    found |= {file: [lr] for file, lr in similar.items()}
+    _refuse_unpaired([file for file in alone if file not in similar], lr_folder)
+    return [
+        ImagePair(stem(lr, lr_folder) if len(some) > 1 else stem(file, hr_folder), file, lr)
+        for file, some in found.items()
+        for lr in some
+    ]
+
+
+def _of_one_kind(file: Path, partners: Sequence[Path]) -> list[Path]:
+    """Partners of which no two have one name: ``a.png`` is that of ``a.png``, not of ``a.jpg``.
+
+    Raises:
+        DataError: when the suffixes do not tell which of them is meant.
+    """
+    counts = Counter(partner.stem for partner in partners)
+    several = [partner for partner in partners if counts[partner.stem] > 1]
+    if not several:
+        return list(partners)
+    meant = [partner for partner in several if partner.suffix.lower() == file.suffix.lower()]
+    if len(meant) != 1:
+        raise DataError(
+            f"rename {several[0]} or {several[1]}: both could be the low resolution of {file}"
+        )
+    return [partner for partner in partners if partner not in several] + meant
+
+
+def _refuse_shared(found: Mapping[Path, Sequence[Path]]) -> None:
+    """``a.png`` and ``a.jpg`` cannot both be the original of one ``a.png``."""
+    owners: dict[Path, Path] = {}
+    for file, partners in found.items():
+        for partner in partners:
+            other = owners.setdefault(partner, file)
+            if other != file:
+                raise DataError(
+                    f"rename or remove {other} or {file}: both could be the original of {partner}"
+                )
+
+
+def left_over(pairs: Sequence[ImagePair]) -> list[Path]:
+    """Low-resolution images without a partner, in the folders that some pairs are of."""
+    used = {pair.lr for pair in pairs} | {pair.hr for pair in pairs}
+    folders = {pair.lr.parent for pair in pairs if pair.lr is not None}
+    return [file for folder in sorted(folders) for file in list_images(folder) if file not in used]
+
+
+def words_for_left_over(files: Sequence[Path]) -> str:
+    """What to say of these."""
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"no HR image for {files[0]}{more}; LR without a partner is not used"
+
+
+def is_one_set(folder: Path, scale_factor: int) -> bool:
+    """Whether a folder is a data set, rather than one that holds several."""
+    if any(folder.glob("image_SRF_*")) or find_hr_folder(folder, scale_factor) != folder:
+        return True
+    return any(is_image_name(file) and file.is_file() for file in folder.iterdir())
+
+
+def _pairs_by_suffix(folder: Path) -> list[ImagePair]:
+    names = {file.stem: file for file in list_images(folder)}
+    hr_files = {
+        name.removesuffix("_HR"): file for name, file in names.items() if name.endswith("_HR")
+    }
+    if not hr_files:
+        raise DataError(f"{folder}: holds no images named *_HR and *_LR")
+    pairs = [ImagePair(name, file, names.get(f"{name}_LR")) for name, file in hr_files.items()]
+    unpaired = [pair.hr for pair in pairs if pair.lr is None]
+    if len(unpaired) < len(pairs):  # without any, low resolution is made
+        _refuse_unpaired(unpaired, folder)
+    return pairs
+
+
+def _refuse_unpaired(hr_files: list[Path], lr_folder: Path) -> None:
+    if hr_files:
+        more = f" and {len(hr_files) - 1} more" if len(hr_files) > 1 else ""
+        raise DataError(f"{lr_folder}: no low-resolution partner for {hr_files[0]}{more}")

@@ -1,0 +1,1 @@
+"""PNG files chunk by chunk: what libvips does not read or write."""

@@ -1,0 +1,1 @@
+"""Many files: which ones, where the results go, several in flight."""

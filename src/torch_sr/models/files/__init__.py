@@ -1,0 +1,1 @@
+"""Weights files: how their tensors are named, read and written."""

@@ -1,0 +1,268 @@
+"""Weights files as named tensors: safetensors, what ``torch.save`` writes, or files of ncnn.
+
+The kind of a file is detected by its first bytes, not by its suffix, except the ``.bin`` of ncnn,
+which may begin with zeros. Nothing in a file is executed: pickles are read with
+``weights_only=True``, which refuses all but tensors and plain containers.
+What a network the tensors make is left to :mod:`torch_sr.models.loading`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from torch_sr.errors import ModelError
+from torch_sr.files import explain
+from torch_sr.models.files.hparams import flatten_hparams
+from torch_sr.models.files.ncnn.reading import find_graph, is_graph, is_weights, read_ncnn
+
+WRAPPERS = (
+    "params_ema",
+    "params-ema",
+    "params",
+    "model_state_dict",
+    "g_model_state_dict",
+    "state_dict",
+    "model",
+    "net",
+    "generator",
+)
+"""Keys under which training programs keep a generator's parameters, the best first."""
+
+_DEEPEST = 4  # wrappers within wrappers; a pickle can also hold itself
+
+_SAFE_REMEDY = "ask for it as .safetensors, or save its bare state_dict with torch.save"
+
+_SIGNATURES = {
+    b"PK\x03\x04": "zip",
+    b"\x80": "pickle",
+    b"version https://git-lfs": (
+        "is a Git LFS pointer, not the weights themselves; run `git lfs pull`"
+    ),
+    b"\x89PNG": "is an image, not weights",
+    b"\xff\xd8\xff": "is an image, not weights",
+    b"GIF8": "is an image, not weights",
+    b"RIFF": "is an image or sound, not weights",
+    b"BM": "is an image, not weights",
+    b"II*\x00": "is an image, not weights",
+    b"MM\x00*": "is an image, not weights",
+    b"\x1f\x8b": "is a gzip archive; unpack it first",
+    b"Rar!": "is a RAR archive; unpack it first",
+    b"7z\xbc\xaf": "is a 7-Zip archive; unpack it first",
+    b"\xdd\x85v\x00": "is a binary graph of ncnn; use the .param that is text",
+}
+"""First bytes, and the kind of file or what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class RawWeights:
+    """The tensors of a file under the names they have there, and what stood beside them.
+
+    Args:
+        path: the file.
+        tensors: parameters by name, on the CPU, as stored.
+        wrapper: keys that led to them, joined by ``/``; None if they lay bare.
+        hparams: hyper-parameters found, sections lifted to the top.
+        stage: the stage of training, if recorded.
+        metadata: everything else recorded as text.
+        layout: ``ncnn``, or None if the names of the tensors show the layout.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    wrapper: str | None = None
+    hparams: dict[str, Any] = field(default_factory=dict)
+    stage: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    layout: str | None = None
+
+
+def load_state(path: str | Path) -> RawWeights:
+    """Read the parameters of a generator from a file.
+
+    Args:
+        path: the file; for ncnn one of the two files, or their common name without suffix.
+
+    Raises:
+        ModelError: the file cannot be read, is damaged, unsafe, no weights, or has no generator.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            path = find_graph(path) or path
+        if path.is_dir():
+            raise ModelError(f"{path} is a folder; name the weights file in it")
+        with path.open("rb") as file:
+            head = file.read(512)
+        if is_graph(head) or is_weights(path, head):
+            graph, found = read_ncnn(path)
+            return RawWeights(graph, found.tensors, hparams=found.hparams, layout="ncnn")
+        kind = _tell_kind(head)
+        reader = {"zip": _read_zip, "pickle": _read_pickle, "safetensors": _read_safetensors}
+        if kind not in reader:
+            raise ModelError(f"{path} {kind}")
+        return reader[kind](path)
+    except FileNotFoundError:
+        raise ModelError(f"{path} does not exist") from None
+    except OSError as error:
+        raise ModelError(f"{path}: {explain(error)}") from error
+
+
+def _tell_kind(head: bytes) -> str:
+    """Name a reader, or say what the file is instead of weights."""
+    if not head:
+        return "is empty"
+    if head[8:9] == b"{" and head[5:8] == bytes(3):  # before the rest: a length can look like any
+        return "safetensors"
+    for signature, kind in _SIGNATURES.items():
+        if head.startswith(signature):
+            return kind
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head|body)", head, re.IGNORECASE):
+        return "is a web page, not weights; download the file itself"
+    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return "is a text, not weights"
+    if head[8:9] == b"{":  # announcing a header of terabytes
+        return "safetensors"
+    return "is no weights file that is known here; .safetensors and PyTorch's .pth are"
+
+
+def _read_safetensors(path: Path) -> RawWeights:
+    with path.open("rb") as file:
+        declared, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+    if declared > size - 8:
+        raise ModelError(
+            f"{path} is truncated or damaged: it announces a header of {declared} bytes "
+            f"and has {size} in all"
+        )
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(sorted((file.metadata() or {}).items()))  # it knows no order
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} is truncated or damaged: {_first_line(error)}") from error
+    if not tensors:
+        raise ModelError(f"{path} holds no tensors")
+    stage = metadata.pop("stage", None)
+    hparams = _flatten(_parse_json(metadata.pop("hparams", "")))
+    return RawWeights(path, tensors, None, hparams, stage, metadata)
+
+
+def _read_zip(path: Path) -> RawWeights:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise ModelError(f"{path} is truncated or damaged; download or copy it again") from error
+    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
+        raise ModelError(
+            f"{path} is a TorchScript program, which would run its code; {_SAFE_REMEDY}"
+        )
+    if not any(name.endswith("data.pkl") for name in names):
+        raise ModelError(f"{path} is a zip archive without weights; unpack it first")
+    return _read_pickle(path)
+
+
+def _read_pickle(path: Path) -> RawWeights:
+    try:
+        # Given a name in place of a file, torch would be guided by its suffix.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols, which tell a user nothing
+            with torch.serialization.safe_globals(_numpy_scalars()):
+                content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{path} {_explain_refusal(str(error))}") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ModelError(f"{path} is truncated or damaged: {_first_line(error)}") from error
+    if not isinstance(content, Mapping):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not named tensors")
+    return _unwrap(path, content)
+
+
+def _explain_refusal(message: str) -> str:
+    if named := re.search(r"GLOBAL (\S+)", message):
+        return f"was refused: reading it would run code ({named[1]}); {_SAFE_REMEDY}"
+    return f"is no pickle of plain tensors, or is damaged; {_SAFE_REMEDY}"
+
+
+def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
+    """Follow the wrappers down to named tensors; remember what stands beside them."""
+    keys: list[str] = []
+    state, around = content, dict(content)
+    while len(keys) < _DEEPEST:
+        inner = next((key for key in WRAPPERS if _has_tensors(state.get(key))), None)
+        if inner is None:
+            break
+        keys.append(inner)
+        state = state[inner]
+        around |= state
+    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        names = ", ".join(map(str, list(content)[:4])) or "nothing"
+        raise ModelError(f"{path} holds no generator; it has {names}")
+    hparams, stage, given = around.get("hparams"), around.get("stage"), around.get("metadata")
+    metadata = {str(key): str(value) for key, value in _mapping(given).items()}
+    if "epoch_i" in around:
+        metadata["epoch_i"] = str(around["epoch_i"])
+    return RawWeights(
+        path,
+        tensors,
+        "/".join(keys) or None,
+        _flatten(_mapping(hparams)),
+        None if stage is None else str(stage),
+        metadata,
+    )
+
+
+def _has_tensors(value: Any, depth: int = _DEEPEST) -> bool:
+    if not isinstance(value, Mapping) or depth == 0:
+        return False
+    return any(isinstance(item, Tensor) or _has_tensors(item, depth - 1) for item in value.values())
+
+
+def _flatten(hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """Lift the generator's section; turn NumPy's numbers into Python's."""
+    flat = flatten_hparams(hparams)
+    return {str(k): v.item() if isinstance(v, np.generic) else v for k, v in flat.items()}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _parse_json(text: str) -> Mapping[str, Any]:
+    with contextlib.suppress(ValueError, RecursionError):  # another program's own meaning
+        return _mapping(json.loads(text))
+    return {}
+
+
+def _numpy_scalars() -> list[Any]:
+    """Allow NumPy's numbers, which training programs leave among losses and epochs."""
+    rebuild = np.float64(0).__reduce__()[0]
+    types = {type(np.dtype(code)) for code in "?bhilqBHILQefd"}
+    return [
+        rebuild,
+        (rebuild, "numpy.core.multiarray.scalar"),
+        (rebuild, "numpy._core.multiarray.scalar"),
+        np.dtype,
+        *types,
+    ]
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return re.split(r"[\n.]\s", text, maxsplit=1)[0][:160] if text else type(error).__name__

@@ -1,0 +1,175 @@
+"""Where a model comes from: what a weights file says of itself, and adding to it.
+
+Each file that is written holds, beside its parameters, the version of torch-sr, the date, a licence
+and a hash of the parameters; a training adds its configuration, metrics and a fingerprint of its
+data, an interpolation its parents. The hash is that of the parameters under RRDBNet's names, so it
+stays what it is in every layout and file format.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_sr._version import __version__
+from torch_sr.errors import ModelError
+from torch_sr.files import atomic_write
+from torch_sr.models.files.reading import load_state
+
+UNSTATED = "unstated"
+"""The licence of a model without a stated licence."""
+WRITTEN = ("format", "architecture", "version", "date", "weights_sha256", "hparams", "scale_factor")
+"""Records that are computed whenever a model is written."""
+ANNOTATIONS = ("name", "author", "licence", "description", "dataset")
+"""Records that a person may set."""
+
+
+def records(
+    state: Mapping[str, Tensor],
+    given: Mapping[str, Any] | None = None,
+    architecture: str = "RRDBNet",
+) -> dict[str, str]:
+    """What to store beside parameters.
+
+    Args:
+        state: parameters under RRDBNet's names, as they are stored.
+        given: further records; what is not text becomes JSON. Those of `WRITTEN` are not taken.
+        architecture: name of the network.
+    """
+    kept = {key: value for key, value in (given or {}).items() if key not in WRITTEN}
+    return {
+        "format": "torch-sr",
+        "architecture": architecture,
+        "version": __version__,
+        "date": _now(),
+        "weights_sha256": weights_sha256(state),
+        "licence": UNSTATED,
+        **{key: _as_text(value) for key, value in kept.items()},
+    }
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """Hash parameters: names, types, shapes and numbers, in the order of their names."""
+    found = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def common_licence(licences: Iterable[str | None]) -> str:
+    """The licence of what is made of several models: theirs, or all of them by name.
+
+    >>> common_licence(["Apache-2.0", "Apache-2.0"]), common_licence(["Apache-2.0", "MIT", None])
+    ('Apache-2.0', 'Apache-2.0 and MIT and unstated')
+    """
+    return " and ".join(dict.fromkeys(licence or UNSTATED for licence in licences)) or UNSTATED
+
+
+def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
+    """Change the records of a model that torch-sr wrote; its parameters stay, bit for bit.
+
+    Args:
+        path: a ``.safetensors`` file, or a ``.pth`` with records.
+        changes: values by name, text or what becomes JSON; None removes one.
+
+    Raises:
+        ModelError: the file cannot be read or written, or holds no records.
+    """
+    path = Path(path)
+    if load_state(path).layout == "ncnn":  # which also refuses what is damaged or unsafe
+        raise ModelError(f"{path}: convert it to .safetensors first; ncnn files hold no records")
+    try:
+        with path.open("rb") as file:
+            plain = file.read(9)[8:] == b"{"  # a safetensors header, behind its length
+        rewrite = _rewrite_safetensors if plain else _rewrite_pickle
+        rewrite(path, changes)
+    except (OSError, RuntimeError) as error:  # torch's own, where the disk is full
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path} cannot be written: {reason}") from error
+
+
+def append_results(path: str | Path, results: Mapping[str, Mapping[str, float]]) -> None:
+    """Record what a test measured, beside what earlier ones have.
+
+    Args:
+        path: a model that torch-sr wrote.
+        results: metrics by what they were measured on, such as ``set5 x4, protocol paper``.
+
+    Raises:
+        ModelError: as :func:`annotate` does.
+    """
+    known = load_state(path).metadata.get("results", "{}")
+    try:
+        before = json.loads(known)
+    except ValueError:
+        before = None
+    before = before if isinstance(before, dict) else {}  # else another program's own meaning
+    rounded = {
+        name: {metric: round(value, 5) for metric, value in metrics.items()}
+        for name, metrics in results.items()
+    }
+    annotate(path, {"results": {**before, **rounded}})
+
+
+def with_metadata(data: bytes, change: Callable[[dict[str, str]], dict[str, str]]) -> bytes:
+    """Change the records in the bytes of a safetensors file, in the order of their names.
+
+    It is the length of a header, the header as JSON, and the numbers; safetensors itself would
+    write the records in another order each time.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    metadata = dict(sorted(change(header.pop("__metadata__", {})).items()))
+    text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # numbers begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
+def _rewrite_safetensors(path: Path, changes: Mapping[str, Any]) -> None:
+    data = with_metadata(path.read_bytes(), lambda before: _changed(before, changes))
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _rewrite_pickle(path: Path, changes: Mapping[str, Any]) -> None:
+    try:
+        with path.open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # another program's, with numbers of NumPy
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("metadata"), dict):
+        raise ModelError(
+            f"{path} has no place for records; convert it to .safetensors, or to the layout "
+            "enhanced-srgan"
+        )
+    content = {**content, "metadata": _changed(content["metadata"], changes)}
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
+def _changed(before: Mapping[str, str], changes: Mapping[str, Any]) -> dict[str, str]:
+    after = {**before, **{k: _as_text(v) for k, v in changes.items() if v is not None}}
+    return {key: value for key, value in after.items() if changes.get(key, value) is not None}
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _now() -> str:
+    """The time in UTC, or that of ``$SOURCE_DATE_EPOCH``, by which builds are made repeatable."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    utc = datetime.timezone.utc
+    now = datetime.datetime.fromtimestamp(int(given), utc) if given.isdecimal() else None
+    return (now or datetime.datetime.now(utc)).isoformat(timespec="seconds")

@@ -1,0 +1,261 @@
+"""Write a generator to a file that carries all that is needed to rebuild it.
+
+``.safetensors`` is our form: RRDBNet's parameter names, everything else as text in the metadata.
+``.pth`` is the form of enhanced-srgan: ``model_state_dict``, ``hparams`` nested like the JSON
+configuration, ``stage``. Other layouts are for other programs; in a ``.pth`` of ``old`` or ``mid``
+these find parameters and nothing else, so no records go along.
+``.param`` is the form of ncnn, with a ``.bin`` beside it
+(:mod:`torch_sr.models.files.ncnn`); it has no place for records either.
+
+SRVGGNetCompact, which comes from other programs, is written in the same forms under its own names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save
+from torch import Tensor
+
+from torch_sr.errors import ModelError
+from torch_sr.files import atomic_write, write_failure
+from torch_sr.models.files.hparams import nest_hparams
+from torch_sr.models.files.layouts import DEFAULT_RESIDUAL_SCALING, from_canonical
+from torch_sr.models.files.ncnn.reading import weights_path
+from torch_sr.models.files.ncnn.weights import FLAGS
+from torch_sr.models.files.ncnn.writing import Graph, graph_of_compact, graph_of_rrdbnet, write_ncnn
+from torch_sr.models.files.records import UNSTATED, WRITTEN, records, with_metadata
+from torch_sr.networks.rrdb import RRDBNet
+
+NCNN = ".param"
+
+_log = logging.getLogger(__name__)
+
+
+def save_generator(
+    path: str | Path,
+    network: RRDBNet,
+    *,
+    stage: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+    layout: str | None = None,
+) -> None:
+    """Write a generator, whole or not at all; missing folders are made, an old file is replaced.
+
+    Args:
+        path: ends in ``.safetensors``, ``.pth``, ``.pt`` or ``.param``, which chooses the form;
+            beside a ``.param`` a ``.bin`` is written.
+        network: the generator, on any device.
+        stage: the stage of training it comes from.
+        metadata: whatever else to record, such as ``dataset`` or ``metrics``; what is not text is
+            written as JSON.
+        dtype: type to store the parameters in, such as ``torch.float16``; None keeps theirs.
+            In ncnn's form only weights are float16, and biases stay float32.
+        layout: one of :data:`~torch_sr.models.files.layouts.LAYOUTS`, for other programs; None for
+            ``new`` in ``.safetensors`` and ``enhanced-srgan`` in ``.pth``; ncnn has none.
+
+    Raises:
+        ModelError: unknown suffix or layout, parameters not finite, what a layout cannot hold, or
+            a file that cannot be written.
+    """
+    path = Path(path)
+    check_target(path)
+    if path.suffix.lower() == NCNN:
+        if layout is not None:
+            raise ModelError(f"{path}: leave out the layout {layout!r}; ncnn has no layouts")
+        state = _checked(path, network.state_dict(), torch.float32)
+        graph = graph_of_rrdbnet(state, network.hparams)
+        _save_ncnn(path, state, graph, dtype, {"stage": stage, **(metadata or {})})
+        return
+    write = _WRITERS[path.suffix.lower()]
+    state = _checked(path, network.state_dict(), dtype)
+    scaling = float(network.hparams["residual_scaling"])
+    foreign = layout not in (None, "enhanced-srgan") and path.suffix.lower() != ".safetensors"
+    if foreign and scaling != DEFAULT_RESIDUAL_SCALING:
+        raise ModelError(
+            f"{path}: layout {layout!r} cannot hold residual_scaling {scaling}, its readers assume "
+            f"{DEFAULT_RESIDUAL_SCALING}; write .safetensors or enhanced-srgan"
+        )
+    notes = records(state, metadata)
+    with _written(path, state), atomic_write(path) as temporary:
+        write(temporary, state, network.hparams, stage, notes, layout)
+
+
+def save_compact(
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    *,
+    output_scale: int | None = None,
+    stage: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write an SRVGGNetCompact, whole or not at all.
+
+    Args:
+        path, stage, metadata, dtype: as for :func:`save_generator`; a ``.pth`` is that of
+            Real-ESRGAN, with records beside the parameters.
+        state: its parameters, ``body.0.weight`` and so on.
+        output_scale: the scale that its result is resized to, if it is not its own.
+
+    Raises:
+        ModelError: as :func:`save_generator` does.
+    """
+    path = Path(path)
+    check_target(path)
+    if path.suffix.lower() == NCNN:
+        full = _checked(path, state, torch.float32)
+        graph = graph_of_compact(full, output_scale)
+        _save_ncnn(path, full, graph, dtype, {"stage": stage, **(metadata or {})})
+        return
+    stored = _checked(path, state, dtype)
+    notes = records(stored, metadata, architecture="SRVGGNetCompact")
+    hparams = {} if output_scale is None else {"output_scale": output_scale}
+    with _written(path, stored), atomic_write(path) as temporary:
+        if path.suffix.lower() == ".safetensors":
+            text = {"stage": stage, "hparams": json.dumps(hparams) if hparams else None}
+            given = {key: value for key, value in text.items() if value is not None}
+            temporary.write_bytes(with_metadata(save(stored), lambda _: notes | given))
+        else:
+            beside = {"hparams": hparams, "stage": stage, "metadata": notes}
+            with temporary.open("wb") as file:
+                torch.save({"params": stored, **beside}, file)
+
+
+def written_files(path: Path) -> list[Path]:
+    """The files that a model of this name consists of: two for ncnn."""
+    return [path, weights_path(path)] if path.suffix.lower() == NCNN else [path]
+
+
+def default_layout(path: Path) -> str:
+    """The layout of a file for which none is named."""
+    return "new" if path.suffix.lower() == ".safetensors" else "enhanced-srgan"
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse a name that :func:`save_generator` could not write, before any work.
+
+    Raises:
+        ModelError: for an unknown suffix, a folder of that name, or a ``.bin`` beside a
+            ``.param`` that belongs to something else.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (*_WRITERS, NCNN):
+        raise ModelError(f"{path}: the suffix must be one of {', '.join((*_WRITERS, NCNN))}")
+    for file in written_files(path):
+        if file.is_dir():
+            raise ModelError(f"{file}: name a file; this is a folder")
+    if path.suffix.lower() == NCNN and not path.exists():
+        _check_companion(path)
+
+
+def _check_companion(path: Path) -> None:
+    """Refuse to replace a ``.bin`` of another program, such as ``pytorch_model.bin``."""
+    numbers = weights_path(path)
+    with contextlib.suppress(OSError), numbers.open("rb") as file:
+        if file.read(4) not in (*FLAGS, b""):
+            raise ModelError(f"{path}: choose another name; {numbers} is not an ncnn file")
+
+
+def _checked(
+    path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """Parameters as they are stored; ModelError where they are not finite."""
+    stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
+    for key, value in stored.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(f"{path} is not written: {key} has NaN or infinite numbers")
+    return stored
+
+
+@contextlib.contextmanager
+def _written(path: Path, state: Mapping[str, Tensor]) -> Iterator[None]:
+    """Make the folder of a file; report why the file could not be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        need = sum(value.nbytes for value in state.values())
+        reason = write_failure(error, path.parent, need)
+        raise ModelError(f"{path} cannot be written: {reason}") from error
+
+
+def _save_ncnn(
+    path: Path,
+    state: Mapping[str, Tensor],
+    graph: Graph,
+    dtype: torch.dtype | None,
+    notes: Mapping[str, Any],
+) -> None:
+    """Write the two files; a warning names the records that they have no place for."""
+    if dtype not in (None, torch.float32, torch.float16):
+        name = str(dtype).removeprefix("torch.")
+        raise ModelError(f"{path}: choose fp16 or fp32; ncnn has no {name}")
+    half = dtype == torch.float16
+    if half:
+        _checked(path, {key: value for key, value in state.items() if value.ndim == 4}, dtype)
+    with _written(path, state):
+        write_ncnn(path, graph, half=half)
+    lost = [
+        f"{key} {value}" if key == "licence" else key
+        for key, value in notes.items()
+        if value not in (None, UNSTATED) and key not in WRITTEN
+    ]
+    if lost:
+        _log.warning("%s: ncnn files hold no records; left out: %s", path, ", ".join(lost))
+
+
+def _write_safetensors(
+    path: Path,
+    state: dict[str, Tensor],
+    hparams: Mapping[str, int | float | bool],
+    stage: str | None,
+    notes: dict[str, str],
+    layout: str | None,
+) -> None:
+    state = from_canonical(
+        state, layout or default_layout(path), float(hparams["residual_scaling"])
+    )
+    metadata = notes | {
+        "hparams": json.dumps(hparams),
+        "scale_factor": str(hparams["scale_factor"]),
+    }
+    if stage is not None:
+        metadata["stage"] = stage
+    # Its save_file would let nobody else read the file.
+    path.write_bytes(with_metadata(save(state), lambda _: metadata))
+
+
+def _write_pickle(
+    path: Path,
+    state: dict[str, Tensor],
+    hparams: Mapping[str, int | float | bool],
+    stage: str | None,
+    notes: dict[str, str],
+    layout: str | None,
+) -> None:
+    layout = layout or default_layout(path)
+    renamed = from_canonical(state, layout, float(hparams["residual_scaling"]))
+    content: dict[str, Any] = renamed  # as ESRGAN's own programs and their descendants read it
+    if layout in _WRAPPERS:
+        content = {
+            _WRAPPERS[layout]: renamed,
+            "hparams": nest_hparams(hparams),
+            "stage": stage,
+            "metadata": notes,
+        }
+    with path.open("wb") as file:  # given a name, torch would write the temporary one inside
+        torch.save(content, file)
+
+
+_WRAPPERS = {"enhanced-srgan": "model_state_dict", "new": "params_ema"}
+"""Of a .pth: in the other layouts it holds parameters and nothing else, for so it is read."""
+_WRITERS = {".safetensors": _write_safetensors, ".pth": _write_pickle, ".pt": _write_pickle}

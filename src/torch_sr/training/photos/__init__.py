@@ -1,0 +1,1 @@
+"""``torch-sr train --images``: a training planned from a folder of photographs."""

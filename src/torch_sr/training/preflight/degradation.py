@@ -1,0 +1,55 @@
+"""What a check reports of degraded crops: how many there are, and how they are degraded."""
+
+from __future__ import annotations
+
+from torch_sr.config import DegradationConfig
+from torch_sr.data.crops.dataset import ImagePairs
+
+
+def describe_degradation(config: DegradationConfig, pairs: ImagePairs) -> str:
+    """Say how large a share of the crops is degraded, and how.
+
+    Args:
+        config: of degradations that are on.
+        pairs: the training images.
+    """
+    share = f"{100 * config.probability:.3g} % of the crops"
+    if pairs.num_made < len(pairs):
+        share += f" of {pairs.num_made} images (the others have LR of their own)"
+    sharpened = "; targets are sharpened" if config.sharpen_targets else ""
+    how = f"{_rounds(config)} of blur, resizing, noise and {_jpeg(config)}"
+    return f"{share} have LR made by {how}{sharpened}"
+
+
+def remark_on_degradation(pairs: ImagePairs, validation: ImagePairs) -> str | None:
+    """Point out what is probably a mistake; None if there is nothing.
+
+    Args:
+        pairs: the training images.
+        validation: those to validate on.
+    """
+    if not pairs.num_made:
+        return (
+            "no crop is degraded, because all images have LR of their own; name only their HR "
+            "folder, such as FOLDER:HR"
+        )
+    if validation.num_made:
+        return (
+            f"{validation.num_made} validation images are not degraded; write degraded ones "
+            "with 'torch-sr data degrade' and name their folder in val_datasets"
+        )
+    return None
+
+
+def _rounds(config: DegradationConfig) -> str:
+    share = config.second.probability
+    return "two rounds" if share == 1 else "one round" if share == 0 else "one or two rounds"
+
+
+def _jpeg(config: DegradationConfig) -> str:
+    """JPEG with the range of qualities in the rounds that compress."""
+    rounds = [config.first] if config.second.probability == 0 else [config.first, config.second]
+    ranges = [each.jpeg_range for each in rounds if each.jpeg_probability]
+    if not ranges:
+        return "no JPEG"
+    return f"JPEG (quality {min(low for low, _ in ranges)} to {max(high for _, high in ranges)})"

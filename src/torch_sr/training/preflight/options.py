@@ -1,0 +1,126 @@
+"""Look at the options of a run before it starts: what cannot be, and what is hardly meant."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from torch_sr.config import Hyperparameters
+from torch_sr.devices import choose_device
+from torch_sr.errors import DeviceError, LogError
+from torch_sr.files import try_writing, write_failure
+from torch_sr.training.loggers.outputs import load_tensorboard
+from torch_sr.training.loggers.wandb import check_wandb
+from torch_sr.training.runs.names import check_start_name
+from torch_sr.training.runs.start import StartingPoint
+from torch_sr.training.settings import RunSettings
+from torch_sr.training.validation import check_extra_metrics
+
+_COMPILERS = ("c++", "g++", "clang++", "cl")
+
+
+@dataclass(frozen=True)
+class StageLength:
+    """How long a stage is, and how many images it is validated on."""
+
+    steps_per_epoch: int
+    total_steps: int
+    validation_images: int
+
+
+def check_options(settings: RunSettings, start: StartingPoint) -> str:
+    """Refuse options that would stop the run.
+
+    Returns:
+        what was looked at, in words.
+
+    Raises:
+        CheckpointError: when the name of the run is taken.
+        ConfigError: for an impossible name, or unknown validation metrics.
+        DeviceError: when networks cannot be compiled, or the precision is not supported.
+    """
+    check_start_name(settings, start)
+    check_extra_metrics(settings.val_metrics)
+    device = choose_device(settings.device)
+    if settings.compile and device.type == "cpu" and not _finds_compiler():
+        raise DeviceError("--compile: install a C++ compiler, such as g++, or leave it out")
+    if (
+        settings.precision == "bf16"
+        and device.type == "cuda"
+        and not torch.cuda.is_bf16_supported()
+    ):
+        raise DeviceError(f"--precision bf16: {device} does not support it; use fp16 or fp32")
+    return f"name {settings.name or 'made of the time'}"
+
+
+def check_logs(settings: RunSettings) -> str:
+    """Refuse logs that cannot be written or sent; leaves nothing behind.
+
+    Returns:
+        where the logs will go, in words.
+
+    Raises:
+        LogError: when the folder cannot be written to, TensorBoard is not installed, or wandb is
+            not logged in.
+        MissingExtraError: when wandb is not installed.
+    """
+    folder = settings.logs_dir("x").parent
+    try:
+        try_writing(folder)
+    except OSError as error:
+        reason = write_failure(error, folder)
+        raise LogError(f"{folder}: name another --out-dir: cannot write logs: {reason}") from error
+    places = [str(folder)]
+    if settings.tensorboard:
+        load_tensorboard()
+        places.append("TensorBoard")
+    if settings.wandb == "on":
+        places.append(f"Weights & Biases ({check_wandb()})")
+    return ", ".join(places)
+
+
+def remark_on_options(
+    config: Hyperparameters, settings: RunSettings, stages: Mapping[str, StageLength]
+) -> Iterator[str]:
+    """Name the options that a run can have and that are hardly meant, a sentence each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if settings.num_workers and cores and settings.num_workers > cores:
+        yield f"--num-workers {settings.num_workers}: this machine has {cores} cores"
+    if settings.accumulate > config.batch_size:
+        yield (
+            f"--accumulate {settings.accumulate}: a batch of {config.batch_size} has no more than "
+            f"{config.batch_size} parts"
+        )
+    for name, length in stages.items():
+        yield from _remark_on_intervals(name, length, config, settings)
+        if settings.val_metrics and not length.validation_images:
+            yield f"--val-metrics: {name} has no validation images to measure on"
+
+
+def _remark_on_intervals(
+    name: str, length: StageLength, config: Hyperparameters, settings: RunSettings
+) -> Iterator[str]:
+    intervals = settings.intervals
+    for option, every, then in (
+        ("--checkpoint-interval", intervals.checkpoint, "one is stored at the end only"),
+        ("--validation-interval", intervals.validate, "it validates at the end only"),
+        ("--store-model-interval", intervals.store_model, "only the best and last are stored"),
+    ):
+        idle = option == "--validation-interval" and not length.validation_images
+        if every is None or idle or every.in_steps(length.steps_per_epoch) <= length.total_steps:
+            continue
+        yield f"{option} '{every}': longer than {name} ({length.total_steps} steps): {then}"
+    epochs = config.stages[name].num_epoch
+    if length.validation_images and intervals.best_warmup >= epochs:
+        yield (
+            f"--best-checkpoint-warmup {intervals.best_warmup}: {name} has {epochs} epochs, so no "
+            "best model is stored"
+        )
+
+
+def _finds_compiler() -> bool:
+    return any(map(shutil.which, (os.environ.get("CXX", "c++"), *_COMPILERS)))

@@ -1,0 +1,86 @@
+"""Models out of trainings: what is recorded with one, and one out of a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch_sr.config import parse_config
+from torch_sr.data.crops.dataset import ImagePairs
+from torch_sr.errors import CheckpointError
+from torch_sr.models.files.writing import save_generator
+from torch_sr.models.loading import load_generator
+from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.runs.checkpoints import load_newest
+
+
+def model_metadata(
+    stage: str,
+    hparams: Mapping[str, Any],
+    progress: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    notes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a model file says of its training.
+
+    Args:
+        stage: the stage's section in the configuration.
+        hparams: the configuration.
+        progress: ``epoch`` and ``step``.
+        metrics: of that epoch; the validation's are recorded.
+        notes: what else a run records; see :func:`run_notes`.
+    """
+    return {
+        "dataset": ", ".join(hparams[stage]["train_datasets"]),
+        **notes,
+        "epoch": progress["epoch"],
+        "step": progress["step"],
+        "metrics": {
+            name: round(value, 5) if math.isfinite(value) else None  # JSON has no infinity
+            for name, value in metrics.items()
+            if name.startswith("val/")
+        },
+        "configuration": hparams,
+    }
+
+
+def run_notes(pairs: ImagePairs, licence: str | None) -> dict[str, Any]:
+    """What a run records beside its configuration: its images, by a hash of them, and a licence."""
+    data = {"images": len(pairs), "fingerprint": pairs.fingerprint()}
+    return {"data": data, **({"licence": licence} if licence else {})}
+
+
+def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
+    """Write the generator of a training checkpoint as a model.
+
+    Args:
+        checkpoint: of torch-sr, or of the original project.
+        out: ends in ``.safetensors``, ``.pth`` or ``.pt``.
+        raw: take the weights in training in place of their average.
+
+    Raises:
+        CheckpointError: for a checkpoint that is broken, or has no average to tell from ``raw``.
+        ModelError: for a file that is neither, and where the model cannot be written.
+    """
+    state = load_newest(checkpoint)
+    if state is None:
+        loaded = load_generator(checkpoint)
+        if raw or not isinstance(loaded.network, RRDBNet):
+            raise CheckpointError(
+                f"{checkpoint}: no checkpoint of torch-sr, it holds one {loaded.info.architecture}"
+            )
+        stage, metadata = loaded.info.stage, loaded.info.metadata
+        save_generator(out, loaded.network, stage=stage, metadata=metadata)
+        return
+    network = RRDBNet(**parse_config(state["hparams"]).generator_kwargs)
+    network.load_state_dict(state["model_state_dict" if raw else "params_ema"])
+    metadata = model_metadata(
+        state["stage"],
+        state["hparams"],
+        state["progress"],
+        state["metrics"],
+        state.get("notes", {}),  # which older checkpoints lack
+    )
+    save_generator(out, network, stage=state["stage"], metadata=metadata)

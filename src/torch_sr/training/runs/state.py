@@ -1,0 +1,46 @@
+"""Where a stage stands, and what its checkpoints hold beside the stage itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_sr.training.runs.result import Figures
+
+
+@dataclass
+class Progress:
+    """Where a stage stands; what a checkpoint holds beside the stage itself."""
+
+    epoch: int = 0
+    """Epochs done."""
+    batch: int = 0
+    """Mini-batches done in the epoch begun."""
+    step: int = 0
+    """Mini-batches done in all."""
+    best_psnr: float = float("-inf")
+    best_ssim: float = float("-inf")
+
+
+def read_figures(state: Mapping[str, Any] | None) -> Figures | None:
+    """Figures as a checkpoint holds them; None where it has none."""
+    return None if state is None else Figures(**state)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """PyTorch's generators: nothing draws from them today, and a network with dropout would."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Restore :func:`random_state`."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,0 +1,162 @@
+"""Give a generator the weights of a model: all of them, or those that fit."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from torch_sr.config import to_overrides
+from torch_sr.errors import CheckpointError, ModelError
+from torch_sr.models.files.hparams import nest_hparams
+from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.weights import SHIPPED, shipped_path
+from torch_sr.models.zoo import find_model, name_of
+from torch_sr.networks.rrdb import RRDBNet
+
+Sizes = Mapping[str, int | float | bool]
+
+
+def like_overrides(name_or_path: str | Path) -> list[str]:
+    """The generator's sizes in a model, as overrides of a configuration.
+
+    Args:
+        name_or_path: see :func:`~torch_sr.models.zoo.find_model`.
+
+    Returns:
+        ``scale_factor=4``, ``generator.num_basic_blocks=23`` and so on, each key of the sizes.
+
+    Raises:
+        ModelError: the model cannot be read, or is of another architecture than the trainings'.
+        DownloadError: it cannot be fetched.
+    """
+    loaded = load_generator(find_model(name_or_path))
+    if not isinstance(loaded.network, RRDBNet):
+        raise ModelError(
+            f"{name_or_path}: choose an RRDBNet (ESRGAN) model, the only architecture that can be "
+            f"trained; this is a {loaded.info.architecture}"
+        )
+    network = loaded.network
+    nested = nest_hparams(network.hparams)
+    nested["generator"]["pixel_unshuffle"] = network.pixel_unshuffle
+    return to_overrides(nested)
+
+
+def find_differences(model: Sizes, config: Sizes) -> dict[str, tuple[Any, Any]]:
+    """The sizes in which a model differs from a configuration.
+
+    Args:
+        model, config: keyword arguments of RRDBNet.
+
+    Returns:
+        both values by the configuration's key; those that change no network are left out.
+    """
+    ignored = set()
+    if model["num_residual_blocks"] == config["num_residual_blocks"] == 1:
+        ignored.add("growth_channels")
+    if all(sizes["scale_factor"] * sizes["pixel_unshuffle"] == 1 for sizes in (model, config)):
+        ignored.add("use_subpixel_conv")
+    return {
+        key if key in ("scale_factor", "img_channels") else f"generator.{key}": (value, config[key])
+        for key, value in model.items()
+        if key not in ignored and value != config[key]
+    }
+
+
+def check_fit(model: LoadedGenerator, config: Sizes, *, partial: bool = False) -> None:
+    """Refuse a model with which a training of these sizes cannot start.
+
+    Args:
+        model: to start from.
+        config: keyword arguments of RRDBNet.
+        partial: whether other sizes will do.
+
+    Raises:
+        CheckpointError: it has other sizes, or is of another architecture.
+    """
+    name = spoken_name(model.info.path)
+    if not isinstance(model.network, RRDBNet):
+        raise CheckpointError(
+            f"{name}: start from an RRDBNet (ESRGAN) model, the only architecture that can be "
+            f"trained; this is a {model.info.architecture}"
+        )
+    differences = find_differences(model.network.hparams, config)
+    if differences and not partial:
+        changes = (f"{key}={json.dumps(there)}" for key, (there, _) in differences.items())
+        fixes = " ".join(f"--set {change}" for change in changes)
+        raise CheckpointError(
+            f"{name}: add --like {shlex.quote(name)}, or {fixes}, or --partial to take what fits; "
+            f"the model has {_list_sizes(differences)}"
+        )
+
+
+def take_what_fits(network: RRDBNet, model: LoadedGenerator) -> list[str]:
+    """Copy the parameters that have the same name and shape in a model.
+
+    Returns:
+        in words: how many were copied, the sizes that differ, which parameters of the model were
+        not copied, and which ones of the network keep their fresh values.
+
+    Raises:
+        CheckpointError: no convolution fits.
+    """
+    assert isinstance(model.network, RRDBNet)  # check_fit has seen to it
+    theirs, ours = model.network.state_dict(), network.state_dict()
+    name = spoken_name(model.info.path)
+    fitting = {
+        key: value
+        for key, value in theirs.items()
+        if key in ours and value.shape == ours[key].shape
+    }
+    if not any(value.dim() > 1 for value in fitting.values()):
+        raise CheckpointError(
+            f"{name}: no weights fit the configuration; take the sizes with "
+            f"--like {shlex.quote(name)} in place of --partial"
+        )
+    network.load_state_dict(fitting, strict=False)
+    differences = find_differences(model.network.hparams, network.hparams)
+    return [
+        f"took {len(fitting)} of {len(ours)} tensors from {name}",
+        *([f"the model has {_list_sizes(differences)}"] if differences else []),
+        *_describe("not taken from the model", theirs, fitting, ours),
+        *_describe("not in the model, starting fresh", ours, fitting, theirs),
+    ]
+
+
+def _list_sizes(differences: Mapping[str, tuple[Any, Any]]) -> str:
+    return ", ".join(
+        f"{key} {json.dumps(there)} (here {json.dumps(here)})"
+        for key, (there, here) in differences.items()
+    )
+
+
+def spoken_name(path: Path) -> str:
+    """The name of a model that has one, or else its path."""
+    shipped = (name for name in SHIPPED if shipped_path(name) == path)
+    return next(shipped, None) or name_of(path) or str(path)
+
+
+def _describe(
+    subject: str,
+    tensors: Mapping[str, Tensor],
+    fitting: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
+) -> Iterator[str]:
+    """One line that lists the tensors that do not fit; those of a block of the trunk together."""
+    left: dict[str, int] = {}
+    for key, value in tensors.items():
+        if key in fitting:
+            continue
+        name = key
+        if key.startswith("body."):
+            name = ".".join(key.split(".")[:2])
+        elif key in others:
+            name = f"{key} {tuple(value.shape)} instead of {tuple(others[key].shape)}"
+        left[name] = left.get(name, 0) + 1
+    if left:
+        named = (f"{name} ({count} tensors)" if count > 1 else name for name, count in left.items())
+        yield f"{subject}: {', '.join(named)}"
