@@ -14,7 +14,7 @@ import numpy as np
 
 from torch_sr import Upscaler
 from torch_sr.images import read_image
-from torch_sr.inference.backends.pytorch import PyTorchBackend
+from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.receptive_field import edge_errors
 from torch_sr.models.loading import load_generator
 from torch_sr.models.zoo import find_model
@@ -32,19 +32,19 @@ def main() -> None:
     options = parser.parse_args()
     loaded = load_generator(find_model(options.model))
     info = loaded.info
-    backend = PyTorchBackend(loaded.network, info.scale_factor, info.img_channels, "cpu", "fp32")
-    errors = 255 * edge_errors(backend)
+    engine = PyTorchEngine(loaded.network, info.scale_factor, info.img_channels, "cpu", "fp32")
+    errors = 255 * edge_errors(engine)
     scale = info.scale_factor
     print("distance from the cut in pixels: largest error in levels of 255")
     for distance in (0, 2, 4, 6, 8, 10, 12, 14, 16, 24, 32):
         print(f"  {distance:2}  {errors[distance * scale : (distance + 1) * scale].max():8.3f}")
-    overlap = Upscaler(backend).overlap
+    overlap = Upscaler(engine).overlap
     print(f"overlap: {overlap} pixels")
     for name in options.images:
         image = read_image(name).color[: options.crop, : options.crop]
-        whole = Upscaler(backend, tile_size=options.crop).upscale(image).astype(float)
+        whole = Upscaler(engine, tile_size=options.crop).upscale(image).astype(float)
         for size in options.tile_sizes:
-            tiled = Upscaler(backend, tile_size=size, overlap=overlap).upscale(image)
+            tiled = Upscaler(engine, tile_size=size, overlap=overlap).upscale(image)
             difference = np.abs(whole - tiled) / (257 if image.dtype == np.uint16 else 1)
             print(
                 f"{name} in tiles of {size}: largest difference {difference.max():.2f} levels, "

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from torch_sr.images import Header
-from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.borders import MirroredRows, cut_borders
+from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.networks.rrdb import RRDBNet
 
@@ -92,7 +92,7 @@ def test_the_inside_is_what_the_network_makes_of_the_bare_picture(noise):
     torch.manual_seed(0)
     network = RRDBNet(scale_factor=2, rrdb_channels=8, growth_channels=4, num_basic_blocks=1)
     lr = noise(60, 50, 3)
-    engine = PyTorchBackend(network, 2, 3, "cpu", "fp32")
+    engine = PyTorchEngine(network, 2, 3, "cpu", "fp32")
     with_border, bare = Upscaler(engine), Upscaler(engine, border=0)
     assert with_border.border == with_border.overlap > 0
     inside = slice(40, -40)

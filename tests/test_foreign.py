@@ -14,7 +14,7 @@ import torch
 from PIL import Image as Pillow
 
 from torch_sr.errors import DeviceError, ModelError
-from torch_sr.inference.backends import pytorch
+from torch_sr.inference.engines import pytorch
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.foreign import RESTRICTED
 from torch_sr.models.inspection import inspect_model

@@ -119,7 +119,7 @@ def test_a_model_without_a_partner_is_refused_before_it_is_fetched(pair, other):
             with pytest.raises(ModelError, match=words):
                 make(model, strength=0.5)
     with pytest.raises(ModelError, match="an engine has no partner"):
-        Upscaler(Upscaler(other, device="cpu")._backend, strength=0.5)
+        Upscaler(Upscaler(other, device="cpu")._engine, strength=0.5)
 
 
 def test_without_any_pair_the_default_is_the_model_itself(monkeypatch):

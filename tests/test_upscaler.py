@@ -25,7 +25,7 @@ from torch_sr.images import (
     to_unit,
     write_image,
 )
-from torch_sr.inference.backends.pytorch import PyTorchBackend
+from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.transparency import bleed
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.metrics import measure
@@ -148,8 +148,8 @@ def test_half_precision_overflow_is_redone_in_fp32():
             out = network(x)
             return out * float("inf") if torch.is_autocast_enabled("cpu") else out
 
-    backend = PyTorchBackend(Overflowing(), 1, 3, "cpu", "bf16")
-    sr = backend(np.full((1, 3, 8, 8), 0.5, np.float32))
+    engine = PyTorchEngine(Overflowing(), 1, 3, "cpu", "bf16")
+    sr = engine(np.full((1, 3, 8, 8), 0.5, np.float32))
     assert np.isfinite(sr).all()
 
 
@@ -191,7 +191,7 @@ def test_a_device_out_of_memory_says_how_much_did_not_fit():
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
 
     with pytest.raises(DeviceMemoryError, match="9x8 pixels"):
-        PyTorchBackend(Large(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
+        PyTorchEngine(Large(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
 
 
 # --- Seams --------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_every_way_to_run_out_of_memory_is_understood(error):
             raise error
 
     with pytest.raises(DeviceMemoryError):
-        PyTorchBackend(Large(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
+        PyTorchEngine(Large(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
 
 
 def test_other_errors_of_a_network_are_not_taken_for_a_lack_of_memory():
@@ -297,15 +297,15 @@ def test_other_errors_of_a_network_are_not_taken_for_a_lack_of_memory():
             raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        PyTorchBackend(Broken(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
+        PyTorchEngine(Broken(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
 
 
 def test_tiles_shrink_with_free_memory(monkeypatch):
-    backend = PyTorchBackend(RRDBNet(4, 3, 8, 4, 1), 4, 3, "cpu")
+    engine = PyTorchEngine(RRDBNet(4, 3, 8, 4, 1), 4, 3, "cpu")
     areas = []
     for free in (2**24, 2**26, 2**40):
-        monkeypatch.setattr("torch_sr.inference.backends.pytorch.free_memory", lambda _, f=free: f)
-        areas.append(backend.tile_area)
+        monkeypatch.setattr("torch_sr.inference.engines.pytorch.free_memory", lambda _, f=free: f)
+        areas.append(engine.tile_area)
     assert areas[0] * 4 == pytest.approx(areas[1], abs=4)
     assert areas[1] < areas[2] < 2**30
 

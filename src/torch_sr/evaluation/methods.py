@@ -14,7 +14,7 @@ from torch_sr.errors import ModelError
 from torch_sr.evaluation.evaluate import BASELINE, Array, Method, SuperResolve
 from torch_sr.evaluation.labels import NamedModel, check_labels, label_models, parse_named
 from torch_sr.images import from_unit, to_unit
-from torch_sr.inference.backends.pytorch import PyTorchBackend
+from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.interpolation import Model, format_alphas, interpolate, load_network
 from torch_sr.models.loading import GeneratorInfo
@@ -147,8 +147,8 @@ def load_sweep(
 
     def upscaler(network: RRDBNet) -> Upscaler:
         channels = int(network.hparams["img_channels"])
-        backend = PyTorchBackend(network, network.scale_factor, channels, device, precision)
-        return Upscaler(backend, tile_size=tile_size, overlap=OVERLAP, border=0)
+        engine = PyTorchEngine(network, network.scale_factor, channels, device, precision)
+        return Upscaler(engine, tile_size=tile_size, overlap=OVERLAP, border=0)
 
     first, last = ends = load_network(psnr), load_network(esrgan)
     source = find_model(psnr) if isinstance(psnr, (str, Path)) else None

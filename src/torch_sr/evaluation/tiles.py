@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_sr.devices import free_memory
-from torch_sr.inference.backends.pytorch import PROBE, measure_memory
+from torch_sr.inference.engines.pytorch import PROBE, measure_memory
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.tiling import Joiner, plan
 

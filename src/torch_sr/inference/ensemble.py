@@ -11,39 +11,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.inference.backends import Backend
+from torch_sr.inference.engines import Engine
 
 
 class SelfEnsemble:
     """An engine that asks another one eight times.
 
     Args:
-        backend: the engine to ask.
+        engine: the engine to ask.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.scale_factor = backend.scale_factor
-        self.img_channels = backend.img_channels
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.scale_factor = engine.scale_factor
+        self.img_channels = engine.img_channels
 
     @property
     def tile_area(self) -> int:
         """As of the engine behind."""
-        return self.backend.tile_area
+        return self.engine.tile_area
 
     @property
     def tiles_redone(self) -> int:
         """As of the engine behind."""
-        return self.backend.tiles_redone
+        return self.engine.tiles_redone
 
     def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """``(N, C, H, W)`` in [0, 1] to ``(N, C, H * s, W * s)``, as a backend does."""
+        """``(N, C, H, W)`` in [0, 1] to ``(N, C, H * s, W * s)``, as an engine does."""
         total: npt.NDArray[Any] | None = None
         for turns in range(4):
             for flipped in (False, True):
                 seen = np.rot90(lr, turns, (2, 3))
                 seen = seen[..., ::-1] if flipped else seen
-                sr = self.backend(np.ascontiguousarray(seen))
+                sr = self.engine(np.ascontiguousarray(seen))
                 sr = sr[..., ::-1] if flipped else sr
                 sr = np.rot90(sr, -turns, (2, 3))
                 total = sr.copy() if total is None else total + sr

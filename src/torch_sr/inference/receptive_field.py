@@ -10,22 +10,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from torch_sr.inference.backends import Backend
+from torch_sr.inference.engines import Engine
 
 _OVERLAPS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
 _TOLERANCE = 0.1 / 255
 _HEIGHT, _WIDTH, _CUT = 48, 136, 48
 
 
-def measure_overlap(backend: Backend) -> int:
+def measure_overlap(engine: Engine) -> int:
     """The least overlap, in low-resolution pixels, with which tiles agree to a tenth of a level.
 
     For networks that look at the whole picture, as those with global pooling do, no overlap is
     enough; they get the largest tried, 40.
     """
-    errors = edge_errors(backend)
+    errors = edge_errors(engine)
     for overlap in _OVERLAPS:
-        distance = (np.arange(len(errors)) + 0.5) / backend.scale_factor
+        distance = (np.arange(len(errors)) + 0.5) / engine.scale_factor
         # A tile counts nothing up to half the overlap from its edge, and fully from 1.5 times on.
         weights = np.clip(distance / overlap - 0.5, 0, 1)
         if float((weights * errors).max()) <= _TOLERANCE:
@@ -33,15 +33,15 @@ def measure_overlap(backend: Backend) -> int:
     return _OVERLAPS[-1]
 
 
-def edge_errors(backend: Backend) -> npt.NDArray[np.float64]:
+def edge_errors(engine: Engine) -> npt.NDArray[np.float64]:
     """The largest error at each distance from a cut edge, ``(88 * scale_factor,)``, in [0, 1]."""
     lr = _dead_leaves(_HEIGHT, _WIDTH)
     lr = lr.transpose(2, 0, 1)[None]
-    lr = lr[:, :1] if backend.img_channels == 1 else lr
-    if backend.img_channels == 4:
+    lr = lr[:, :1] if engine.img_channels == 1 else lr
+    if engine.img_channels == 4:
         lr = np.concatenate([lr, np.ones_like(lr[:, :1])], axis=1)
-    whole = backend(np.ascontiguousarray(lr))[..., _CUT * backend.scale_factor :]
-    cut = backend(np.ascontiguousarray(lr[..., _CUT:]))
+    whole = engine(np.ascontiguousarray(lr))[..., _CUT * engine.scale_factor :]
+    cut = engine(np.ascontiguousarray(lr[..., _CUT:]))
     difference: npt.NDArray[np.float64] = np.abs(np.clip(whole, 0, 1) - np.clip(cut, 0, 1)).max(
         axis=(0, 1, 2)
     )

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from torch_sr.errors import DeviceMemoryError
 from torch_sr.images import Header, from_unit, to_unit
 from torch_sr.images.pixels import max_value
-from torch_sr.inference.backends import Backend
 from torch_sr.inference.borders import ReadRows
+from torch_sr.inference.engines import Engine
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.inference.transparency import REACH, bleed, without_halo
 from torch_sr.tiling import Joiner, Span, plan, spans
@@ -32,16 +32,16 @@ class Tiles:
     """Super-resolves pictures of any size by a network, tile by tile.
 
     Args:
-        backend: the network, or several passes through it.
+        engine: the network, or several passes through it.
         measured: the network alone, whose receptive field is measured where no overlap is given.
         tiling: gives ``free``, ``avoided`` (as large as memory allows) or ``never``.
         overlap: context on each inner side of a tile, in low-resolution pixels.
     """
 
     def __init__(
-        self, backend: Backend, measured: Backend, tiling: Callable[[], str], overlap: int | None
+        self, engine: Engine, measured: Engine, tiling: Callable[[], str], overlap: int | None
     ) -> None:
-        self.backend = backend
+        self.engine = engine
         self._measured = measured
         self._tiling = tiling
         self._overlap = overlap
@@ -69,10 +69,10 @@ class Tiles:
         height, width = header.height, header.width
         if self._tiling() == "never":
             return [Span(0, height)], [Span(0, width)]
-        area = self._most if tile_size else min(self.backend.tile_area, self._most)
+        area = self._most if tile_size else min(self.engine.tile_area, self._most)
         area = int(min(area, tile_size**2 if tile_size else area) // num_images)
         row_bytes = (
-            num_images * width * self.backend.scale_factor**2 * header.layers * header.depth // 8
+            num_images * width * self.engine.scale_factor**2 * header.layers * header.depth // 8
         )
         highest = height if self._tiling() == "avoided" else max(1, _BAND_BYTES // row_bytes)
         side = tile_size or max(height, width)
@@ -99,7 +99,7 @@ class Tiles:
             dtype: of the result.
             tile_done: called after each tile.
         """
-        scale = self.backend.scale_factor
+        scale = self.engine.scale_factor
         down = [Joiner(1, scale) for _ in columns]
         for row in rows:
             strip = strip_of(row)
@@ -122,17 +122,17 @@ class Tiles:
         if (alpha == alpha.flat[0]).all() and alpha.flat[0] in (0, max_value(tile.dtype)):
             opacity = np.full((*color.shape[:3], 1), to_unit(alpha.flat[:1])[0], np.float32)
         else:
-            opacity = without_halo(self._run(alpha), to_unit(alpha), self.backend.scale_factor)
+            opacity = without_halo(self._run(alpha), to_unit(alpha), self.engine.scale_factor)
         return np.concatenate([color, opacity], axis=3)
 
     def _run(self, tile: Array) -> Unit:
         """Gray or colour ``(N, h, w, 1 or 3)`` to ``(N, h * s, w * s, 1 or 3)``, unclamped."""
         lr = to_unit(tile).transpose(0, 3, 1, 2)
         try:
-            sr = self.backend(_fit_channels(lr, self.backend.img_channels))
+            sr = self.engine(_fit_channels(lr, self.engine.img_channels))
         except DeviceMemoryError as error:
             return self._run_in_parts(tile, error)
-        if self.backend.img_channels == 1:  # the channels went as images of a batch
+        if self.engine.img_channels == 1:  # the channels went as images of a batch
             sr = sr.reshape(len(tile), -1, *sr.shape[2:])
         sr = sr[:, :3]
         if tile.shape[3] == 1 and sr.shape[1] > 1:

@@ -1,6 +1,6 @@
 """START HERE: how an image becomes a super-resolved image.
 
-read -> tiles -> ``backend(lr) -> sr`` -> blend -> write. Rows come from the top and go out from
+read -> tiles -> ``engine(lr) -> sr`` -> blend -> write. Rows come from the top and go out from
 the top: at any time memory holds one row of tiles, whatever the height of the picture.
 
 ::
@@ -40,9 +40,9 @@ from torch_sr.images import (
     refuse_existing,
 )
 from torch_sr.inference.arrays import as_file, to_batch
-from torch_sr.inference.backends import Backend
-from torch_sr.inference.backends.pytorch import PyTorchBackend
 from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
+from torch_sr.inference.engines import Engine
+from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.ensemble import SelfEnsemble
 from torch_sr.inference.files.upscaling import OnNote, Progress, TargetSize, convert_file
 from torch_sr.inference.tiles import Strips, Tiles
@@ -91,7 +91,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | Path | Backend | None = None,
+        model: str | Path | Engine | None = None,
         *,
         strength: float | None = None,
         device: str = "auto",
@@ -113,7 +113,7 @@ class Upscaler:
             choice = choose_model(model, strength)
             loaded = load(choice.model, strength=choice.strength)
             self.info = loaded.info
-            model = PyTorchBackend(
+            model = PyTorchEngine(
                 loaded.network,
                 loaded.info.scale_factor,
                 loaded.info.img_channels,
@@ -123,9 +123,9 @@ class Upscaler:
             )
         elif strength is not None:
             raise ModelError(f"strength {strength:g}: leave it out, an engine has no partner")
-        self._backend: Backend = SelfEnsemble(model) if tta else model
+        self._engine: Engine = SelfEnsemble(model) if tta else model
         # What is measured sees one orientation, and so it is done quickly.
-        self._tiles = Tiles(self._backend, model, self._tiling, overlap)
+        self._tiles = Tiles(self._engine, model, self._tiling, overlap)
         self._precision = precision
         self.scale_factor = model.scale_factor
         self.tile_size = tile_size
@@ -157,13 +157,13 @@ class Upscaler:
         found = [f"{file.resolve()} {_version_of(file)}" for file in self.info.files]
         if self.info.mixed_with is not None:
             found.append(f"strength {self.info.strength!r}")
-        settings = (type(self._backend).__name__, self._precision, self.tile_size, self._border)
+        settings = (type(self._engine).__name__, self._precision, self.tile_size, self._border)
         return " ".join([*found, str(settings)])
 
     @property
     def tiles_redone(self) -> int:
         """How many tiles were not finite in half precision and were computed again in full."""
-        return self._backend.tiles_redone
+        return self._engine.tiles_redone
 
     def upscale(self, image: Any, progress: Progress | None = None) -> Any:
         """Super-resolve a picture, or several.

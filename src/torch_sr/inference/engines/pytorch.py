@@ -21,7 +21,7 @@ PROBE = 24
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "could not create a memory", "bad_alloc")
 
 
-class PyTorchBackend:
+class PyTorchEngine:
     """Run a network.
 
     Args:

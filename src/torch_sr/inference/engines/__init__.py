@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Backend(Protocol):
+class Engine(Protocol):
     """What the upscaler needs of an engine."""
 
     scale_factor: int
