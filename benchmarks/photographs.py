@@ -28,10 +28,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from features import NETWORKS, FeatureDistance
 from methods import add_model_options, load_methods
@@ -39,6 +37,7 @@ from PIL import Image
 from spectrum import PERIODS, grids
 from torch import Tensor
 
+from torch_sr.aliases import Array
 from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import imresize
@@ -47,7 +46,6 @@ from torch_sr.evaluation.evaluate import BASELINE, Method
 from torch_sr.images import convert, to_nchw
 from torch_sr.metrics import PROTOCOLS, luma, prepare, psnr
 
-Array = npt.NDArray[Any]
 _INPUTS = ("clean", "jpeg60", "noise10")
 _SEED = 15
 

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from torch_sr.aliases import Array
+
 PERIODS = (2, 4, 32)
 _PIECE = 128  # pixels
 _BESIDE = range(3, 9)  # bins beside a frequency; nearer ones belong to it, by the window

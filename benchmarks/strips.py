@@ -20,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from methods import add_model_options, load_methods
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from torch_sr.aliases import Array
 from torch_sr.data.resize import imresize
 from torch_sr.errors import TorchSRError
 from torch_sr.evaluation.evaluate import Method
 from torch_sr.images import Image, convert, from_unit, is_image_name, read_image, to_unit
 
-Array = npt.NDArray[Any]
 _AROUND = 32  # low-resolution pixels of context
 _MARGIN, _CAPTION = 8, 24
 _PAPER, _INK = (250, 250, 248), (28, 30, 33)

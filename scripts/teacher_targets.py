@@ -19,9 +19,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from torch_sr import Upscaler
+from torch_sr.aliases import Bytes
 from torch_sr.errors import DataError, TorchSRError
 from torch_sr.images import Image, read_image, write_image
 
@@ -72,9 +72,7 @@ def _teach(teacher: Upscaler, lr: Path, hr: Path, out: Path) -> None:
     print(target, flush=True)
 
 
-def with_colours_of(
-    picture: npt.NDArray[np.uint8], original: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
+def with_colours_of(picture: Bytes, original: Bytes) -> Bytes:
     """The details of one picture and the wide colours of another, both ``(H, W, C)`` uint8."""
     difference = original.astype(np.float32) - picture
     wide = cv2.GaussianBlur(difference, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT)

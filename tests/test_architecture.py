@@ -13,7 +13,7 @@ import torch_sr
 
 PACKAGE = Path(torch_sr.__file__).parent
 LAYERS = [
-    {"errors", "_version", "files"},
+    {"errors", "_version", "aliases", "files"},
     {"config", "images", "tiling", "download", "devices"},
     {"networks"},
     {"models", "data", "metrics"},

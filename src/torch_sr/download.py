@@ -14,19 +14,19 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from torch_sr.aliases import OpenProgress
 from torch_sr.errors import DownloadError
 from torch_sr.files import atomic_write
 
 if TYPE_CHECKING:
     from requests import RequestException, Response
 
-Progress = Callable[[int, int | None], None]
 """Called with the bytes there and the bytes in all, where the server tells them."""
 
 _CHUNK = 1 << 16  # what a break may lose
@@ -48,7 +48,7 @@ def download(
     *,
     digest: str | None,
     num_bytes: int | None = None,
-    progress: Progress | None = None,
+    progress: OpenProgress | None = None,
     retries: int = 4,
     wait: float = 2.0,
     timeout: float = 30.0,
@@ -116,7 +116,7 @@ class _Job:
     path: Path
     digest: str | None
     num_bytes: int | None
-    progress: Progress | None
+    progress: OpenProgress | None
     retries: int
     wait: float
     timeout: float

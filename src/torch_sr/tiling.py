@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
+
+from torch_sr.aliases import Doubles, Floats
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,17 @@ class Span:
     fade: int = 0
     """Pixels over which two tiles are cross-faded, half of them on each side of a seam."""
 
-    def weights(self, scale_factor: int) -> npt.NDArray[np.float32]:
+    def weights(self, scale_factor: int) -> Floats:
         """Blending weights in [0, 1] of the super-resolved span, ``(size * scale_factor,)``."""
         return (self._ramp(self.seam_before, scale_factor) - self.fall(scale_factor)).astype(
             np.float32
         )
 
-    def fall(self, scale_factor: int) -> npt.NDArray[np.float64]:
+    def fall(self, scale_factor: int) -> Doubles:
         """Weights in [0, 1] of the tile after this one, ``(size * scale_factor,)``."""
         return self._ramp(self.seam_after, scale_factor)
 
-    def _ramp(self, seam: float, scale_factor: int) -> npt.NDArray[np.float64]:
+    def _ramp(self, seam: float, scale_factor: int) -> Doubles:
         centres = np.arange(self.start * scale_factor, self.stop * scale_factor) + 0.5
         width = max(self.fade * scale_factor, 1)
         return np.clip((centres - seam * scale_factor) / width + 0.5, 0, 1)
@@ -121,9 +122,9 @@ class Joiner:
     def __init__(self, axis: int, scale_factor: int) -> None:
         self._axis = axis
         self._scale_factor = scale_factor
-        self._carried: npt.NDArray[np.float32] | None = None
+        self._carried: Floats | None = None
 
-    def add(self, span: Span, tile: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def add(self, span: Span, tile: Floats) -> Floats:
         """Take the next tile, which is overwritten, and return the part that is final now."""
         weights, fall = span.weights(self._scale_factor), span.fall(self._scale_factor)
         used = np.flatnonzero(weights)

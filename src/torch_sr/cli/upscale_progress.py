@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from torch_sr.aliases import OnNote
 from torch_sr.cli.console import progress_bar
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _bar(pace: Pace) -> Iterator[tuple[OnTile, OnOutcome]]:
 
 
 def _lines(
-    pace: Pace, tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+    pace: Pace, tell: OnNote = lambda line: print(line, file=sys.stderr, flush=True)
 ) -> tuple[OnTile, OnOutcome]:
     """An estimate after the first tiles, then a line now and then, each time a little later."""
     lock = threading.Lock()

@@ -17,21 +17,19 @@ import os
 import shutil
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array, Progress
 from torch_sr.data.sources import Layout, describe, read_pixels, sum_up
 from torch_sr.errors import DataError, ImageError
 from torch_sr.files import atomic_write
 
-Array = npt.NDArray[Any]
-Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
 
 _VERSION = 3

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_sr.data.cache import ImageCache, Progress, find_cache, open_cache
+from torch_sr.aliases import Progress
+from torch_sr.data.cache import ImageCache, find_cache, open_cache
 from torch_sr.data.crops.dataset import ImagePairs
-from torch_sr.data.sets.archives import Progress as DownloadProgress
-from torch_sr.data.sets.archives import fetch
+from torch_sr.data.sets.archives import DownloadProgress, fetch
 from torch_sr.data.sets.folders import is_bicubic
 from torch_sr.data.sets.pairs import ImagePair, left_over, words_for_left_over
 from torch_sr.data.sets.table import Purpose, name_splits, resolve, survey

@@ -13,14 +13,13 @@ It does one kernel and one factor for both axes; it is not a general resampler.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.errors import DataError
 
-Array = npt.NDArray[Any]
 Edge = Literal["replicate", "symmetric"]
 
 _KERNEL_WIDTH = 4.0

@@ -11,16 +11,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy.typing as npt
-
+from torch_sr.aliases import Array
 from torch_sr.data.resize import downscale
 from torch_sr.download import find_digest
 from torch_sr.errors import DataError
 from torch_sr.images import display_name, read_header, read_samples
 
-Array = npt.NDArray[Any]
 Shape = tuple[int, int, int]
 
 

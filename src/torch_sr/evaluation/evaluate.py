@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from torch_sr.aliases import Array
 from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import DataError, ModelError
 from torch_sr.evaluation.measures import Compare, Panel
 from torch_sr.images import convert, to_unit
 
-Array = npt.NDArray[Any]
 SuperResolve = Callable[[Array], Array]
 """``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, both uint16, or both float32 in [0, 1]."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from torch_sr.data.cache import Progress
+from torch_sr.aliases import Progress
 from torch_sr.data.crops.dataset import ImagePairs, refuse_small
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method, bicubic, evaluate

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
+from torch_sr.aliases import Array
 from torch_sr.errors import DataError, ImageError
-from torch_sr.evaluation.evaluate import Array, Comparison, ImageScore, Method
+from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method
 from torch_sr.evaluation.labels import folder_names
 from torch_sr.evaluation.presentation.documents import csv_name
 from torch_sr.files import atomic_write

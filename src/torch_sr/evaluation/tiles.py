@@ -11,16 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from torch_sr.aliases import Floats
 from torch_sr.devices import free_memory
 from torch_sr.inference.engines.pytorch import PROBE, measure_memory
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.tiling import Joiner, plan
 
-Array = npt.NDArray[Any]
 _BUDGET = {"cuda": 2**33}  # bytes for one tile
 _OTHER_BUDGET = 2**31
 _BYTES_OF_METRICS = 100  # for a pixel of HR: a dozen maps in double precision
@@ -73,9 +72,9 @@ class TiledNetwork:
         """Whether an image of that size is done whole."""
         return height * width <= self.tile_area
 
-    def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def __call__(self, lr: Floats) -> Floats:
         """``(N, C, H, W)`` to ``(N, C, H * s, W * s)``, float32, whole."""
-        result: npt.NDArray[np.float32] = self._run(torch.from_numpy(lr)).cpu().numpy()
+        result: Floats = self._run(torch.from_numpy(lr)).cpu().numpy()
         return result
 
     def super_resolve(self, lr: Tensor) -> Tensor:

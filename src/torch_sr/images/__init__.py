@@ -31,16 +31,7 @@ from torch_sr.images.documents import can_differ, open_document
 from torch_sr.images.formats import WRITABLE_SUFFIXES, check_format, holds_pages
 from torch_sr.images.kinds import IMAGE_SUFFIXES, is_image_name
 from torch_sr.images.naming import display_name, refuse_existing
-from torch_sr.images.pixels import (
-    Header,
-    Image,
-    Metadata,
-    Pixels,
-    convert,
-    from_unit,
-    to_nchw,
-    to_unit,
-)
+from torch_sr.images.pixels import Header, Image, Metadata, convert, from_unit, to_nchw, to_unit
 from torch_sr.images.reading import (
     MAX_PIXELS,
     ImageReader,
@@ -66,7 +57,6 @@ __all__ = [
     "ImageReader",
     "ImageWriter",
     "Metadata",
-    "Pixels",
     "WriteOptions",
     "can_differ",
     "check_format",

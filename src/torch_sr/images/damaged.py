@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torch_sr.aliases import Pixels
 from torch_sr.images.fetching import copy_fields, field, iterate_bands
 from torch_sr.images.gif_blocks import ends_with_a_frame, has_transparency
 from torch_sr.images.naming import libvips
 from torch_sr.images.netpbm import read_netpbm
 from torch_sr.images.opening import TALL, Source
 from torch_sr.images.pillow_files import check_size, load_with_pillow
-from torch_sr.images.pixels import Pixels
 from torch_sr.images.png.repair import repaired_png
 
 Block = tuple[int, int, int, int]

@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
 from torch_sr.files import atomic_write
 from torch_sr.images.formats import check_format, find_format
 from torch_sr.images.naming import UNWRITABLE, PathLike, display_name, letting_through, naming
-from torch_sr.images.pixels import Header, Metadata, Pixels
+from torch_sr.images.pixels import Header, Metadata
 from torch_sr.images.saving import WriteOptions
 from torch_sr.images.tiff.join import join_pages
 from torch_sr.images.writing import ImageWriter, open_writer

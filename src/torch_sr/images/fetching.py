@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from torch_sr.aliases import Pixels
 from torch_sr.images.naming import libvips
-from torch_sr.images.pixels import Pixels
 
 SAMPLE_TYPES: dict[str, DTypeLike] = {
     "uchar": np.uint8,

@@ -8,9 +8,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
 from torch_sr.images.naming import PathLike, naming
-from torch_sr.images.pixels import Header, Pixels, convert, from_unit, to_unit
+from torch_sr.images.pixels import Header, convert, from_unit, to_unit
 
 Pages: TypeAlias = bool | Literal["frames"]
 """All frames and pages of a file; those of animations only; or the first picture alone."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
 from torch_sr.images.fetching import blank
 from torch_sr.images.naming import PathLike
 from torch_sr.images.pillow_files import check_size
-from torch_sr.images.pixels import Pixels
 
 _MOST_HEAD = 4096
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.images.extras import is_wide
 from torch_sr.images.formats import Format
-from torch_sr.images.pixels import Header, Metadata, Pixels, max_value, profile_fits
+from torch_sr.images.pixels import Header, Metadata, max_value, profile_fits
 from torch_sr.images.png.chunks import TEXTS, keyword, short_fraction
 from torch_sr.images.profiles import means_srgb
 from torch_sr.images.tiff.exif import has_maker_note

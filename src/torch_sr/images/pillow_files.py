@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError, MissingExtraError
 from torch_sr.images.fetching import blank
 from torch_sr.images.kinds import Kind
 from torch_sr.images.naming import PathLike, libvips
-from torch_sr.images.pixels import Pixels
 
 _PSD_MODES = {0: "bitmap", 1: "gray", 2: "indexed", 3: "RGB", 4: "CMYK", 8: "duotone"}
 

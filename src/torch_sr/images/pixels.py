@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from torch_sr.aliases import Floats, Pixels
 from torch_sr.errors import ImageError
 from torch_sr.images.value_range import ValueRange
-
-Pixels: TypeAlias = NDArray[Any]  # uint8, uint16 or float32
 
 DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 """libvips' name of a sample type -> NumPy's."""
@@ -157,13 +156,13 @@ class Header:
         return self.height * self.width * self.pages
 
 
-def to_unit(array: Pixels) -> NDArray[np.float32]:
+def to_unit(array: Pixels) -> Floats:
     """Integers or floats as float32 in [0, 1]; what is no number becomes 0.
 
     >>> to_unit(np.array([0, 51, 255], dtype=np.uint8)).tolist()
     [0.0, 0.20000000298023224, 1.0]
     """
-    unit: NDArray[np.float32] = array.astype(np.float32) / np.float32(max_value(array.dtype))
+    unit: Floats = array.astype(np.float32) / np.float32(max_value(array.dtype))
     if np.issubdtype(array.dtype, np.floating):
         np.clip(np.nan_to_num(unit, copy=False), 0, 1, out=unit)
     return unit
@@ -177,7 +176,7 @@ def from_unit(array: Pixels, dtype: DTypeLike) -> Pixels:
     return levels.astype(dtype)
 
 
-def to_nchw(array: Pixels) -> NDArray[np.float32]:
+def to_nchw(array: Pixels) -> Floats:
     """Turn pixels ``(H, W, C)`` of any depth into a network's ``(1, C, H, W)`` in [0, 1]."""
     return np.ascontiguousarray(to_unit(array).transpose(2, 0, 1)[None])
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
 from torch_sr.images.damaged import load_damaged
 from torch_sr.images.decoding import decode, header_of, is_turned, to_gray_or_rgb
@@ -30,15 +31,7 @@ from torch_sr.images.kinds import find_kind
 from torch_sr.images.naming import PathLike, forget_complaints, libvips, naming
 from torch_sr.images.opening import TALL, Source, explaining
 from torch_sr.images.pillow_files import check_size
-from torch_sr.images.pixels import (
-    Header,
-    Image,
-    Metadata,
-    Pixels,
-    convert,
-    max_value,
-    profile_fits,
-)
+from torch_sr.images.pixels import Header, Image, Metadata, convert, max_value, profile_fits
 from torch_sr.images.png.apng import Animation, is_animated
 
 MAX_PIXELS = 500_000_000  # of a page: 1.5 GB of 8-bit RGB

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.images.naming import libvips
-from torch_sr.images.pixels import Header, Pixels
+from torch_sr.images.pixels import Header
 
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # layers -> PNG's number for them
 _STORED = 65_535  # bytes in a stored block at most

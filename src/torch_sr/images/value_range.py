@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from torch_sr.aliases import Array, Floats
 from torch_sr.errors import ImageError
 
 _WHITES = (1, 255, 32767, 65535, 2**31 - 1, 2**32 - 1)  # what programs take for white
@@ -38,7 +37,7 @@ class ValueRange:
         """Whether 0 and 1 are meant, exceeded a little, as resampling makes it."""
         return self.low >= -tolerance and max(self.high, self.opaque) <= 1 + tolerance
 
-    def restore(self, rows: NDArray[Any], channels: int) -> NDArray[np.float32]:
+    def restore(self, rows: Array, channels: int) -> Floats:
         """Give float rows ``(h, W, layers)``, of so many colours, the values of the file again."""
         restored = rows.astype(np.float64)
         if self.whole:
@@ -49,7 +48,7 @@ class ValueRange:
         return restored.astype(np.float32)
 
 
-def measure(bands: Iterable[NDArray[Any]], channels: int) -> ValueRange:
+def measure(bands: Iterable[Array], channels: int) -> ValueRange:
     """Look at all rows ``(h, W, layers)`` of a picture for its least and largest values.
 
     Raises:

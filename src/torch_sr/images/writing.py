@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
 from torch_sr.files import atomic_write
 from torch_sr.images.formats import Format, check_format, find_format, fit, fitted_header
 from torch_sr.images.naming import UNWRITABLE, PathLike, letting_through, libvips, naming
 from torch_sr.images.notes import Seen, lost
-from torch_sr.images.pixels import Header, Image, Metadata, Pixels
+from torch_sr.images.pixels import Header, Image, Metadata
 from torch_sr.images.profiles import to_srgb
 from torch_sr.images.row_pipe import RowPipe
 from torch_sr.images.saving import WriteOptions, corrected, save

@@ -10,13 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
 from torch_sr.images.pixels import DTYPES
-
-Pixels = npt.NDArray[Any]
 
 _OVERSHOOT = 0.25  # beyond [0, 1], which sharpening and resampling stay below
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.images import Header
 
-Array = npt.NDArray[Any]
 ReadRows = Callable[[int], Array]
 """The next so many rows of a batch: ``(N, h, W, layers)``."""
 

@@ -6,11 +6,9 @@ and gains about a tenth of a decibel.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array, Floats
 from torch_sr.inference.engines import Engine
 
 
@@ -36,9 +34,9 @@ class SelfEnsemble:
         """As of the engine behind."""
         return self.engine.tiles_redone
 
-    def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    def __call__(self, lr: Floats) -> Array:
         """``(N, C, H, W)`` in [0, 1] to ``(N, C, H * s, W * s)``, as an engine does."""
-        total: npt.NDArray[Any] | None = None
+        total: Array | None = None
         for turns in range(4):
             for flipped in (False, True):
                 seen = np.rot90(lr, turns, (2, 3))

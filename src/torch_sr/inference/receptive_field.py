@@ -8,8 +8,8 @@ between the two, as it falls with the distance from the cut, tells how much cont
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Doubles, Floats
 from torch_sr.inference.engines import Engine
 
 _OVERLAPS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
@@ -33,7 +33,7 @@ def measure_overlap(engine: Engine) -> int:
     return _OVERLAPS[-1]
 
 
-def edge_errors(engine: Engine) -> npt.NDArray[np.float64]:
+def edge_errors(engine: Engine) -> Doubles:
     """The largest error at each distance from a cut edge, ``(88 * scale_factor,)``, in [0, 1]."""
     lr = _dead_leaves(_HEIGHT, _WIDTH)
     lr = lr.transpose(2, 0, 1)[None]
@@ -42,13 +42,11 @@ def edge_errors(engine: Engine) -> npt.NDArray[np.float64]:
         lr = np.concatenate([lr, np.ones_like(lr[:, :1])], axis=1)
     whole = engine(np.ascontiguousarray(lr))[..., _CUT * engine.scale_factor :]
     cut = engine(np.ascontiguousarray(lr[..., _CUT:]))
-    difference: npt.NDArray[np.float64] = np.abs(np.clip(whole, 0, 1) - np.clip(cut, 0, 1)).max(
-        axis=(0, 1, 2)
-    )
+    difference: Doubles = np.abs(np.clip(whole, 0, 1) - np.clip(cut, 0, 1)).max(axis=(0, 1, 2))
     return difference
 
 
-def _dead_leaves(height: int, width: int) -> npt.NDArray[np.float32]:
+def _dead_leaves(height: int, width: int) -> Floats:
     """Rectangles of all sizes, one over the other, and some noise: the statistics of photographs.
 
     The dead leaves model (Lee, Mumford and Huang 2001), always the same: ``(H, W, 3)`` in [0, 1].

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from torch_sr.aliases import Array, Floats
 from torch_sr.errors import DeviceMemoryError
 from torch_sr.images import Header, from_unit, to_unit
 from torch_sr.images.pixels import max_value
@@ -21,9 +21,6 @@ from torch_sr.inference.engines import Engine
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.inference.transparency import REACH, bleed, without_halo
 from torch_sr.tiling import Joiner, Span, plan, spans
-
-Array = npt.NDArray[Any]
-Unit = npt.NDArray[np.float32]
 
 _BAND_BYTES = 128 * 2**20  # of the result, that a row of tiles may fill; some copies are made
 
@@ -111,7 +108,7 @@ class Tiles:
                 tile_done()
             yield np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
 
-    def _super_resolve(self, tile: Array) -> Unit:
+    def _super_resolve(self, tile: Array) -> Floats:
         """One tile ``(N, h, w, 1 to 4)`` of any depth to ``(N, h * s, w * s, …)``, unclamped."""
         layers = tile.shape[3]
         if layers in (1, 3):
@@ -125,7 +122,7 @@ class Tiles:
             opacity = without_halo(self._run(alpha), to_unit(alpha), self.engine.scale_factor)
         return np.concatenate([color, opacity], axis=3)
 
-    def _run(self, tile: Array) -> Unit:
+    def _run(self, tile: Array) -> Floats:
         """Gray or colour ``(N, h, w, 1 or 3)`` to ``(N, h * s, w * s, 1 or 3)``, unclamped."""
         lr = to_unit(tile).transpose(0, 3, 1, 2)
         try:
@@ -140,7 +137,7 @@ class Tiles:
         # A copy: blending writes into it, and an engine may give what it was given.
         return np.array(sr.transpose(0, 2, 3, 1), dtype=np.float32, order="C")
 
-    def _run_in_parts(self, tile: Array, error: DeviceMemoryError) -> Unit:
+    def _run_in_parts(self, tile: Array, error: DeviceMemoryError) -> Floats:
         """Too much for the device: halve the tile, and all later ones."""
         number, height, width, _ = tile.shape
         area = height * width // 2
@@ -181,7 +178,7 @@ class Strips:
         return strip[:, span.start - top : span.stop - top]
 
 
-def _fit_channels(lr: Unit, img_channels: int) -> Unit:
+def _fit_channels(lr: Floats, img_channels: int) -> Floats:
     """Make ``(N, 1 or 3, H, W)`` what a network of 1, 3 or 4 channels takes."""
     if img_channels == 1:  # it knows no colour: each channel is an image of its own
         lr = lr.reshape(-1, 1, *lr.shape[2:])

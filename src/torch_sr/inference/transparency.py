@@ -6,12 +6,9 @@ visible edge as a dark fringe. They get the mean colour of the visible pixels ne
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[Any]
+from torch_sr.aliases import Floats, Pixels
 
 _RADII = (1, 2, 4, 8, 16)
 REACH = _RADII[-1]
@@ -51,9 +48,7 @@ def bleed(layers: Pixels) -> Pixels:
     return result
 
 
-def without_halo(
-    opacity: npt.NDArray[np.float32], alpha: npt.NDArray[np.float32], scale_factor: int
-) -> npt.NDArray[np.float32]:
+def without_halo(opacity: Floats, alpha: Floats, scale_factor: int) -> Floats:
     """Keep super-resolved opacity within what the source has close by.
 
     Networks ring beside hard edges. In a photograph that looks sharp; in a mask it is a halo.

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array, OnNote, Progress
 from torch_sr.devices import choose_device, choose_precision
 from torch_sr.errors import ConfigError, DeviceError, ImageError, ModelError
 from torch_sr.images import (
@@ -44,12 +44,10 @@ from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
 from torch_sr.inference.engines import Engine
 from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.ensemble import SelfEnsemble
-from torch_sr.inference.files.upscaling import OnNote, Progress, TargetSize, convert_file
+from torch_sr.inference.files.upscaling import TargetSize, convert_file
 from torch_sr.inference.tiles import Strips, Tiles
 from torch_sr.models.loading import GeneratorInfo
 from torch_sr.models.strength import choose_model, load
-
-Array = npt.NDArray[Any]
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ import difflib
 import os
 from pathlib import Path
 
-from torch_sr.download import Progress, download, find_digest
+from torch_sr.aliases import OpenProgress
+from torch_sr.download import download, find_digest
 from torch_sr.errors import DownloadError, MissingExtraError, ModelError
 from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 
-def find_model(name_or_path: str | Path, progress: Progress | None = None) -> Path:
+def find_model(name_or_path: str | Path, progress: OpenProgress | None = None) -> Path:
     """The file of a model: shipped, installed, fetched (if necessary, now), or a path itself.
 
     Args:
@@ -100,7 +101,7 @@ def with_records(model: LoadedGenerator) -> LoadedGenerator:
     return dataclasses.replace(model, info=info)
 
 
-def fetch(model: ZooModel, progress: Progress | None = None) -> Path:
+def fetch(model: ZooModel, progress: OpenProgress | None = None) -> Path:
     """Have a model of the zoo on this machine; what is installed or intact is not fetched again.
 
     ``$TORCH_SR_MIRRORS``, addresses of folders separated by commas, are asked before the table's.

@@ -12,8 +12,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from torch_sr.aliases import Progress
 from torch_sr.config import Hyperparameters
-from torch_sr.data.cache import Progress
 from torch_sr.data.crops.dataset import ImagePairs, RandomCrops, refuse_small
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.sets.table import Purpose, choose_sides

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from torch_sr.aliases import Progress
 from torch_sr.config import Hyperparameters
-from torch_sr.data.cache import Progress as CacheProgress
 from torch_sr.data.crops.dataset import training_loader
 from torch_sr.data.crops.order import EpochSampler
 from torch_sr.errors import CheckpointError, ConfigError
@@ -62,7 +62,7 @@ def train(
     run: str,
     start: StartingPoint | None = None,
     loggers: Sequence[Logger] = (),
-    cache_progress: CacheProgress | None = None,
+    cache_progress: Progress | None = None,
 ) -> TrainingResult:
     """Run the stages of a configuration: PSNR-driven, then GAN-driven (description, section 8).
 
@@ -121,7 +121,7 @@ class _Run:
         run: str,
         start: StartingPoint,
         loggers: Sequence[Logger],
-        cache_progress: CacheProgress | None,
+        cache_progress: Progress | None,
     ) -> None:
         if not config.stages:
             raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
@@ -243,7 +243,7 @@ class _Run:
             remarks.append(remark_on_length(self.config, steps))
         return [remark for remark in remarks if remark]
 
-    def _open_data(self, name: str, progress: CacheProgress | None) -> _StageData:
+    def _open_data(self, name: str, progress: Progress | None) -> _StageData:
         crops = open_crops(name, self.config, self.settings, progress)
         validation = open_validation(name, self.config, self.settings, progress)
         section = self.config.stages[name]

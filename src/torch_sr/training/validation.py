@@ -10,13 +10,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from torch_sr.aliases import Array
 from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.errors import ConfigError, DataError, ModelError
 from torch_sr.evaluation.averages import PSNR_CEILING, ImageMean, mean_over_images
@@ -232,5 +231,5 @@ def _evaluating(network: nn.Module) -> Iterator[nn.Module]:
         network.train(training)
 
 
-def _to_tensor(image: npt.NDArray[Any]) -> Tensor:
+def _to_tensor(image: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(to_unit(image).transpose(2, 0, 1)))[None]

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.errors import ConfigError
 
-Array = npt.NDArray[Any]
 Spatial = Literal["described", "dihedral", "none"]
 Orientation = tuple[bool, bool, bool]
 """Whether rows are reversed, then columns, then both swapped."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from torch_sr.aliases import Array
 from torch_sr.data.crops.augmentation import HardTransforms, Spatial
 from torch_sr.data.crops.geometry import Place, draw_place
 from torch_sr.data.crops.order import EpochSampler, SampleKey
@@ -29,7 +29,6 @@ from torch_sr.images import convert
 if TYPE_CHECKING:  # imports OpenCV, which not all training needs
     from torch_sr.data.degradation import Degradation
 
-Array = npt.NDArray[Any]
 _DEGRADING = 1
 """Behind (seed, epoch, index): the stream of numbers for degradations, apart from all others."""
 

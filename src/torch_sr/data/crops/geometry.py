@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.data.crops.augmentation import Orientation, Spatial, draw_orientation, orient, restore
 
-Array = npt.NDArray[Any]
 Size = tuple[int, int]
 """Height and width."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from torch_sr.data.degradation.levels import Floats
+from torch_sr.aliases import Floats
 
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 """Area is the mean over a pixel's square. The other two have no antialiasing when they shrink, like

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from torch_sr.data.degradation.levels import Bytes, Floats, to_levels, to_unit
+from torch_sr.aliases import Bytes, Floats
+from torch_sr.data.degradation.levels import to_levels, to_unit
 from torch_sr.errors import DataError
 
 _LARGEST_SIDE = 65500  # libjpeg's

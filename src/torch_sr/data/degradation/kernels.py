@@ -11,12 +11,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Doubles, Floats
 from torch_sr.config import BlurConfig
-from torch_sr.data.degradation.levels import Floats
 
-Doubles = npt.NDArray[np.float64]
 Sigma = tuple[float, float]
 """Standard deviations in pixels, along the two axes before the kernel is turned."""
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
+from torch_sr.aliases import Array, Bytes, Floats
 
 COLOURS = 3
 """Channels beyond these are alpha."""

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from torch_sr.data.degradation.levels import Bytes, Floats, to_levels
+from torch_sr.aliases import Bytes, Floats
+from torch_sr.data.degradation.levels import to_levels
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _STRIP = 1 << 20  # samples

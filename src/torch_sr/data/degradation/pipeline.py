@@ -13,11 +13,12 @@ import math
 
 import numpy as np
 
+from torch_sr.aliases import Array, Bytes, Floats
 from torch_sr.config import BlurConfig, DegradationConfig, RoundConfig
 from torch_sr.data.degradation.filters import blur, draw_interpolation, resize
 from torch_sr.data.degradation.jpeg import compress
 from torch_sr.data.degradation.kernels import draw_kernel, draw_size, sinc_kernel
-from torch_sr.data.degradation.levels import COLOURS, Array, Bytes, Floats, to_levels, to_unit
+from torch_sr.data.degradation.levels import COLOURS, to_levels, to_unit
 from torch_sr.data.degradation.noise import add_gaussian_noise, add_poisson_noise
 from torch_sr.data.degradation.sharpening import sharpen
 from torch_sr.data.resize import crop_to_multiple, downscale

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from torch_sr.data.degradation.levels import COLOURS, Array, Floats, to_samples, to_unit
+from torch_sr.aliases import Array, Floats
+from torch_sr.data.degradation.levels import COLOURS, to_samples, to_unit
 
 WEIGHT = 0.5
 """Share of the difference from the blurred image that is added."""

@@ -8,10 +8,11 @@ which are of a benchmark. The doctor reports and changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from torch_sr.aliases import Progress
 from torch_sr.data.inspection import rules as checks
 from torch_sr.data.inspection.findings import Diagnosis, Finding, Severity, Subject
 from torch_sr.data.inspection.pair import look_at
@@ -21,8 +22,6 @@ from torch_sr.data.sets.pairs import is_one_set
 from torch_sr.data.sets.table import DATASETS, Purpose, name_splits, present, survey
 from torch_sr.errors import DataError
 from torch_sr.files import explain
-
-Progress = Callable[[int, int], None]
 
 
 def examine(

@@ -8,11 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.config import SSIM_WINDOW
 from torch_sr.data.inspection.findings import Subject
 from torch_sr.data.inspection.perceptual_hashes import (
@@ -28,8 +27,6 @@ from torch_sr.data.sets.pairs import ImagePair
 from torch_sr.errors import ImageError
 from torch_sr.images import Image as Picture
 from torch_sr.images import ImageReader, convert, read_header, read_image, to_unit
-
-Array = npt.NDArray[Any]
 
 FLAT = 3.0
 """Contrast below which an image is nearly blank; see :class:`Examined`."""

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from torch_sr.aliases import Array
+
 Hash = npt.NDArray[np.int8]
 """``(255,)`` of -1 and 1."""
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from torch_sr.aliases import Array
 
 REGION = 256
 """Side of the middle part that is registered, in low-resolution pixels."""

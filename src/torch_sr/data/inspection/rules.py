@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.data.inspection.findings import Finding, Severity, Subject
 from torch_sr.data.inspection.pair import FLAT, Examined
 from torch_sr.data.inspection.perceptual_hashes import find_matches, known_benchmarks
 from torch_sr.data.sets.pairs import left_over, words_for_left_over
 from torch_sr.data.sets.table import DATASETS
-
-Array = npt.NDArray[Any]
 
 SHIFT_LIMITS = (0.03, 0.1)
 """Low-resolution pixels, median over a set: from the first on a warning, from the second an error.

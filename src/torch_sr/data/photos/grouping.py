@@ -11,11 +11,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.data.inspection.pair import Examined, least_side
 from torch_sr.data.inspection.perceptual_hashes import find_matches
 from torch_sr.errors import DataError
@@ -32,7 +31,6 @@ SAME_BURST = 105
 LARGE = 4_000_000
 """Pixels above which an image takes long to validate on; others are preferred."""
 
-Array = npt.NDArray[Any]
 Group = list[Examined]
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch_sr.aliases import Progress
 from torch_sr.data.inspection.findings import Subject
 from torch_sr.data.inspection.pair import Examined, look_at
 from torch_sr.data.photos.grouping import LARGE, Split, group_similar, split_groups
@@ -24,8 +25,6 @@ from torch_sr.data.sets.lists import write_list
 from torch_sr.data.sets.pairs import ImagePair, find_paired_folders
 from torch_sr.errors import DataError
 from torch_sr.images import display_name, is_image_name
-
-Progress = Callable[[int, int], None]
 
 FEW = 50
 """Images below which a training is told that they are few."""

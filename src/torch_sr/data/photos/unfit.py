@@ -10,17 +10,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.data.inspection.pair import FLAT, Examined
 from torch_sr.data.inspection.perceptual_hashes import find_matches, known_benchmarks
 from torch_sr.data.sets.table import DATASETS
 from torch_sr.images import display_name
-
-Array = npt.NDArray[Any]
 
 SAME_PICTURE = 32
 """Differing signs of a fingerprint up to which one picture is a copy of another: re-encoded,

@@ -23,10 +23,11 @@ from typing import IO
 
 from filelock import FileLock
 
+from torch_sr.aliases import OpenProgress
 from torch_sr.download import download
 from torch_sr.errors import DataError, DownloadError
 
-Progress = Callable[[str, int, int | None], None]
+DownloadProgress = Callable[[str, int, int | None], None]
 """Called with what is done, and the bytes done and in all, where these are known."""
 
 _ETHZ = ("http://data.vision.ee.ethz.ch/cvl/DIV2K", "https://data.vision.ee.ethz.ch/cvl/DIV2K")
@@ -175,7 +176,7 @@ def fetch(
     *,
     split: str | None = None,
     keep_archives: bool = False,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> list[Path]:
     """Fetch a data set, but for what of it is there already.
 
@@ -202,7 +203,7 @@ def fetch(
 
 
 def _fetch_all(
-    archives: list[Archive], data_root: Path, keep_archives: bool, progress: Progress | None
+    archives: list[Archive], data_root: Path, keep_archives: bool, progress: DownloadProgress | None
 ) -> list[Path]:
     downloads = data_root / ".downloads"
     for archive in archives:
@@ -222,7 +223,7 @@ def _fetch_one(
     data_root: Path,
     downloads: Path,
     keep_archive: bool,
-    progress: Progress | None,
+    progress: DownloadProgress | None,
 ) -> None:
     path = downloads / archive.name
     download(
@@ -239,7 +240,7 @@ def _fetch_one(
         path.unlink()
 
 
-def _named(progress: Progress | None, text: str) -> Callable[[int, int | None], None]:
+def _named(progress: DownloadProgress | None, text: str) -> OpenProgress:
     def tell(done: int, total: int | None) -> None:
         if progress is not None:
             progress(text, done, total)
@@ -259,9 +260,7 @@ class _Member:
     open: Callable[[], IO[bytes]]
 
 
-def extract(
-    archive: Path, folder: Path, progress: Callable[[int, int | None], None] | None = None
-) -> None:
+def extract(archive: Path, folder: Path, progress: OpenProgress | None = None) -> None:
     """Unpack a zip or tar archive, whole or not at all, over what lies in a folder.
 
     Refused before anything is written: paths that leave the folder, links, devices, and more than
@@ -389,7 +388,7 @@ def _unpack(
     members: list[_Member],
     folder: Path,
     total: int,
-    progress: Callable[[int, int | None], None] | None,
+    progress: OpenProgress | None,
 ) -> None:
     done = 0
     for member in members:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from torch_sr.aliases import Array, Bytes
 from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.evaluation.evaluate import Comparison, SuperResolve
 from torch_sr.evaluation.presentation.figures import draw_sheet
@@ -21,7 +20,7 @@ _PAPER = 250
 
 def draw_before_after(
     pairs: ImagePairs, methods: Mapping[str, SuperResolve], *, count: int = 4
-) -> npt.NDArray[np.uint8]:
+) -> Bytes:
     """Draw the sheets of some images below one another.
 
     Args:
@@ -50,6 +49,6 @@ def _compare(pairs: ImagePairs, index: int, methods: Mapping[str, SuperResolve])
     return Comparison("validation", name, lr, hr, results, metrics)
 
 
-def _measure(sr: npt.NDArray[Any], hr: npt.NDArray[Any], scale_factor: int) -> dict[str, float]:
+def _measure(sr: Array, hr: Array, scale_factor: int) -> dict[str, float]:
     a, b = (torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None]) for image in (sr, hr))
     return measure(a, b, scale_factor, PROTOCOLS["paper"])

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Array, Bytes, Floats
 from torch_sr.evaluation.evaluate import Comparison, SuperResolve
 from torch_sr.evaluation.labels import wrap
 from torch_sr.evaluation.measures import MEASURES
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
     from PIL.ImageDraw import ImageDraw
 
-Array = npt.NDArray[Any]
 Box = tuple[int, int, int]
 """Top and left of a square, and its side."""
 
@@ -76,10 +75,10 @@ def telling_place(comparison: Comparison, side: int = DETAIL) -> Box:
     return int(top) * scale, int(left) * scale, small * scale
 
 
-def error_map(sr: Array, hr: Array) -> npt.NDArray[np.float32]:
+def error_map(sr: Array, hr: Array) -> Floats:
     """Mean absolute difference over the channels, ``(H, W)`` in [0, 255]."""
     difference = np.abs(sr.astype(np.float32) - hr.astype(np.float32))
-    error: npt.NDArray[np.float32] = difference.mean(axis=2)
+    error: Floats = difference.mean(axis=2)
     return error
 
 
@@ -93,7 +92,7 @@ def _pool(image: Array, factor: int) -> Array:
 # --- The sheet of an image ----------------------------------------------------------------------
 
 
-def draw_sheet(comparison: Comparison) -> npt.NDArray[np.uint8]:
+def draw_sheet(comparison: Comparison) -> Bytes:
     """One picture of an image under all methods, ``(H, W, 3)`` uint8."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
@@ -119,7 +118,7 @@ def draw_sheet(comparison: Comparison) -> npt.NDArray[np.uint8]:
         for column, cell in enumerate(row):
             place = (left + column * (_CELL + _MARGIN), top + number * cell_height)
             _draw_cell(sheet, draw, place, cell, lines)
-    drawn: npt.NDArray[np.uint8] = np.asarray(sheet)
+    drawn: Bytes = np.asarray(sheet)
     return drawn
 
 
@@ -291,7 +290,7 @@ def _font(size: int) -> Any:
 # --- A picture that has no original ---------------------------------------------------------------
 
 
-def draw_upscaled(source: Path, result: Path, *, damaged: str = "refuse") -> npt.NDArray[np.uint8]:
+def draw_upscaled(source: Path, result: Path, *, damaged: str = "refuse") -> Bytes:
     """A picture whole, and its busiest place by bicubic interpolation and super-resolved.
 
     Of the result, which may be very large, only that place is kept.
@@ -339,11 +338,11 @@ def draw_upscaled(source: Path, result: Path, *, damaged: str = "refuse") -> npt
         x = overview.width + 2 * _MARGIN + number * (_LARGE + _MARGIN)
         sheet.paste(picture.resize((_LARGE, _LARGE), Pillow.Resampling.BICUBIC), (x, 34 + _MARGIN))
         _write(draw, (x, 34 + _MARGIN + _LARGE + 4), name, 15, _INK, _LARGE)
-    drawn: npt.NDArray[np.uint8] = np.asarray(sheet)
+    drawn: Bytes = np.asarray(sheet)
     return drawn
 
 
-def draw_strip(image: Array, rows: Sequence[Mapping[str, SuperResolve]]) -> npt.NDArray[np.uint8]:
+def draw_strip(image: Array, rows: Sequence[Mapping[str, SuperResolve]]) -> Bytes:
     """The busiest place of a picture under several methods, one beside the other.
 
     Only this place is super-resolved, with some of what lies around it.
@@ -369,7 +368,7 @@ def draw_strip(image: Array, rows: Sequence[Mapping[str, SuperResolve]]) -> npt.
             x, y = _MARGIN + column * (_CELL + _MARGIN), _MARGIN + row * height
             sheet.paste(picture.resize((_CELL, _CELL), Pillow.Resampling.BICUBIC), (x, y))
             _write(draw, (x, y + _CELL + 4), name, 15, _INK, _CELL)
-    drawn: npt.NDArray[np.uint8] = np.asarray(sheet)
+    drawn: Bytes = np.asarray(sheet)
     return drawn
 
 

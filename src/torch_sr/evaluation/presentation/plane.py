@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import Bytes
 from torch_sr.evaluation.evaluate import BASELINE, Group, Method
 from torch_sr.evaluation.measures import MEASURES
 
@@ -51,7 +51,7 @@ def plane_points(
     return points
 
 
-def draw_means(points: Sequence[PlanePoint], perceptual: str) -> npt.NDArray[np.uint8]:
+def draw_means(points: Sequence[PlanePoint], perceptual: str) -> Bytes:
     """:func:`draw_plane` of PSNR and a perceptual measure."""
     row = MEASURES[perceptual]
     return draw_plane(points, MEASURES["psnr"].title, row.title, not row.higher_is_better)
@@ -84,7 +84,7 @@ def nearest_to_ideal(
 
 def draw_plane(
     points: Sequence[PlanePoint], x_label: str, y_label: str, lower_is_better_y: bool = True
-) -> npt.NDArray[np.uint8]:
+) -> Bytes:
     """Draw methods by distortion and perception, ``(H, W, 3)`` uint8.
 
     Args:
@@ -121,7 +121,7 @@ def draw_plane(
     _label_points(axes, shown)
     canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
     canvas.draw()
-    drawn: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    drawn: Bytes = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     return drawn
 
 

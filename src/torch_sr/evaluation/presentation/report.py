@@ -19,9 +19,9 @@ from string import Template
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from torch_sr._version import __version__
+from torch_sr.aliases import Array
 from torch_sr.errors import DataError
 from torch_sr.evaluation.evaluate import Comparison, ImageScore
 from torch_sr.evaluation.measures import MEASURES
@@ -35,8 +35,6 @@ from torch_sr.evaluation.presentation.report_tables import (
 from torch_sr.evaluation.presentation.tables import number
 from torch_sr.evaluation.statistics import left_out_notes, summarize
 from torch_sr.files import atomic_write
-
-Array = npt.NDArray[Any]
 
 DETAIL = 480
 """Side of what is shown of a larger image, in high-resolution pixels."""

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.images.naming import PathLike, libvips
-from torch_sr.images.pixels import Pixels, max_value
+from torch_sr.images.pixels import max_value
 from torch_sr.images.png.chunks import SIGNATURE, pack, walk
 
 _KEEP, _CLEAR, _RESTORE = range(3)  # what becomes of a frame before the next one

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from torch_sr.aliases import Pixels
 from torch_sr.images.fetching import blank, copy_fields, field, iterate_bands, spool
 from torch_sr.images.naming import PathLike, libvips
-from torch_sr.images.pixels import Pixels
 from torch_sr.images.tiff.pages import (
     CIELAB,
     CMYK,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
+from torch_sr.aliases import Array, Floats
 
 
 class Engine(Protocol):
@@ -26,7 +25,7 @@ class Engine(Protocol):
         """How many results were not finite in half precision and were computed again in full."""
         ...
 
-    def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    def __call__(self, lr: Floats) -> Array:
         """``(N, C, H, W)`` float32 in [0, 1] to ``(N, C, H * s, W * s)`` float32, unclamped.
 
         Raises:

@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from torch_sr.aliases import Floats
 from torch_sr.devices import DTYPES, choose_device, choose_precision, free_memory
 from torch_sr.errors import DeviceMemoryError, ModelError
 
@@ -75,7 +74,7 @@ class PyTorchEngine:
         room = min(free_memory(self.device) / 2, self._largest)
         return max(1, int(room / self._bytes_per_pixel))
 
-    def __call__(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def __call__(self, lr: Floats) -> Floats:
         try:
             with self._once, torch.inference_mode():
                 return self._run(lr)
@@ -90,7 +89,7 @@ class PyTorchEngine:
             "free some, or choose a smaller model"
         )
 
-    def _run(self, lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _run(self, lr: Floats) -> Floats:
         x = torch.from_numpy(lr).to(self.device, memory_format=torch.channels_last)
         sr = self._forward(x)
         finite = bool(torch.isfinite(sr).all())
@@ -105,7 +104,7 @@ class PyTorchEngine:
                 "choose another model or an earlier checkpoint: from this image, the network "
                 "computes NaN or infinite values"
             )
-        result: npt.NDArray[np.float32] = sr.cpu().numpy()
+        result: Floats = sr.cpu().numpy()
         return result
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:

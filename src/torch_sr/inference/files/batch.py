@@ -17,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from torch_sr.aliases import OnNote, Progress
 from torch_sr.errors import ImageError, TorchSRError
 from torch_sr.images import (
     MAX_PIXELS,
@@ -29,7 +30,7 @@ from torch_sr.images import (
     visible_compression,
 )
 from torch_sr.inference.files.jobs import Job
-from torch_sr.inference.files.upscaling import OnNote, TargetSize
+from torch_sr.inference.files.upscaling import TargetSize
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.inference.video import check_target, read_video_info, upscale_video
 
@@ -199,7 +200,7 @@ def _upscale(
     upscaler: Upscaler,
     job: Job,
     options: BatchOptions,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     on_note: OnNote,
 ) -> None:
     if not job.is_video:

@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
-
+from torch_sr.aliases import Array, Progress
 from torch_sr.images import (
     Header,
     ImageReader,
@@ -26,13 +24,8 @@ from torch_sr.images import (
 from torch_sr.images.documents import DocumentWriter
 from torch_sr.inference.borders import ReadRows
 
-Array = npt.NDArray[Any]
-Progress = Callable[[int, int], None]
-"""Called with the tiles done and the tiles in all."""
 TargetSize = Callable[[int, int], tuple[int, int]]
 """Height and width of a picture -> of its result, by which it is resampled after the network."""
-OnNote = Callable[[str], None]
-"""Called with a sentence on something that the source holds and the result does not."""
 Bands = Callable[[Header, ReadRows, Progress], Iterator[Array]]
 """What a picture is, its rows, and progress -> the result ``(1, h, W, layers)`` in bands."""
 

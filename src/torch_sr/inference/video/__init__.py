@@ -33,15 +33,13 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
-
+from torch_sr.aliases import OnNote, OpenProgress, Pixels
 from torch_sr.errors import ImageError
 from torch_sr.images.naming import naming, refuse_existing
 from torch_sr.inference.video.carrying import plan
 from torch_sr.inference.video.codecs import CODECS, check_codec, choose_codec, keep_fields
-from torch_sr.inference.video.decoding import OnNote, read_frames
+from torch_sr.inference.video.decoding import read_frames
 from torch_sr.inference.video.deinterlacing import PROGRESSIVE, by_half_pictures
 from torch_sr.inference.video.encoding import Encoder
 from torch_sr.inference.video.joining import join
@@ -52,10 +50,6 @@ from torch_sr.inference.video.segments import Segments
 __all__ = ["CODECS", "VideoInfo", "check_target", "read_video_info", "upscale_video"]
 
 _log = logging.getLogger(__name__)
-
-Frame = npt.NDArray[Any]
-Progress = Callable[[int, int | None], None]
-"""Called with the frames done and the frames in all, where that is known."""
 
 _SEGMENT_FRAMES = 240
 _LAYOUT = 2  # of pieces; those of another one are not taken
@@ -101,7 +95,7 @@ def check_target(target: Path, codec: str | None = None) -> None:
 
 
 def upscale_video(
-    upscale: Callable[[Frame], Frame],
+    upscale: Callable[[Pixels], Pixels],
     scale_factor: int,
     source: Path,
     target: Path,
@@ -112,7 +106,7 @@ def upscale_video(
     deinterlace: bool = True,
     fingerprint: str = "",
     segment_frames: int = _SEGMENT_FRAMES,
-    progress: Progress | None = None,
+    progress: OpenProgress | None = None,
     overwrite: bool = False,
     on_note: OnNote | None = None,
 ) -> Path:
@@ -165,7 +159,7 @@ def upscale_video(
 
 def _frames_of(
     source: Path, target: Path, look: Look, after: int | None, deinterlace: bool, note: OnNote
-) -> Generator[tuple[int, int, Frame], None, None]:
+) -> Generator[tuple[int, int, Pixels], None, None]:
     """The frames that are still to do; errors of the source name it, those of others do not."""
     with naming_video(source), open_video(source) as container:
         for text in plan(container, target.suffix.lower())[1]:
@@ -174,8 +168,8 @@ def _frames_of(
 
 
 def _work(
-    frames: Iterator[tuple[int, int, Frame]],
-    engine: Callable[[Frame], Frame],
+    frames: Iterator[tuple[int, int, Pixels]],
+    engine: Callable[[Pixels], Pixels],
     segments: Segments,
     encoder: Encoder,
     segment_frames: int,
@@ -201,7 +195,7 @@ def _work(
             return
 
 
-def _reporter(progress: Progress | None, total: int | None) -> Callable[[int], None]:
+def _reporter(progress: OpenProgress | None, total: int | None) -> Callable[[int], None]:
     def report(done: int) -> None:
         if progress is not None:
             progress(done, max(total, done) if total else None)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import OnNote, Pixels
 from torch_sr.inference.video.deinterlacing import deinterlaced
 from torch_sr.inference.video.looking import FULL, Look
 from torch_sr.inference.video.opening import is_cover, pyav, video_stream
 from torch_sr.inference.video.timing import FrameTimes, Timeline
-
-Frame = npt.NDArray[Any]
-OnNote = Callable[[str], None]
-"""Called with a sentence on something that the source holds and the result does not."""
 
 _MAX_BROKEN = 1000  # packets
 
@@ -28,7 +24,7 @@ def timed_streams(container: Any) -> list[Any]:
 
 def read_frames(
     container: Any, look: Look, after: int | None, deinterlace: bool, on_note: OnNote
-) -> Iterator[tuple[int, int, Frame]]:
+) -> Iterator[tuple[int, int, Pixels]]:
     """Times, durations and upright RGB frames, from the first that is later than ``after``.
 
     The file is decoded from its beginning also for a later frame: next to the network's work that
@@ -138,7 +134,7 @@ def _packets(container: Any, on_note: OnNote) -> Iterator[Any]:
         on_note("the file is damaged: what follows its last readable part was left out")
 
 
-def _upright(frame: Any, look: Look, kind: str) -> Frame:
+def _upright(frame: Any, look: Look, kind: str) -> Pixels:
     rgb = frame.reformat(
         format=kind,
         src_colorspace=look.matrix,

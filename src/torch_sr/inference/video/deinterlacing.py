@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torch_sr.aliases import OnNote, Pixels
 from torch_sr.inference.video.opening import pyav
-
-Frame = npt.NDArray[Any]
 
 PROGRESSIVE, TOP_FIRST, BOTTOM_FIRST = 1, 2, 3
 """ffmpeg's numbers of the orders of half pictures."""
@@ -38,9 +36,7 @@ def same_order(marking: int, order: int) -> bool:
     return _SHOWN_FIRST.get(marking) == order
 
 
-def deinterlaced(
-    frames: Iterator[Any], suspect: bool, on_note: Callable[[str], None]
-) -> Iterator[Any]:
+def deinterlaced(frames: Iterator[Any], suspect: bool, on_note: OnNote) -> Iterator[Any]:
     """Frames of the same times, with no combs.
 
     Args:
@@ -133,10 +129,10 @@ def _first_field(frame: Any) -> int | None:
     return TOP_FIRST if in_order <= swapped else BOTTOM_FIRST
 
 
-def by_half_pictures(upscale: Callable[[Frame], Frame]) -> Callable[[Frame], Frame]:
+def by_half_pictures(upscale: Callable[[Pixels], Pixels]) -> Callable[[Pixels], Pixels]:
     """Super-resolve the two half pictures of a frame one by one, and weave them again."""
 
-    def both(frame: Frame) -> Frame:
+    def both(frame: Pixels) -> Pixels:
         if len(frame) < 2:
             return upscale(frame)
         top, bottom = upscale(frame[0::2].copy()), upscale(frame[1::2].copy())

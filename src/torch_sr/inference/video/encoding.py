@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
-
+from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
 from torch_sr.inference.video.codecs import FORMATS, Codec, choose_format, options
 from torch_sr.inference.video.decoding import accurate
@@ -17,8 +16,7 @@ from torch_sr.inference.video.deinterlacing import PROGRESSIVE, TOP_FIRST, build
 from torch_sr.inference.video.looking import FULL, Look
 from torch_sr.inference.video.opening import pyav, video_url
 
-Frame = npt.NDArray[Any]
-Write = Callable[[int, int, Frame], None]
+Write = Callable[[int, int, Pixels], None]
 """Takes the time and the duration of a frame, in units of its stream, and the frame."""
 
 _GLOBAL_HEADER = 1 << 22  # the head once, not in the packets
@@ -73,7 +71,7 @@ class Encoder:
         self._set_up(stream.codec_context)
         setter = _FieldSetter(self.look.order)
 
-        def write(time: int, duration: int, rgb: Frame) -> None:
+        def write(time: int, duration: int, rgb: Pixels) -> None:
             frame = self._to_frame(rgb)
             frame.pts, frame.duration, frame.time_base = time, duration, self.look.time_base
             container.mux(stream.encode(setter.marked(frame)))
@@ -132,7 +130,7 @@ class Encoder:
         if look.aspect:
             context.sample_aspect_ratio = look.aspect
 
-    def _to_frame(self, rgb: Frame) -> Any:
+    def _to_frame(self, rgb: Pixels) -> Any:
         look = self.look
         height, width = self.size
         frame = pyav().VideoFrame.from_ndarray(rgb, "rgb48le" if look.bits > 8 else "rgb24")

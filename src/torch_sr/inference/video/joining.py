@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from torch_sr.aliases import OnNote
 from torch_sr.files import atomic_write
 from torch_sr.inference.video.carrying import (
     ATTACH,
@@ -19,7 +20,7 @@ from torch_sr.inference.video.carrying import (
     plan,
 )
 from torch_sr.inference.video.codecs import FORMATS
-from torch_sr.inference.video.decoding import OnNote, timed_streams
+from torch_sr.inference.video.decoding import timed_streams
 from torch_sr.inference.video.encoding import Encoder
 from torch_sr.inference.video.hdr import SideData, hide_apples_layout, template_with
 from torch_sr.inference.video.opening import is_cover, pyav, video_stream, video_url

@@ -17,11 +17,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from torch_sr.aliases import Array
 from torch_sr.files import atomic_write
 from torch_sr.images.naming import letting_through
 from torch_sr.inference.video.opening import naming_video, unwritable
 
-Write = Callable[[int, int, npt.NDArray[Any]], None]
+Write = Callable[[int, int, Array], None]
 """Takes the time and the duration of a frame, in units of its stream, and the frame."""
 
 

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch_sr.aliases import Progress
 from torch_sr.config import Hyperparameters
-from torch_sr.data.photos.selection import ChosenImages, Progress, choose_images
+from torch_sr.data.photos.selection import ChosenImages, choose_images
 from torch_sr.errors import CheckpointError, ConfigError, DataError, ModelError
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.zoo import find_model
