@@ -16,7 +16,7 @@ import torch
 from PIL import Image as PillowImage
 
 from torch_sr._version import __version__
-from torch_sr.cli.upscale_progress import show_progress
+from torch_sr.cli.upscale.progress import show_progress
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.inference.files.jobs import Job
 from torch_sr.models.files.writing import save_generator
@@ -480,7 +480,7 @@ def test_sweeps_that_do_not_fit(run, model, data_root, sweep, code, words):
 
 
 def test_best_images_are_shown_where_there_is_a_display(run, model, data_root, monkeypatch):
-    from torch_sr.cli import results as command
+    from torch_sr.cli.test import results as command
 
     shown = []
     monkeypatch.setattr(PillowImage.Image, "show", lambda self, title: shown.append(title))
@@ -493,7 +493,7 @@ def test_best_images_are_shown_where_there_is_a_display(run, model, data_root, m
 
 
 def test_a_display_is_where_a_terminal_and_a_screen_are(monkeypatch):
-    from torch_sr.cli.results import has_display
+    from torch_sr.cli.test.results import has_display
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from training_kit import checkpoint_state
 
 from torch_sr.cli import main
-from torch_sr.cli.train_results import describe_use
+from torch_sr.cli.train.results import describe_use
 from torch_sr.config import load_config
 from torch_sr.data.sets.lists import read_list
 from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, ModelError

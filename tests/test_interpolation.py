@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sr.cli.interpolate import interpolate as command
+from torch_sr.cli.interpolate.command import interpolate as command
 from torch_sr.errors import ModelError
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.models.files.records import weights_sha256

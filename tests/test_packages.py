@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from skimage.data import chelsea
 
 import torch_sr
-from torch_sr.cli.model_list import known_models
+from torch_sr.cli.models.listing import known_models
 from torch_sr.errors import DownloadError, MissingExtraError, ModelError
 from torch_sr.evaluation.methods import load_models
 from torch_sr.inference.upscaler import Upscaler

@@ -8,8 +8,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from torch_sr.cli import progress as progress_module
-from torch_sr.cli.progress import ConsoleLogger
+from torch_sr.cli.train import terminal as progress_module
+from torch_sr.cli.train.terminal import ConsoleLogger
 
 RUN = {
     "stage": "pretraining", "num_epochs": 3, "num_steps": None, "steps_per_epoch": 4,

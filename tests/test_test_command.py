@@ -412,7 +412,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
 ):
     draw("five/x.png")
     monkeypatch.setattr(Path, "touch", lambda *_, **__: (_ for _ in ()).throw(OSError(30, "no")))
-    monkeypatch.setattr("torch_sr.cli.test.measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("torch_sr.cli.test.command.measure", lambda *_: pytest.fail("measured"))
     code, _, err = run("test", save("m.pth"), "-d", "five", "--csv", tmp_path / "a.csv", *DEVICE)
     assert code == 1
     assert "a.csv: choose another folder; no file can be written there" in err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from torch_sr.cli import train
+from torch_sr.cli.train import command as train
 from torch_sr.config import parse_config
 from torch_sr.errors import TorchSRError
 from torch_sr.models.files.writing import save_generator

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from torch_sr.cli.upscale_progress import Pace, _lines, duration, show_progress
-from torch_sr.cli.upscale_report import Report
+from torch_sr.cli.upscale.progress import Pace, _lines, duration, show_progress
+from torch_sr.cli.upscale.report import Report
 from torch_sr.inference.files.batch import Outcome
 from torch_sr.inference.files.jobs import Findings, Job
 from torch_sr.models.strength import ModelChoice
@@ -186,8 +186,8 @@ def test_files_that_are_skipped_or_failed_make_nothing_faster(clock):
 
 
 def test_progress_goes_to_stderr_and_not_at_all_if_quiet(capsys, monkeypatch):
-    monkeypatch.setattr("torch_sr.cli.upscale_progress._SECONDS_TO_ESTIMATE", 0.0)
-    monkeypatch.setattr("torch_sr.cli.upscale_progress._WORTH_TELLING", 0.0)
+    monkeypatch.setattr("torch_sr.cli.upscale.progress._SECONDS_TO_ESTIMATE", 0.0)
+    monkeypatch.setattr("torch_sr.cli.upscale.progress._WORTH_TELLING", 0.0)
     (job,) = make_jobs(1)
     with show_progress([job]) as (on_tile, on_outcome):
         on_tile(job, 1, 2)
@@ -241,7 +241,7 @@ def upscale(monkeypatch, capsys, pair):
     monkeypatch.setattr("torch_sr.inference.files.batch.upscale_files", upscale_files)
 
     def run(*arguments, **options):
-        from torch_sr.cli.upscale import upscale as command
+        from torch_sr.cli.upscale.command import upscale as command
 
         command([str(argument) for argument in arguments], **options)
         return capsys.readouterr().err.splitlines()[:-1]

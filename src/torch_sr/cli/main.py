@@ -11,8 +11,13 @@ from typing import Annotated
 
 import typer
 
-from torch_sr.cli import data, interpolate, models, test, train, upscale
 from torch_sr.cli.console import run_command, show_version, wants_json
+from torch_sr.cli.data import command as data
+from torch_sr.cli.interpolate import command as interpolate
+from torch_sr.cli.models import command as models
+from torch_sr.cli.test import command as test
+from torch_sr.cli.train import command as train
+from torch_sr.cli.upscale import command as upscale
 
 app = typer.Typer(
     name="torch-sr",

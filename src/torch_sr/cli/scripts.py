@@ -45,8 +45,8 @@ def train(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr train`` does, and log to Weights & Biases where it is configured."""
     options = parse_train(arguments)
     from torch_sr.cli.console import find_model
-    from torch_sr.cli.train import read_config, start_training
-    from torch_sr.cli.train_results import show_use
+    from torch_sr.cli.train.command import read_config, start_training
+    from torch_sr.cli.train.results import show_use
     from torch_sr.training.settings import Every, Intervals, RunSettings
 
     start, models = options.load_checkpoint, options.store_model_interval
@@ -79,7 +79,7 @@ def train(arguments: Sequence[str]) -> None:
 def test(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr test`` does."""
     options = parse_test(arguments)
-    from torch_sr.cli.test import test as command
+    from torch_sr.cli.test.command import test as command
 
     command(
         [options.model_path],
@@ -95,7 +95,7 @@ def test(arguments: Sequence[str]) -> None:
 def inference(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr upscale`` does."""
     options = parse_inference(arguments)
-    from torch_sr.cli.upscale import upscale as command
+    from torch_sr.cli.upscale.command import upscale as command
 
     command(
         options.images,
@@ -109,7 +109,7 @@ def inference(arguments: Sequence[str]) -> None:
 def net_interpolation(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr interpolate`` does."""
     options = parse_net_interpolation(arguments)
-    from torch_sr.cli.interpolate import interpolate as command
+    from torch_sr.cli.interpolate.command import interpolate as command
 
     command(
         out=options.out_model_path,

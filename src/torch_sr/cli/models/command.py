@@ -27,7 +27,7 @@ def _models() -> None:
 @app.command("list")
 def list_models(as_json: AsJSON = False) -> None:
     """List the models that have names, and where each comes from."""
-    from torch_sr.cli.model_list import known_models, print_list
+    from torch_sr.cli.models.listing import known_models, print_list
 
     rows = known_models()
     if as_json:
@@ -46,7 +46,7 @@ def info(
     as_json: AsJSON = False,
 ) -> None:
     """Print what a weights file holds: architecture, scale, sizes, cost, hashes, records."""
-    from torch_sr.cli.model_list import describe_pair
+    from torch_sr.cli.models.listing import describe_pair
     from torch_sr.models.inspection import inspect_model
 
     path = find_model(model)
@@ -68,7 +68,7 @@ def info(
 
 def _completed(report: ModelReport, path: Path) -> dict[str, Any]:
     """Where a model comes from; for one without records, what the zoo records of it."""
-    from torch_sr.cli.model_list import describe_package
+    from torch_sr.cli.models.listing import describe_package
     from torch_sr.models import zoo
     from torch_sr.models.weights import SHIPPED, shipped_path
 

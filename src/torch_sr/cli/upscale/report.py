@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch_sr.cli.upscale_progress import duration, short
+from torch_sr.cli.upscale.progress import duration, short
 
 if TYPE_CHECKING:
     from torch_sr.inference.files.batch import Outcome

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from torch_sr.cli import upscale_options as options
 from torch_sr.cli.console import AsJSON, find_model
-from torch_sr.cli.upscale_progress import show_progress
-from torch_sr.cli.upscale_report import Report
+from torch_sr.cli.upscale import options
+from torch_sr.cli.upscale.progress import show_progress
+from torch_sr.cli.upscale.report import Report
 from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from torch_sr.cli import first
-from torch_sr.cli import train_options as options
 from torch_sr.cli.console import DataRoot, Device, cache_progress, fetch_first, find_model
-from torch_sr.cli.train_loggers import make_loggers
-from torch_sr.cli.train_results import show_result, show_use
+from torch_sr.cli.train import options
+from torch_sr.cli.train import photos as first
+from torch_sr.cli.train.loggers import make_loggers
+from torch_sr.cli.train.results import show_result, show_use
 from torch_sr.errors import TorchSRError
 from torch_sr.training.settings import Every, Intervals, RunSettings
 

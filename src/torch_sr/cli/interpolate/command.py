@@ -366,7 +366,7 @@ def _draw_strip(out: Path, image: Path, methods: Sequence[Method]) -> None:
 def _measure(
     methods: Sequence[Method], plan: _Plan, setting: Setting, data_root: Path
 ) -> list[ImageScore]:
-    from torch_sr.cli.test import measure
+    from torch_sr.cli.test.command import measure
     from torch_sr.evaluation.choice import require
 
     require(plan.perception, setting, "--perception {}")
@@ -402,7 +402,7 @@ def _draw_curve(
 
 def _print(found: dict[str, Any], as_json: bool) -> None:
     """Files on stdout, a line each; what was measured in a table before them."""
-    from torch_sr.cli.results import without_infinity
+    from torch_sr.cli.test.results import without_infinity
 
     if as_json:
         print(json.dumps(without_infinity(found), indent=2))

@@ -10,16 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torch_sr.cli.choices import (
-    check_files,
-    choose_datasets,
-    choose_format,
-    choose_protocols,
-    choose_reference,
-    choose_strengths,
-    choose_sweep,
-    split_commas,
-)
 from torch_sr.cli.console import (
     AsJSON,
     DataRoot,
@@ -31,7 +21,17 @@ from torch_sr.cli.console import (
     find_model,
     progress_bar,
 )
-from torch_sr.cli.results import (
+from torch_sr.cli.test.choices import (
+    check_files,
+    choose_datasets,
+    choose_format,
+    choose_protocols,
+    choose_reference,
+    choose_strengths,
+    choose_sweep,
+    split_commas,
+)
+from torch_sr.cli.test.results import (
     BestComparisons,
     check_records,
     print_results,
@@ -39,7 +39,7 @@ from torch_sr.cli.results import (
     record_scores,
     result_tables,
 )
-from torch_sr.cli.targets import check_results
+from torch_sr.cli.test.targets import check_results
 
 if TYPE_CHECKING:
     from torch_sr.evaluation.cost import CostWatch

@@ -20,7 +20,7 @@ def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
         MissingExtraError: when wandb is wanted and not installed.
         LogError: when wandb is not logged in, or TensorBoard is not installed.
     """
-    from torch_sr.cli.progress import ConsoleLogger
+    from torch_sr.cli.train.terminal import ConsoleLogger
     from torch_sr.training.loggers.outputs import (
         JSONLinesLogger,
         TensorBoardLogger,

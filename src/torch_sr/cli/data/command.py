@@ -1,6 +1,6 @@
 """``torch-sr data``: fetch data sets, find what is wrong with them, decode them beforehand.
 
-``degrade`` is in :mod:`torch_sr.cli.degrade`.
+``degrade`` is in :mod:`torch_sr.cli.data.degrade`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torch_sr.cli.console import AsJSON, DataRoot, cache_progress, download_progress, progress_bar
-from torch_sr.cli.degrade import degrade
+from torch_sr.cli.data.degrade import degrade
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from torch_sr.cli.results import FORMATS
-from torch_sr.cli.targets import check_document, check_place
+from torch_sr.cli.test.results import FORMATS
+from torch_sr.cli.test.targets import check_document, check_place
 
 if TYPE_CHECKING:
     from torch_sr.evaluation.evaluate import Method

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torch_sr.cli.console import AsJSON, DataRoot, progress_bar
-from torch_sr.cli.train_options import Overrides
+from torch_sr.cli.train.options import Overrides
 
 if TYPE_CHECKING:
     from torch_sr.config import DegradationConfig, Hyperparameters

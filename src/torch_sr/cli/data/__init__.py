@@ -1,0 +1,1 @@
+"""``torch-sr data``: list, download, check, prepare and degrade data sets."""

@@ -1,0 +1,1 @@
+"""``torch-sr interpolate``: mix the weights of networks."""

@@ -1,0 +1,1 @@
+"""``torch-sr models``: list, download, inspect, convert and make models."""

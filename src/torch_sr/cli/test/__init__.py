@@ -1,0 +1,1 @@
+"""``torch-sr test``: measure models on data sets."""

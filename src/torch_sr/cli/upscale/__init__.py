@@ -1,0 +1,1 @@
+"""``torch-sr upscale``: super-resolve images and videos."""
