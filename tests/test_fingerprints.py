@@ -123,7 +123,7 @@ def test_shipped_hashes():
 def test_shipped_hashes_are_those_of_the_benchmarks(shared_data):
     from importlib.resources import files
 
-    shipped = files("torch_sr.data").joinpath("benchmarks.json").read_text("utf-8")
+    shipped = files("torch_sr.data.inspection").joinpath("benchmarks.json").read_text("utf-8")
     assert _describe_benchmarks(shared_data) + "\n" == shipped
 
 
