@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,12 +45,12 @@ def main() -> None:
     network = loaded.network
     if not isinstance(network, RRDBNet):
         parser.error(f"{options.source}: choose an RRDBNet (ESRGAN) model")
-    growth = int(network.hparams["growth_channels"]) if options.growth is None else options.growth
-    blocks = options.blocks or range(int(network.hparams["num_basic_blocks"]))
-    if growth < network.hparams["growth_channels"]:
-        parser.error(f"--growth {growth}: the model has {network.hparams['growth_channels']}")
-    if not set(blocks) <= set(range(int(network.hparams["num_basic_blocks"]))):
-        parser.error(f"--blocks: the model has 0 to {network.hparams['num_basic_blocks'] - 1}")
+    growth = network.config.growth_channels if options.growth is None else options.growth
+    blocks = options.blocks or range(network.config.num_basic_blocks)
+    if growth < network.config.growth_channels:
+        parser.error(f"--growth {growth}: the model has {network.config.growth_channels}")
+    if not set(blocks) <= set(range(network.config.num_basic_blocks)):
+        parser.error(f"--blocks: the model has 0 to {network.config.num_basic_blocks - 1}")
     torch.manual_seed(options.seed)
     reshaped = reshape(network, growth, blocks)
     save_generator(options.target, reshaped, stage=loaded.info.stage, metadata=loaded.info.metadata)
@@ -64,8 +65,8 @@ def reshape(network: RRDBNet, growth: int, blocks: Sequence[int]) -> RRDBNet:
         growth: at least as many as before.
         blocks: RRDBs to keep, by number.
     """
-    sizes = {**network.hparams, "growth_channels": growth, "num_basic_blocks": len(blocks)}
-    reshaped = RRDBNet(**sizes)  # type: ignore[arg-type]  # their types are mixed
+    config = replace(network.config, growth_channels=growth, num_basic_blocks=len(blocks))
+    reshaped = RRDBNet.from_config(config)
     old, new = network.state_dict(), reshaped.state_dict()
     for key, value in new.items():
         if not key.startswith("body."):
@@ -82,7 +83,7 @@ def reshape(network: RRDBNet, growth: int, blocks: Sequence[int]) -> RRDBNet:
 
 def _place(weight: Tensor, trained: Tensor, network: RRDBNet, growth: int) -> None:
     """Put the trained weights of a convolution among new ones, which they do not read."""
-    width, before = (int(network.hparams[k]) for k in ("rrdb_channels", "growth_channels"))
+    width, before = network.config.rrdb_channels, network.config.growth_channels
     inputs = [
         channel if channel < width else _moved(channel - width, before, growth) + width
         for channel in range(trained.shape[1])

@@ -338,8 +338,8 @@ def test_generator_kwargs_build_the_generator():
         }
     )
     network = RRDBNet(**config.generator_kwargs)
-    assert {**network.hparams, **config.generator_kwargs} == network.hparams
-    assert network.hparams["rrdb_channels"] == 8
+    assert network.config.to_dict() == config.generator_kwargs
+    assert network.config.rrdb_channels == 8
 
 
 def test_models_are_frozen_and_checked_when_built_in_python():

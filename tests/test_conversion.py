@@ -35,7 +35,7 @@ def test_there_and_back_without_loss(tmp_path, layout, suffix, hparams):
     assert load_generator(there).info.layout == layout
     back = convert(there, tmp_path / "c.safetensors")
     found = load_generator(back).network
-    assert found.hparams == network.hparams
+    assert found.config == network.config
     lr = torch.rand(1, 3, 9, 8)
     with torch.inference_mode():
         for path in (there, back):
@@ -72,7 +72,7 @@ def test_what_a_layout_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"cannot hold residual_scaling 0\.3"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.pth", layout="mid")
     kept = convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", layout="mid")
-    assert load_generator(kept).network.hparams["residual_scaling"] == 0.3
+    assert load_generator(kept).network.config.residual_scaling == 0.3
     assert not (tmp_path / "b.pth").exists()
 
 
@@ -117,7 +117,7 @@ def test_what_spandrel_loads_and_what_not_is_known(tmp_path, layout, hparams):
     network = RRDBNet(**{**TINY, "num_basic_blocks": 1, "growth_channels": 32} | hparams).eval()
     path = tmp_path / "a.pth"
     save_generator(path, network, layout=layout)
-    lr = torch.rand(1, network.hparams["img_channels"], 8, 8)
+    lr = torch.rand(1, network.img_channels, 8, 8)
     try:
         with torch.inference_mode():
             found = spandrel.ModelLoader().load_from_file(path)

@@ -94,8 +94,8 @@ def test_the_model_gives_the_sizes_and_starts_the_pretraining(photos, settings, 
 
 def test_from_scratch_takes_the_sizes_of_the_shipped_model(photos, settings, paced):
     planned = first.plan_first_training(photos, settings, start=None)
-    shipped = load_generator(first.find_model("compact-x4")).network.hparams
-    assert planned.config.generator_kwargs == shipped
+    shipped = load_generator(first.find_model("compact-x4")).network.config
+    assert planned.config.generator_kwargs == shipped.to_dict()
     assert planned.settings.resume is None
     assert planned.minutes == 60
     assert planned.config.pretraining.lr > 5e-4

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from torch_sr.errors import ModelError
-from torch_sr.models.files.hparams import flatten_hparams, infer_hparams, nest_hparams
+from torch_sr.models.files.hparams import flatten_hparams, infer_config, nest_hparams
 from torch_sr.models.files.layouts import LAYOUTS, PREFIXES, from_canonical, to_canonical
 from torch_sr.networks.rrdb import RRDBNet
 
@@ -136,30 +136,30 @@ def test_enhanced_srgan_of_before_the_blocks():
 def test_shapes_tell_the_hyper_parameters(hparams):
     with torch.device("meta"):
         net = RRDBNet(**TINY | hparams)
-    assert infer_hparams(net.state_dict()) == net.hparams
+    assert infer_config(net.state_dict()) == net.config
 
 
 def test_what_shapes_cannot_tell_is_taken_from_what_was_stored():
     state = tiny_state(scale_factor=3)
-    assert infer_hparams(state)["scale_factor"] == 2
-    assert infer_hparams(state, {"scale_factor": 3})["scale_factor"] == 3
-    assert infer_hparams(state, {"residual_scaling": 0.1})["residual_scaling"] == 0.1
+    assert infer_config(state).scale_factor == 2
+    assert infer_config(state, {"scale_factor": 3}).scale_factor == 3
+    assert infer_config(state, {"residual_scaling": 0.1}).residual_scaling == 0.1
     single = tiny_state(num_residual_blocks=1)
-    assert infer_hparams(single)["growth_channels"] == 32
-    assert infer_hparams(single, {"growth_channels": 4})["growth_channels"] == 4
+    assert infer_config(single).growth_channels == 32
+    assert infer_config(single, {"growth_channels": 4}).growth_channels == 4
 
 
 def test_stored_hyper_parameters_must_not_contradict_the_weights():
     with pytest.raises(ModelError, match="num_basic_blocks as 23, but its weights make it 2"):
-        infer_hparams(tiny_state(), {"num_basic_blocks": 23})
+        infer_config(tiny_state(), {"num_basic_blocks": 23})
 
 
 def test_hyper_parameters_nest_like_the_configuration_and_back():
-    hparams = RRDBNet(**TINY).hparams
-    nested = nest_hparams(hparams)
+    config = RRDBNet(**TINY).config
+    nested = nest_hparams(config)
     assert nested["scale_factor"] == 4
     assert nested["generator"]["num_basic_blocks"] == 2
-    assert flatten_hparams(nested) | {"pixel_unshuffle": 1} == hparams
+    assert flatten_hparams(nested) | {"pixel_unshuffle": 1} == config.to_dict()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -209,7 +209,7 @@ def test_disagreeing_residual_scalings_are_refused():
 )
 def test_impossible_shapes_are_named(key, shape, named):
     with pytest.raises(ModelError, match=named):
-        infer_hparams(tiny_state() | {key: torch.zeros(shape)})
+        infer_config(tiny_state() | {key: torch.zeros(shape)})
 
 
 def test_other_networks_and_layouts_are_refused():

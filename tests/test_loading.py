@@ -57,7 +57,7 @@ def test_every_layout_loads(tmp_path, layout, legacy):
     info = loaded.info
     assert (info.layout, info.wrapper, info.architecture) == (layout, None, "RRDBNet")
     assert (info.scale_factor, info.img_channels, info.name) == (4, 3, "x")
-    assert info.hparams == net.hparams
+    assert info.config == net.config
     assert info.num_parameters == sum(p.numel() for p in net.parameters())
     assert json.loads(json.dumps(info.to_dict()))["path"] == str(path)
 
@@ -93,7 +93,7 @@ def test_a_training_checkpoint_of_enhanced_srgan(tmp_path):
         "stage": "training",
         "g_model_state_dict": from_canonical(net.state_dict(), "enhanced-srgan", 0.1),
         "d_model_state_dict": {"conv.weight": torch.zeros(3)},
-        "hparams": {"batch_size": 16, **nest_hparams(net.hparams)},
+        "hparams": {"batch_size": 16, **nest_hparams(net.config)},
         "best_psnr": np.float64(31.9),
         "losses": [np.float32(0.5), np.int64(3)],
     }
@@ -101,7 +101,7 @@ def test_a_training_checkpoint_of_enhanced_srgan(tmp_path):
     assert_same_output(loaded.network, net)
     assert loaded.info.wrapper == "g_model_state_dict"
     assert (loaded.info.stage, loaded.info.metadata) == ("training", {"epoch_i": "7"})
-    assert loaded.info.hparams["residual_scaling"] == 0.1
+    assert loaded.info.config.residual_scaling == 0.1
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "x.pth", "x.pt"])
@@ -123,7 +123,7 @@ def test_what_is_saved_loads_again(tmp_path, name, hparams):
     save_generator(path, net, stage="pretraining", metadata=notes)
     loaded = load_generator(path)
     assert_same_output(loaded.network, net)
-    assert loaded.info.hparams == net.hparams
+    assert loaded.info.config == net.config
     assert (loaded.info.stage, loaded.info.name) == ("pretraining", "mine")
     assert loaded.info.metadata["dataset"] == "div2k"
     assert json.loads(loaded.info.metadata["metrics"]) == {"psnr": 31.5}
@@ -184,7 +184,7 @@ def test_another_architecture_goes_through_spandrel(tmp_path):
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(lr), net(lr).clamp(0, 1))
     info = loaded.info
-    assert (info.architecture, info.layout, info.hparams) == ("RealESRGAN Compact", None, {})
+    assert (info.architecture, info.layout, info.config) == ("RealESRGAN Compact", None, None)
     assert (info.scale_factor, info.img_channels, info.wrapper) == (2, 3, "params")
     assert loaded.network.to(torch.float64)(lr.double()).dtype == torch.float64
 

@@ -127,7 +127,7 @@ def test_ncnn_computes_what_pytorch_does(tmp_path, hparams, dtype):
     param = convert(tmp_path / "a.safetensors", tmp_path / "m.param", dtype=dtype)
     back = load_generator(param)
     lr = picture(network)
-    assert back.network.hparams == network.hparams
+    assert back.network.config == network.config
     exact = dtype == "fp32"
     for key, value in network.state_dict().items():
         half = not exact and key.endswith("weight")  # biases are float32 in both
@@ -249,7 +249,7 @@ def test_other_notations_of_the_same_network(tmp_path, hparams):
     param = tmp_path / "m.param"
     param.write_text(unfused(param.read_text()))
     loaded, lr = load_generator(param), picture()
-    assert loaded.network.hparams == network.hparams
+    assert loaded.network.config == network.config
     assert torch.equal(result(loaded.network, lr), result(network, lr))
     assert torch.allclose(ncnn_result(param, lr), result(network, lr), rtol=1e-4, atol=1e-4)
 

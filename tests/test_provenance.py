@@ -93,7 +93,7 @@ def test_annotations_change_records_alone(model):
     assert json.loads(after.info.metadata["numbers"]) == [1, 2]
     assert "name" not in after.info.metadata
     assert after.info.metadata["date"] == before.info.metadata["date"]
-    assert after.info.hparams == before.info.hparams
+    assert after.info.config == before.info.config
     for key, value in before.network.state_dict().items():
         assert torch.equal(after.network.state_dict()[key], value)
     verify_model(model)

@@ -25,7 +25,7 @@ def network():
 def test_a_wider_network_computes_the_same(network):
     reshape = runpy.run_path(str(SCRIPT))["reshape"]
     wider = reshape(network, 7, range(3))
-    assert wider.hparams["growth_channels"] == 7
+    assert wider.config.growth_channels == 7
     lr = torch.rand(1, 3, 9, 9)
     torch.testing.assert_close(wider(lr), network(lr), rtol=1e-5, atol=1e-6)
 
@@ -44,7 +44,7 @@ def test_blocks_are_left_out_as_a_user_does(network, tmp_path, monkeypatch, caps
     monkeypatch.setattr("sys.argv", ["reshape", *files, "--growth", "6", "--blocks", "0", "2"])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     shallower = load_generator(files[1]).network
-    assert (shallower.hparams["num_basic_blocks"], shallower.hparams["growth_channels"]) == (2, 6)
+    assert (shallower.config.num_basic_blocks, shallower.config.growth_channels) == (2, 6)
     kept, old = shallower.body[1].rdb1.conv1, network.body[2].rdb1.conv1
     torch.testing.assert_close(kept.weight[:4], old.weight)
     monkeypatch.setattr("sys.argv", ["reshape", *files, "--growth", "3"])

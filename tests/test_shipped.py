@@ -41,7 +41,7 @@ def test_together_they_are_small():
 
 
 def test_the_configuration_to_start_from_has_the_sizes_of_the_default_model():
-    hparams = load_generator(shipped_path(DEFAULT_MODEL)).network.hparams
+    hparams = load_generator(shipped_path(DEFAULT_MODEL)).network.config.to_dict()
     for file in ("starter_x4.json", "compact_x4.json"):
         sizes = json.loads((CONFIGS / file).read_text(encoding="utf-8"))["generator"]
         assert sizes == {key: hparams[key] for key in sizes}, file
@@ -52,7 +52,7 @@ def test_the_two_of_a_pair_are_joined(pair):
     assert {pair.faithful, pair.restoring} <= SHIPPED.keys()
     assert 0 < pair.default_strength < 1
     first, last = (load(name).network for name in (pair.faithful, pair.restoring))
-    assert first.hparams == last.hparams
+    assert first.config == last.config
     lr = torch.rand(1, 3, 8, 8)
     with torch.inference_mode():
         sr = [load(pair.faithful, strength=s).network(lr) for s in (0, pair.default_strength, 1)]
@@ -76,7 +76,7 @@ def check_with_spandrel(path):
     network = load_generator(path).network
     found = spandrel.ModelLoader(device="cpu").load_from_file(path)
     assert (found.architecture.id, found.scale, found.input_channels) == ("ESRGAN", 4, 3)
-    channels, blocks = (network.hparams[key] for key in ("rrdb_channels", "num_basic_blocks"))
+    channels, blocks = network.config.rrdb_channels, network.config.num_basic_blocks
     assert found.tags == [f"{channels}nf", f"{blocks}nb"]
     lr = torch.rand(1, 3, 16, 12, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

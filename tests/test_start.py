@@ -139,7 +139,7 @@ def test_like_takes_the_sizes_of_a_model_by_name_and_set_wins(run):
     code, out, err = run("--like", "compact-x4", "--print-config")
     assert (code, err) == (0, "")
     printed = json.loads(out)
-    hparams = load_generator(shipped_path("compact-x4")).network.hparams
+    hparams = load_generator(shipped_path("compact-x4")).network.config.to_dict()
     sizes = ("rrdb_channels", "growth_channels", "num_basic_blocks")
     shipped = {key: hparams[key] for key in sizes}
     assert shipped.items() <= printed["generator"].items()

@@ -147,7 +147,7 @@ def load_sweep(
     """
 
     def upscaler(network: RRDBNet) -> Upscaler:
-        channels = int(network.hparams["img_channels"])
+        channels = network.img_channels
         engine = PyTorchEngine(network, network.scale_factor, channels, device, precision)
         return Upscaler(engine, tile_size=tile_size, overlap=OVERLAP, border=0)
 

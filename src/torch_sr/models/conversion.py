@@ -6,7 +6,7 @@ RRDBNet is converted, and SRVGGNetCompact, the other network that Real-ESRGAN's 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from torch_sr.models.foreign import COMPACT, ForeignGenerator
 from torch_sr.models.inspection import stored_state
 from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.zoo import find_model, with_records
-from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def convert(
     else:
         _save_compact(source, loaded, target, chosen, layout)
     if target.suffix.lower() == NCNN:
-        for obstacle in find_ncnn_obstacles(loaded.info.hparams, loaded.info.scale_factor):
+        for obstacle in find_ncnn_obstacles(loaded.info.config, loaded.info.scale_factor):
             _log.warning("%s: %s", target, obstacle)
     elif isinstance(loaded.network, RRDBNet):
         for obstacle in find_obstacles(loaded.network, target, layout):
@@ -161,19 +161,21 @@ def _save_compact(
         )
 
 
-def find_ncnn_obstacles(hparams: Mapping[str, int | float | bool], scale: int) -> Iterator[str]:
+def find_ncnn_obstacles(config: RRDBConfig | None, scale: int) -> Iterator[str]:
     """What Real-ESRGAN-ncnn-vulkan cannot do with a model.
 
     Args:
-        hparams: of RRDBNet; empty for SRVGGNetCompact.
+        config: of an RRDBNet; None for SRVGGNetCompact.
         scale: of the results.
     """
     program = "Real-ESRGAN-ncnn-vulkan"
     if scale not in _NCNN_SCALES:
         yield f"{program} enlarges by 2, 3 or 4, not by {scale}; other programs of ncnn may"
-    if (channels := hparams.get("img_channels", 3)) != 3:
-        yield f"{program} gives RGB to the model, which takes {channels} channels"
-    if (side := hparams.get("pixel_unshuffle", 1)) != 1:
+    if config is None:
+        return
+    if config.img_channels != 3:
+        yield f"{program} gives RGB to the model, which takes {config.img_channels} channels"
+    if (side := config.pixel_unshuffle) != 1:
         yield f"ncnn does not pad: give it pictures and tiles whose sides are multiples of {side}"
 
 
@@ -187,9 +189,9 @@ def find_obstacles(network: RRDBNet, target: Path, layout: str | None) -> Iterat
     """
     if (layout or default_layout(target)) == "enhanced-srgan":
         yield "they do not know the layout enhanced-srgan; write --layout old"
+    config = network.config
     for key, expected in SPANDREL_SIZES.items():
-        if (value := network.hparams[key]) != expected:
+        if (value := getattr(config, key)) != expected:
             yield f"they expect {key} {expected}, not {value}"
-    scale = network.hparams["scale_factor"] * network.hparams["pixel_unshuffle"]
-    if scale not in _SPANDREL_SCALES:
-        yield f"they expect a scale factor of 1, 2, 4 or 8, not {network.hparams['scale_factor']}"
+    if config.enlargement not in _SPANDREL_SCALES:
+        yield f"they expect a scale factor of 1, 2, 4 or 8, not {config.scale_factor}"

@@ -17,7 +17,7 @@ from torch_sr.models.files.layouts import detect_layout, strip_prefixes, to_cano
 from torch_sr.models.files.reading import load_state
 from torch_sr.models.files.records import weights_sha256
 from torch_sr.models.loading import GeneratorInfo, load_generator
-from torch_sr.networks.rrdb import UPSCALING_STEPS, RRDBNet
+from torch_sr.networks.rrdb import RRDBNet
 
 _PROBE = 64  # pixels a side: a multiple of every window in use
 
@@ -112,7 +112,7 @@ def count_macs(network: nn.Module, img_channels: int) -> int:
     if isinstance(network, RRDBNet):  # of which none but the shapes is needed
         device = "meta"
         with torch.device(device):
-            network = RRDBNet(**network.hparams).eval()  # type: ignore[arg-type]
+            network = RRDBNet.from_config(network.config).eval()
     image = torch.zeros(1, img_channels, _PROBE, _PROBE, device=device)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(image)
@@ -124,23 +124,19 @@ def receptive_field(network: RRDBNet) -> int:
 
     Of the pixels of the output, which see more or less to either side, the one that sees most.
     """
-    hparams = {name: int(value) for name, value in network.hparams.items()}
-    unshuffle = hparams["pixel_unshuffle"]
+    config = network.config
     convolutions = 2  # the first one, and that behind the blocks
-    convolutions += (
-        hparams["num_basic_blocks"] * hparams["num_dense_blocks"] * hparams["num_residual_blocks"]
-    )
-    enlargement = network.scale_factor * unshuffle
+    convolutions += config.num_basic_blocks * config.num_dense_blocks * config.num_residual_blocks
     widest = 0
-    for place in range(enlargement):
+    for place in range(config.enlargement):
         low, high = place - 2, place + 2  # conv_hr and conv_last
-        for factor in reversed(UPSCALING_STEPS[enlargement]):
-            if hparams["use_subpixel_conv"]:  # the convolution comes before the enlargement
+        for factor in reversed(config.upscaling_steps):
+            if config.use_subpixel_conv:  # the convolution comes before the enlargement
                 low, high = low // factor - 1, high // factor + 1
             else:
                 low, high = (low - 1) // factor, (high + 1) // factor
         widest = max(widest, high - low + 1)
-    return (widest + 2 * convolutions) * unshuffle
+    return (widest + 2 * convolutions) * config.pixel_unshuffle
 
 
 def _parsed(value: str) -> Any:

@@ -72,7 +72,7 @@ def mix_networks(models: Sequence[Model], weights: Sequence[float]) -> RRDBNet:
     check_weights(len(models), weights)
     networks = [load_network(model) for model in models]
     with torch.device("meta"):  # no memory yet, and no random numbers drawn
-        mixed = RRDBNet(**networks[0].hparams)  # type: ignore[arg-type]
+        mixed = RRDBNet.from_config(networks[0].config)
     names = [_name_of(model) for model in models]
     for name, network in zip(names[1:], networks[1:], strict=True):
         _check_alike(names[0], networks[0], name, network)
@@ -278,10 +278,11 @@ def check_weights(count: int, weights: Sequence[float]) -> None:
 
 
 def _check_alike(name: str, network: RRDBNet, other_name: str, other: RRDBNet) -> None:
-    for key, value in network.hparams.items():
-        if other.hparams[key] != value:
+    others = other.config.to_dict()
+    for key, value in network.config.to_dict().items():
+        if others[key] != value:
             raise ModelError(
-                f"{key} is {value} in {name} and {other.hparams[key]} in {other_name}; "
+                f"{key} is {value} in {name} and {others[key]} in {other_name}; "
                 "only identical architectures can be interpolated"
             )
 

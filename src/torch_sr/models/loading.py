@@ -9,7 +9,6 @@ go through spandrel (:mod:`~torch_sr.models.foreign`).
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_sr.errors import ModelError
-from torch_sr.models.files.hparams import infer_hparams
+from torch_sr.models.files.hparams import infer_config
 from torch_sr.models.files.layouts import (
     CanonicalState,
     detect_layout,
@@ -29,14 +28,14 @@ from torch_sr.models.files.layouts import (
 )
 from torch_sr.models.files.ncnn.reading import weights_path
 from torch_sr.models.files.reading import RawWeights, load_state
-from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
 
 if TYPE_CHECKING:
     from torch_sr.models.foreign import ForeignGenerator
 
 __all__ = ["GeneratorInfo", "LoadedGenerator", "RawWeights", "load_generator", "load_state"]
 
-_HPARAMS = frozenset(inspect.signature(RRDBNet).parameters)
+_HPARAMS = frozenset(field.name for field in dataclasses.fields(RRDBConfig))
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class GeneratorInfo:
         wrapper: keys under which the parameters lay, joined by ``/``; None if they lay bare.
         scale_factor: how much larger the output is.
         img_channels: channels of input and output.
-        hparams: RRDBNet's keyword arguments; empty for another architecture.
+        config: the hyper-parameters of an RRDBNet; None for another architecture.
         num_parameters: numbers learnt.
         dtype: type of the stored parameters, such as ``float16``.
         stage: the stage of training, if recorded.
@@ -73,7 +72,7 @@ class GeneratorInfo:
     wrapper: str | None
     scale_factor: int
     img_channels: int
-    hparams: dict[str, int | float | bool]
+    config: RRDBConfig | None
     num_parameters: int
     dtype: str
     stage: str | None
@@ -93,6 +92,7 @@ class GeneratorInfo:
     def to_dict(self) -> dict[str, Any]:
         """Give plain values, ready for JSON."""
         found = {**dataclasses.asdict(self), "path": str(self.path)}
+        found["hparams"] = found.pop("config") or {}
         mixed_with, strength = found.pop("mixed_with"), found.pop("strength")
         if strength is not None:
             found["strength"] = strength
@@ -140,9 +140,9 @@ def _build(canonical: CanonicalState, stored: Mapping[str, Any]) -> RRDBNet:
     stored = {key: _number(key, value) for key, value in stored.items() if key in _HPARAMS}
     if canonical.residual_scaling is not None:  # what the network truly multiplied with
         stored["residual_scaling"] = canonical.residual_scaling
-    hparams = infer_hparams(canonical.state, stored)
+    config = infer_config(canonical.state, stored)
     with torch.device("meta"):  # no memory yet, and no random numbers drawn
-        network = RRDBNet(**hparams)
+        network = RRDBNet.from_config(config)
     for key, expected in network.state_dict().items():
         found = canonical.state.get(key)
         if found is None or found.shape != expected.shape:
@@ -192,7 +192,7 @@ def _inform(
         wrapper=raw.wrapper,
         scale_factor=network.scale_factor,
         img_channels=network.img_channels,
-        hparams=dict(network.hparams) if isinstance(network, RRDBNet) else {},
+        config=network.config if isinstance(network, RRDBNet) else None,
         num_parameters=sum(parameter.numel() for parameter in network.parameters()),
         dtype=_dtype_name(next(iter(state.values()))),
         stage=raw.stage,

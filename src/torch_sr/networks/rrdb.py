@@ -12,6 +12,10 @@ exactly that factor, and the pixel-unshuffled input of Real-ESRGAN (Wang et al. 
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +26,51 @@ UPSCALING_STEPS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2
 """The factor of every up-scaling step, by total factor."""
 LEAKY_SLOPE = 0.2
 """What negative activations are multiplied with."""
+
+
+@dataclass(frozen=True)
+class RRDBConfig:
+    """The hyper-parameters of an :class:`RRDBNet`; its docstring describes them.
+
+    Raises:
+        ModelError: for a scale factor that cannot be built, or a size below 1.
+    """
+
+    scale_factor: int
+    img_channels: int
+    rrdb_channels: int
+    growth_channels: int
+    num_basic_blocks: int
+    num_dense_blocks: int
+    num_residual_blocks: int
+    residual_scaling: float
+    use_subpixel_conv: bool
+    pixel_unshuffle: int
+
+    def __post_init__(self) -> None:
+        for name, value in self.to_dict().items():
+            if name != "use_subpixel_conv" and value <= 0:
+                raise ModelError(f"RRDBNet: {name} is {value}; it must be above 0")
+        if self.enlargement not in UPSCALING_STEPS:
+            raise ModelError(
+                f"RRDBNet: scale_factor {self.scale_factor} with pixel_unshuffle "
+                f"{self.pixel_unshuffle} needs up-scaling by {self.enlargement}; "
+                f"possible are {', '.join(map(str, UPSCALING_STEPS))}"
+            )
+
+    @property
+    def enlargement(self) -> int:
+        """The factor of all up-scaling steps together."""
+        return self.scale_factor * self.pixel_unshuffle
+
+    @property
+    def upscaling_steps(self) -> tuple[int, ...]:
+        """The factor of each up-scaling step."""
+        return UPSCALING_STEPS[self.enlargement]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keyword arguments of :class:`RRDBNet`, ready for JSON."""
+        return dataclasses.asdict(self)
 
 
 class RRDBNet(nn.Module):
@@ -47,7 +96,11 @@ class RRDBNet(nn.Module):
         RGB in [0, 1] as trained. The result is not clamped.
 
     Raises:
-        ModelError: for a scale that cannot be built, or a size below 1.
+        ModelError: for a scale factor that cannot be built, or a size below 1.
+
+    >>> network = RRDBNet(scale_factor=2, rrdb_channels=8, growth_channels=4, num_basic_blocks=1)
+    >>> network(torch.rand(1, 3, 10, 12)).shape
+    torch.Size([1, 3, 20, 24])
     """
 
     def __init__(
@@ -64,19 +117,18 @@ class RRDBNet(nn.Module):
         pixel_unshuffle: int = 1,
     ) -> None:
         super().__init__()
-        self.hparams: dict[str, int | float | bool] = {
-            "scale_factor": scale_factor,
-            "img_channels": img_channels,
-            "rrdb_channels": rrdb_channels,
-            "growth_channels": growth_channels,
-            "num_basic_blocks": num_basic_blocks,
-            "num_dense_blocks": num_dense_blocks,
-            "num_residual_blocks": num_residual_blocks,
-            "residual_scaling": residual_scaling,
-            "use_subpixel_conv": use_subpixel_conv,
-            "pixel_unshuffle": pixel_unshuffle,
-        }
-        _check_sizes(self.hparams)
+        self.config = RRDBConfig(
+            scale_factor,
+            img_channels,
+            rrdb_channels,
+            growth_channels,
+            num_basic_blocks,
+            num_dense_blocks,
+            num_residual_blocks,
+            residual_scaling,
+            use_subpixel_conv,
+            pixel_unshuffle,
+        )
         self.scale_factor = scale_factor
         self.img_channels = img_channels
         self.pixel_unshuffle = pixel_unshuffle
@@ -93,12 +145,17 @@ class RRDBNet(nn.Module):
         )
         self.conv_body = _conv(width, width)
         self._upscaling: list[Upscale] = []
-        for number, factor in enumerate(UPSCALING_STEPS[scale_factor * pixel_unshuffle], start=1):
+        for number, factor in enumerate(self.config.upscaling_steps, start=1):
             step = Upscale(width, factor, use_subpixel_conv)
             self.add_module(f"conv_up{number}", step)
             self._upscaling.append(step)
         self.conv_hr = _conv(width, width)
         self.conv_last = _conv(width, img_channels)
+
+    @classmethod
+    def from_config(cls, config: RRDBConfig) -> RRDBNet:
+        """Build the network that has these hyper-parameters."""
+        return cls(**config.to_dict())
 
     def forward(self, lr: Tensor) -> Tensor:
         if self.pixel_unshuffle == 1:
@@ -207,16 +264,3 @@ def _pad_to(x: Tensor, multiple: int) -> Tensor:
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     mirrors = x.shape[-2] > bottom and x.shape[-1] > right
     return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrors else "replicate")
-
-
-def _check_sizes(hparams: dict[str, int | float | bool]) -> None:
-    for name, value in hparams.items():
-        if name != "use_subpixel_conv" and value <= 0:
-            raise ModelError(f"RRDBNet: {name} is {value}; it must be above 0")
-    total = int(hparams["scale_factor"]) * int(hparams["pixel_unshuffle"])
-    if total not in UPSCALING_STEPS:
-        raise ModelError(
-            f"RRDBNet: scale_factor {hparams['scale_factor']} with pixel_unshuffle "
-            f"{hparams['pixel_unshuffle']} needs up-scaling by {total}; "
-            f"possible are {', '.join(map(str, UPSCALING_STEPS))}"
-        )

@@ -1,8 +1,8 @@
-"""The hyper-parameters of an RRDB generator: inferred from its weights, and as they are stored.
+"""The hyper-parameters of an RRDBNet: inferred from its weights, and as files store them.
 
-A weights file alone rebuilds its network: nearly all that RRDBNet's constructor wants to know shows
-in the shapes of the parameters. Files and JSON configurations keep most of it in a section named
-``generator``, which the functions here open and close.
+A weights file alone rebuilds its network: nearly all hyper-parameters follow from the shapes of
+the parameters. ``.pth`` files and JSON configurations keep most of them in a section named
+``generator``, which the functions here create and remove.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from torch_sr.models.files.layouts import (
     parameter,
     read_numbers,
 )
+from torch_sr.networks.rrdb import RRDBConfig
 
 TOP_LEVEL = ("scale_factor", "img_channels")
 """Hyper-parameters that the JSON configuration keeps outside its section ``generator``."""
 
 
-def infer_hparams(state: State, stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Infer RRDBNet's keyword arguments from the shapes of its parameters.
+def infer_config(state: State, stored: Mapping[str, Any] | None = None) -> RRDBConfig:
+    """Infer the hyper-parameters of an RRDBNet from the shapes of its parameters.
 
     Args:
         state: canonical names, as :func:`to_canonical` returns.
-        stored: hyper-parameters found beside the weights. They decide what shapes cannot tell: the
-            residual scaling (otherwise 0.2), the growth of dense blocks of one convolution, and
-            whether a single interpolating step doubles (otherwise so) or triples.
+        stored: hyper-parameters found next to the weights. They decide what shapes do not show:
+            the residual scaling (default 0.2), the growth of dense blocks of one convolution, and
+            whether a single interpolating step enlarges by 2 (default) or by 3.
 
     Raises:
         ModelError: shapes that no RRDBNet has, or that contradict ``stored``.
@@ -67,26 +68,26 @@ def infer_hparams(state: State, stored: Mapping[str, Any] | None = None) -> dict
     for name, value in inferred.items():
         if stored.get(name, value) != value:
             raise ModelError(f"records {name} as {stored[name]}, but its weights make it {value}")
-    return inferred
+    return RRDBConfig(**inferred)
 
 
-def nest_hparams(hparams: Mapping[str, int | float | bool]) -> dict[str, Any]:
-    """Arrange RRDBNet's keyword arguments like the JSON configuration."""
-    section = {key: value for key, value in hparams.items() if key not in TOP_LEVEL}
-    if section.get("pixel_unshuffle") == 1:  # unknown to enhanced-srgan: only where it matters
+def nest_hparams(config: RRDBConfig) -> dict[str, Any]:
+    """Arrange hyper-parameters like the JSON configuration."""
+    section = config.to_dict()
+    if config.pixel_unshuffle == 1:  # unknown to enhanced-srgan: only where it matters
         del section["pixel_unshuffle"]
-    return {**{key: hparams[key] for key in TOP_LEVEL}, "generator": section}
+    return {**{key: section.pop(key) for key in TOP_LEVEL}, "generator": section}
 
 
 def flatten_hparams(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    """Lift the section ``generator``, if there is one, to the top."""
+    """Move the keys of the section ``generator``, if there is one, to the top."""
     flat = dict(hparams)
     section = flat.pop("generator", None)
     return flat | dict(section) if isinstance(section, Mapping) else flat
 
 
 def _conv_shape(state: State, key: str) -> tuple[int, int]:
-    """Give the channels out and in of a convolution."""
+    """The output and input channels of a convolution."""
     shape = tuple(parameter(state, key).shape)
     if len(shape) != 4 or 0 in shape:
         raise ModelError(f"{key} has the shape {shape}; a convolution has four sizes above 0")
@@ -94,7 +95,7 @@ def _conv_shape(state: State, key: str) -> tuple[int, int]:
 
 
 def _enlargement(state: State, steps: int, width: int) -> int:
-    """Multiply the steps' factors: sub-pixel steps show theirs, interpolating ones double."""
+    """The product of the factors: shapes show those of sub-pixel steps; others enlarge by 2."""
     total = 1
     for step in range(1, steps + 1):
         made, _ = _conv_shape(state, f"conv_up{step}.weight")

@@ -32,7 +32,7 @@ from torch_sr.models.files.ncnn.reading import weights_path
 from torch_sr.models.files.ncnn.weights import FLAGS
 from torch_sr.models.files.ncnn.writing import Graph, graph_of_compact, graph_of_rrdbnet, write_ncnn
 from torch_sr.models.files.records import UNSTATED, WRITTEN, records, with_metadata
-from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
 
 NCNN = ".param"
 
@@ -72,12 +72,12 @@ def save_generator(
         if layout is not None:
             raise ModelError(f"{path}: leave out the layout {layout!r}; ncnn has no layouts")
         state = _checked(path, network.state_dict(), torch.float32)
-        graph = graph_of_rrdbnet(state, network.hparams)
+        graph = graph_of_rrdbnet(state, network.config)
         _save_ncnn(path, state, graph, dtype, {"stage": stage, **(metadata or {})})
         return
     write = _WRITERS[path.suffix.lower()]
     state = _checked(path, network.state_dict(), dtype)
-    scaling = float(network.hparams["residual_scaling"])
+    scaling = network.config.residual_scaling
     foreign = layout not in (None, "enhanced-srgan") and path.suffix.lower() != ".safetensors"
     if foreign and scaling != DEFAULT_RESIDUAL_SCALING:
         raise ModelError(
@@ -86,7 +86,7 @@ def save_generator(
         )
     notes = records(state, metadata)
     with _written(path, state), atomic_write(path) as temporary:
-        write(temporary, state, network.hparams, stage, notes, layout)
+        write(temporary, state, network.config, stage, notes, layout)
 
 
 def save_compact(
@@ -216,17 +216,15 @@ def _save_ncnn(
 def _write_safetensors(
     path: Path,
     state: dict[str, Tensor],
-    hparams: Mapping[str, int | float | bool],
+    config: RRDBConfig,
     stage: str | None,
     notes: dict[str, str],
     layout: str | None,
 ) -> None:
-    state = from_canonical(
-        state, layout or default_layout(path), float(hparams["residual_scaling"])
-    )
+    state = from_canonical(state, layout or default_layout(path), config.residual_scaling)
     metadata = notes | {
-        "hparams": json.dumps(hparams),
-        "scale_factor": str(hparams["scale_factor"]),
+        "hparams": json.dumps(config.to_dict()),
+        "scale_factor": str(config.scale_factor),
     }
     if stage is not None:
         metadata["stage"] = stage
@@ -237,18 +235,18 @@ def _write_safetensors(
 def _write_pickle(
     path: Path,
     state: dict[str, Tensor],
-    hparams: Mapping[str, int | float | bool],
+    config: RRDBConfig,
     stage: str | None,
     notes: dict[str, str],
     layout: str | None,
 ) -> None:
     layout = layout or default_layout(path)
-    renamed = from_canonical(state, layout, float(hparams["residual_scaling"]))
+    renamed = from_canonical(state, layout, config.residual_scaling)
     content: dict[str, Any] = renamed  # as ESRGAN's own programs and their descendants read it
     if layout in _WRAPPERS:
         content = {
             _WRAPPERS[layout]: renamed,
-            "hparams": nest_hparams(hparams),
+            "hparams": nest_hparams(config),
             "stage": stage,
             "metadata": notes,
         }

@@ -10,6 +10,7 @@ from typing import Any
 from torch_sr.config import Hyperparameters, parse_config
 from torch_sr.errors import ConfigError
 from torch_sr.images import read_header
+from torch_sr.networks.rrdb import RRDBConfig
 from torch_sr.training.runs.transfer import find_differences, like_overrides
 
 _SCRATCH_SIZES = {"rrdb_channels": 32, "growth_channels": 32, "num_basic_blocks": 3}
@@ -103,7 +104,9 @@ class Sketch:
                 f"add --from-scratch, or -l with a model of x{ours.scale_factor}: {start}, which "
                 f"the training would start from, is a model of x{theirs.scale_factor}"
             )
-        differing = find_differences(theirs.generator_kwargs, ours.generator_kwargs)
+        differing = find_differences(
+            RRDBConfig(**theirs.generator_kwargs), RRDBConfig(**ours.generator_kwargs)
+        )
         if differing:
             changes = " ".join(
                 f"--set {key}={json.dumps(here)}" for key, (_, here) in differing.items()

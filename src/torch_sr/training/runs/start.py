@@ -12,7 +12,7 @@ from typing import Any
 from torch_sr.config import Hyperparameters
 from torch_sr.errors import CheckpointError
 from torch_sr.models.loading import LoadedGenerator, load_generator
-from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
 from torch_sr.training.runs.checkpoints import load_newest
 from torch_sr.training.runs.transfer import check_fit, spoken_name, take_what_fits
 
@@ -96,7 +96,7 @@ class StartingPoint:
                 f"--start-stage {self.chosen_stage}: the configuration leaves that stage out"
             )
         if self.model is not None:
-            check_fit(self.model, config.generator_kwargs, partial=self.partial)
+            check_fit(self.model, RRDBConfig(**config.generator_kwargs), partial=self.partial)
         return [] if self.checkpoint is None else self._check_changes(self.checkpoint, config)
 
     def _check_changes(self, checkpoint: Mapping[str, Any], config: Hyperparameters) -> list[str]:

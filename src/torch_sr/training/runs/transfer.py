@@ -12,13 +12,11 @@ from torch import Tensor
 
 from torch_sr.config import to_overrides
 from torch_sr.errors import CheckpointError, ModelError
-from torch_sr.models.files.hparams import nest_hparams
+from torch_sr.models.files.hparams import TOP_LEVEL, nest_hparams
 from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.models.weights import SHIPPED, shipped_path
 from torch_sr.models.zoo import find_model, name_of
-from torch_sr.networks.rrdb import RRDBNet
-
-Sizes = Mapping[str, int | float | bool]
+from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
 
 
 def like_overrides(name_or_path: str | Path) -> list[str]:
@@ -41,38 +39,39 @@ def like_overrides(name_or_path: str | Path) -> list[str]:
             f"trained; this is a {loaded.info.architecture}"
         )
     network = loaded.network
-    nested = nest_hparams(network.hparams)
+    nested = nest_hparams(network.config)
     nested["generator"]["pixel_unshuffle"] = network.pixel_unshuffle
     return to_overrides(nested)
 
 
-def find_differences(model: Sizes, config: Sizes) -> dict[str, tuple[Any, Any]]:
+def find_differences(model: RRDBConfig, config: RRDBConfig) -> dict[str, tuple[Any, Any]]:
     """The sizes in which a model differs from a configuration.
 
     Args:
-        model, config: keyword arguments of RRDBNet.
+        model, config: the hyper-parameters of the two.
 
     Returns:
         both values by the configuration's key; those that change no network are left out.
     """
     ignored = set()
-    if model["num_residual_blocks"] == config["num_residual_blocks"] == 1:
+    if model.num_residual_blocks == config.num_residual_blocks == 1:
         ignored.add("growth_channels")
-    if all(sizes["scale_factor"] * sizes["pixel_unshuffle"] == 1 for sizes in (model, config)):
+    if model.enlargement == config.enlargement == 1:
         ignored.add("use_subpixel_conv")
+    ours = config.to_dict()
     return {
-        key if key in ("scale_factor", "img_channels") else f"generator.{key}": (value, config[key])
-        for key, value in model.items()
-        if key not in ignored and value != config[key]
+        key if key in TOP_LEVEL else f"generator.{key}": (value, ours[key])
+        for key, value in model.to_dict().items()
+        if key not in ignored and value != ours[key]
     }
 
 
-def check_fit(model: LoadedGenerator, config: Sizes, *, partial: bool = False) -> None:
+def check_fit(model: LoadedGenerator, config: RRDBConfig, *, partial: bool = False) -> None:
     """Refuse a model with which a training of these sizes cannot start.
 
     Args:
         model: to start from.
-        config: keyword arguments of RRDBNet.
+        config: the training's hyper-parameters.
         partial: whether other sizes will do.
 
     Raises:
@@ -84,7 +83,7 @@ def check_fit(model: LoadedGenerator, config: Sizes, *, partial: bool = False) -
             f"{name}: start from an RRDBNet (ESRGAN) model, the only architecture that can be "
             f"trained; this is a {model.info.architecture}"
         )
-    differences = find_differences(model.network.hparams, config)
+    differences = find_differences(model.network.config, config)
     if differences and not partial:
         changes = (f"{key}={json.dumps(there)}" for key, (there, _) in differences.items())
         fixes = " ".join(f"--set {change}" for change in changes)
@@ -118,7 +117,7 @@ def take_what_fits(network: RRDBNet, model: LoadedGenerator) -> list[str]:
             f"--like {shlex.quote(name)} in place of --partial"
         )
     network.load_state_dict(fitting, strict=False)
-    differences = find_differences(model.network.hparams, network.hparams)
+    differences = find_differences(model.network.config, network.config)
     return [
         f"took {len(fitting)} of {len(ours)} tensors from {name}",
         *([f"the model has {_list_sizes(differences)}"] if differences else []),

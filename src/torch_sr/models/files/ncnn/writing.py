@@ -17,7 +17,7 @@ from torch_sr.files import atomic_write
 from torch_sr.models.files.ncnn.graph import Layer, Value, format_graph
 from torch_sr.models.files.ncnn.reading import weights_path
 from torch_sr.models.files.ncnn.weights import write_weights
-from torch_sr.networks.rrdb import LEAKY_SLOPE, UPSCALING_STEPS
+from torch_sr.networks.rrdb import LEAKY_SLOPE, RRDBConfig
 
 INPUT, OUTPUT = "data", "output"
 
@@ -65,29 +65,25 @@ class Graph:
         )
 
 
-def graph_of_rrdbnet(
-    state: Mapping[str, Tensor], hparams: Mapping[str, int | float | bool]
-) -> Graph:
+def graph_of_rrdbnet(state: Mapping[str, Tensor], config: RRDBConfig) -> Graph:
     """RRDBNet, of any size.
 
     Args:
         state: its parameters.
-        hparams: its arguments.
+        config: its hyper-parameters.
     """
     graph = Graph()
-    sizes = {name: int(value) for name, value in hparams.items()}
-    source, unshuffle = INPUT, sizes["pixel_unshuffle"]
-    if unshuffle > 1:
-        source = graph.add("Reorg", "unshuffled", [source], {0: unshuffle})
+    source = INPUT
+    if config.pixel_unshuffle > 1:
+        source = graph.add("Reorg", "unshuffled", [source], {0: config.pixel_unshuffle})
     shallow = graph.conv("conv_first", state, source, leaky=False)
     deep = shallow
-    for number in range(sizes["num_basic_blocks"]):
-        deep = _add_block(graph, state, f"body.{number}", deep, hparams)
+    for number in range(config.num_basic_blocks):
+        deep = _add_block(graph, state, f"body.{number}", deep, config)
     deep = graph.conv("conv_body", state, deep, leaky=False)
     blob = graph.add("BinaryOp", "trunk", [shallow, deep], {0: 0})
-    factors = UPSCALING_STEPS[sizes["scale_factor"] * unshuffle]
-    for number, factor in enumerate(factors, start=1):
-        if hparams["use_subpixel_conv"]:  # the activation does the same before the shuffle
+    for number, factor in enumerate(config.upscaling_steps, start=1):
+        if config.use_subpixel_conv:  # the activation does the same before the shuffle
             blob = graph.conv(f"conv_up{number}", state, blob, leaky=True)
             blob = graph.add("PixelShuffle", f"shuffled{number}", [blob], {0: factor})
         else:
@@ -146,17 +142,13 @@ def write_ncnn(path: Path, graph: Graph, *, half: bool) -> None:
 
 
 def _add_block(
-    graph: Graph,
-    state: Mapping[str, Tensor],
-    name: str,
-    source: str,
-    hparams: Mapping[str, int | float | bool],
+    graph: Graph, state: Mapping[str, Tensor], name: str, source: str, config: RRDBConfig
 ) -> str:
     """Append a residual-in-residual block."""
-    scaling, blob = float(hparams["residual_scaling"]), source
-    for dense in range(1, int(hparams["num_dense_blocks"]) + 1):
+    scaling, blob = config.residual_scaling, source
+    for dense in range(1, config.num_dense_blocks + 1):
         place, features = f"{name}.rdb{dense}", [blob]
-        for number in range(1, int(hparams["num_residual_blocks"])):
+        for number in range(1, config.num_residual_blocks):
             joined = graph.join(f"{place}.cat{number}", features)
             features.append(graph.conv(f"{place}.conv{number}", state, joined, leaky=True))
         joined = graph.join(f"{place}.cat{len(features)}", features)
