@@ -437,19 +437,19 @@ def test_the_plane_shows_models_and_a_sweep(run, model, data_root, tmp_path, mon
     torch.manual_seed(5)
     network = RRDBNet(scale_factor=2, rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
     save_generator(tmp_path / "gan.safetensors", network)
-    drawn = []
-    from torch_sr.evaluation import measures
-    from torch_sr.evaluation.presentation import plane as planes
+    from torch_sr.evaluation import metric_table
+    from torch_sr.evaluation.presentation import perception_distortion
 
-    original = planes.draw_plane
+    drawn = []
+    original = perception_distortion.draw_plane
     monkeypatch.setattr(
-        planes,
+        perception_distortion,
         "draw_plane",
         lambda points, *rest: (drawn.append(points), original(points, *rest))[1],
     )
-    row = measures.MEASURES["lpips"]
+    row = metric_table.METRICS["lpips"]
     monkeypatch.setitem(
-        measures.MEASURES, "lpips", dataclasses.replace(row, build=lambda _: lambda sr, hr: 0.5)
+        metric_table.METRICS, "lpips", dataclasses.replace(row, build=lambda _: lambda sr, hr: 0.5)
     )
     plane = tmp_path / "plane.png"
     code, out, _ = run(

@@ -15,8 +15,8 @@ from scipy.stats import bootstrap
 
 from torch_sr.errors import ModelError
 from torch_sr.evaluation.averages import mean_over_images
+from torch_sr.evaluation.compare import Comparison, ImageScore, Method, bicubic, compare
 from torch_sr.evaluation.cost import CostWatch, MethodCost
-from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method, bicubic, evaluate
 from torch_sr.evaluation.labels import (
     NamedModel,
     distinct,
@@ -25,9 +25,9 @@ from torch_sr.evaluation.labels import (
     parse_named,
     wrap,
 )
-from torch_sr.evaluation.measures import Setting, build_panels
-from torch_sr.evaluation.presentation.documents import means_csv, to_latex, to_markdown
-from torch_sr.evaluation.presentation.plane import draw_plane, plane_points
+from torch_sr.evaluation.metric_table import MetricSettings, build_protocol_metrics
+from torch_sr.evaluation.presentation.perception_distortion import draw_plane, plane_points
+from torch_sr.evaluation.presentation.table_formats import means_csv, to_latex, to_markdown
 from torch_sr.evaluation.presentation.tables import (
     Results,
     difference_table,
@@ -311,10 +311,12 @@ def test_both_protocols_are_measured_on_one_computation(photo):
         return from_unit(large, image.dtype)
 
     def scores(protocol, *further):
-        setting = Setting(4, PROTOCOLS[protocol], further=tuple(PROTOCOLS[p] for p in further))
-        panels = build_panels(["psnr", "ssim", "content_loss"], setting)
+        setting = MetricSettings(
+            4, PROTOCOLS[protocol], further=tuple(PROTOCOLS[p] for p in further)
+        )
+        panels = build_protocol_metrics(["psnr", "ssim", "content_loss"], setting)
         methods = [bicubic(4), Method("mine", repeat)]
-        (comparison,) = evaluate(methods, "set", OnePair(lr, hr), panels)
+        (comparison,) = compare(methods, "set", OnePair(lr, hr), panels)
         return {(s.protocol, s.method): s.metrics for s in comparison.scores}
 
     alone = scores("paper") | scores("enhanced-srgan")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from torch_sr.evaluation.evaluate import Comparison
+from torch_sr.evaluation.compare import Comparison
 from torch_sr.evaluation.presentation import figures
 from torch_sr.evaluation.presentation.figures import (
     DETAIL,

@@ -11,10 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.errors import DataError
-from torch_sr.evaluation.evaluate import bicubic, evaluate
-from torch_sr.evaluation.measures import Setting, build_panels
+from torch_sr.evaluation.compare import bicubic, compare
+from torch_sr.evaluation.metric_table import MetricSettings, build_protocol_metrics
 from torch_sr.evaluation.statistics import mean_interval, mean_scores
-from torch_sr.metrics import PROTOCOLS, Protocol, luma, measure, psnr, ssim
+from torch_sr.metrics import PROTOCOLS, MetricProtocol, luma, measure, psnr, ssim
 
 
 def nchw(image):
@@ -91,7 +91,7 @@ def test_results_are_rounded_and_clamped_as_a_stored_image_is(images):
     wild[sr == 1] = 7.0
     wild[sr == 0] = -7.0
     assert measure(wild, hr, 4) == measure(sr, hr, 4)
-    exact = Protocol("exact", "y", round_to_8_bit=False)
+    exact = MetricProtocol("exact", "y", round_to_8_bit=False)
     assert measure(wild, hr, 4, exact)["psnr"] < measure(sr, hr, 4, exact)["psnr"]
 
 
@@ -101,7 +101,7 @@ def test_only_the_border_is_left_out(images):
     spoilt[..., :4, :] = spoilt[..., -4:, :] = spoilt[..., :4] = spoilt[..., -4:] = 0
     assert measure(spoilt, hr, 4) == measure(sr, hr, 4)
     assert measure(spoilt, hr, 3)["psnr"] < measure(sr, hr, 3)["psnr"]
-    whole = Protocol("whole", "y", crop_border=False)
+    whole = MetricProtocol("whole", "y", crop_border=False)
     assert measure(sr, hr, 2, whole) == measure(sr, hr, 4, whole)
 
 
@@ -191,8 +191,8 @@ def test_bicubic_rows_of_the_papers(
         purpose="test",
         cache_dir=tmp_path,
     )
-    panels = build_panels(["psnr", "ssim"], Setting(scale_factor))
-    compared = evaluate([bicubic(scale_factor)], name, pairs, panels)
+    panels = build_protocol_metrics(["psnr", "ssim"], MetricSettings(scale_factor))
+    compared = compare([bicubic(scale_factor)], name, pairs, panels)
     scores = [score for comparison in compared for score in comparison.scores]
     means = mean_scores(scores)[name]["bicubic"]
     assert means["psnr"] == pytest.approx(published_psnr, abs=0.05)

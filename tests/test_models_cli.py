@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sr.evaluation import measures
+from torch_sr.evaluation import metric_table
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
@@ -90,11 +90,11 @@ def test_verify_without_anything_fetched(run, tmp_path, monkeypatch, no_packages
 @pytest.fixture
 def perception(monkeypatch):
     """LPIPS needs weights from the internet; in its place stands the error of the mean."""
-    row = measures.MEASURES["lpips"]
+    row = metric_table.METRICS["lpips"]
     stand_in = dataclasses.replace(
         row, build=lambda _: lambda sr, hr: float((sr.mean() - hr.mean()).abs())
     )
-    monkeypatch.setitem(measures.MEASURES, "lpips", stand_in)
+    monkeypatch.setitem(metric_table.METRICS, "lpips", stand_in)
 
 
 def test_a_sweep_is_measured_and_its_best_alpha_named(run, models, set5, tmp_path, perception):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from torch_sr.evaluation.presentation.plane import PlanePoint, draw_plane, nearest_to_ideal
+from torch_sr.evaluation.presentation.perception_distortion import (
+    PlanePoint,
+    draw_plane,
+    nearest_to_ideal,
+)
 
 GREY = (138, 143, 152)
 

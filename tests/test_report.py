@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from torch_sr.errors import DataError
-from torch_sr.evaluation.evaluate import Comparison
+from torch_sr.evaluation.compare import Comparison
 from torch_sr.evaluation.presentation.report import Report
 from torch_sr.evaluation.statistics import mean_scores
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image as PillowImage
 from scipy.stats import bootstrap
 
-from torch_sr.evaluation import choice, measures
+from torch_sr.evaluation import metric_choice, metric_table
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
 from torch_sr.networks.rrdb import RRDBNet
@@ -64,7 +64,7 @@ def no_internet(monkeypatch, tmp_path):
         raise OSError("no internet")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(metric_choice, "find_spec", lambda name: None)
 
 
 def files(folder):
@@ -137,12 +137,12 @@ def test_a_model_called_bicubic_or_with_brackets_is_a_row_of_its_own(run, save, 
 def test_the_same_name_in_a_sweep_and_a_model(run, save, draw, monkeypatch, tmp_path):
     draw("five/x.png")
     draw("five/y.png", 1)
-    row = measures.MEASURES["lpips"]
-    stand_in = measures.Measure(row.title, 4, False, lambda _: lambda sr, hr: 0.5)
-    monkeypatch.setitem(measures.MEASURES, "lpips", stand_in)
+    row = metric_table.METRICS["lpips"]
+    stand_in = metric_table.Metric(row.title, 4, False, lambda _: lambda sr, hr: 0.5)
+    monkeypatch.setitem(metric_table.METRICS, "lpips", stand_in)
     drawn = []
     monkeypatch.setattr(
-        "torch_sr.evaluation.presentation.plane.draw_plane",
+        "torch_sr.evaluation.presentation.perception_distortion.draw_plane",
         lambda points, *_: drawn.extend(points) or np.zeros((8, 8, 3), np.uint8),
     )
     one, two = save("alpha channel model.pth"), save("alpha 0.5.pth", 2)
@@ -271,7 +271,7 @@ def test_a_plane_without_its_weights_names_another_metric(
     assert err.startswith(
         "torch-sr: error: use `pip install 'torch-sr[quality]'` and --metrics niq"
     )
-    monkeypatch.setattr(choice, "find_spec", lambda name: name)
+    monkeypatch.setattr(metric_choice, "find_spec", lambda name: name)
     _, _, err = run(*command)
     assert err.startswith("torch-sr: error: use --metrics niqe or --metrics brisque")
     assert err.count("\n") == 1

@@ -15,7 +15,7 @@ from torch_sr.config import parse_config
 from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.errors import CheckpointError
 from torch_sr.evaluation.averages import PSNR_CEILING, mean_over_images
-from torch_sr.evaluation.tiles import TiledNetwork
+from torch_sr.evaluation.tiled_network import TiledNetwork
 from torch_sr.files import write_failure
 from torch_sr.images import Image, write_image
 from torch_sr.networks.rrdb import RRDBNet

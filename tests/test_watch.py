@@ -7,7 +7,7 @@ from training_kit import TINY, Recorder
 
 from torch_sr.config import WatchConfig, parse_config
 from torch_sr.errors import TrainingError
-from torch_sr.evaluation.tiles import TiledNetwork
+from torch_sr.evaluation.tiled_network import TiledNetwork
 from torch_sr.training.divergence import GoneWrong, Watch
 from torch_sr.training.run import train
 from torch_sr.training.stages import PSNRStage

@@ -2,7 +2,7 @@
 
 Two programs that both say "PSNR" easily differ by a decibel: in the colours they compare, in the
 border they leave out, in whether the image was rounded to 8 bits first. So a number here always
-belongs to a :class:`Protocol`. ``paper`` is what the super-resolution literature reports.
+belongs to a :class:`MetricProtocol`. ``paper`` is what the super-resolution literature reports.
 
 SSIM follows Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility
 to Structural Similarity" (2004): an 11x11 Gaussian window of sigma 1.5, where it fits whole.
@@ -24,12 +24,12 @@ _SIGMA = 1.5
 
 
 @dataclass(frozen=True)
-class Protocol:
+class MetricProtocol:
     """How two images are prepared before they are compared.
 
     Args:
         name: printed with every result.
-        colour: ``"y"``, the luma of ITU-R BT.601 as MATLAB's ``rgb2ycbcr`` scales it (gray
+        color: ``"y"``, the luma of ITU-R BT.601 as MATLAB's ``rgb2ycbcr`` scales it (gray
             images as they are: Set14 has one, worth 0.1 dB of its mean); ``"gray"``, the luma of
             BT.601 over the full range; or ``"rgb"``, all channels together.
         crop_border: leave out ``scale_factor`` pixels at each border.
@@ -37,20 +37,22 @@ class Protocol:
     """
 
     name: str
-    colour: Literal["y", "gray", "rgb"]
+    color: Literal["y", "gray", "rgb"]
     crop_border: bool = True
     round_to_8_bit: bool = True
 
 
-PROTOCOLS: dict[str, Protocol] = {
-    "paper": Protocol("paper", "y"),
-    "rgb": Protocol("rgb", "rgb"),
-    "enhanced-srgan": Protocol("enhanced-srgan", "gray", crop_border=False, round_to_8_bit=False),
+PROTOCOLS: dict[str, MetricProtocol] = {
+    "paper": MetricProtocol("paper", "y"),
+    "rgb": MetricProtocol("rgb", "rgb"),
+    "enhanced-srgan": MetricProtocol(
+        "enhanced-srgan", "gray", crop_border=False, round_to_8_bit=False
+    ),
 }
 
 
 def measure(
-    sr: Tensor, hr: Tensor, scale_factor: int, protocol: Protocol = PROTOCOLS["paper"]
+    sr: Tensor, hr: Tensor, scale_factor: int, protocol: MetricProtocol = PROTOCOLS["paper"]
 ) -> dict[str, float]:
     """PSNR in dB and SSIM of one image under a protocol.
 
@@ -71,7 +73,7 @@ def measure(
     return {"psnr": float(psnr(sr, hr)), "ssim": float(ssim(sr, hr))}
 
 
-def prepare(image: Tensor, scale_factor: int, protocol: Protocol) -> Tensor:
+def prepare(image: Tensor, scale_factor: int, protocol: MetricProtocol) -> Tensor:
     """Make an image what a protocol compares: double precision, clamped, rounded, cropped, gray.
 
     Args:
@@ -86,9 +88,9 @@ def prepare(image: Tensor, scale_factor: int, protocol: Protocol) -> Tensor:
     if protocol.crop_border:
         border = scale_factor
         image = image[..., border : image.shape[-2] - border, border : image.shape[-1] - border]
-    if protocol.colour == "rgb" or image.shape[1] != 3:
+    if protocol.color == "rgb" or image.shape[1] != 3:
         return image
-    return luma(image) if protocol.colour == "y" else _gray(image)
+    return luma(image) if protocol.color == "y" else _gray(image)
 
 
 def psnr(sr: Tensor, hr: Tensor) -> Tensor:

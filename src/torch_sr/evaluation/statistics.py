@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from torch_sr.evaluation.averages import mean_over_images
-from torch_sr.evaluation.evaluate import ImageScore
+from torch_sr.evaluation.compare import ImageScore
 
 T = TypeVar("T")
 CONFIDENCE = 0.95

@@ -15,7 +15,7 @@ from torch_sr.config import Hyperparameters
 from torch_sr.data.crops.dataset import training_loader
 from torch_sr.data.crops.order import EpochSampler
 from torch_sr.errors import CheckpointError, ConfigError
-from torch_sr.evaluation.measures import Compare
+from torch_sr.evaluation.metric_table import MetricFunction
 from torch_sr.losses import PerceptualLoss
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.building import (
@@ -174,7 +174,7 @@ class _Run:
         learnt = any(map(self.config.needs_features, self.data))
         return learnt or PERCEPTUAL_LOSS in self.settings.val_metrics
 
-    def _build_extra_metrics(self) -> dict[str, Compare]:
+    def _build_extra_metrics(self) -> dict[str, MetricFunction]:
         """On the first process, which alone validates."""
         if not self.fabric.is_global_zero:
             return {}

@@ -19,15 +19,15 @@ from torch_sr.aliases import Array
 from torch_sr.data.crops.dataset import ImagePairs
 from torch_sr.errors import ConfigError, DataError, ModelError
 from torch_sr.evaluation.averages import PSNR_CEILING, ImageMean, mean_over_images
-from torch_sr.evaluation.measures import MEASURES, Compare, Setting, build_measures
-from torch_sr.evaluation.tiles import TiledNetwork
+from torch_sr.evaluation.metric_table import METRICS, MetricFunction, MetricSettings, build_metrics
+from torch_sr.evaluation.tiled_network import TiledNetwork
 from torch_sr.images import to_unit
 from torch_sr.metrics import measure
 from torch_sr.training.stages import Stage
 
 PERCEPTUAL_LOSS = "perceptual_loss"
 _ALWAYS = ("psnr", "ssim", "content_loss")
-EXTRA_METRICS = tuple(name for name in MEASURES if name not in _ALWAYS)
+EXTRA_METRICS = tuple(name for name in METRICS if name not in _ALWAYS)
 """What may be measured besides; ``perceptual_loss`` is always measured in the GAN stage."""
 _SHOWN_IMAGES = 4
 _PIECE = 1024  # pixels of HR
@@ -67,7 +67,9 @@ def check_extra_metrics(names: Sequence[str]) -> None:
             )
 
 
-def build_extra_metrics(names: Sequence[str], scale_factor: int, device: str) -> dict[str, Compare]:
+def build_extra_metrics(
+    names: Sequence[str], scale_factor: int, device: str
+) -> dict[str, MetricFunction]:
     """Make metrics ready, by the names under which they are logged: ``LPIPS``, ``NIQE``.
 
     Args:
@@ -80,15 +82,15 @@ def build_extra_metrics(names: Sequence[str], scale_factor: int, device: str) ->
         ModelError, MissingExtraError: when what one needs is missing.
     """
     check_extra_metrics(names)
-    built: dict[str, Compare] = {}
+    built: dict[str, MetricFunction] = {}
     for name in dict.fromkeys(names):
         if name == PERCEPTUAL_LOSS:
             continue
         try:
-            (compare,) = build_measures([name], Setting(scale_factor, device=device)).values()
+            (compare,) = build_metrics([name], MetricSettings(scale_factor, device=device)).values()
         except ModelError as error:
             raise ModelError(f"--val-metrics {name}: leave it out, or {error}") from error
-        built[MEASURES[name].title] = compare
+        built[METRICS[name].title] = compare
     return built
 
 
@@ -98,13 +100,13 @@ class Validation:
     Args:
         pairs: the images; may be none.
         extra: other metrics by the name under which they are logged.
-        budget: see :class:`~torch_sr.evaluation.tiles.TiledNetwork`.
+        budget: see :class:`~torch_sr.evaluation.tiled_network.TiledNetwork`.
     """
 
     def __init__(
         self,
         pairs: ImagePairs,
-        extra: Mapping[str, Compare] | None = None,
+        extra: Mapping[str, MetricFunction] | None = None,
         budget: int | None = None,
     ) -> None:
         self._pairs = pairs

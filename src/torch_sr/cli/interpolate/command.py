@@ -25,8 +25,8 @@ from torch_sr.cli.console import (
 if TYPE_CHECKING:
     import torch
 
-    from torch_sr.evaluation.evaluate import ImageScore, Method
-    from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.compare import ImageScore, Method
+    from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.models.interpolation import Parent
 
 _SWEEP = "Looking for an alpha"
@@ -207,7 +207,7 @@ def _check_looks(
     perception: str | None,
     image_space: bool,
 ) -> None:
-    from torch_sr.evaluation.choice import is_perceptual
+    from torch_sr.evaluation.metric_choice import is_perceptual
     from torch_sr.images import read_image
 
     if datasets is not None and not datasets.strip(" ,"):
@@ -247,13 +247,13 @@ def _write_sweep(
 ) -> None:
     """Write the networks, then look at them; what was written is reported even if that fails."""
     from torch_sr.errors import TorchSRError
-    from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.models.interpolation import read_parents, sweep_paths, write_mixture
 
     for end in ends:
         find_model(end)  # fetches with a progress bar
     parents = read_parents(ends)
-    setting = Setting(parents[0].network.scale_factor, device=device)
+    setting = MetricSettings(parents[0].network.scale_factor, device=device)
     if download:
         fetch_first(plan.specs, data_root, setting.scale_factor, "test")
     _check_datasets(plan.specs, data_root, setting.scale_factor)
@@ -279,7 +279,7 @@ def _look(
     plan: _Plan,
     parents: Sequence[Parent],
     out: Path,
-    setting: Setting,
+    setting: MetricSettings,
     data_root: Path,
     found: dict[str, Any],
 ) -> None:
@@ -364,10 +364,10 @@ def _draw_strip(out: Path, image: Path, methods: Sequence[Method]) -> None:
 
 
 def _measure(
-    methods: Sequence[Method], plan: _Plan, setting: Setting, data_root: Path
+    methods: Sequence[Method], plan: _Plan, setting: MetricSettings, data_root: Path
 ) -> list[ImageScore]:
     from torch_sr.cli.test.command import measure
-    from torch_sr.evaluation.choice import require
+    from torch_sr.evaluation.metric_choice import require
 
     require(plan.perception, setting, "--perception {}")
     metrics = ["psnr", "ssim", plan.perception]
@@ -378,15 +378,19 @@ def _draw_curve(
     out: Path, methods: Sequence[Method], scores: Sequence[ImageScore], plan: _Plan
 ) -> dict[str, Any]:
     """Draw the sweep on the plane of distortion and perception; name its best alpha."""
-    from torch_sr.evaluation.measures import MEASURES
-    from torch_sr.evaluation.presentation.plane import draw_means, nearest_to_ideal, plane_points
+    from torch_sr.evaluation.metric_table import METRICS
+    from torch_sr.evaluation.presentation.perception_distortion import (
+        draw_means,
+        nearest_to_ideal,
+        plane_points,
+    )
     from torch_sr.evaluation.statistics import overall_means
     from torch_sr.evaluation.store import store_image
 
     means = overall_means(scores)
     points = plane_points(methods, means, plan.perception)
     store_image(out, draw_means(points, plan.perception))
-    row = MEASURES[plan.perception]
+    row = METRICS[plan.perception]
     networks = [point for point in points if point.group == "networks"]
     best = nearest_to_ideal(networks, lower_is_better_y=not row.higher_is_better)
     return {

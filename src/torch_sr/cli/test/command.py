@@ -42,11 +42,11 @@ from torch_sr.cli.test.results import (
 from torch_sr.cli.test.targets import check_results
 
 if TYPE_CHECKING:
+    from torch_sr.evaluation.compare import Comparison, ImageScore, Method
     from torch_sr.evaluation.cost import CostWatch
-    from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method
-    from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.evaluate import OnComparison
+    from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.evaluation.presentation.tables import Results
-    from torch_sr.evaluation.run import OnComparison
     from torch_sr.evaluation.store import ResultStore
 
 _MODELS_HELP = (
@@ -214,7 +214,7 @@ def load_methods(
     device: str,
     precision: str,
     tile_size: int | None,
-) -> tuple[list[Method], Setting]:
+) -> tuple[list[Method], MetricSettings]:
     """The models and the interpolations, and what their measures share.
 
     Raises:
@@ -224,7 +224,7 @@ def load_methods(
     from torch_sr.errors import ModelError
     from torch_sr.evaluation import methods as known
     from torch_sr.evaluation.labels import parse_named
-    from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.metrics import PROTOCOLS
 
     where: dict[str, Any] = {
@@ -245,11 +245,11 @@ def load_methods(
         methods += steps
     main, *further = (PROTOCOLS[name] for name in protocols)
     on = str(choose_device(device))
-    return methods, Setting(scale_factor, main, on, further=tuple(further))
+    return methods, MetricSettings(scale_factor, main, on, further=tuple(further))
 
 
-def _choose_metrics(text: str, setting: Setting, *, plane: bool) -> list[str]:
-    from torch_sr.evaluation.choice import choose_metrics
+def _choose_metrics(text: str, setting: MetricSettings, *, plane: bool) -> list[str]:
+    from torch_sr.evaluation.metric_choice import choose_metrics
 
     if not split_commas(text):
         raise typer.BadParameter("--metrics names none")
@@ -266,13 +266,13 @@ def measure(
     methods: Sequence[Method],
     specs: list[str],
     metrics: list[str],
-    setting: Setting,
+    setting: MetricSettings,
     data_root: Path,
     download: bool,
     watchers: Sequence[Callable[[Comparison], None]],
 ) -> list[ImageScore]:
     """Run the test, showing progress."""
-    from torch_sr.evaluation.run import run_test
+    from torch_sr.evaluation.evaluate import evaluate
 
     if download:
         fetch_first(specs, data_root, setting.scale_factor, "test")
@@ -290,7 +290,7 @@ def measure(
                 watch(comparison)
 
         seen: OnComparison = on_comparison
-        return run_test(
+        return evaluate(
             methods,
             specs,
             metrics,
@@ -313,7 +313,7 @@ def _store(store: ResultStore, comparison: Comparison) -> None:
     store.add(comparison, draw_sheet(comparison))
 
 
-def _make_report(specs: list[str], setting: Setting, reference: str | None) -> Any:
+def _make_report(specs: list[str], setting: MetricSettings, reference: str | None) -> Any:
     """An empty page."""
     from torch_sr.evaluation.presentation.report import Report
 
@@ -321,7 +321,7 @@ def _make_report(specs: list[str], setting: Setting, reference: str | None) -> A
     return Report(title, setting.protocol.name, setting.scale_factor, reference=reference)
 
 
-def _make_cost_watch(methods: Sequence[Method], setting: Setting) -> CostWatch:
+def _make_cost_watch(methods: Sequence[Method], setting: MetricSettings) -> CostWatch:
     from torch_sr.evaluation.cost import CostWatch
 
     return CostWatch(methods, setting.scale_factor)
@@ -329,7 +329,7 @@ def _make_cost_watch(methods: Sequence[Method], setting: Setting) -> CostWatch:
 
 def _results(
     scores: Sequence[ImageScore],
-    setting: Setting,
+    setting: MetricSettings,
     reference: str | None,
     costs: CostWatch | None,
 ) -> list[Results]:
@@ -375,8 +375,8 @@ def write_plane(
     path: Path, methods: Sequence[Method], scores: Sequence[ImageScore], names: Sequence[str]
 ) -> None:
     """Draw every method's means over all images, under the main protocol."""
-    from torch_sr.evaluation.choice import perceptual_of
-    from torch_sr.evaluation.presentation.plane import draw_means, plane_points
+    from torch_sr.evaluation.metric_choice import perceptual_of
+    from torch_sr.evaluation.presentation.perception_distortion import draw_means, plane_points
     from torch_sr.evaluation.statistics import overall_means
     from torch_sr.evaluation.store import store_image
 

@@ -15,8 +15,8 @@ from torch_sr.cli.console import find_model
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from torch_sr.evaluation.evaluate import Comparison, ImageScore, Method
-    from torch_sr.evaluation.measures import Setting
+    from torch_sr.evaluation.compare import Comparison, ImageScore, Method
+    from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.evaluation.presentation.tables import Cell, Results, Table
     from torch_sr.evaluation.store import ResultStore
 
@@ -36,7 +36,7 @@ class BestComparisons:
 
     def add(self, comparison: Comparison) -> None:
         """Keep an image if it is among the best."""
-        from torch_sr.evaluation.evaluate import BASELINE
+        from torch_sr.evaluation.compare import BASELINE
 
         self._kept += [
             (score, comparison)
@@ -81,7 +81,7 @@ def check_records(models: Sequence[str]) -> None:
 
 
 def record_scores(
-    methods: Sequence[Method], scores: Sequence[ImageScore], setting: Setting
+    methods: Sequence[Method], scores: Sequence[ImageScore], setting: MetricSettings
 ) -> None:
     """Write each model's means into its file; a mean of nothing is left out."""
     from torch_sr.evaluation.statistics import mean_scores
@@ -132,14 +132,14 @@ def print_results(
         form: one of ``FORMATS`` except ``table``.
         images: tables of every image, for a document.
     """
-    from torch_sr.evaluation.presentation import documents
+    from torch_sr.evaluation.presentation import table_formats
 
     if form == "json":
         print_json(several, scores, best)
     elif form == "csv":
-        print(documents.means_csv(several), end="")
+        print(table_formats.means_csv(several), end="")
     else:
-        write = documents.to_markdown if form == "markdown" else documents.to_latex
+        write = table_formats.to_markdown if form == "markdown" else table_formats.to_latex
         print("\n\n".join(write(table) for table in [*result_tables(several), *images]))
 
 

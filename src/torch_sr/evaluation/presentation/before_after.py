@@ -10,7 +10,7 @@ import torch
 
 from torch_sr.aliases import Array, Bytes
 from torch_sr.data.crops.dataset import ImagePairs
-from torch_sr.evaluation.evaluate import Comparison, SuperResolve
+from torch_sr.evaluation.compare import Comparison, SuperResolve
 from torch_sr.evaluation.presentation.figures import draw_sheet
 from torch_sr.images import convert, to_unit
 from torch_sr.metrics import PROTOCOLS, measure

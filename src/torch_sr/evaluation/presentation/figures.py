@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torch_sr.aliases import Array, Bytes, Floats
-from torch_sr.evaluation.evaluate import Comparison, SuperResolve
+from torch_sr.evaluation.compare import Comparison, SuperResolve
 from torch_sr.evaluation.labels import wrap
-from torch_sr.evaluation.measures import MEASURES
+from torch_sr.evaluation.metric_table import METRICS
 from torch_sr.images import Image, ImageReader, convert, from_unit, read_image, to_unit
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def describe(metrics: dict[str, float], count: int = 3) -> str:
     """The first metrics as a caption: ``28.43 dB / 0.8110``."""
     shown = []
     for name, value in list(metrics.items())[:count]:
-        row = MEASURES.get(name)
+        row = METRICS.get(name)
         unit = " dB" if name == "psnr" else ""
         label = f"{row.title} " if row is not None and name not in ("psnr", "ssim") else ""
         shown.append(f"{label}{value:.{row.digits if row else 3}f}{unit}")

@@ -23,9 +23,9 @@ import numpy as np
 from torch_sr._version import __version__
 from torch_sr.aliases import Array
 from torch_sr.errors import DataError
-from torch_sr.evaluation.evaluate import Comparison, ImageScore
-from torch_sr.evaluation.measures import MEASURES
-from torch_sr.evaluation.presentation.dot_strips import draw_strips
+from torch_sr.evaluation.compare import Comparison, ImageScore
+from torch_sr.evaluation.metric_table import METRICS
+from torch_sr.evaluation.presentation.dot_plots import draw_strips
 from torch_sr.evaluation.presentation.figures import telling_place
 from torch_sr.evaluation.presentation.report_tables import (
     breakable,
@@ -192,7 +192,7 @@ def _article(entry: _Entry) -> str:
 
 def _metrics_table(scores: Sequence[ImageScore]) -> str:
     metrics = list(scores[0].metrics)
-    heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
+    heads = "".join(f"<th>{html.escape(METRICS[metric].title)}</th>" for metric in metrics)
     rows = "".join(
         f"<tr><td class=name>{breakable(score.method)}</td>"
         + "".join(f"<td>{number(score.metrics[metric], metric)}</td>" for metric in metrics)

@@ -7,8 +7,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from torch_sr.evaluation.evaluate import ImageScore
-from torch_sr.evaluation.measures import MEASURES
+from torch_sr.evaluation.compare import ImageScore
+from torch_sr.evaluation.metric_table import METRICS
 from torch_sr.evaluation.presentation.tables import MISSING, number, rank
 from torch_sr.evaluation.statistics import Difference, Summary, differences, summarize
 
@@ -57,7 +57,7 @@ def _metrics(scores: Sequence[ImageScore]) -> list[str]:
 
 def _table(metrics: Sequence[str], groups: dict[str, dict[str, list[str]]]) -> str:
     """Cells by data set and method."""
-    heads = "".join(f"<th>{html.escape(MEASURES[metric].title)}</th>" for metric in metrics)
+    heads = "".join(f"<th>{html.escape(METRICS[metric].title)}</th>" for metric in metrics)
     rows = []
     for dataset, methods in groups.items():
         rows.append(f"<tbody><tr><th colspan={1 + len(metrics)}>{breakable(dataset)}</th></tr>")
@@ -89,6 +89,6 @@ def _difference(difference: Difference, metric: str) -> str:
 
 
 def _cell(text: str, metric: str, interval: str = "", best: bool = False) -> str:
-    title = html.escape(MEASURES[metric].title)
+    title = html.escape(METRICS[metric].title)
     mark = " class=best" if best else ""
     return f'<td{mark} data-title="{title}">{text}<small>{interval}</small></td>'

@@ -1,7 +1,8 @@
 """Tables of a test: means, differences between methods, and every image.
 
 A :class:`Table` holds text and ranks, and knows nothing of where it is shown. The command draws it
-on a terminal; :mod:`torch_sr.evaluation.presentation.documents` writes it for papers and programs.
+on a terminal; :mod:`torch_sr.evaluation.presentation.table_formats` writes it for papers and
+programs.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from torch_sr.evaluation.compare import ImageScore
 from torch_sr.evaluation.cost import OUTPUT, MethodCost
-from torch_sr.evaluation.evaluate import ImageScore
-from torch_sr.evaluation.measures import MEASURES
+from torch_sr.evaluation.metric_table import METRICS
 from torch_sr.evaluation.statistics import Difference, Summary
 from torch_sr.evaluation.statistics import Table as ByDataset
 
@@ -76,7 +77,7 @@ def mean_table(results: Results) -> Table:
     """Means by data set and method; the best two of each data set are ranked."""
     metrics = results.metrics
     costs = list(_COSTS) if results.costs else []
-    head = ["data set", "method", *costs, *(MEASURES[metric].title for metric in metrics)]
+    head = ["data set", "method", *costs, *(METRICS[metric].title for metric in metrics)]
     table = Table(f"mean, protocol {results.protocol!r}", head, 2)
     for dataset, methods in results.summary.items():
         ranks = {metric: rank(methods, metric) for metric in metrics}
@@ -101,7 +102,7 @@ def rank(methods: Mapping[str, Mapping[str, Summary]], metric: str) -> dict[str,
     over = {frozenset(summary.left_out) for summary in found.values()}
     if len(found) < 2 or len(over) > 1:
         return {}
-    row = MEASURES[metric]
+    row = METRICS[metric]
     shown = {m: round(s.mean, row.digits) for m, s in found.items() if math.isfinite(s.mean)}
     values = sorted(set(shown.values()), reverse=row.higher_is_better)
     ranked = values[: 2 if len(found) > 2 else 1]
@@ -111,7 +112,7 @@ def rank(methods: Mapping[str, Mapping[str, Summary]], metric: str) -> dict[str,
 def difference_table(results: Results) -> Table:
     """Every method minus the reference, with intervals; a star where they exclude 0."""
     title = f"difference from {results.reference}, paired by image (*: excludes 0), protocol"
-    head = ["data set", "method", *(MEASURES[metric].title for metric in results.metrics)]
+    head = ["data set", "method", *(METRICS[metric].title for metric in results.metrics)]
     table = Table(f"{title} {results.protocol!r}", head, 2, with_intervals=True)
     for dataset, methods in results.differences.items():
         rows = [
@@ -126,7 +127,7 @@ def image_table(scores: Sequence[ImageScore], protocol: str) -> Table:
     """Every image under every method."""
     scores = [score for score in scores if score.protocol == protocol]
     metrics = list(scores[0].metrics) if scores else []
-    head = ["image", "method", *(MEASURES[metric].title for metric in metrics)]
+    head = ["image", "method", *(METRICS[metric].title for metric in metrics)]
     table = Table(f"every image, protocol {protocol!r}", head, 2)
     grouped: dict[str, list[list[Cell]]] = {}
     for score in scores:
@@ -142,8 +143,8 @@ def number(value: float, metric: str, sign: str = "") -> str:
         return MISSING
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    rounded = round(value, MEASURES[metric].digits) or 0.0  # no -0.00
-    return f"{rounded:{sign if rounded else ''}.{MEASURES[metric].digits}f}"
+    rounded = round(value, METRICS[metric].digits) or 0.0  # no -0.00
+    return f"{rounded:{sign if rounded else ''}.{METRICS[metric].digits}f}"
 
 
 def _mean_cell(summary: Summary, metric: str, place: int) -> Cell:

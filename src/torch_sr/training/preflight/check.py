@@ -15,7 +15,7 @@ from torch_sr.data.crops.dataset import ImagePairs, RandomCrops
 from torch_sr.data.image_pairs import default_cache_dir
 from torch_sr.devices import free_memory
 from torch_sr.errors import ConfigError, DataError, DeviceError, TorchSRError
-from torch_sr.evaluation.tiles import TiledNetwork
+from torch_sr.evaluation.tiled_network import TiledNetwork
 from torch_sr.losses import PerceptualLoss
 from torch_sr.training.building import (
     build_generator,

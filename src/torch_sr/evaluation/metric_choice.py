@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from torch_sr.errors import DataError, MissingExtraError, ModelError, TorchSRError
-from torch_sr.evaluation.measures import DISTORTIONS, MEASURES, Setting, build_measures
+from torch_sr.evaluation.metric_table import DISTORTIONS, METRICS, MetricSettings, build_metrics
 from torch_sr.models.backbones import backbone_file
 
 
 def choose_metrics(
-    wanted: Sequence[str], setting: Setting, *, plane: bool
+    wanted: Sequence[str], setting: MetricSettings, *, plane: bool
 ) -> tuple[list[str], list[str]]:
     """PSNR always, for images are ranked by it; of ``all``, those that are available.
 
@@ -40,7 +40,7 @@ def choose_metrics(
     return names, []
 
 
-def require(name: str, setting: Setting, option: str) -> None:
+def require(name: str, setting: MetricSettings, option: str) -> None:
     """See that a perceptual measure can be built, or name the option that takes another.
 
     Args:
@@ -53,7 +53,7 @@ def require(name: str, setting: Setting, option: str) -> None:
         ModelError: it is not available; the message begins with the remedy.
     """
     try:
-        build_measures([name], setting)
+        build_metrics([name], setting)
     except (ModelError, MissingExtraError) as error:
         others = [option.format(other) for other in substitutes(name)]
         extra = f"`pip install 'torch-sr[quality]'` and {option.format('niqe')}"
@@ -74,18 +74,18 @@ def is_perceptual(name: str) -> bool:
     Raises:
         DataError: there is no measure of that name.
     """
-    if name not in MEASURES:
-        known = [other for other in MEASURES if other not in DISTORTIONS]
+    if name not in METRICS:
+        known = [other for other in METRICS if other not in DISTORTIONS]
         raise DataError(f"metric {name!r}: choose one of {', '.join(known)}")
     return name not in DISTORTIONS
 
 
-def available(setting: Setting) -> tuple[list[str], list[str]]:
+def available(setting: MetricSettings) -> tuple[list[str], list[str]]:
     """The measures that can be built here, and a note on each of the others."""
     names, notes = [], []
-    for name in MEASURES:
+    for name in METRICS:
         try:
-            build_measures([name], setting)
+            build_metrics([name], setting)
             names.append(name)
         except TorchSRError as error:
             notes.append(f"without {name}: {error}")

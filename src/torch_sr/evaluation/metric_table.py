@@ -19,16 +19,16 @@ from torch import Tensor
 
 from torch_sr.errors import DataError, MissingExtraError, ModelError
 from torch_sr.losses import PerceptualLoss, content_loss
-from torch_sr.metrics import PROTOCOLS, Protocol, prepare, psnr, ssim
+from torch_sr.metrics import PROTOCOLS, MetricProtocol, prepare, psnr, ssim
 from torch_sr.models.backbones import fetch_backbone
 from torch_sr.models.files.reading import load_state
 
-Compare = Callable[[Tensor, Tensor], float]
+MetricFunction = Callable[[Tensor, Tensor], float]
 """Given ``sr`` and ``hr``, both ``(1, C, H, W)`` in [0, 1]."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class MetricSettings:
     """What all measures of one test share.
 
     Args:
@@ -40,10 +40,10 @@ class Setting:
     """
 
     scale_factor: int
-    protocol: Protocol = PROTOCOLS["paper"]
+    protocol: MetricProtocol = PROTOCOLS["paper"]
     device: str = "cpu"
     vgg_weights: str | None = None
-    further: tuple[Protocol, ...] = ()
+    further: tuple[MetricProtocol, ...] = ()
 
     @property
     def protocols(self) -> list[str]:
@@ -52,15 +52,15 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Panel:
+class ProtocolMetrics:
     """The measures of one protocol."""
 
-    protocol: Protocol
-    measures: Mapping[str, Compare]
+    protocol: MetricProtocol
+    measures: Mapping[str, MetricFunction]
 
 
 @dataclass(frozen=True)
-class Measure:
+class Metric:
     """A row of the table.
 
     Args:
@@ -73,10 +73,10 @@ class Measure:
     title: str
     digits: int
     higher_is_better: bool
-    build: Callable[[Setting], Compare]
+    build: Callable[[MetricSettings], MetricFunction]
 
 
-def build_measures(names: Sequence[str], setting: Setting) -> dict[str, Compare]:
+def build_metrics(names: Sequence[str], setting: MetricSettings) -> dict[str, MetricFunction]:
     """Make the measures of those names ready.
 
     Raises:
@@ -85,26 +85,26 @@ def build_measures(names: Sequence[str], setting: Setting) -> dict[str, Compare]
         MissingExtraError: when a package of one is not installed.
     """
     for name in names:
-        if name not in MEASURES:
-            raise DataError(f"metric {name!r}: there are {', '.join(MEASURES)}")
-    return {name: _guarded(name, MEASURES[name].build(setting)) for name in names}
+        if name not in METRICS:
+            raise DataError(f"metric {name!r}: there are {', '.join(METRICS)}")
+    return {name: _guarded(name, METRICS[name].build(setting)) for name in names}
 
 
-def build_panels(names: Sequence[str], setting: Setting) -> list[Panel]:
+def build_protocol_metrics(names: Sequence[str], setting: MetricSettings) -> list[ProtocolMetrics]:
     """Make ready all measures under the main protocol; PSNR and SSIM under the others.
 
     Raises:
-        DataError, ModelError, MissingExtraError: as :func:`build_measures` does.
+        DataError, ModelError, MissingExtraError: as :func:`build_metrics` does.
     """
-    panels = [Panel(setting.protocol, build_measures(names, setting))]
-    kept = [name for name in names if name in PROTOCOL_MEASURES]
+    panels = [ProtocolMetrics(setting.protocol, build_metrics(names, setting))]
+    kept = [name for name in names if name in PROTOCOL_METRICS]
     for protocol in setting.further:
-        measures = build_measures(kept, replace(setting, protocol=protocol))
-        panels.append(Panel(protocol, measures))
+        measures = build_metrics(kept, replace(setting, protocol=protocol))
+        panels.append(ProtocolMetrics(protocol, measures))
     return panels
 
 
-def _guarded(name: str, compare: Compare) -> Compare:
+def _guarded(name: str, compare: MetricFunction) -> MetricFunction:
     """Networks that measure fail in many ways where an image is too small for them."""
 
     def guarded(sr: Tensor, hr: Tensor) -> float:
@@ -120,66 +120,66 @@ def _guarded(name: str, compare: Compare) -> Compare:
     return guarded
 
 
-def _psnr(setting: Setting) -> Compare:
+def _psnr(setting: MetricSettings) -> MetricFunction:
     return lambda sr, hr: float(psnr(*_prepared(sr, hr, setting)))
 
 
-def _ssim(setting: Setting) -> Compare:
+def _ssim(setting: MetricSettings) -> MetricFunction:
     return lambda sr, hr: float(ssim(*_prepared(sr, hr, setting)))
 
 
-def _prepared(sr: Tensor, hr: Tensor, setting: Setting) -> tuple[Tensor, Tensor]:
+def _prepared(sr: Tensor, hr: Tensor, setting: MetricSettings) -> tuple[Tensor, Tensor]:
     return (
         prepare(sr, setting.scale_factor, setting.protocol),
         prepare(hr, setting.scale_factor, setting.protocol),
     )
 
 
-def _content_loss(setting: Setting) -> Compare:
+def _content_loss(setting: MetricSettings) -> MetricFunction:
     return lambda sr, hr: float(content_loss(_rgb(sr, setting), _rgb(hr, setting)))
 
 
-def _perceptual_loss(setting: Setting) -> Compare:
+def _perceptual_loss(setting: MetricSettings) -> MetricFunction:
     loss = PerceptualLoss({"conv5_4": 1.0}, weights=setting.vgg_weights).to(setting.device)
     return _without_gradient(loss, setting)
 
 
-def _lpips(setting: Setting) -> Compare:
+def _lpips(setting: MetricSettings) -> MetricFunction:
     _check_backbone("alexnet")
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
     return _metric(LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True), setting)
 
 
-def _dists(setting: Setting) -> Compare:
+def _dists(setting: MetricSettings) -> MetricFunction:
     _check_backbone("vgg16")
     from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
 
     return _metric(DeepImageStructureAndTextureSimilarity(), setting)
 
 
-def _niqe(setting: Setting) -> Compare:
+def _niqe(setting: MetricSettings) -> MetricFunction:
     return _without_reference("niqe", setting)
 
 
-def _brisque(setting: Setting) -> Compare:
+def _brisque(setting: MetricSettings) -> MetricFunction:
     return _without_reference("brisque", setting)
 
 
-MEASURES: dict[str, Measure] = {
-    "psnr": Measure("PSNR (dB)", 2, True, _psnr),
-    "ssim": Measure("SSIM", 4, True, _ssim),
-    "content_loss": Measure("content loss", 4, False, _content_loss),
-    "perceptual_loss": Measure("perceptual loss", 4, False, _perceptual_loss),
-    "lpips": Measure("LPIPS", 4, False, _lpips),
-    "dists": Measure("DISTS", 4, False, _dists),
-    "niqe": Measure("NIQE", 2, False, _niqe),
-    "brisque": Measure("BRISQUE", 2, False, _brisque),
+METRICS: dict[str, Metric] = {
+    "psnr": Metric("PSNR (dB)", 2, True, _psnr),
+    "ssim": Metric("SSIM", 4, True, _ssim),
+    "content_loss": Metric("content loss", 4, False, _content_loss),
+    "perceptual_loss": Metric("perceptual loss", 4, False, _perceptual_loss),
+    "lpips": Metric("LPIPS", 4, False, _lpips),
+    "dists": Metric("DISTS", 4, False, _dists),
+    "niqe": Metric("NIQE", 2, False, _niqe),
+    "brisque": Metric("BRISQUE", 2, False, _brisque),
 }
 
-PROTOCOL_MEASURES = ("psnr", "ssim")
+PROTOCOL_METRICS = ("psnr", "ssim")
 """Those that the protocol decides."""
-DISTORTIONS = (*PROTOCOL_MEASURES, "content_loss")
+DISTORTIONS = (*PROTOCOL_METRICS, "content_loss")
 """Those that compare pixels; all others judge what is perceived."""
 
 
@@ -188,7 +188,7 @@ def _check_backbone(name: str) -> None:
     load_state(fetch_backbone(name))
 
 
-def _metric(metric: Any, setting: Setting) -> Compare:
+def _metric(metric: Any, setting: MetricSettings) -> MetricFunction:
     """A metric of torchmetrics, which adds up unless it is told to forget."""
     metric = metric.to(setting.device)
 
@@ -201,7 +201,7 @@ def _metric(metric: Any, setting: Setting) -> Compare:
     return lambda sr, hr: compare(_placed(sr, setting), _placed(hr, setting))
 
 
-def _without_reference(name: str, setting: Setting) -> Compare:
+def _without_reference(name: str, setting: MetricSettings) -> MetricFunction:
     try:
         import pyiqa
     except ImportError as error:
@@ -219,7 +219,9 @@ def _without_reference(name: str, setting: Setting) -> Compare:
     return judge
 
 
-def _without_gradient(loss: Callable[[Tensor, Tensor], Tensor], setting: Setting) -> Compare:
+def _without_gradient(
+    loss: Callable[[Tensor, Tensor], Tensor], setting: MetricSettings
+) -> MetricFunction:
     def compare(sr: Tensor, hr: Tensor) -> float:
         with torch.inference_mode():
             return float(loss(_placed(sr, setting), _placed(hr, setting)))
@@ -227,11 +229,11 @@ def _without_gradient(loss: Callable[[Tensor, Tensor], Tensor], setting: Setting
     return compare
 
 
-def _placed(image: Tensor, setting: Setting) -> Tensor:
+def _placed(image: Tensor, setting: MetricSettings) -> Tensor:
     """Three channels, on the device."""
     return _rgb(image, setting).expand(-1, 3, -1, -1).to(setting.device)
 
 
-def _rgb(image: Tensor, setting: Setting) -> Tensor:
+def _rgb(image: Tensor, setting: MetricSettings) -> Tensor:
     image = image.float().clamp(0, 1)
     return (image * 255).round() / 255 if setting.protocol.round_to_8_bit else image

@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 
 from torch_sr.evaluation.averages import mean_over_images
-from torch_sr.evaluation.evaluate import ImageScore
+from torch_sr.evaluation.compare import ImageScore
 from torch_sr.evaluation.labels import wrap
-from torch_sr.evaluation.measures import MEASURES
+from torch_sr.evaluation.metric_table import METRICS
 from torch_sr.evaluation.presentation.tables import number
 
 _LETTERS = 48  # of a line of text
@@ -29,7 +29,7 @@ def draw_strips(scores: Sequence[ImageScore]) -> str:
 
 
 def _plot(dataset: str, scores: Sequence[ImageScore], metric: str) -> str:
-    title = html.escape(f"{dataset}: {MEASURES[metric].title}")
+    title = html.escape(f"{dataset}: {METRICS[metric].title}")
     return f"<div class=plot><h3>{title}</h3>{_strip(scores, metric)}</div>"
 
 
@@ -53,7 +53,7 @@ def _strip(scores: Sequence[ImageScore], metric: str) -> str:
     parts.append(f'<text x="0" y="{bottom}">{number(min(finite), metric)}</text>')
     right = f'x="{_WIDTH}" y="{bottom}" text-anchor="end"'
     parts.append(f"<text {right}>{number(max(finite), metric)}</text>")
-    label = html.escape(f"{MEASURES[metric].title} of every image, one line a method")
+    label = html.escape(f"{METRICS[metric].title} of every image, one line a method")
     box = f'viewBox="0 0 {_WIDTH} {bottom + 4}"'
     return f'<svg {box} role="img" aria-label="{label}">{"".join(parts)}</svg>'
 

@@ -1,4 +1,4 @@
-"""measures.py: the table, and what each row gives."""
+"""metric_table.py: the table, and what each row gives."""
 
 import functools
 import sys
@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from torch_sr.errors import DataError, MissingExtraError, ModelError
-from torch_sr.evaluation.measures import MEASURES, Setting, build_measures
+from torch_sr.evaluation.metric_table import METRICS, MetricSettings, build_metrics
 from torch_sr.losses import PerceptualLoss
 from torch_sr.metrics import PROTOCOLS, measure
 
@@ -41,7 +41,7 @@ def random_networks(monkeypatch):
     from torchmetrics.functional.image import dists
     from torchvision.models import vgg
 
-    from torch_sr.evaluation import measures
+    from torch_sr.evaluation import metric_table
 
     def made(build):
         def make(**_):
@@ -53,32 +53,34 @@ def random_networks(monkeypatch):
     monkeypatch.setattr(torchvision.models, "alexnet", made(alexnet_features))
     vgg16 = made(lambda: vgg.make_layers(vgg.cfgs["D"]))
     monkeypatch.setattr(dists, "vgg16", vgg16)
-    monkeypatch.setattr(measures, "_check_backbone", lambda name: None)
+    monkeypatch.setattr(metric_table, "_check_backbone", lambda name: None)
     small = functools.partial(PerceptualLoss, {"conv1_1": 1.0}, "vgg11")
-    monkeypatch.setattr(measures, "PerceptualLoss", lambda layers, weights: small(weights=weights))
+    monkeypatch.setattr(
+        metric_table, "PerceptualLoss", lambda layers, weights: small(weights=weights)
+    )
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_psnr_and_ssim_are_those_of_the_protocol(images, protocol):
     hr, near, _ = images
-    built = build_measures(["psnr", "ssim"], Setting(4, PROTOCOLS[protocol]))
+    built = build_metrics(["psnr", "ssim"], MetricSettings(4, PROTOCOLS[protocol]))
     expected = measure(near, hr, 4, PROTOCOLS[protocol])
     assert {name: compare(near, hr) for name, compare in built.items()} == expected
 
 
 def test_content_loss_is_the_mean_difference(images):
     hr, near, _ = images
-    as_is = build_measures(["content_loss"], Setting(4, PROTOCOLS["enhanced-srgan"]))
+    as_is = build_metrics(["content_loss"], MetricSettings(4, PROTOCOLS["enhanced-srgan"]))
     assert as_is["content_loss"](near, hr) == pytest.approx(float((near - hr).abs().mean()))
-    rounded = build_measures(["content_loss"], Setting(4))["content_loss"](near, hr)
+    rounded = build_metrics(["content_loss"], MetricSettings(4))["content_loss"](near, hr)
     eight = ((near * 255).round() - (hr * 255).round()).abs().mean() / 255
     assert rounded == pytest.approx(float(eight))
 
 
 def test_perceptual_loss_is_that_of_training(images, vgg_file, random_networks):
     hr, near, far = images
-    setting = Setting(4, PROTOCOLS["enhanced-srgan"], vgg_weights=str(vgg_file))
-    compare = build_measures(["perceptual_loss"], setting)["perceptual_loss"]
+    setting = MetricSettings(4, PROTOCOLS["enhanced-srgan"], vgg_weights=str(vgg_file))
+    compare = build_metrics(["perceptual_loss"], setting)["perceptual_loss"]
     loss = PerceptualLoss({"conv1_1": 1.0}, "vgg11", weights=vgg_file)
     assert compare(near, hr) == pytest.approx(float(loss(near, hr)), rel=1e-5)
     assert compare(near, hr) < compare(far, hr)
@@ -87,7 +89,7 @@ def test_perceptual_loss_is_that_of_training(images, vgg_file, random_networks):
 @pytest.mark.parametrize("name", ["lpips", "dists"])
 def test_learned_distances(images, name, random_networks):
     hr, near, far = images
-    compare = build_measures([name], Setting(4))[name]
+    compare = build_metrics([name], MetricSettings(4))[name]
     first = compare(near, hr)
     assert compare(hr, hr) == pytest.approx(0, abs=1e-5)
     assert 0 < first < compare(far, hr)
@@ -108,7 +110,7 @@ def test_weights_that_cannot_be_fetched_are_named(name, backbone, monkeypatch, t
     with pytest.raises(
         ModelError, match=rf"weights of {backbone} cannot be downloaded: get https.*no internet"
     ):
-        build_measures([name], Setting(4))
+        build_metrics([name], MetricSettings(4))
 
 
 def test_weights_that_hold_code_are_refused(monkeypatch, tmp_path):
@@ -119,7 +121,7 @@ def test_weights_that_hold_code_are_refused(monkeypatch, tmp_path):
     path.parent.mkdir(parents=True)
     torch.save({"x": print}, path)
     with pytest.raises(ModelError, match=path.name):
-        build_measures(["lpips"], Setting(4))
+        build_metrics(["lpips"], MetricSettings(4))
 
 
 def test_no_reference_measures_look_at_the_result_alone(images, monkeypatch):
@@ -134,7 +136,7 @@ def test_no_reference_measures_look_at_the_result_alone(images, monkeypatch):
         return judge
 
     monkeypatch.setitem(sys.modules, "pyiqa", types.SimpleNamespace(create_metric=create_metric))
-    built = build_measures(["niqe", "brisque"], Setting(4))
+    built = build_metrics(["niqe", "brisque"], MetricSettings(4))
     assert built["niqe"](near, hr) == built["niqe"](near, far) != built["niqe"](far, hr)
     built["brisque"](near[:, :1], hr[:, :1])
     assert seen[-1][:2] == ("brisque", (1, 3, 80, 96))
@@ -143,30 +145,30 @@ def test_no_reference_measures_look_at_the_result_alone(images, monkeypatch):
 def test_what_is_missing_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     with pytest.raises(MissingExtraError, match=r"torch-sr\[quality\]"):
-        build_measures(["niqe"], Setting(4))
+        build_metrics(["niqe"], MetricSettings(4))
 
     def fail(name, device):
         raise RuntimeError("cannot\nconnect")
 
     monkeypatch.setitem(sys.modules, "pyiqa", types.SimpleNamespace(create_metric=fail))
     with pytest.raises(ModelError, match=r"model of niqe \(cannot connect\)"):
-        build_measures(["niqe"], Setting(4))
+        build_metrics(["niqe"], MetricSettings(4))
     with pytest.raises(DataError, match="metric 'psrn': there are psnr, ssim"):
-        build_measures(["psrn"], Setting(4))
+        build_metrics(["psrn"], MetricSettings(4))
 
 
 def test_an_image_too_small_for_a_network_is_told(images, random_networks):
     hr, near, _ = images
-    compare = build_measures(["lpips"], Setting(4))["lpips"]
+    compare = build_metrics(["lpips"], MetricSettings(4))["lpips"]
     with pytest.raises(DataError, match="lpips cannot compare 9x9 pixels"):
         compare(near[..., :9, :9], hr[..., :9, :9])
 
 
 def test_which_is_better_is_right(images, random_networks, vgg_file):
     hr, near, far = images
-    names = [name for name in MEASURES if name not in ("niqe", "brisque")]
-    built = build_measures(names, Setting(4, vgg_weights=str(vgg_file)))
+    names = [name for name in METRICS if name not in ("niqe", "brisque")]
+    built = build_metrics(names, MetricSettings(4, vgg_weights=str(vgg_file)))
     for name, compare in built.items():
         better, worse = compare(near, hr), compare(far, hr)
-        assert (better > worse) == MEASURES[name].higher_is_better
+        assert (better > worse) == METRICS[name].higher_is_better
         assert np.isfinite([better, worse]).all()

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from torch_sr.aliases import Bytes
-from torch_sr.evaluation.evaluate import BASELINE, Group, Method
-from torch_sr.evaluation.measures import MEASURES
+from torch_sr.evaluation.compare import BASELINE, Group, Method
+from torch_sr.evaluation.metric_table import METRICS
 
 _COLOURS: dict[Group, str] = {"networks": "#d64026", "images": "#2f8f5b"}
 _TITLES: dict[Group, str] = {"networks": "networks, by alpha", "images": "images, by alpha"}
@@ -53,8 +53,8 @@ def plane_points(
 
 def draw_means(points: Sequence[PlanePoint], perceptual: str) -> Bytes:
     """:func:`draw_plane` of PSNR and a perceptual measure."""
-    row = MEASURES[perceptual]
-    return draw_plane(points, MEASURES["psnr"].title, row.title, not row.higher_is_better)
+    row = METRICS[perceptual]
+    return draw_plane(points, METRICS["psnr"].title, row.title, not row.higher_is_better)
 
 
 def nearest_to_ideal(
