@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from torch_sr.data.crops.dataset import RandomCrops
+from torch_sr.data.crops.random_crops import RandomCrops
 from torch_sr.data.image_pairs import list_caches, open_pairs
-from torch_sr.data.inspection.inspect import examine, subjects_of
+from torch_sr.data.inspection.check import check_datasets, datasets_of
 
 CROP = 128
 SCALE = 4
@@ -47,8 +47,8 @@ def main() -> None:
         caches = [recipe.open() for recipe in list_caches(options.specs, **where)]
         verify, _ = timed(lambda: [cache.find_damaged() for cache in caches])
         crops = measure_crops(caches[0], pairs, options.rounds)
-    subjects, _ = subjects_of({"train": options.specs}, options.data_root, SCALE)
-    examined, _ = timed(lambda: examine(subjects, SCALE))
+    datasets, _ = datasets_of({"train": options.specs}, options.data_root, SCALE)
+    examined, _ = timed(lambda: check_datasets(datasets, SCALE))
     result = {
         "images": len(pairs),
         "cores": os.cpu_count(),

@@ -38,7 +38,7 @@ from spectrum import PERIODS, grids
 from torch import Tensor
 
 from torch_sr.aliases import Array
-from torch_sr.data.crops.dataset import ImagePairs
+from torch_sr.data.crops.random_crops import ImagePairs
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import TorchSRError

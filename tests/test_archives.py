@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hostile_server import answer, break_off, run_site
 
-from torch_sr.data.image_pairs import fetch_missing, open_pairs
+from torch_sr.data.image_pairs import download_missing, open_pairs
 from torch_sr.data.sets import archives
-from torch_sr.data.sets.archives import FETCHED, Archive, archives_of, extract, fetch
+from torch_sr.data.sets.archives import DOWNLOADABLE, Archive, archives_of, extract, fetch
 from torch_sr.data.sets.table import DATASETS, resolve
 from torch_sr.errors import DataError, DownloadError
 
@@ -59,7 +59,7 @@ def tree(folder):
 # --- The table ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FETCHED)
+@pytest.mark.parametrize("name", DOWNLOADABLE)
 @pytest.mark.parametrize("scale_factor", [2, 3, 4, 8])
 def test_every_archive_is_sound(name, scale_factor):
     found = archives_of(name, scale_factor)
@@ -367,5 +367,5 @@ def test_pairs_are_opened_from_the_internet_on_demand(div2k, tmp_path):
     pairs = open_pairs(["div2k"], cache_dir=tmp_path / "cache", download=True, **where)
     assert pairs[0][1].shape == (16, 24, 3)
     assert not (tmp_path / "DIV2K/DIV2K_train_HR").exists()  # only what was asked for
-    fetch_missing(["div2k:train"], **where)
+    download_missing(["div2k:train"], **where)
     assert (tmp_path / "DIV2K/DIV2K_train_HR").exists()

@@ -11,7 +11,7 @@ from skimage.io import imread
 from training_kit import TINY, make_settings
 
 from torch_sr.config import parse_config
-from torch_sr.data.crops.dataset import RandomCrops
+from torch_sr.data.crops.random_crops import RandomCrops
 from torch_sr.data.degradation import Degradation, sharpen
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import downscale

@@ -143,13 +143,13 @@ def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp
 # --- check --------------------------------------------------------------------------------------
 
 
-def test_check_of_a_healthy_folder(run, root):
+def test_check_of_a_sound_folder(run, root):
     code, out, _ = run("check", root / "mine")
     assert code == 0
     assert "nothing found" in out
     code, out, _ = run("check", "mine", "--root", root, "--json")
     assert code == 0
-    assert json.loads(out)["subjects"][0]["with_lr"] == 3
+    assert json.loads(out)["datasets"][0]["with_lr"] == 3
 
 
 def test_check_stops_with_1_where_training_would_suffer(run, root):
@@ -172,7 +172,7 @@ def test_check_of_a_configuration(run, root, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     code, out, _ = run("check", tmp_path / "config.json", "--root", root, "--json")
     assert code == 1
-    found = {(f["severity"], f["check"], f["subject"]) for f in json.loads(out)["findings"]}
+    found = {(f["severity"], f["check"], f["dataset"]) for f in json.loads(out)["findings"]}
     assert found == {
         ("error", "size", "mine"),  # 96 pixels hold no crop of 128
         ("error", "duplicate", "mine"),  # learnt from and judged by

@@ -8,8 +8,8 @@ from skimage.io import imread, imsave
 
 from torch_sr.data.image_pairs import default_cache_dir, open_pairs
 from torch_sr.data.resize import downscale
-from torch_sr.data.sets.specs import part_spec, split_specs
-from torch_sr.data.sets.table import DATASETS, present, resolve
+from torch_sr.data.sets.spec_syntax import parse_spec, split_specs
+from torch_sr.data.sets.table import DATASETS, find_known, resolve
 from torch_sr.errors import DataError, MissingDatasetError
 
 
@@ -114,7 +114,7 @@ def test_b100_is_the_val_split_of_bsds500(bsds):
 
 def test_what_is_present_is_listed(bsds):
     make(bsds, "benchmark/Set5/HR/baby.png", "DIV2K/DIV2K_valid_HR/0801.png")
-    found = dict(present(bsds))
+    found = dict(find_known(bsds))
     assert list(found)[:2] == ["div2k:val", "div2k-unknown:val"]
     assert {"bsds500:train", "bsds500:val", "bsds500:test", "set5", "b100"} < set(found)
     assert found["set5"] == bsds / "benchmark/Set5"
@@ -341,7 +341,7 @@ def test_existing_folders_win_over_colons_and_commas(tmp_path, name):
 
 @pytest.mark.parametrize("spec", ["C:/images", "C:\\images", "C:/images:train"])
 def test_the_colon_of_a_drive_separates_nothing(tmp_path, spec):
-    assert part_spec(spec, tmp_path) == (spec.removesuffix(":train"), spec[9 + 1 :])
+    assert parse_spec(spec, tmp_path) == (spec.removesuffix(":train"), spec[9 + 1 :])
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from skimage.data import chelsea
 
 from torch_sr.config import DegradationConfig, RoundConfig, SecondRoundConfig, parse_config
 from torch_sr.data.crops.augmentation import orient, restore
-from torch_sr.data.crops.dataset import ImagePairs, RandomCrops, training_loader
 from torch_sr.data.crops.geometry import CONTEXT, GRID, Place, draw_place
+from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops, training_loader
 from torch_sr.data.degradation import Degradation, sharpen
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import downscale

@@ -16,7 +16,7 @@ from training_kit import checkpoint_state
 from torch_sr.cli import main
 from torch_sr.cli.train.results import describe_use
 from torch_sr.config import load_config
-from torch_sr.data.sets.lists import read_list
+from torch_sr.data.sets.list_files import read_list
 from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, ModelError
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator

@@ -7,10 +7,10 @@ import re
 import pytest
 
 from torch_sr.data.image_pairs import open_pairs
-from torch_sr.data.inspection.inspect import find_subjects, subjects_of
-from torch_sr.data.sets.own import resolve_own
-from torch_sr.data.sets.pairs import find_pairs
-from torch_sr.data.sets.roles import role_of
+from torch_sr.data.inspection.check import datasets_of, find_datasets
+from torch_sr.data.sets.custom import resolve_custom
+from torch_sr.data.sets.file_pairs import find_pairs
+from torch_sr.data.sets.name_words import role_of
 from torch_sr.errors import DataError
 
 PAIRS = [
@@ -117,9 +117,9 @@ def test_several_low_resolutions_are_a_choice_that_is_told(tmp_path, pictures):
     pictures(tmp_path, {"GT": 32, "LQ_jpeg": 8, "LQ_blur": 8})
     with pytest.raises(DataError, match=r":GT<LQ_blur for one .*:GT<LQ_blur<LQ_jpeg for all"):
         find_pairs(tmp_path, 4)
-    assert len(resolve_own(tmp_path, "GT<LQ_blur<LQ_jpeg", 4).pairs) == 4
+    assert len(resolve_custom(tmp_path, "GT<LQ_blur<LQ_jpeg", 4).pairs) == 4
     pictures(tmp_path, {"LQ": 8})
-    found = resolve_own(tmp_path, "", 4)
+    found = resolve_custom(tmp_path, "", 4)
     assert folders(found.pairs) == {("GT", "LQ")}
     assert "LQ_blur is not used" in found.remarks[0]
     assert "GT<LQ<LQ_blur for pairs" in found.remarks[0]
@@ -147,16 +147,16 @@ def test_low_resolution_is_never_ignored_nor_taken_for_originals(
 ):
     pictures(tmp_path / "set", heights)
     with pytest.raises(DataError, match=words) as caught:
-        resolve_own(tmp_path / "set", "", 4)
+        resolve_custom(tmp_path / "set", "", 4)
     assert "\n" not in str(caught.value)
-    _, findings = subjects_of({"train": ["set"]}, tmp_path, 4)
+    _, findings = datasets_of({"train": ["set"]}, tmp_path, 4)
     assert [finding.severity for finding in findings] == ["error"]
 
 
 def test_what_the_error_proposes_works(tmp_path, pictures):
     pictures(tmp_path / "set", {"HR": 32, "phone": 8})
-    assert folders(resolve_own(tmp_path / "set", "HR<phone", 4).pairs) == {("HR", "phone")}
-    assert folders(resolve_own(tmp_path / "set", "HR", 4).pairs) == {("HR", None)}
+    assert folders(resolve_custom(tmp_path / "set", "HR<phone", 4).pairs) == {("HR", "phone")}
+    assert folders(resolve_custom(tmp_path / "set", "HR", 4).pairs) == {("HR", None)}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_what_the_error_proposes_works(tmp_path, pictures):
 )
 def test_what_may_be_meant_is_told(tmp_path, pictures, name, heights, words, caplog):
     pictures(tmp_path, heights)
-    found = resolve_own(tmp_path / name, "", 4)
+    found = resolve_custom(tmp_path / name, "", 4)
     assert found.pairs
     with caplog.at_level(logging.WARNING):
         open_pairs(
@@ -190,21 +190,21 @@ def test_what_may_be_meant_is_told(tmp_path, pictures, name, heights, words, cap
     assert [record.getMessage() for record in caplog.records] == [
         f"{name}: {remark}" for remark in found.remarks
     ]
-    _, findings = subjects_of({"train": [name]}, tmp_path, 4)
+    _, findings = datasets_of({"train": [name]}, tmp_path, 4)
     assert [(f.severity, f.check, f.message) for f in findings] == [
         ("warning", "unused", remark) for remark in found.remarks
     ]
 
 
-def test_healthy_sets_are_left_in_peace(tmp_path, pictures, save_photo):
+def test_sound_sets_give_no_warnings(tmp_path, pictures, save_photo):
     pictures(tmp_path / "one", {"GT": 32, "LQ": 8})
     pictures(tmp_path / "two", {"HR": 32, "LR_bicubic/X4": 8, "LR_bicubic/X2": 16})
     pictures(tmp_path / "cameras", {"A": 32, "B": 24}, names=("IMG_0001", "IMG_0002"))
     for name in ("readme.txt", "Thumbs.db", "hashes.sha256", ".hidden.png"):
         (tmp_path / "one/GT" / name).write_text("")
     for name in ("one", "two", "cameras"):
-        assert resolve_own(tmp_path / name, "", 4).remarks == []
-    assert find_subjects(tmp_path / "one", 4)[1] == []
+        assert resolve_custom(tmp_path / name, "", 4).remarks == []
+    assert find_datasets(tmp_path / "one", 4)[1] == []
 
 
 def test_images_under_unusual_names_are_told(tmp_path, pictures):
@@ -212,7 +212,7 @@ def test_images_under_unusual_names_are_told(tmp_path, pictures):
     (root / "a.png").rename(root / "a.picture")
     (root / "c").write_bytes((root / "b.png").read_bytes())
     (root / "film.mov").write_text("no image")
-    (remark,) = resolve_own(root, "", 4).remarks
+    (remark,) = resolve_custom(root, "", 4).remarks
     assert remark.startswith(f"rename the images in {root} whose names do not end as images do")
     assert remark.endswith("1 .picture, 1 without an ending")
 
@@ -220,7 +220,7 @@ def test_images_under_unusual_names_are_told(tmp_path, pictures):
 def test_repeated_lines_of_a_list_are_told(tmp_path, pictures):
     pictures(tmp_path, {"photos": 32})
     (tmp_path / "list.txt").write_text("photos/a.png\nphotos/b.png\nphotos/../photos/a.png\n")
-    (remark,) = resolve_own(tmp_path / "list.txt", "", 4).remarks
+    (remark,) = resolve_custom(tmp_path / "list.txt", "", 4).remarks
     assert "remove the repeated lines" in remark
     assert "a.png is listed more than once" in remark
 
@@ -235,7 +235,7 @@ def test_folders_that_cannot_be_read_are_told(tmp_path, pictures, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    found = resolve_own(root, "", 4)
+    found = resolve_custom(root, "", 4)
     assert {pair.hr.parent.name for pair in found.pairs} == {"open"}
     assert found.remarks == [
         f"check the permissions of {root / 'closed'}, which is left out: Permission denied"
@@ -244,19 +244,19 @@ def test_folders_that_cannot_be_read_are_told(tmp_path, pictures, monkeypatch):
 
 def test_parts_below_both_resolutions_are_named_by_a_colon(tmp_path, pictures):
     pictures(tmp_path, {"HR/train": 32, "LR/train": 8, "HR/val": 32, "LR/val": 8})
-    pairs = resolve_own(tmp_path, "train", 4).pairs
+    pairs = resolve_custom(tmp_path, "train", 4).pairs
     assert {pair.lr.relative_to(tmp_path).as_posix() for pair in pairs} == {
         "LR/train/a.png",
         "LR/train/b.png",
     }
-    assert resolve_own(tmp_path / "HR/train", "", 4).pairs == pairs
+    assert resolve_custom(tmp_path / "HR/train", "", 4).pairs == pairs
 
 
 def test_low_resolution_below_originals_is_refused_with_the_way_to_use_it(tmp_path, pictures):
     pictures(tmp_path, {".": 32, "LR/X4": 8})
     with pytest.raises(DataError, match=r":\.<LR/X4 to train on these pairs"):
-        resolve_own(tmp_path, "", 4)
-    pairs = resolve_own(tmp_path, ".<LR/X4", 4).pairs
+        resolve_custom(tmp_path, "", 4)
+    pairs = resolve_custom(tmp_path, ".<LR/X4", 4).pairs
     assert [pair.lr.relative_to(tmp_path).as_posix() for pair in pairs] == [
         "LR/X4/a.png",
         "LR/X4/b.png",
@@ -273,20 +273,20 @@ def test_low_resolution_below_originals_is_refused_with_the_way_to_use_it(tmp_pa
 )
 def test_low_resolution_of_other_factors_is_reported(tmp_path, pictures, heights, words):
     pictures(tmp_path / "set", heights)
-    assert re.search(words, " ".join(resolve_own(tmp_path / "set", "", 4).remarks))
+    assert re.search(words, " ".join(resolve_custom(tmp_path / "set", "", 4).remarks))
 
 
 def test_low_resolution_under_other_names_or_missing_is_reported(tmp_path, pictures):
     pictures(tmp_path, {"GT": 32})
     pictures(tmp_path, {"LQ": 8}, names=("x", "y"))
-    assert "give the images in" in resolve_own(tmp_path, "", 4).remarks[0]
+    assert "give the images in" in resolve_custom(tmp_path, "", 4).remarks[0]
     for file in (tmp_path / "LQ").iterdir():
         file.unlink()
-    assert "contains no images" in resolve_own(tmp_path, "", 4).remarks[0]
+    assert "contains no images" in resolve_custom(tmp_path, "", 4).remarks[0]
 
 
 def test_all_sets_below_a_folder_are_proposed_together(tmp_path, pictures):
     pictures(tmp_path, {"s1/HR": 32, "s1/LR": 8, "s2/HR": 32, "s2/LR": 8})
     with pytest.raises(DataError, match=r"or .*:s1\+s2 for all of them"):
-        resolve_own(tmp_path, "", 4)
-    assert len(resolve_own(tmp_path, "s1+s2", 4).pairs) == 4
+        resolve_custom(tmp_path, "", 4)
+    assert len(resolve_custom(tmp_path, "s1+s2", 4).pairs) == 4

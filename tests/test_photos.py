@@ -8,12 +8,12 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
-from torch_sr.data.inspection.findings import Subject
-from torch_sr.data.inspection.pair import look_at
+from torch_sr.data.inspection.findings import CheckedSet
+from torch_sr.data.inspection.pair import inspect_pair
 from torch_sr.data.photos.grouping import SAME_BURST, SAME_SCENE, group_similar
 from torch_sr.data.photos.selection import choose_images
-from torch_sr.data.sets.lists import read_list
-from torch_sr.data.sets.pairs import ImagePair
+from torch_sr.data.sets.file_pairs import FilePair
+from torch_sr.data.sets.list_files import read_list
 from torch_sr.errors import DataError
 
 
@@ -163,7 +163,9 @@ def test_shots_of_a_burst_are_known_by_camera_and_time(tmp_path):
         exif[0x0110] = camera
         exif.get_ifd(0x8769)[0x9003] = f"2024:05:01 12:00:{second:02}"
         image.save(tmp_path / name, exif=exif)
-        return look_at(Subject("x", "train", []), ImagePair(name, tmp_path / name, None), 4, None)
+        return inspect_pair(
+            CheckedSet("x", "train", []), FilePair(name, tmp_path / name, None), 4, None
+        )
 
     first = shoot("a.jpg", 1, 2, 10, "one")
     same, later, foreign = (

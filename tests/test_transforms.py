@@ -14,7 +14,7 @@ import torch
 from PIL import Image as PillowImage
 
 from torch_sr.data.crops.augmentation import JPEG_QUALITY, HardTransforms, draw_orientation, orient
-from torch_sr.data.crops.dataset import RandomCrops, training_loader
+from torch_sr.data.crops.random_crops import RandomCrops, training_loader
 from torch_sr.errors import ConfigError
 
 SCALE = 4

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from torch_sr.aliases import Progress
 from torch_sr.data.cache import ImageCache, find_cache, open_cache
-from torch_sr.data.crops.dataset import ImagePairs
+from torch_sr.data.crops.random_crops import ImagePairs
 from torch_sr.data.sets.archives import DownloadProgress, fetch
+from torch_sr.data.sets.file_pairs import FilePair, describe_unpaired, unpaired_lr
 from torch_sr.data.sets.folders import is_bicubic
-from torch_sr.data.sets.pairs import ImagePair, left_over, words_for_left_over
-from torch_sr.data.sets.table import Purpose, name_splits, resolve, survey
+from torch_sr.data.sets.table import Purpose, name_and_splits, resolve, resolve_with_warnings
 from torch_sr.data.sources import Images, PickedImages, SourceImages
 from torch_sr.errors import MissingDatasetError
 from torch_sr.files import home
@@ -85,7 +85,7 @@ def open_pairs(
     return ImagePairs(lr_sets, hr_sets, scale_factor, names, made)
 
 
-def fetch_missing(
+def download_missing(
     specs: Sequence[str],
     *,
     data_root: Path,
@@ -107,7 +107,7 @@ def fetch_missing(
         try:
             resolve(spec, data_root, scale_factor, purpose)
         except MissingDatasetError:
-            name, splits = name_splits(spec, purpose)
+            name, splits = name_and_splits(spec, purpose)
             for split in splits or (None,):
                 fetch(name, data_root, scale_factor, split=split, progress=progress)
 
@@ -173,17 +173,17 @@ def list_caches(
 
 def _resolve(
     spec: str, data_root: Path, scale_factor: int, purpose: Purpose, download: bool
-) -> list[ImagePair]:
+) -> list[FilePair]:
     if download:
-        fetch_missing([spec], data_root=data_root, scale_factor=scale_factor, purpose=purpose)
-    found = survey(spec, data_root, scale_factor, purpose)
-    left = left_over(found.pairs)
-    for remark in (*found.remarks, *([words_for_left_over(left)] if left else [])):
+        download_missing([spec], data_root=data_root, scale_factor=scale_factor, purpose=purpose)
+    found = resolve_with_warnings(spec, data_root, scale_factor, purpose)
+    left = unpaired_lr(found.pairs)
+    for remark in (*found.remarks, *([describe_unpaired(left)] if left else [])):
         _log.warning("%s: %s", spec, remark)
     return found.pairs
 
 
-def _names(pairs: Sequence[ImagePair]) -> dict[ImagePair, str]:
+def _names(pairs: Sequence[FilePair]) -> dict[FilePair, str]:
     """Names to report; ``same.png`` beside ``same.jpg`` keep their suffixes."""
     counts = Counter(pair.name.casefold() for pair in pairs)
     return {
@@ -192,7 +192,7 @@ def _names(pairs: Sequence[ImagePair]) -> dict[ImagePair, str]:
     }
 
 
-def _parts(pairs: Sequence[ImagePair]) -> list[list[ImagePair]]:
+def _parts(pairs: Sequence[FilePair]) -> list[list[FilePair]]:
     """The pairs with low resolution of their own, then those without, where there are any.
 
     Most data sets bring low resolution for all their images or for none; some for a split.
@@ -204,7 +204,7 @@ def _parts(pairs: Sequence[ImagePair]) -> list[list[ImagePair]]:
 
 def _caches(
     label: str,
-    part: Sequence[ImagePair],
+    part: Sequence[FilePair],
     channels: int | None,
     scale_factor: int,
     cache_dir: Path,
@@ -218,7 +218,7 @@ def _caches(
     return hr, CacheRecipe(label, hr_paths, cache_dir, channels, shrink=scale_factor)
 
 
-def _pick(images: Images, paths: Sequence[Path], part: Sequence[ImagePair]) -> Images:
+def _pick(images: Images, paths: Sequence[Path], part: Sequence[FilePair]) -> Images:
     """The high resolution of each pair: DIV2K's wild track has four of low resolution to one."""
     if len(paths) == len(part):
         return images

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from torch_sr.aliases import Array
-from torch_sr.data.crops.dataset import ImagePairs
+from torch_sr.data.crops.random_crops import ImagePairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import DataError, ModelError
 from torch_sr.evaluation.metric_table import MetricFunction, ProtocolMetrics

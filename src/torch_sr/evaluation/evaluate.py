@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from torch_sr.aliases import Progress
-from torch_sr.data.crops.dataset import ImagePairs, refuse_small
+from torch_sr.data.crops.random_crops import ImagePairs, refuse_small
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.evaluation.compare import Comparison, ImageScore, Method, bicubic, compare
 from torch_sr.evaluation.labels import distinct

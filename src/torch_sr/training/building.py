@@ -14,9 +14,9 @@ from torch import nn
 
 from torch_sr.aliases import Progress
 from torch_sr.config import Hyperparameters
-from torch_sr.data.crops.dataset import ImagePairs, RandomCrops, refuse_small
+from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops, refuse_small
 from torch_sr.data.image_pairs import open_pairs
-from torch_sr.data.sets.table import Purpose, choose_sides
+from torch_sr.data.sets.table import Purpose, train_and_val_specs
 from torch_sr.errors import DataError
 from torch_sr.losses import PerceptualLoss
 from torch_sr.networks.discriminators import UNetDiscriminator, VGGDiscriminator
@@ -88,7 +88,9 @@ def _name_key(stage: str, key: str, config: Hyperparameters) -> str:
     everywhere = all(key not in section.model_fields_set for section in stages.values())
     option = key if everywhere else f"{stage}.{key}"  # without the section it sets both
     none = ", or [] for none" if key == "val_datasets" else ""
-    sides = dict(zip(("train_datasets", "val_datasets"), choose_sides(stages[stage]), strict=True))
+    sides = dict(
+        zip(("train_datasets", "val_datasets"), train_and_val_specs(stages[stage]), strict=True)
+    )
     default = json.dumps(sides[key])
     return f"add --set {option}=FOLDER{none}, as {stage}.{key} is not set and means {default}"
 
@@ -114,7 +116,7 @@ def open_crops(
         DataError, ImageError: when the data are missing or unfit.
     """
     section = config.stages[name]
-    specs, _ = choose_sides(section)
+    specs, _ = train_and_val_specs(section)
     pairs = _open(specs, "train", config, settings, progress, decode)
     return RandomCrops(
         pairs,
@@ -158,7 +160,7 @@ def open_validation(
         DataError, ImageError: when they are missing, unfit, or too small to be measured.
     """
     section = config.stages[name]
-    _, specs = choose_sides(section)
+    _, specs = train_and_val_specs(section)
     if specs != section.val_datasets:
         held = ", ".join(specs)
         _log.warning("val_datasets is not set: validating on %s, which is not trained on", held)

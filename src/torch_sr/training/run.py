@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 
 from torch_sr.aliases import Progress
 from torch_sr.config import Hyperparameters
-from torch_sr.data.crops.dataset import training_loader
-from torch_sr.data.crops.order import EpochSampler
+from torch_sr.data.crops.random_crops import training_loader
+from torch_sr.data.crops.sampler import EpochSampler
 from torch_sr.errors import CheckpointError, ConfigError
 from torch_sr.evaluation.metric_table import MetricFunction
 from torch_sr.losses import PerceptualLoss

@@ -16,8 +16,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from torch_sr.data.crops.dataset import to_float
-from torch_sr.data.crops.order import EpochSampler
+from torch_sr.data.crops.random_crops import to_float
+from torch_sr.data.crops.sampler import EpochSampler
 from torch_sr.errors import CheckpointError, TrainingError
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
@@ -51,7 +51,7 @@ class Trainer:
         fabric: device and precision.
         stage: does the steps.
         loader, sampler: the training batches, see
-            :func:`torch_sr.data.crops.dataset.training_loader`.
+            :func:`torch_sr.data.crops.random_crops.training_loader`.
         validation: measures on whole images; may have none.
         watch: notices when the stage has gone wrong.
         limits: the length of the stage.

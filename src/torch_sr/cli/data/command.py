@@ -21,7 +21,7 @@ from torch_sr.cli.data.degrade import degrade
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
     from torch_sr.data.image_pairs import CacheRecipe
-    from torch_sr.data.inspection.findings import Diagnosis
+    from torch_sr.data.inspection.findings import CheckReport
     from torch_sr.data.sets.table import Purpose
 
 app = typer.Typer(help="Fetch, check, prepare and degrade data sets.", no_args_is_help=True)
@@ -42,11 +42,11 @@ def _data() -> None:
 @app.command("list")
 def list_datasets(root: Root = Path("data"), as_json: AsJSON = False) -> None:
     """List the data sets known by name, and where they lie."""
-    from torch_sr.data.sets.archives import FETCHED
-    from torch_sr.data.sets.table import DATASETS, present
+    from torch_sr.data.sets.archives import DOWNLOADABLE
+    from torch_sr.data.sets.table import DATASETS, find_known
 
     there: dict[str, list[str]] = {}
-    for spec, folder in present(root):
+    for spec, folder in find_known(root):
         there.setdefault(spec.partition(":")[0], []).append(str(folder))
     if as_json:
         rows = [
@@ -54,7 +54,7 @@ def list_datasets(root: Root = Path("data"), as_json: AsJSON = False) -> None:
                 "name": name,
                 "title": row.title,
                 "splits": list(row.splits),
-                "download": name in FETCHED,
+                "download": name in DOWNLOADABLE,
                 "folders": there.get(name, []),
             }
             for name, row in DATASETS.items()
@@ -66,7 +66,7 @@ def list_datasets(root: Root = Path("data"), as_json: AsJSON = False) -> None:
 
     table = Table("name", "splits", "by download", Column(f"below {root}", overflow="fold"))
     for name, row in DATASETS.items():
-        fetched = "yes" if name in FETCHED else "no"
+        fetched = "yes" if name in DOWNLOADABLE else "no"
         places = [str(Path(folder).relative_to(root)) for folder in there.get(name, [])]
         table.add_row(name, " ".join(row.splits), fetched, "\n".join(places))
     Console().print(table)
@@ -123,8 +123,8 @@ def check(
     as_json: AsJSON = False,
 ) -> None:
     """Find what is wrong with data sets: sizes, shifts, colours, duplicates; code 1 if anything."""
-    from torch_sr.data.inspection.inspect import examine, find_subjects, subjects_of
-    from torch_sr.data.sets.specs import part_spec
+    from torch_sr.data.inspection.check import check_datasets, datasets_of, find_datasets
+    from torch_sr.data.sets.spec_syntax import parse_spec
 
     crop_size = (crop, crop) if crop else None
     if Path(target).suffix.lower() == ".json" and Path(target).is_file():
@@ -134,42 +134,42 @@ def check(
         scale = scale or config.scale_factor
         crops = [stage.cr_patch_size for stage in config.stages.values() if stage.cr_patch_size]
         crop_size = crop_size or max(crops, default=None)
-        subjects, findings = subjects_of(config_specs(config), root, scale)
+        datasets, findings = datasets_of(config_specs(config), root, scale)
     elif Path(target).is_dir():
-        subjects, findings = find_subjects(Path(target), scale or 4)
+        datasets, findings = find_datasets(Path(target), scale or 4)
     else:
-        here = (Path.cwd() / part_spec(target, Path.cwd())[0]).exists()
+        here = (Path.cwd() / parse_spec(target, Path.cwd())[0]).exists()
         place = Path.cwd() if here else root
-        subjects, findings = subjects_of({"train": [target]}, place, scale or 4)
+        datasets, findings = datasets_of({"train": [target]}, place, scale or 4)
     with progress_bar("images") as bar:
         task = bar.add_task("looking at", total=None)
-        diagnosis = examine(
-            subjects,
+        report = check_datasets(
+            datasets,
             scale or 4,
             crop_size=crop_size,
             findings=findings,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if as_json:
-        print(json.dumps(diagnosis.to_dict(), indent=2))
+        print(json.dumps(report.to_dict(), indent=2))
     else:
-        print_diagnosis(diagnosis)
-    if not diagnosis.is_healthy:
+        print_report(report)
+    if not report.passed:
         raise typer.Exit(1)
 
 
 def config_specs(config: Hyperparameters) -> dict[Purpose, list[str]]:
     """The data sets of both stages of a configuration, by purpose."""
-    from torch_sr.data.sets.table import choose_sides
+    from torch_sr.data.sets.table import train_and_val_specs
 
-    sides = [choose_sides(stage) for stage in config.stages.values()]
+    sides = [train_and_val_specs(stage) for stage in config.stages.values()]
     return {
         "train": [spec for train, _ in sides for spec in train],
         "val": [spec for _, val in sides for spec in val],
     }
 
 
-def print_diagnosis(diagnosis: Diagnosis) -> None:
+def print_report(report: CheckReport) -> None:
     """What was looked at, then what was found, the worst first."""
     from rich.console import Console
     from rich.markup import escape
@@ -177,20 +177,20 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
 
     console = Console()
     table = Table("set", "for", Column("images", justify="right"), Column("LR", justify="right"))
-    for subject in diagnosis.subjects:
-        given = sum(pair.lr is not None for pair in subject.pairs)
+    for dataset in report.datasets:
+        given = sum(pair.lr is not None for pair in dataset.pairs)
         table.add_row(
-            subject.label, subject.purpose, str(len(subject.pairs)), str(given) if given else "made"
+            dataset.label, dataset.purpose, str(len(dataset.pairs)), str(given) if given else "made"
         )
     console.print(table)
-    if not diagnosis.findings:
+    if not report.findings:
         print("nothing found")
         return
     colours = {"error": "bold red", "warning": "yellow", "note": "dim"}
     table = Table("", "check", "set", Column("what", overflow="fold"))
-    for finding in diagnosis.findings:
+    for finding in report.findings:
         severity = f"[{colours[finding.severity]}]{finding.severity}[/]"
-        table.add_row(severity, finding.check, escape(finding.subject), escape(finding.message))
+        table.add_row(severity, finding.check, escape(finding.dataset), escape(finding.message))
     console.print(table)
 
 

@@ -140,7 +140,7 @@ def _choose(
 
 def _place(source: str, data_root: Path) -> Path:
     """Where to look for the source: here if it has such a folder, otherwise below the root."""
-    from torch_sr.data.sets.specs import part_spec
+    from torch_sr.data.sets.spec_syntax import parse_spec
 
     here = Path.cwd()
-    return here if (here / part_spec(source, here)[0]).exists() else data_root
+    return here if (here / parse_spec(source, here)[0]).exists() else data_root

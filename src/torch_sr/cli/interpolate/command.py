@@ -146,7 +146,7 @@ def interpolate(
         _write_soup(model, weights, out, stored_as)
         print(json.dumps({"models": [str(out)]}) if as_json else out)
         return
-    from torch_sr.data.sets.specs import split_specs
+    from torch_sr.data.sets.spec_syntax import split_specs
 
     _refuse("--weights is for the networks of --model", {"--weights": weights})
     ends, alphas = _required(psnr_model_path, esrgan_model_path, alpha)

@@ -40,7 +40,7 @@ def choose_protocols(text: str) -> list[str]:
 
 def choose_datasets(text: str, data_root: Path) -> list[str]:
     """Data sets separated by commas, each once: results of a second would replace the first."""
-    from torch_sr.data.sets.specs import split_specs
+    from torch_sr.data.sets.spec_syntax import split_specs
     from torch_sr.data.sets.table import identify
 
     specs = split_specs(text, data_root)
@@ -89,7 +89,7 @@ def choose_sweep(text: str | None) -> list[str] | None:
     """Two models; a comma in the path of an existing file separates nothing."""
     if text is None:
         return None
-    from torch_sr.data.sets.specs import split_specs
+    from torch_sr.data.sets.spec_syntax import split_specs
     from torch_sr.evaluation.labels import parse_named
 
     ends = split_specs(text, Path())

@@ -216,13 +216,13 @@ def compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str
 
 def fetch_data(config: Hyperparameters, stages: Sequence[str], data_root: Path) -> None:
     """Fetch the missing data sets of the stages that will run, showing progress."""
-    from torch_sr.data.sets.table import choose_sides
+    from torch_sr.data.sets.table import train_and_val_specs
     from torch_sr.training.launch import is_first_process
 
     if not (config.download and is_first_process()):  # the others wait for its downloads
         return
     for name in stages:
-        train, val = choose_sides(config.stages[name])
+        train, val = train_and_val_specs(config.stages[name])
         fetch_first(train, data_root, config.scale_factor, "train")
         fetch_first(val, data_root, config.scale_factor, "val")
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from torch_sr.data.sets.pairs import ImagePair, Purpose
+from torch_sr.data.sets.file_pairs import FilePair, Purpose
 
 Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckedSet:
     """A set of images and what it is for.
 
     Args:
@@ -25,7 +25,7 @@ class Subject:
 
     label: str
     purpose: Purpose
-    pairs: Sequence[ImagePair]
+    pairs: Sequence[FilePair]
     degraded: bool = False
 
 
@@ -36,7 +36,7 @@ class Finding:
     Args:
         severity: ``error`` where training or testing would suffer.
         check: which check found it.
-        subject: label of the set.
+        dataset: label of the set.
         message: one line: what, its value, the remedy.
         images: the files concerned.
         value: what was measured, where there is a number.
@@ -44,34 +44,34 @@ class Finding:
 
     severity: Severity
     check: str
-    subject: str
+    dataset: str
     message: str
     images: tuple[str, ...] = ()
     value: float | None = None
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class CheckReport:
     """All sets and all that was found, the worst first."""
 
-    subjects: Sequence[Subject]
+    datasets: Sequence[CheckedSet]
     findings: Sequence[Finding]
 
     @property
-    def is_healthy(self) -> bool:
+    def passed(self) -> bool:
         """Whether there is no error."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        subjects = [
+        datasets = [
             {
-                "label": subject.label,
-                "purpose": subject.purpose,
-                "images": len(subject.pairs),
-                "with_lr": sum(pair.lr is not None for pair in subject.pairs),
+                "label": dataset.label,
+                "purpose": dataset.purpose,
+                "images": len(dataset.pairs),
+                "with_lr": sum(pair.lr is not None for pair in dataset.pairs),
             }
-            for subject in self.subjects
+            for dataset in self.datasets
         ]
         findings = [asdict(finding) for finding in self.findings]
-        return {"healthy": self.is_healthy, "subjects": subjects, "findings": findings}
+        return {"passed": self.passed, "datasets": datasets, "findings": findings}

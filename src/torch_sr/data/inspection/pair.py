@@ -13,36 +13,36 @@ import numpy as np
 
 from torch_sr.aliases import Array
 from torch_sr.config import SSIM_WINDOW
-from torch_sr.data.inspection.findings import Subject
+from torch_sr.data.inspection.findings import CheckedSet
 from torch_sr.data.inspection.perceptual_hashes import (
     LIMIT,
     block_means,
-    fingerprint,
     luma,
-    turned_fingerprints,
+    perceptual_hash,
+    turned_hashes,
 )
 from torch_sr.data.inspection.registration import REGION, find_shift, match_colors, undo_shift
 from torch_sr.data.resize import downscale
-from torch_sr.data.sets.pairs import ImagePair
+from torch_sr.data.sets.file_pairs import FilePair
 from torch_sr.errors import ImageError
 from torch_sr.images import Image as Picture
 from torch_sr.images import ImageReader, convert, read_header, read_image, to_unit
 
 FLAT = 3.0
-"""Contrast below which an image is nearly blank; see :class:`Examined`."""
+"""Contrast below which an image is nearly blank; see :class:`InspectedPair`."""
 _EDGE = 8
 _JPEG_LUMA_SUM = 3688  # of the table in annex K.1 of ITU-T T.81
-_LEAST_TURNED = 32  # pixels a side of LR that a fingerprint needs
+_LEAST_TURNED = 32  # pixels a side of LR that a perceptual_hash needs
 _UNALIKE = 100  # differing signs of two pictures as they are; unrelated ones have 127 on average
 _SRGB = re.compile(r"srgb|61966-2|^c2$|^urgb$", re.IGNORECASE)  # c2, uRGB: compact forms of it
 
 
 @dataclass
-class Examined:
+class InspectedPair:
     """What one pair was found to be.
 
     Args:
-        subject, pair: what was looked at.
+        dataset, pair: what was looked at.
         hashes: of the image, ``(8, 255)`` with all its turns where it is to learn from, otherwise
             ``(1, 255)``; None where it could not be read.
         size: height and width of HR.
@@ -59,8 +59,8 @@ class Examined:
             :class:`~torch_sr.data.inspection.registration.ColorMatch`.
     """
 
-    subject: Subject
-    pair: ImagePair
+    dataset: CheckedSet
+    pair: FilePair
     hashes: Array | None = None
     size: tuple[int, int] = (0, 0)
     kind: str = ""
@@ -88,23 +88,23 @@ def least_side(scale_factor: int, *, crop_border: bool = True) -> int:
     return -(-side // scale_factor) * scale_factor
 
 
-def look_at(
-    subject: Subject, pair: ImagePair, scale_factor: int, crop_size: tuple[int, int] | None
-) -> Examined:
+def inspect_pair(
+    dataset: CheckedSet, pair: FilePair, scale_factor: int, crop_size: tuple[int, int] | None
+) -> InspectedPair:
     """Decode a pair and compare what is to be compared; nothing is raised.
 
     Args:
-        subject, pair: what to look at.
+        dataset, pair: what to look at.
         scale_factor: between the two resolutions.
         crop_size: height and width that an image to learn from has to hold.
     """
-    image = Examined(subject, pair)
+    image = InspectedPair(dataset, pair)
     try:
         read = _read(image)
-        turned = subject.purpose == "train"
+        turned = dataset.purpose == "train"
         small = block_means(convert(read.color, np.uint8))
         image.contrast = float(luma(small).std())
-        image.hashes = turned_fingerprints(small) if turned else fingerprint(small)[None]
+        image.hashes = turned_hashes(small) if turned else perceptual_hash(small)[None]
         if crop_size is not None and turned:
             _check_size(image, scale_factor, crop_size)
         if not turned:
@@ -120,7 +120,7 @@ def look_at(
     return image
 
 
-def _read(image: Examined) -> Picture:
+def _read(image: InspectedPair) -> Picture:
     """The HR image; what it says of itself is noted in ``image``."""
     path = image.pair.hr
     image.frames = read_header(path, pages=True).pages
@@ -184,7 +184,7 @@ def _kind(channels: int, depth: int, alpha: bool) -> str:
     return (kind + ("" if depth == 8 else f" of {depth} bits")).strip()
 
 
-def _check_size(image: Examined, scale_factor: int, crop_size: tuple[int, int]) -> None:
+def _check_size(image: InspectedPair, scale_factor: int, crop_size: tuple[int, int]) -> None:
     height, width = (size // scale_factor * scale_factor for size in image.size)
     needed = max(crop_size)  # either side, for a crop may be transposed
     if min(height, width) < needed:
@@ -197,7 +197,7 @@ def _check_size(image: Examined, scale_factor: int, crop_size: tuple[int, int]) 
         )
 
 
-def _check_measurable(image: Examined, scale_factor: int) -> None:
+def _check_measurable(image: InspectedPair, scale_factor: int) -> None:
     height, width = (size // scale_factor * scale_factor for size in image.size)
     least = least_side(scale_factor)
     if min(height, width) < least:
@@ -205,7 +205,7 @@ def _check_measurable(image: Examined, scale_factor: int) -> None:
         image.faults.append(("size", f"{text}, and it has {width}x{height}"))
 
 
-def _check_turn(image: Examined, hr: Array, lr: Array) -> None:
+def _check_turn(image: InspectedPair, hr: Array, lr: Array) -> None:
     """LR that is turned, as where one of the two has lost its EXIF orientation, or another image.
 
     Args:
@@ -214,8 +214,8 @@ def _check_turn(image: Examined, hr: Array, lr: Array) -> None:
     """
     if min(lr.shape[:2]) < _LEAST_TURNED or image.contrast < FLAT:
         return
-    own = fingerprint(convert(lr, np.uint8))
-    as_it_is, *turned = (int((own != other).sum()) for other in turned_fingerprints(hr))
+    own = perceptual_hash(convert(lr, np.uint8))
+    as_it_is, *turned = (int((own != other).sum()) for other in turned_hashes(hr))
     name, original = image.pair.lr, image.pair.hr
     if as_it_is > LIMIT and min(turned) <= LIMIT:
         text = f"turn or flip {name}: it lies another way than {original}; has it lost its EXIF"
@@ -225,7 +225,7 @@ def _check_turn(image: Examined, hr: Array, lr: Array) -> None:
         image.faults.append(("pairing", text))
 
 
-def _compare(image: Examined, hr: Array, lr: Array, scale_factor: int) -> None:
+def _compare(image: InspectedPair, hr: Array, lr: Array, scale_factor: int) -> None:
     """Size, shift and colours of a pair."""
     wanted = tuple(size // scale_factor for size in hr.shape[:2])
     if lr.shape[:2] != wanted:

@@ -34,12 +34,12 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _CHUNK = 4096
 
 
-def fingerprint(image: Array) -> Hash:
+def perceptual_hash(image: Array) -> Hash:
     """The hash of an image ``(H, W, 1 or 3)`` of any depth."""
     return _hash(_thumbnail(image))
 
 
-def turned_fingerprints(image: Array) -> npt.NDArray[np.int8]:
+def turned_hashes(image: Array) -> npt.NDArray[np.int8]:
     """The hashes of the eight flips and rotations of an image, ``(8, 255)``; first its own."""
     thumbnail = _thumbnail(image)
     turned = [np.rot90(side, turns) for side in (thumbnail, thumbnail.T) for turns in range(4)]
@@ -155,7 +155,7 @@ def _describe_benchmarks(data_root: Path) -> str:
 
     def words(name: str) -> list[str]:
         pairs = resolve(name, data_root, 4, "test")
-        return [_pack(fingerprint(read_samples(pair.hr))) for pair in pairs]
+        return [_pack(perceptual_hash(read_samples(pair.hr))) for pair in pairs]
 
     return json.dumps({name: words(name) for name in BENCHMARKS}, indent=0)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from torch_sr.aliases import Array
-from torch_sr.data.inspection.findings import Finding, Severity, Subject
-from torch_sr.data.inspection.pair import FLAT, Examined
+from torch_sr.data.inspection.findings import CheckedSet, Finding, Severity
+from torch_sr.data.inspection.pair import FLAT, InspectedPair
 from torch_sr.data.inspection.perceptual_hashes import find_matches, known_benchmarks
-from torch_sr.data.sets.pairs import left_over, words_for_left_over
+from torch_sr.data.sets.file_pairs import describe_unpaired, unpaired_lr
 from torch_sr.data.sets.table import DATASETS
 
 SHIFT_LIMITS = (0.03, 0.1)
@@ -23,17 +23,19 @@ COLOR_LIMIT = 2.0
 _SHOWN = 3
 
 
-def _by_subject(images: Sequence[Examined]) -> Iterator[tuple[Subject, list[Examined]]]:
-    grouped: dict[int, list[Examined]] = defaultdict(list)
+def _by_dataset(
+    images: Sequence[InspectedPair],
+) -> Iterator[tuple[CheckedSet, list[InspectedPair]]]:
+    grouped: dict[int, list[InspectedPair]] = defaultdict(list)
     for image in images:
-        grouped[id(image.subject)].append(image)
+        grouped[id(image.dataset)].append(image)
     for group in grouped.values():
-        yield group[0].subject, group
+        yield group[0].dataset, group
 
 
-def find_faults(images: Sequence[Examined]) -> Iterator[Finding]:
+def find_faults(images: Sequence[InspectedPair]) -> Iterator[Finding]:
     """Images that cannot be read, are too small, or have another size than their partner."""
-    for subject, group in _by_subject(images):
+    for dataset, group in _by_dataset(images):
         by_check: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for image in group:
             for check, message in image.faults:
@@ -45,16 +47,16 @@ def find_faults(images: Sequence[Examined]) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 check,
-                subject.label,
+                dataset.label,
                 remedy + faults[0][1] + more,
                 names,
                 float(len(faults)),
             )
 
 
-def find_shifts(images: Sequence[Examined], scale_factor: int) -> Iterator[Finding]:
+def find_shifts(images: Sequence[InspectedPair], scale_factor: int) -> Iterator[Finding]:
     """Low resolution that lies elsewhere than it should."""
-    for subject, group in _by_subject(images):
+    for dataset, group in _by_dataset(images):
         shifts = np.array([image.shift for image in group if image.shift is not None])
         if not len(shifts):
             continue
@@ -65,39 +67,41 @@ def find_shifts(images: Sequence[Examined], scale_factor: int) -> Iterator[Findi
             "away from HR, median over the set"
         )
         if size < SHIFT_LIMITS[0]:
-            yield from _strays(subject, group, middle)
-        elif subject.degraded:
-            yield Finding("note", "shift", subject.label, words, value=size)
+            yield from _strays(dataset, group, middle)
+        elif dataset.degraded:
+            yield Finding("note", "shift", dataset.label, words, value=size)
         else:
             severity: Severity = "error" if size >= SHIFT_LIMITS[1] else "warning"
             remedy = "; make LR by a filter that is centred on its pixels, such as torch-sr's own"
-            yield Finding(severity, "shift", subject.label, words + remedy, value=size)
+            yield Finding(severity, "shift", dataset.label, words + remedy, value=size)
 
 
-def _strays(subject: Subject, group: Sequence[Examined], middle: Array) -> Iterator[Finding]:
+def _strays(
+    dataset: CheckedSet, group: Sequence[InspectedPair], middle: Array
+) -> Iterator[Finding]:
     """Single images that lie elsewhere than their set."""
     strays = [
         image
         for image in group
         if image.shift is not None and np.abs(image.shift - middle).max() >= SHIFT_LIMITS[1]
     ]
-    if strays and not subject.degraded:
+    if strays and not dataset.degraded:
         worst = max(strays, key=lambda image: max(map(abs, image.shift or (0, 0))))
         names = tuple(str(image.pair.lr) for image in strays)
         text = (
             f"{len(strays)} of {len(group)} LR images are shifted, the most {worst.pair.lr} by "
             f"{_pixels(np.array(worst.shift))} LR pixels; are they of other images?"
         )
-        yield Finding("warning", "shift", subject.label, text, names)
+        yield Finding("warning", "shift", dataset.label, text, names)
 
 
 def _pixels(shift: Array) -> str:
     return f"{shift[0]:+.2f} down, {shift[1]:+.2f} right"
 
 
-def find_colors(images: Sequence[Examined]) -> Iterator[Finding]:
+def find_colors(images: Sequence[InspectedPair]) -> Iterator[Finding]:
     """Low resolution of other colours than its partner."""
-    for subject, group in _by_subject(images):
+    for dataset, group in _by_dataset(images):
         known = [image for image in group if image.color_difference is not None]
         if not known:
             continue
@@ -109,35 +113,35 @@ def find_colors(images: Sequence[Examined]) -> Iterator[Finding]:
         example = next(i.color_cause for i in known if i.color_cause.split(" of ")[0] == likely)
         because = f"; {example} would explain it" if example else ""
         text = f"the colours of LR are {difference:.1f} levels of 255 off those of HR{because}"
-        severity: Severity = "note" if subject.degraded else "error"
-        yield Finding(severity, "color", subject.label, text, value=difference)
+        severity: Severity = "note" if dataset.degraded else "error"
+        yield Finding(severity, "color", dataset.label, text, value=difference)
 
 
-def find_kinds(images: Sequence[Examined]) -> Iterator[Finding]:
+def find_kinds(images: Sequence[InspectedPair]) -> Iterator[Finding]:
     """Gray images, alpha and other depths than 8 bits, counted."""
-    for subject, group in _by_subject(images):
+    for dataset, group in _by_dataset(images):
         kinds = Counter(image.kind for image in group if image.kind)
         if kinds:
             words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             text = f"of {len(group)} images {words}; they are read as the configuration asks"
-            yield Finding("note", "kind", subject.label, text, value=float(sum(kinds.values())))
+            yield Finding("note", "kind", dataset.label, text, value=float(sum(kinds.values())))
 
 
-def find_flat(images: Sequence[Examined]) -> Iterator[Finding]:
+def find_flat(images: Sequence[InspectedPair]) -> Iterator[Finding]:
     """Images to judge by that are nearly blank."""
-    for subject, group in _by_subject(images):
+    for dataset, group in _by_dataset(images):
         flat = [str(i.pair.hr) for i in group if i.hashes is not None and i.contrast < FLAT]
-        if flat and subject.purpose != "train":
+        if flat and dataset.purpose != "train":
             text = (
                 f"leave out {len(flat)} nearly blank images ({_some(flat)}): their PSNR is very "
                 "high or infinite for any model"
             )
-            yield Finding("warning", "flat", subject.label, text, tuple(flat), float(len(flat)))
+            yield Finding("warning", "flat", dataset.label, text, tuple(flat), float(len(flat)))
 
 
-def find_losses(images: Sequence[Examined]) -> Iterator[Finding]:
+def find_losses(images: Sequence[InspectedPair]) -> Iterator[Finding]:
     """What files hold and training does not see: frames, pages, other colours than sRGB."""
-    for subject, group in _by_subject(images):
+    for dataset, group in _by_dataset(images):
         said: dict[str, list[str]] = defaultdict(list)
         for image in group:
             if image.frames > 1:
@@ -150,26 +154,26 @@ def find_losses(images: Sequence[Examined]) -> Iterator[Finding]:
         for text, names in said.items():
             words = f"{len(names)} images ({_some(names)}): {text}"
             files = tuple(names)
-            yield Finding("warning", "loss", subject.label, words, files, float(len(names)))
+            yield Finding("warning", "loss", dataset.label, words, files, float(len(names)))
 
 
-def _name(image: Examined) -> str:
+def _name(image: InspectedPair) -> str:
     return str(image.pair.hr)
 
 
-def find_left_over(subjects: Sequence[Subject]) -> Iterator[Finding]:
+def find_unpaired(datasets: Sequence[CheckedSet]) -> Iterator[Finding]:
     """Low-resolution images that have no partner."""
-    for subject in subjects:
-        left = left_over(subject.pairs)
+    for dataset in datasets:
+        left = unpaired_lr(dataset.pairs)
         if left:
-            text = words_for_left_over(left)
+            text = describe_unpaired(left)
             names = tuple(map(str, left))
-            yield Finding("warning", "pairing", subject.label, text, names, float(len(left)))
+            yield Finding("warning", "pairing", dataset.label, text, names, float(len(left)))
 
 
-def find_benchmarks(images: Sequence[Examined]) -> Iterator[Finding]:
+def find_benchmarks(images: Sequence[InspectedPair]) -> Iterator[Finding]:
     """Images of the published benchmarks, wherever they are."""
-    for subject, group in _by_subject(images):
+    for dataset, group in _by_dataset(images):
         hashed = [image for image in group if image.hashes is not None]
         if not hashed:
             continue
@@ -183,21 +187,21 @@ def find_benchmarks(images: Sequence[Examined]) -> Iterator[Finding]:
             part = f"all {held}" if held == len(known) else f"{held} of the {len(known)}"
             title = DATASETS[name].title
             text = f"holds {part} images of {title} ({_some(files)})"
-            if subject.purpose == "train":
+            if dataset.purpose == "train":
                 text += f"; leave them out, or do not report {title}"
-                yield Finding("error", "benchmark", subject.label, text, files, float(held))
-            elif subject.label != name:
-                yield Finding("note", "benchmark", subject.label, text, files, float(held))
+                yield Finding("error", "benchmark", dataset.label, text, files, float(held))
+            elif dataset.label != name:
+                yield Finding("note", "benchmark", dataset.label, text, files, float(held))
 
 
-def find_duplicates(images: Sequence[Examined]) -> Iterator[Finding]:
+def find_duplicates(images: Sequence[InspectedPair]) -> Iterator[Finding]:
     """Pictures that occur twice: in one set, or in one to learn from and one to judge by."""
     groups = [
-        (subject, [image for image in group if image.hashes is not None])
-        for subject, group in _by_subject(images)
+        (dataset, [image for image in group if image.hashes is not None])
+        for dataset, group in _by_dataset(images)
     ]
-    groups = [(subject, group) for subject, group in groups if group]
-    for number, (subject, group) in enumerate(groups):
+    groups = [(dataset, group) for dataset, group in groups if group]
+    for number, (dataset, group) in enumerate(groups):
         own = {
             tuple(sorted((str(a.pair.hr), str(b.pair.hr))))
             for a, b in _matches(group, group)
@@ -207,33 +211,35 @@ def find_duplicates(images: Sequence[Examined]) -> Iterator[Finding]:
             twice = tuple(sorted({name for pair in own for name in pair}))
             first = min(own)
             text = f"{len(own)} pictures occur twice, such as {first[0]} and {first[1]}"
-            yield Finding("warning", "duplicate", subject.label, text, twice, float(len(own)))
+            yield Finding("warning", "duplicate", dataset.label, text, twice, float(len(own)))
         for other, others in groups[number + 1 :]:
-            yield from _leaks(subject, group, other, others)
+            yield from _leaks(dataset, group, other, others)
 
 
 def _leaks(
-    subject: Subject, group: list[Examined], other: Subject, others: list[Examined]
+    dataset: CheckedSet, group: list[InspectedPair], other: CheckedSet, others: list[InspectedPair]
 ) -> Iterator[Finding]:
-    if (subject.purpose == "train") == (other.purpose == "train"):
+    if (dataset.purpose == "train") == (other.purpose == "train"):
         return
-    if subject.purpose != "train":
-        subject, group, other, others = other, others, subject, group
+    if dataset.purpose != "train":
+        dataset, group, other, others = other, others, dataset, group
     shared = sorted({str(mine.pair.hr) for mine, _ in _matches(group, others)})
     if shared:
         text = (
             f"{len(shared)} of {len(group)} images are in {other.label} too, which is for "
             f"{other.purpose} ({_some(shared)}); leave them out of one of the two"
         )
-        yield Finding("error", "duplicate", subject.label, text, tuple(shared), float(len(shared)))
+        yield Finding("error", "duplicate", dataset.label, text, tuple(shared), float(len(shared)))
 
 
-def _matches(some: list[Examined], others: list[Examined]) -> Iterator[tuple[Examined, Examined]]:
+def _matches(
+    some: list[InspectedPair], others: list[InspectedPair]
+) -> Iterator[tuple[InspectedPair, InspectedPair]]:
     for mine, theirs, _ in find_matches(_hashes(some), _hashes(others)[:, 0]):
         yield some[mine], others[theirs]
 
 
-def _hashes(images: Sequence[Examined]) -> Array:
+def _hashes(images: Sequence[InspectedPair]) -> Array:
     return np.stack([image.hashes for image in images if image.hashes is not None])
 
 

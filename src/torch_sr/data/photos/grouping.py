@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from torch_sr.aliases import Array
-from torch_sr.data.inspection.pair import Examined, least_side
+from torch_sr.data.inspection.pair import InspectedPair, least_side
 from torch_sr.data.inspection.perceptual_hashes import find_matches
 from torch_sr.errors import DataError
 
@@ -31,7 +31,7 @@ SAME_BURST = 105
 LARGE = 4_000_000
 """Pixels above which an image takes long to validate on; others are preferred."""
 
-Group = list[Examined]
+Group = list[InspectedPair]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Split:
     spare: Group
 
 
-def group_similar(images: Sequence[Examined]) -> list[Group]:
+def group_similar(images: Sequence[InspectedPair]) -> list[Group]:
     """Images that show one scene, together; the groups depend on no order.
 
     Args:
@@ -69,7 +69,7 @@ def group_similar(images: Sequence[Examined]) -> list[Group]:
     return list(groups.values())
 
 
-def _bursts(images: Sequence[Examined], hashes: Array) -> Iterator[tuple[int, int]]:
+def _bursts(images: Sequence[InspectedPair], hashes: Array) -> Iterator[tuple[int, int]]:
     """Shots that one camera took shortly one after the other, and that look alike."""
     taken = sorted(
         (image.camera, image.moment, number)

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch_sr.aliases import Progress
-from torch_sr.data.inspection.findings import Subject
-from torch_sr.data.inspection.pair import Examined, look_at
+from torch_sr.data.inspection.findings import CheckedSet
+from torch_sr.data.inspection.pair import InspectedPair, inspect_pair
 from torch_sr.data.photos.grouping import LARGE, Split, group_similar, split_groups
 from torch_sr.data.photos.unfit import find_unfit
-from torch_sr.data.sets.lists import write_list
-from torch_sr.data.sets.pairs import ImagePair, find_paired_folders
+from torch_sr.data.sets.file_pairs import FilePair, find_paired_folders
+from torch_sr.data.sets.list_files import write_list
 from torch_sr.errors import DataError
 from torch_sr.images import display_name, is_image_name
 
@@ -60,7 +60,7 @@ class ChosenImages:
             folder: where; created if it is missing.
 
         Returns:
-            the two lists, see :mod:`torch_sr.data.sets.lists`.
+            the two lists, see :mod:`torch_sr.data.sets.list_files`.
 
         Raises:
             DataError: when they cannot be written.
@@ -181,12 +181,14 @@ def _look_at_all(
     crop_size: tuple[int, int] | None,
     workers: int | None,
     progress: Progress | None,
-) -> list[Examined]:
-    pairs = [ImagePair(file.stem, file, None) for file in files]
-    subject = Subject("photographs", "train", pairs)
+) -> list[InspectedPair]:
+    pairs = [FilePair(file.stem, file, None) for file in files]
+    dataset = CheckedSet("photographs", "train", pairs)
     looks = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for look in pool.map(lambda pair: look_at(subject, pair, scale_factor, crop_size), pairs):
+        for look in pool.map(
+            lambda pair: inspect_pair(dataset, pair, scale_factor, crop_size), pairs
+        ):
             looks.append(look)
             if progress is not None:
                 progress(len(looks), len(pairs))
@@ -195,7 +197,7 @@ def _look_at_all(
 
 def _refuse_too_few(
     folder: Path,
-    usable: Sequence[Examined],
+    usable: Sequence[InspectedPair],
     reasons: Mapping[Path, str],
     crop_size: tuple[int, int] | None,
 ) -> None:
@@ -224,7 +226,7 @@ def _remarks(split: Split) -> Iterator[str]:
         yield f"{_count(len(used))} few for a training: add more, or start from a trained model."
 
 
-def _parts(look: Examined) -> Iterator[str]:
+def _parts(look: InspectedPair) -> Iterator[str]:
     """What is unusual about an image, to follow "is" or "are"."""
     if "alpha" in look.kind:
         yield "stored with an alpha channel, which is left out"
@@ -236,7 +238,7 @@ def _parts(look: Examined) -> Iterator[str]:
         yield f"in the colours of {look.profile}, which are taken for sRGB"
 
 
-def _paths(looks: Iterable[Examined]) -> list[Path]:
+def _paths(looks: Iterable[InspectedPair]) -> list[Path]:
     return sorted(look.pair.hr for look in looks)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from torch_sr.aliases import Array
-from torch_sr.data.inspection.pair import FLAT, Examined
+from torch_sr.data.inspection.pair import FLAT, InspectedPair
 from torch_sr.data.inspection.perceptual_hashes import find_matches, known_benchmarks
 from torch_sr.data.sets.table import DATASETS
 from torch_sr.images import display_name
@@ -26,7 +26,7 @@ by more as soon as something moves, and stay."""
 _RESULT = "_sr"  # what torch-sr upscale appends to a name
 
 
-def find_unfit(looks: Sequence[Examined], folder: Path) -> dict[Path, str]:
+def find_unfit(looks: Sequence[InspectedPair], folder: Path) -> dict[Path, str]:
     """Images that would spoil a training, and why.
 
     Args:
@@ -43,12 +43,12 @@ def find_unfit(looks: Sequence[Examined], folder: Path) -> dict[Path, str]:
     return reasons
 
 
-def _results(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str]]:
+def _results(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
     """``photo_sr.png`` beside ``photo.jpg``, or larger than it in another folder.
 
     What a network made is no photograph.
     """
-    by_stem: dict[str, list[Examined]] = defaultdict(list)
+    by_stem: dict[str, list[InspectedPair]] = defaultdict(list)
     for look in looks:
         by_stem[look.pair.hr.stem].append(look)
     for look in looks:
@@ -61,7 +61,7 @@ def _results(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, st
                 break
 
 
-def _is_enlarged(source: Examined, look: Examined) -> bool:
+def _is_enlarged(source: InspectedPair, look: InspectedPair) -> bool:
     """Whether an image is larger than another one, and has its proportions."""
     if 0 in source.size or look.size <= source.size:
         return False
@@ -70,7 +70,7 @@ def _is_enlarged(source: Examined, look: Examined) -> bool:
     return abs(larger_height / height - larger_width / width) <= rounding
 
 
-def _faulty(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str]]:
+def _faulty(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
     for look in looks:
         for check, message in look.faults[:1]:
             reason = f"{_size(look)} pixels are smaller than the crop"
@@ -79,20 +79,20 @@ def _faulty(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str
             yield look.pair.hr, reason
 
 
-def _animated(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str]]:
+def _animated(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
     for look in looks:
         if look.frames > 1:
             text = f"{look.frames} frames or pages; save those to train on as single images"
             yield look.pair.hr, text
 
 
-def _blank(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str]]:
+def _blank(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
     for look in looks:
         if look.contrast < FLAT:
             yield look.pair.hr, f"nearly blank: its contrast is {look.contrast:.1f} levels of 255"
 
 
-def _benchmarks(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str]]:
+def _benchmarks(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
     if not looks:
         return
     for name, known in known_benchmarks().items():
@@ -101,7 +101,7 @@ def _benchmarks(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path,
             yield looks[number].pair.hr, f"a picture of {title}, which models are tested on"
 
 
-def _copies(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str]]:
+def _copies(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
     """All but the largest of what is one picture."""
     if not looks:
         return
@@ -119,29 +119,29 @@ def _copies(looks: Sequence[Examined], folder: Path) -> Iterator[tuple[Path, str
             yield ranked[later].pair.hr, _copy_of(ranked[later], ranked[original], folder)
 
 
-def _copy_of(look: Examined, original: Examined, folder: Path) -> str:
+def _copy_of(look: InspectedPair, original: InspectedPair, folder: Path) -> str:
     name = _shown(original.pair.hr, folder)
     if _pixels(look) == _pixels(original):
         return f"the same picture as {name}"
     return f"a smaller copy of {name} ({_size(look)} of {_size(original)} pixels)"
 
 
-def _hashes(looks: Sequence[Examined]) -> Array:
+def _hashes(looks: Sequence[InspectedPair]) -> Array:
     return np.stack([look.hashes for look in looks if look.hashes is not None])
 
 
-def _pixels(look: Examined) -> int:
+def _pixels(look: InspectedPair) -> int:
     return math.prod(look.size)
 
 
-def _bytes(look: Examined) -> int:
+def _bytes(look: InspectedPair) -> int:
     try:
         return look.pair.hr.stat().st_size
     except OSError:
         return 0
 
 
-def _size(look: Examined) -> str:
+def _size(look: InspectedPair) -> str:
     return f"{look.size[1]}x{look.size[0]}"
 
 

@@ -135,7 +135,7 @@ def archives_of(name: str, scale_factor: int, split: str | None = None) -> list[
         return [Archive("benchmark.tar", _SNU, digest, "", holds)]
     base, _, track = name.partition("-")
     if base != "div2k":
-        raise DataError(f"data set {name!r} cannot be fetched; known are {', '.join(FETCHED)}")
+        raise DataError(f"data set {name!r} cannot be fetched; known are {', '.join(DOWNLOADABLE)}")
     parts = {"train": "train", "val": "valid"}
     chosen = [parts[split]] if split else list(parts.values())
     stems = [
@@ -149,7 +149,7 @@ def archives_of(name: str, scale_factor: int, split: str | None = None) -> list[
     return [_div2k_archive(stem) for stem in stems if stem in _DIV2K_MD5]
 
 
-FETCHED = (
+DOWNLOADABLE = (
     *("div2k", "div2k-unknown", "div2k-mild", "div2k-difficult", "div2k-wild"),
     *("bsds500", "flickr2k", *_BENCHMARKS),
 )

@@ -2,7 +2,7 @@
 
 Known are the layouts of the benchmarks (``HR`` with ``LR_bicubic/X4``, ``DIV2K_train_HR`` with
 ``DIV2K_train_LR_bicubic/X4``, ``GTmod12`` with ``LRbicx4``) and the words of
-:mod:`torch_sr.data.sets.roles`.
+:mod:`torch_sr.data.sets.name_words`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from torch_sr.data.sets.listing import list_images, share_names
-from torch_sr.data.sets.roles import role_of
+from torch_sr.data.sets.image_files import list_images, share_names
+from torch_sr.data.sets.name_words import role_of
 from torch_sr.errors import DataError
 
 HR_FOLDERS = ("HR", "GTmod12", "GT", "hr", "gt")
@@ -91,7 +91,7 @@ def find_lr_folder(hr_folder: Path, scale_factor: int, track: str | None = None)
     return found[0] if found else None
 
 
-def find_original_of(folder: Path, scale_factor: int) -> Path | None:
+def find_hr_of(folder: Path, scale_factor: int) -> Path | None:
     """The high-resolution folder that a folder is the low resolution of, by name and content."""
     role = role_of(folder.name)
     if role is None or role[0] != "low":

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from torch_sr.data.inspection.findings import Subject
-from torch_sr.data.inspection.pair import look_at
+from torch_sr.data.inspection.findings import CheckedSet
+from torch_sr.data.inspection.pair import inspect_pair
 from torch_sr.data.photos.grouping import group_similar, split_groups
-from torch_sr.data.sets.pairs import ImagePair
+from torch_sr.data.sets.file_pairs import FilePair
 from torch_sr.errors import DataError
 from torch_sr.files import atomic_write, home
 
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 
 def split_pairs(
-    pairs: Sequence[ImagePair], side: str, scale_factor: int, name: str
-) -> list[ImagePair]:
+    pairs: Sequence[FilePair], side: str, scale_factor: int, name: str
+) -> list[FilePair]:
     """One side of a split: about a tenth of the images for ``val``, 20 at most.
 
     Args:
@@ -56,11 +56,11 @@ def split_pairs(
 
 
 def _find_sides(paths: Sequence[Path], scale_factor: int, name: str) -> dict[str, list[int]]:
-    pairs = [ImagePair(path.stem, path, None) for path in paths]
-    subject = Subject(name, "train", pairs)
+    pairs = [FilePair(path.stem, path, None) for path in paths]
+    dataset = CheckedSet(name, "train", pairs)
     _log.info("%s: comparing %d images to split them", name, len(paths))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = list(pool.map(lambda pair: look_at(subject, pair, scale_factor, None), pairs))
+        looks = list(pool.map(lambda pair: inspect_pair(dataset, pair, scale_factor, None), pairs))
     readable = [look for look in looks if look.hashes is not None]
     if len(readable) < _LEAST:
         faults = [message for look in looks for _, message in look.faults]

@@ -2,7 +2,8 @@
 
 A specification is ``name``, ``name:split`` or ``name:split+split``. The name is a row of
 ``DATASETS``, or else a folder or a list of images, absolute or below the data root; see
-:mod:`torch_sr.data.sets.specs` and :mod:`torch_sr.data.sets.own`. To add a data set, add a row.
+:mod:`torch_sr.data.sets.spec_syntax` and :mod:`torch_sr.data.sets.custom`. To add a data set,
+add a row.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch_sr.data.sets.custom import Resolved, is_list, resolve_custom
+from torch_sr.data.sets.file_pairs import FilePair, find_pairs
+from torch_sr.data.sets.file_pairs import Purpose as Purpose
 from torch_sr.data.sets.folders import sub_folders
-from torch_sr.data.sets.lists import LIST_SUFFIXES
-from torch_sr.data.sets.own import Resolved, is_list, resolve_own
-from torch_sr.data.sets.pairs import ImagePair, find_pairs
-from torch_sr.data.sets.pairs import Purpose as Purpose
-from torch_sr.data.sets.specs import part_spec
+from torch_sr.data.sets.list_files import LIST_SUFFIXES
+from torch_sr.data.sets.spec_syntax import parse_spec
 from torch_sr.errors import DataError, MissingDatasetError
 from torch_sr.files import expand_home
 
@@ -35,7 +36,7 @@ class DatasetRow:
         folders: below the data root; the first that is there is taken.
         splits: from their names to their high-resolution folders; none for a single set.
         train, val, test: the splits for each purpose where a specification names none.
-        track: see :func:`~torch_sr.data.sets.pairs.find_pairs`.
+        track: see :func:`~torch_sr.data.sets.file_pairs.find_pairs`.
         scale_factors: for which there is low resolution; none where it can be made for any.
         benchmark: whether it is there for tests alone.
     """
@@ -107,19 +108,21 @@ DATASETS: dict[str, DatasetRow] = {
 }
 
 
-def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> list[ImagePair]:
+def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> list[FilePair]:
     """List the image pairs that a specification such as ``bsds500:train+test`` names.
 
     Raises:
         DataError: for an unknown name or split, a data set that is not below the root, or a scale
             factor that it does not have.
     """
-    return survey(spec, data_root, scale_factor, purpose).pairs
+    return resolve_with_warnings(spec, data_root, scale_factor, purpose).pairs
 
 
-def survey(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> Resolved:
+def resolve_with_warnings(
+    spec: str, data_root: Path, scale_factor: int, purpose: Purpose
+) -> Resolved:
     """As :func:`resolve`, with remarks on what a folder or list leaves aside."""
-    name, splits = name_splits(spec, purpose)
+    name, splits = name_and_splits(spec, purpose)
     row = DATASETS.get(name.lower())
     if row is None:
         return _resolve_path(spec, data_root, scale_factor)
@@ -131,7 +134,7 @@ def survey(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> R
     if not row.splits:
         _refuse_splits(spec)
         return Resolved(find_pairs(_locate(row, data_root), scale_factor))
-    pairs: list[ImagePair] = []
+    pairs: list[FilePair] = []
     for split_name in splits:
         split = row.splits.get(split_name)
         if split is None:
@@ -142,13 +145,13 @@ def survey(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> R
 
 def identify(spec: str, data_root: Path) -> tuple[str, str]:
     """What two spellings of one data set have in common: ``photos``, ``./photos``, ``photos/``."""
-    name, parts = part_spec(spec, data_root)
+    name, parts = parse_spec(spec, data_root)
     if name.lower() in DATASETS:
         return name.lower(), parts
     return str((data_root / Path(name).expanduser()).resolve()), parts
 
 
-def choose_sides(
+def train_and_val_specs(
     section: PretrainingConfig | TrainingConfig,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The data sets to train on and to validate on.
@@ -168,7 +171,7 @@ def choose_sides(
     return tuple(f"{name}:train" for name in names), tuple(f"{name}:val" for name in names)
 
 
-def name_splits(spec: str, purpose: Purpose) -> tuple[str, tuple[str, ...]]:
+def name_and_splits(spec: str, purpose: Purpose) -> tuple[str, tuple[str, ...]]:
     """The name of a known data set, and the splits that are meant, if it has any.
 
     Of any other specification it is all name.
@@ -182,7 +185,7 @@ def name_splits(spec: str, purpose: Purpose) -> tuple[str, tuple[str, ...]]:
     return name.lower(), tuple(splits.split("+")) if splits else getattr(row, purpose)
 
 
-def present(data_root: Path) -> Iterator[tuple[str, Path]]:
+def find_known(data_root: Path) -> Iterator[tuple[str, Path]]:
     """The specifications, ``name`` or ``name:split``, that are found below the root.
 
     Yields:
@@ -213,10 +216,10 @@ def _find(row: DatasetRow, data_root: Path, split: str) -> Path | None:
 
 
 def _resolve_path(spec: str, data_root: Path, scale_factor: int) -> Resolved:
-    name, parts = part_spec(spec, data_root)
+    name, parts = parse_spec(spec, data_root)
     path = data_root / expand_home(name)
     if path.is_dir() or is_list(path):
-        return resolve_own(path, parts, scale_factor)
+        return resolve_custom(path, parts, scale_factor)
     raise DataError(
         f"data set {name!r}: neither a known name nor a folder or list {path}; {_hint(name, path)}"
     )

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from torch_sr.data.sets.file_pairs import FilePair
 from torch_sr.data.sets.folders import find_hr_folder, find_lr_folder, sub_folders
-from torch_sr.data.sets.listing import by_plain_name, list_images, share_names
-from torch_sr.data.sets.pairs import ImagePair
-from torch_sr.data.sets.roles import role_of
+from torch_sr.data.sets.image_files import by_plain_name, list_images, share_names
+from torch_sr.data.sets.name_words import role_of
 from torch_sr.errors import DataError, ImageError
 from torch_sr.images import is_image_name, read_header, read_size
 
@@ -33,7 +33,7 @@ _OTHER_FILES = frozenset(
 _MOST_SNIFFED = 200
 
 
-def find_unused(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> Iterator[str]:
+def find_unused(folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> Iterator[str]:
     """Remarks on what a data set leaves aside, each a sentence with the remedy first.
 
     Args:
@@ -64,7 +64,7 @@ def _top(file: Path, folder: Path) -> Path:
     return file.parent
 
 
-def _refuse_sets_below(folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> None:
+def _refuse_sets_below(folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> None:
     """``train/input`` and ``train/target``, where the folder above ``train`` is named."""
     above = {parent for used in {pair.hr.parent for pair in pairs} for parent in used.parents}
     sets = {}
@@ -207,7 +207,7 @@ def _times(factor: float) -> str:
     return f"1/{factor:g} of the size" if factor >= 1 else f"{1 / factor:g} times the size"
 
 
-def _below(hr_folder: Path, pairs: Sequence[ImagePair], scale_factor: int) -> Iterator[str]:
+def _below(hr_folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> Iterator[str]:
     """Images in sub-folders of a folder that has images itself."""
     used = {pair.hr.parent for pair in pairs}
     low = {pair.lr.parent for pair in pairs if pair.lr is not None}
@@ -259,7 +259,7 @@ def _may_be_image(entry: os.DirEntry[str]) -> bool:
     return Path(entry.name).suffix.lower() not in _OTHER_FILES and entry.is_file()
 
 
-def _unreadable(hr_folder: Path, pairs: Sequence[ImagePair]) -> Iterator[str]:
+def _unreadable(hr_folder: Path, pairs: Sequence[FilePair]) -> Iterator[str]:
     """Sub-folders that nobody may look into, where those are in use."""
     if {pair.hr.parent for pair in pairs} == {hr_folder}:
         return

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from torch_sr.config import Hyperparameters
-from torch_sr.data.crops.dataset import ImagePairs, RandomCrops
+from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops
 from torch_sr.data.image_pairs import default_cache_dir
 from torch_sr.devices import free_memory
 from torch_sr.errors import ConfigError, DataError, DeviceError, TorchSRError

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from torch_sr.aliases import Array
-from torch_sr.data.crops.dataset import RandomCrops
 from torch_sr.data.crops.geometry import draw_place
+from torch_sr.data.crops.random_crops import RandomCrops
 from torch_sr.images import Image, convert, write_image
 
 DEGRADATIONS = 3

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr.config import parse_config
-from torch_sr.data.crops.dataset import ImagePairs
+from torch_sr.data.crops.random_crops import ImagePairs
 from torch_sr.errors import CheckpointError
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator

@@ -13,61 +13,67 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from torch_sr.aliases import Progress
-from torch_sr.data.inspection import rules as checks
-from torch_sr.data.inspection.findings import Diagnosis, Finding, Severity, Subject
-from torch_sr.data.inspection.pair import look_at
-from torch_sr.data.sets.listing import list_images
-from torch_sr.data.sets.own import resolve_own
-from torch_sr.data.sets.pairs import is_one_set
-from torch_sr.data.sets.table import DATASETS, Purpose, name_splits, present, survey
+from torch_sr.data.inspection import rules
+from torch_sr.data.inspection.findings import CheckedSet, CheckReport, Finding, Severity
+from torch_sr.data.inspection.pair import inspect_pair
+from torch_sr.data.sets.custom import resolve_custom
+from torch_sr.data.sets.file_pairs import is_one_set
+from torch_sr.data.sets.image_files import list_images
+from torch_sr.data.sets.table import (
+    DATASETS,
+    Purpose,
+    find_known,
+    name_and_splits,
+    resolve_with_warnings,
+)
 from torch_sr.errors import DataError
 from torch_sr.files import explain
 
 
-def examine(
-    subjects: Sequence[Subject],
+def check_datasets(
+    datasets: Sequence[CheckedSet],
     scale_factor: int,
     *,
     crop_size: tuple[int, int] | None = None,
     findings: Sequence[Finding] = (),
     workers: int | None = None,
     progress: Progress | None = None,
-) -> Diagnosis:
+) -> CheckReport:
     """Look at every image of some sets, and at all of them together.
 
     Args:
-        subjects: see :func:`find_subjects` and :func:`subjects_of`.
+        datasets: see :func:`find_datasets` and :func:`datasets_of`.
         scale_factor: between the two resolutions.
         crop_size: height and width of the crops of a training, which images have to hold.
         findings: what is known already.
         workers: threads; all cores by default.
         progress: called with the images done and in all.
     """
-    jobs = [(subject, pair) for subject in subjects for pair in subject.pairs]
+    jobs = [(dataset, pair) for dataset in datasets for pair in dataset.pairs]
     images = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        done = pool.map(lambda job: look_at(job[0], job[1], scale_factor, crop_size), jobs)
+        done = pool.map(lambda job: inspect_pair(job[0], job[1], scale_factor, crop_size), jobs)
         for number, image in enumerate(done, start=1):
             images.append(image)
             if progress is not None:
                 progress(number, len(jobs))
     found = [
         *findings,
-        *checks.find_faults(images),
-        *checks.find_shifts(images, scale_factor),
-        *checks.find_colors(images),
-        *checks.find_kinds(images),
-        *checks.find_flat(images),
-        *checks.find_losses(images),
-        *checks.find_left_over(subjects),
-        *checks.find_benchmarks(images),
-        *checks.find_duplicates(images),
+        *rules.find_faults(images),
+        *rules.find_shifts(images, scale_factor),
+        *rules.find_colors(images),
+        *rules.find_kinds(images),
+        *rules.find_flat(images),
+        *rules.find_losses(images),
+        *rules.find_unpaired(datasets),
+        *rules.find_benchmarks(images),
+        *rules.find_duplicates(images),
     ]
     order: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-    return Diagnosis(subjects, sorted(found, key=lambda finding: order[finding.severity]))
+    return CheckReport(datasets, sorted(found, key=lambda finding: order[finding.severity]))
 
 
-def find_subjects(root: Path, scale_factor: int) -> tuple[list[Subject], list[Finding]]:
+def find_datasets(root: Path, scale_factor: int) -> tuple[list[CheckedSet], list[Finding]]:
     """The sets below a folder: those known by name, other folders of images, or the folder itself.
 
     Returns:
@@ -84,11 +90,11 @@ def find_subjects(root: Path, scale_factor: int) -> tuple[list[Subject], list[Fi
         raise DataError(f"{error.filename}: {explain(error)}") from error
 
 
-def _find_below(root: Path, scale_factor: int) -> tuple[list[Subject], list[Finding]]:
+def _find_below(root: Path, scale_factor: int) -> tuple[list[CheckedSet], list[Finding]]:
     specs: list[tuple[str, Purpose]] = []
     known: list[Path] = []
-    for spec, folder in present(root):
-        name, splits = name_splits(spec, "train")
+    for spec, folder in find_known(root):
+        name, splits = name_and_splits(spec, "train")
         row = DATASETS[name]
         if row.track is None and folder in known:
             continue  # B100 is a split of BSDS500
@@ -97,45 +103,45 @@ def _find_below(root: Path, scale_factor: int) -> tuple[list[Subject], list[Find
         known.append(folder)
     if not specs and is_one_set(root, scale_factor):
         try:
-            found = resolve_own(root, "", scale_factor)
+            found = resolve_custom(root, "", scale_factor)
         except DataError as error:
             return [], [Finding("error", "pairing", root.name, str(error))]
-        subject = Subject(root.name, "train", found.pairs)
-        return [subject], [_remark(subject.label, text) for text in found.remarks]
+        dataset = CheckedSet(root.name, "train", found.pairs)
+        return [dataset], [_remark(dataset.label, text) for text in found.remarks]
     specs += [(folder.name, "train") for folder in _other_folders(root, known)]
     if not specs:
         raise DataError(f"{root}: holds no images; name a data root, a data set or a configuration")
-    subjects, findings = _subjects(specs, root, scale_factor)
+    datasets, findings = _resolve_all(specs, root, scale_factor)
     # A track that is not there is not missed where others of the data set are.
     tracks = {name for name, row in DATASETS.items() if row.track is not None}
-    return subjects, [f for f in findings if f.subject.partition(":")[0] not in tracks]
+    return datasets, [f for f in findings if f.dataset.partition(":")[0] not in tracks]
 
 
-def subjects_of(
+def datasets_of(
     specs: Mapping[Purpose, Sequence[str]], data_root: Path, scale_factor: int
-) -> tuple[list[Subject], list[Finding]]:
-    """The sets that a configuration names, by purpose; returns as :func:`find_subjects`."""
+) -> tuple[list[CheckedSet], list[Finding]]:
+    """The sets that a configuration names, by purpose; returns as :func:`find_datasets`."""
     named = [(spec, purpose) for purpose, each in specs.items() for spec in dict.fromkeys(each)]
-    return _subjects(named, data_root, scale_factor)
+    return _resolve_all(named, data_root, scale_factor)
 
 
-def _subjects(
+def _resolve_all(
     specs: Sequence[tuple[str, Purpose]], data_root: Path, scale_factor: int
-) -> tuple[list[Subject], list[Finding]]:
-    subjects, findings = [], []
+) -> tuple[list[CheckedSet], list[Finding]]:
+    datasets, findings = [], []
     for spec, purpose in specs:
         try:
-            found = survey(spec, data_root, scale_factor, purpose)
+            found = resolve_with_warnings(spec, data_root, scale_factor, purpose)
         except DataError as error:
             findings.append(Finding("error", "pairing", spec, str(error)))
             continue
-        name, splits = name_splits(spec, purpose)
+        name, splits = name_and_splits(spec, purpose)
         row = DATASETS.get(name.lower())
         label = f"{name}:{'+'.join(splits)}" if splits else name
         degraded = row is not None and row.track is not None
-        subjects.append(Subject(label, purpose, found.pairs, degraded))
+        datasets.append(CheckedSet(label, purpose, found.pairs, degraded))
         findings += [_remark(label, text) for text in found.remarks]
-    return subjects, findings
+    return datasets, findings
 
 
 def _remark(label: str, text: str) -> Finding:

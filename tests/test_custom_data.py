@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from torch_sr.cli.main import app
 from torch_sr.config import parse_config
-from torch_sr.data.sets.table import choose_sides
+from torch_sr.data.sets.table import train_and_val_specs
 from torch_sr.errors import DataError
 from torch_sr.training.building import open_crops, open_validation
 
@@ -52,7 +52,7 @@ def config_for(train, **section):
     ],
 )
 def test_own_images_are_split_where_no_validation_is_named(given, sides):
-    found = choose_sides(parse_config({"pretraining": given}).pretraining)
+    found = train_and_val_specs(parse_config({"pretraining": given}).pretraining)
     assert tuple(map(list, found)) == sides
 
 
@@ -103,8 +103,8 @@ def test_check_of_a_configuration_uses_the_same_sides(root, tmp_path):
         json.dumps({"pretraining": {"train_datasets": ["photos"]}, "training": {"num_epoch": 0}})
     )
     result = run("data", "check", file, "--root", root, "--crop", 16, "--json")
-    subjects = json.loads(result.stdout)["subjects"]
-    assert [(s["label"], s["purpose"], s["images"]) for s in subjects] == [
+    datasets = json.loads(result.stdout)["datasets"]
+    assert [(s["label"], s["purpose"], s["images"]) for s in datasets] == [
         ("photos:train", "train", 7),
         ("photos:val", "val", 1),
     ]
@@ -118,8 +118,8 @@ def test_check_takes_parts_and_lists_below_the_root_or_here(root, tmp_path, monk
     below = json.loads(run("data", "check", target, "--root", root, "--json").stdout)
     monkeypatch.chdir(root)
     here = json.loads(run("data", "check", target, "--root", tmp_path, "--json").stdout)
-    assert below["subjects"] == here["subjects"]
-    assert here["subjects"][0]["label"] == target
+    assert below["datasets"] == here["datasets"]
+    assert here["datasets"][0]["label"] == target
 
 
 def test_check_names_low_resolution_that_would_be_ignored(root):

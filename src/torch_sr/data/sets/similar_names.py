@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from torch_sr.data.sets.listing import partner_key, stem
-from torch_sr.data.sets.roles import factor_of, image_key, is_low, role_of
+from torch_sr.data.sets.image_files import partner_key, stem
+from torch_sr.data.sets.name_words import factor_of, image_key, is_low, role_of
 from torch_sr.errors import DataError, ImageError
 from torch_sr.images import read_size
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from torch_sr.data.sets.own import resolve_own
-from torch_sr.data.sets.pairs import find_pairs
+from torch_sr.data.sets.custom import resolve_custom
+from torch_sr.data.sets.file_pairs import find_pairs
 from torch_sr.errors import DataError
 
 NAMES = [
@@ -51,7 +51,7 @@ def test_names_that_differ_by_words_of_resolution_are_pairs(tmp_path, write, hig
         )
         write(*pair)
         expected.append(pair)
-    found = resolve_own(tmp_path, "", 4)
+    found = resolve_custom(tmp_path, "", 4)
     assert files(found.pairs, tmp_path) == expected
     assert not found.remarks
 

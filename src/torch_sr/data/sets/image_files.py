@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch_sr.data.sets.roles import image_key, is_low
+from torch_sr.data.sets.name_words import image_key, is_low
 from torch_sr.errors import DataError
 from torch_sr.images import is_image_name
 

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image as Pillow
 
-from torch_sr.data.sets.pairs import find_pairs, list_images, pair_folders
+from torch_sr.data.sets.file_pairs import find_pairs, list_images, pair_folders
 from torch_sr.errors import DataError
 
 

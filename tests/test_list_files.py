@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from torch_sr.data.sets.lists import read_list, write_list
-from torch_sr.data.sets.own import resolve_own
-from torch_sr.data.sets.pairs import ImagePair
+from torch_sr.data.sets.custom import resolve_custom
+from torch_sr.data.sets.file_pairs import FilePair
+from torch_sr.data.sets.list_files import read_list, write_list
 from torch_sr.errors import DataError
 
 
@@ -33,7 +33,7 @@ def test_lists_of_pairs(tmp_path, text):
     make(tmp_path, "hr/a b.png", "lr/a.png")
     (tmp_path / "list.txt").write_text(text, encoding="utf-8")
     assert read_list(tmp_path / "list.txt") == [
-        ImagePair("hr/a b", tmp_path / "hr/a b.png", tmp_path / "lr/a.png")
+        FilePair("hr/a b", tmp_path / "hr/a b.png", tmp_path / "lr/a.png")
     ]
 
 
@@ -47,7 +47,7 @@ def test_an_existing_file_with_a_comma_needs_no_quotes(tmp_path):
     make(tmp_path, "one, two.png")
     (tmp_path / "list.txt").write_text("one, two.png\n")
     assert read_list(tmp_path / "list.txt") == [
-        ImagePair("one, two", tmp_path / "one, two.png", None)
+        FilePair("one, two", tmp_path / "one, two.png", None)
     ]
 
 
@@ -140,7 +140,7 @@ def test_low_resolution_on_a_line_of_its_own_is_refused(tmp_path, save_photo):
     save_photo(tmp_path / "LR/a.png", 8, 10)
     (tmp_path / "list.txt").write_text("HR/a.png\nLR/a.png\n")
     with pytest.raises(DataError, match=r"HR/a\.png and .*LR/a\.png on one line"):
-        resolve_own(tmp_path / "list.txt", "", 4)
+        resolve_custom(tmp_path / "list.txt", "", 4)
     (tmp_path / "list.txt").write_text("HR/a.png\tLR/a.png\nHR/a.png\n")
-    found = resolve_own(tmp_path / "list.txt", "", 4)
+    found = resolve_custom(tmp_path / "list.txt", "", 4)
     assert any("add low resolution to 1 of 2 lines" in remark for remark in found.remarks)

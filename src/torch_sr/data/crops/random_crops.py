@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch_sr.aliases import Array
 from torch_sr.data.crops.augmentation import HardTransforms, Spatial
 from torch_sr.data.crops.geometry import Place, draw_place
-from torch_sr.data.crops.order import EpochSampler, SampleKey
+from torch_sr.data.crops.sampler import EpochSampler, SampleKey
 from torch_sr.data.inspection.pair import least_side
 from torch_sr.data.resize import crop_to_multiple
 from torch_sr.data.sources import Images

@@ -19,7 +19,7 @@ _QUOTED = re.compile(r'^"((?:[^"]|"")*)"')
 _MOST_COMMAS = 9  # in one path
 
 
-def part_spec(spec: str, data_root: Path) -> tuple[str, str]:
+def parse_spec(spec: str, data_root: Path) -> tuple[str, str]:
     """A specification's name and its parts; these are empty where it has none.
 
     The longest existing path is the name: of ``my:set:train``, ``my:set`` where there is such a
@@ -64,7 +64,7 @@ def split_specs(text: str, data_root: Path) -> list[str]:
 
 
 def _exists(spec: str, data_root: Path) -> bool:
-    name, parts = part_spec(spec.strip(), data_root)
+    name, parts = parse_spec(spec.strip(), data_root)
     return "," in name and "," not in parts and (data_root / expand_home(name)).exists()
 
 

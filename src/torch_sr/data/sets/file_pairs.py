@@ -10,7 +10,7 @@ layout                                                    used by
 ``HR/train/0001000/1.png`` + ``X4/train/0001000/1x4.png`` LSDIR
 ``GT/baby.png`` + ``LQ/baby.png``, ``target`` + ``input`` see :mod:`torch_sr.data.sets.folders`
 images in the folder, or in ``HR/`` alone                 anybody; low resolution is made
-a text file that lists images, or pairs of them           see :mod:`torch_sr.data.sets.lists`
+a text file that lists images, or pairs of them           see :mod:`torch_sr.data.sets.list_files`
 ========================================================  ==================================
 
 A folder that has images in sub-folders only, as LSDIR's do, is taken with all of them. Files that
@@ -28,12 +28,12 @@ from typing import Literal
 from torch_sr.data.sets.folders import (
     expected_places,
     find_hr_folder,
+    find_hr_of,
     find_lr_folder,
-    find_original_of,
     sub_folders,
 )
-from torch_sr.data.sets.listing import group_by_partner, list_images, stem
-from torch_sr.data.sets.matching import match_similar, match_within
+from torch_sr.data.sets.image_files import group_by_partner, list_images, stem
+from torch_sr.data.sets.similar_names import match_similar, match_within
 from torch_sr.errors import DataError, MissingDatasetError
 from torch_sr.images import is_image_name
 
@@ -42,7 +42,7 @@ Purpose = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
-class ImagePair:
+class FilePair:
     """One image of a data set; ``lr`` is None where it has to be made from ``hr``."""
 
     name: str
@@ -52,7 +52,7 @@ class ImagePair:
 
 def find_pairs(
     folder: Path, scale_factor: int, track: str | None = None, *, alone: bool = False
-) -> list[ImagePair]:
+) -> list[FilePair]:
     """List the image pairs of a folder, sorted by name.
 
     Args:
@@ -75,7 +75,7 @@ def find_pairs(
         there = ", ".join(f"x{factor}" for factor in factors)
         raise DataError(f"{folder}: holds {there}, not x{scale_factor}; choose one of them")
     beside = track is None and not alone
-    original = find_original_of(folder, scale_factor) if beside else None
+    original = find_hr_of(folder, scale_factor) if beside else None
     if original is not None:
         raise DataError(
             f"{folder}: name {original.absolute()} instead, of which it is the low resolution"
@@ -99,7 +99,7 @@ def find_paired_folders(folder: Path, scale_factor: int) -> tuple[Path, Path] | 
     return None if lr_folder is None else (hr_folder, lr_folder)
 
 
-def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> list[ImagePair]:
+def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> list[FilePair]:
     """Pair two folders by file name: ``baby`` with ``baby``, ``babyx4`` or ``baby_x4``.
 
     Names that differ by words such as ``HR`` and ``LR`` are a pair where they fit no other name.
@@ -120,8 +120,8 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
         )
     if lr_folder is None:
         within = match_within(hr_files, hr_folder, scale_factor)
-        return [ImagePair(*match) for match in within] or [
-            ImagePair(stem(file, hr_folder), file, None) for file in hr_files
+        return [FilePair(*match) for match in within] or [
+            FilePair(stem(file, hr_folder), file, None) for file in hr_files
         ]
     lr_files = list_images(lr_folder)
     partners = group_by_partner(lr_files, lr_folder, scale_factor)
@@ -135,7 +135,7 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
     found |= {file: [lr] for file, lr in similar.items()}
     _refuse_unpaired([file for file in alone if file not in similar], lr_folder)
     return [
-        ImagePair(stem(lr, lr_folder) if len(some) > 1 else stem(file, hr_folder), file, lr)
+        FilePair(stem(lr, lr_folder) if len(some) > 1 else stem(file, hr_folder), file, lr)
         for file, some in found.items()
         for lr in some
     ]
@@ -171,14 +171,14 @@ def _refuse_shared(found: Mapping[Path, Sequence[Path]]) -> None:
                 )
 
 
-def left_over(pairs: Sequence[ImagePair]) -> list[Path]:
+def unpaired_lr(pairs: Sequence[FilePair]) -> list[Path]:
     """Low-resolution images without a partner, in the folders that some pairs are of."""
     used = {pair.lr for pair in pairs} | {pair.hr for pair in pairs}
     folders = {pair.lr.parent for pair in pairs if pair.lr is not None}
     return [file for folder in sorted(folders) for file in list_images(folder) if file not in used]
 
 
-def words_for_left_over(files: Sequence[Path]) -> str:
+def describe_unpaired(files: Sequence[Path]) -> str:
     """What to say of these."""
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return f"no HR image for {files[0]}{more}; LR without a partner is not used"
@@ -191,14 +191,14 @@ def is_one_set(folder: Path, scale_factor: int) -> bool:
     return any(is_image_name(file) and file.is_file() for file in folder.iterdir())
 
 
-def _pairs_by_suffix(folder: Path) -> list[ImagePair]:
+def _pairs_by_suffix(folder: Path) -> list[FilePair]:
     names = {file.stem: file for file in list_images(folder)}
     hr_files = {
         name.removesuffix("_HR"): file for name, file in names.items() if name.endswith("_HR")
     }
     if not hr_files:
         raise DataError(f"{folder}: holds no images named *_HR and *_LR")
-    pairs = [ImagePair(name, file, names.get(f"{name}_LR")) for name, file in hr_files.items()]
+    pairs = [FilePair(name, file, names.get(f"{name}_LR")) for name, file in hr_files.items()]
     unpaired = [pair.hr for pair in pairs if pair.lr is None]
     if len(unpaired) < len(pairs):  # without any, low resolution is made
         _refuse_unpaired(unpaired, folder)

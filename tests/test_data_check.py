@@ -1,4 +1,4 @@
-"""doctor.py: every disease is found, and the healthy are left in peace."""
+"""torch-sr data check: every kind of fault is found; sound data sets pass."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
-from torch_sr.data.inspection.inspect import examine, find_subjects, subjects_of
+from torch_sr.data.inspection.check import check_datasets, datasets_of, find_datasets
 from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError
 
@@ -37,7 +37,7 @@ def save():
 
 @pytest.fixture
 def folder(tmp_path, scene, save):
-    """A healthy set of four pairs at x4."""
+    """A sound set of four pairs at x4."""
     for seed in range(4):
         image = save(tmp_path / f"set/HR/{seed}.png", scene(seed))
         save(tmp_path / f"set/LR/{seed}x4.png", downscale(image, 4))
@@ -45,24 +45,24 @@ def folder(tmp_path, scene, save):
 
 
 def check(root, scale_factor=4, **options):
-    subjects, findings = find_subjects(root, scale_factor)
-    return examine(subjects, scale_factor, findings=findings, **options)
+    datasets, findings = find_datasets(root, scale_factor)
+    return check_datasets(datasets, scale_factor, findings=findings, **options)
 
 
-def severe(diagnosis):
-    return [(f.severity, f.check) for f in diagnosis.findings if f.severity != "note"]
+def severe(report):
+    return [(f.severity, f.check) for f in report.findings if f.severity != "note"]
 
 
-def test_the_healthy_are_left_in_peace(folder):
+def test_a_sound_set_passes(folder):
     told = []
-    diagnosis = check(folder, crop_size=(128, 128), progress=lambda *so_far: told.append(so_far))
-    assert diagnosis.findings == []
-    assert diagnosis.is_healthy
+    report = check(folder, crop_size=(128, 128), progress=lambda *so_far: told.append(so_far))
+    assert report.findings == []
+    assert report.passed
     assert told[-1] == (4, 4)
-    assert [(s.label, s.purpose, len(s.pairs)) for s in diagnosis.subjects] == [("set", "train", 4)]
-    assert json.loads(json.dumps(diagnosis.to_dict())) == {
-        "healthy": True,
-        "subjects": [{"label": "set", "purpose": "train", "images": 4, "with_lr": 4}],
+    assert [(s.label, s.purpose, len(s.pairs)) for s in report.datasets] == [("set", "train", 4)]
+    assert json.loads(json.dumps(report.to_dict())) == {
+        "passed": True,
+        "datasets": [{"label": "set", "purpose": "train", "images": 4, "with_lr": 4}],
         "findings": [],
     }
 
@@ -75,8 +75,8 @@ def lr_of(folder, change):
         PillowImage.fromarray(made).save(folder / "LR" / f"{file.stem}x4.png")
 
 
-def only(diagnosis):
-    (finding,) = diagnosis.findings
+def only(report):
+    (finding,) = report.findings
     assert "\n" not in finding.message
     return finding
 
@@ -134,9 +134,9 @@ def test_wrong_sizes_and_corrupt_images_are_named(folder, scene, save):
     data = (folder / "HR/1.png").read_bytes()
     (folder / "HR/1.png").write_bytes(data[: len(data) // 2])
     (folder / "LR/2x4.png").write_bytes(b"")
-    diagnosis = check(folder)
-    assert severe(diagnosis) == [("error", "scale"), ("error", "corrupt")]
-    scale, corrupt = diagnosis.findings
+    report = check(folder)
+    assert severe(report) == [("error", "scale"), ("error", "corrupt")]
+    scale, corrupt = report.findings
     assert "50x39 pixels; of 200x160 it should be 50x40 at x4" in scale.message
     assert "and 1 more such images" in corrupt.message
     assert corrupt.value == 2
@@ -163,10 +163,10 @@ def test_missing_and_left_over_partners(folder, scene, save):
     assert (finding.severity, finding.check) == ("warning", "pairing")
     assert "9x4.png" in finding.message
     (folder / "LR/0x4.png").unlink()
-    subjects, findings = subjects_of({"train": [str(folder)]}, folder, 4)
-    assert subjects == []
+    datasets, findings = datasets_of({"train": [str(folder)]}, folder, 4)
+    assert datasets == []
     assert "no low-resolution partner" in findings[0].message
-    assert not examine(subjects, 4, findings=findings).is_healthy
+    assert not check_datasets(datasets, 4, findings=findings).passed
 
 
 def test_duplicates_within_a_set(folder, scene, save):
@@ -183,14 +183,14 @@ def test_what_is_learnt_from_must_not_be_judged_by(tmp_path, scene, save):
         save(tmp_path / f"judge/{seed}.png", scene(seed + 2))
     PillowImage.fromarray(scene(2)).resize((100, 80)).save(tmp_path / "mine/2.jpg", quality=60)
     specs = {"train": ["mine"], "val": ["judge"]}
-    subjects, findings = subjects_of(specs, tmp_path, 4)
-    diagnosis = examine(subjects, 4, findings=findings)
-    leak = diagnosis.findings[0]
-    assert (leak.severity, leak.check, leak.subject) == ("error", "duplicate", "mine")
+    datasets, findings = datasets_of(specs, tmp_path, 4)
+    report = check_datasets(datasets, 4, findings=findings)
+    leak = report.findings[0]
+    assert (leak.severity, leak.check, leak.dataset) == ("error", "duplicate", "mine")
     assert "2 of 4 images are in judge too, which is for val" in leak.message
     both = {"val": ["judge"], "test": ["judge"]}
-    subjects, _ = subjects_of(both, tmp_path, 4)
-    assert examine(subjects, 4).is_healthy
+    datasets, _ = datasets_of(both, tmp_path, 4)
+    assert check_datasets(datasets, 4).passed
 
 
 def test_kinds_are_counted(folder, scene, save):
@@ -203,7 +203,7 @@ def test_kinds_are_counted(folder, scene, save):
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 500), (9, 9)])
 def test_tiny_images_are_no_crash(tmp_path, scene, save, height, width):
     save(tmp_path / "set/a.png", scene(0)[:height, :width])
-    assert check(tmp_path / "set").is_healthy
+    assert check(tmp_path / "set").passed
 
 
 def test_flat_images_have_no_shift(tmp_path, save):
@@ -230,9 +230,9 @@ def test_a_root_holds_known_sets_and_others(tmp_path, scene, save):
         )
     ):
         save(tmp_path / place, scene(seed))
-    subjects, findings = find_subjects(tmp_path, 4)
+    datasets, findings = find_datasets(tmp_path, 4)
     assert findings == []
-    assert [(s.label, s.purpose) for s in subjects] == [
+    assert [(s.label, s.purpose) for s in datasets] == [
         ("bsds500:train", "train"),
         ("bsds500:val", "test"),
         ("set5", "test"),
@@ -242,15 +242,15 @@ def test_a_root_holds_known_sets_and_others(tmp_path, scene, save):
 
 def test_nothing_to_look_at(tmp_path):
     with pytest.raises(DataError, match="holds no images"):
-        find_subjects(tmp_path, 4)
+        find_datasets(tmp_path, 4)
     with pytest.raises(DataError, match="no such folder"):
-        find_subjects(tmp_path / "nowhere", 4)
+        find_datasets(tmp_path / "nowhere", 4)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read(folder, tmp_path):
     (tmp_path / "closed").mkdir(mode=0)
-    find_subjects(tmp_path, 4)
+    find_datasets(tmp_path, 4)
 
 
 # --- Real data ----------------------------------------------------------------------------------
@@ -258,37 +258,37 @@ def test_a_folder_that_may_not_be_read(folder, tmp_path):
 
 def test_val_of_bsds500_is_b100(shared_data):
     specs = {"train": ["bsds500:val"], "val": ["set5"]}
-    subjects, findings = subjects_of(specs, shared_data, 4)
-    diagnosis = examine(subjects, 4, findings=findings)
-    assert not diagnosis.is_healthy
-    assert next(f for f in diagnosis.findings if f.severity == "error").message.startswith(
+    datasets, findings = datasets_of(specs, shared_data, 4)
+    report = check_datasets(datasets, 4, findings=findings)
+    assert not report.passed
+    assert next(f for f in report.findings if f.severity == "error").message.startswith(
         "holds all 100 images of B100"
     )
 
 
 def test_training_data_of_bsds500_hold_one_image_of_set5(shared_data):
-    subjects, findings = subjects_of({"train": ["bsds500"], "test": ["set5"]}, shared_data, 4)
-    diagnosis = examine(subjects, 4, findings=findings)
-    assert {f.check for f in diagnosis.findings if f.severity == "error"} == {
+    datasets, findings = datasets_of({"train": ["bsds500"], "test": ["set5"]}, shared_data, 4)
+    report = check_datasets(datasets, 4, findings=findings)
+    assert {f.check for f in report.findings if f.severity == "error"} == {
         "benchmark",
         "duplicate",
     }
-    assert all("302003.jpg" in f.message for f in diagnosis.findings if f.severity == "error")
+    assert all("302003.jpg" in f.message for f in report.findings if f.severity == "error")
 
 
 @pytest.mark.parametrize("scale_factor", [2, 3, 4])
-def test_the_benchmarks_are_healthy(shared_data, scale_factor):
+def test_the_benchmarks_pass(shared_data, scale_factor):
     specs = {"test": ["set5", "set14"]}
-    subjects, findings = subjects_of(specs, shared_data, scale_factor)
-    assert examine(subjects, scale_factor, findings=findings).is_healthy
+    datasets, findings = datasets_of(specs, shared_data, scale_factor)
+    assert check_datasets(datasets, scale_factor, findings=findings).passed
 
 
 # --- What to judge by, and what files hold beyond their pixels ----------------------------------
 
 
 def check_set(tmp_path, purpose):
-    subjects, findings = subjects_of({purpose: ["set"]}, tmp_path, 4)
-    return examine(subjects, 4, findings=findings)
+    datasets, findings = datasets_of({purpose: ["set"]}, tmp_path, 4)
+    return check_datasets(datasets, 4, findings=findings)
 
 
 @pytest.mark.parametrize("purpose", ["val", "test"])

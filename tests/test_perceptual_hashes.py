@@ -12,9 +12,9 @@ from torch_sr.data.inspection.perceptual_hashes import (
     _describe_benchmarks,
     block_means,
     find_matches,
-    fingerprint,
     known_benchmarks,
-    turned_fingerprints,
+    perceptual_hash,
+    turned_hashes,
 )
 from torch_sr.data.sets.table import resolve
 from torch_sr.images import read_samples
@@ -32,7 +32,7 @@ def scene():
 
 
 def distance(some, others):
-    return int((fingerprint(some) != fingerprint(others)).sum())
+    return int((perceptual_hash(some) != perceptual_hash(others)).sum())
 
 
 def jpeg(image, quality):
@@ -67,7 +67,7 @@ def test_a_changed_picture_is_the_same(scene, change):
 
 def test_other_pictures_are_others(scene):
     images = [scene(120, 160, seed) for seed in range(12)]
-    hashes = np.stack([turned_fingerprints(image) for image in images])
+    hashes = np.stack([turned_hashes(image) for image in images])
     assert [(a, b) for a, b, _ in find_matches(hashes, hashes[:, 0]) if a != b] == []
     assert [d for a, b, d in find_matches(hashes, hashes[:, 0]) if a == b] == [0] * 12
 
@@ -77,15 +77,15 @@ def test_other_pictures_are_others(scene):
 def test_turned_pictures_are_found(scene, turns, flipped):
     image = scene(120, 160)
     turned = np.rot90(image.transpose(1, 0, 2) if flipped else image, turns)
-    found = list(find_matches(turned_fingerprints(turned)[None], fingerprint(image)[None]))
+    found = list(find_matches(turned_hashes(turned)[None], perceptual_hash(image)[None]))
     assert found
     assert found[0][2] <= 2
-    upright = list(find_matches(fingerprint(turned)[None], fingerprint(image)[None]))
+    upright = list(find_matches(perceptual_hash(turned)[None], perceptual_hash(image)[None]))
     assert bool(upright) == (turns == 0 and not flipped)
 
 
 def test_matches_agree_with_counting(scene):
-    hashes = np.stack([fingerprint(scene(40, 40, seed)) for seed in range(9)])
+    hashes = np.stack([perceptual_hash(scene(40, 40, seed)) for seed in range(9)])
     expected = {
         (a, b, int((hashes[a] != hashes[b]).sum()))
         for a in range(9)
@@ -98,7 +98,7 @@ def test_matches_agree_with_counting(scene):
 
 @pytest.mark.parametrize("size", [(1, 1, 3), (2, 500, 3), (31, 33, 1)])
 def test_odd_sizes_have_a_hash(photo, size):
-    assert fingerprint(photo(*size)).shape == (255,)
+    assert perceptual_hash(photo(*size)).shape == (255,)
 
 
 def test_thumbnails_are_means(photo):
@@ -130,7 +130,7 @@ def test_shipped_hashes_are_those_of_the_benchmarks(shared_data):
 def test_no_two_real_pictures_are_taken_for_one(shared_data):
     specs = (("bsds500:train+test+val", "train"), ("set5", "test"), ("set14", "test"))
     pairs = [pair for spec, purpose in specs for pair in resolve(spec, shared_data, 4, purpose)]
-    hashes = np.stack([turned_fingerprints(read_samples(pair.hr)) for pair in pairs])
+    hashes = np.stack([turned_hashes(read_samples(pair.hr)) for pair in pairs])
     found = {
         frozenset((pairs[a].name, pairs[b].name))
         for a, b, _ in find_matches(hashes, hashes[:, 0])

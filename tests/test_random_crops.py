@@ -9,8 +9,8 @@ from skimage.io import imread, imsave
 
 from torch_sr.config import DegradationConfig
 from torch_sr.data.cache import open_cache
-from torch_sr.data.crops.dataset import ImagePairs, RandomCrops, to_float, training_loader
-from torch_sr.data.crops.order import EpochSampler
+from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops, to_float, training_loader
+from torch_sr.data.crops.sampler import EpochSampler
 from torch_sr.data.degradation import Degradation
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.errors import DataError

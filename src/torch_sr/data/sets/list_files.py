@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch_sr.data.sets.pairs import ImagePair
+from torch_sr.data.sets.file_pairs import FilePair
 from torch_sr.errors import DataError
 from torch_sr.files import atomic_write, expand_home
 from torch_sr.images import display_name, is_image_name
@@ -33,7 +33,7 @@ _SIZE = re.compile(r"\s*\(\d+,\s*\d+,\s*\d+\)$")  # BasicSR's lists: 0001_s001.p
 _FIELD = re.compile(r'(?:^|[\t,])(?P<field> *"(?:[^"\\]|\\.)*" *(?=[\t,]|$)|[^\t,]*)')
 
 
-def read_list(file: Path) -> list[ImagePair]:
+def read_list(file: Path) -> list[FilePair]:
     """Read an image list; the size that BasicSR's lists give after a name is ignored.
 
     Raises:
@@ -52,10 +52,10 @@ def read_list(file: Path) -> list[ImagePair]:
     ]
     if not pairs:
         raise DataError(f"{file}: write one path a line; the list is empty")
-    return unlike(pairs)
+    return with_unique_names(pairs)
 
 
-def find_repeated(pairs: Sequence[ImagePair], file: Path) -> Iterator[str]:
+def find_repeated(pairs: Sequence[FilePair], file: Path) -> Iterator[str]:
     """A remark on images that a list names several times."""
     counts = Counter((pair.hr.resolve(), pair.lr) for pair in pairs)
     twice = [path for (path, _), count in counts.items() if count > 1]
@@ -67,7 +67,7 @@ def find_repeated(pairs: Sequence[ImagePair], file: Path) -> Iterator[str]:
         )
 
 
-def find_partly_paired(pairs: Sequence[ImagePair], file: Path) -> Iterator[str]:
+def find_partly_paired(pairs: Sequence[FilePair], file: Path) -> Iterator[str]:
     """A remark on lines without low resolution in a list that has it for others."""
     alone = [pair.hr for pair in pairs if pair.lr is None]
     if 0 < len(alone) < len(pairs):
@@ -118,7 +118,7 @@ def _quoted_if_needed(path: str) -> str:
     return json.dumps(path)
 
 
-def unlike(pairs: Sequence[ImagePair]) -> list[ImagePair]:
+def with_unique_names(pairs: Sequence[FilePair]) -> list[FilePair]:
     """``a``, then ``a-2``: two results must not have the name of one file."""
     counts: Counter[str] = Counter()
     renamed = []
@@ -129,7 +129,7 @@ def unlike(pairs: Sequence[ImagePair]) -> list[ImagePair]:
     return renamed
 
 
-def _pair_of_line(line: str, file: Path, number: int) -> ImagePair:
+def _pair_of_line(line: str, file: Path, number: int) -> FilePair:
     line = _SIZE.sub("", line)
     whole = "," in line and (file.parent / line).is_file()
     fields = [Path(line)] if whole else _fields(line, f"{file}, line {number}")
@@ -144,7 +144,7 @@ def _pair_of_line(line: str, file: Path, number: int) -> ImagePair:
     # A path that leads elsewhere would, as a name, lead a result out of its folder.
     elsewhere = name.is_absolute() or ".." in name.parts
     shown = name.stem if elsewhere else name.with_suffix("").as_posix()
-    return ImagePair(shown, paths[0], paths[1] if len(paths) > 1 else None)
+    return FilePair(shown, paths[0], paths[1] if len(paths) > 1 else None)
 
 
 def _hint(line: str, file: Path, number: int) -> str:

@@ -3,7 +3,7 @@
 =============================  =================================================================
 specification                  what it takes
 =============================  =================================================================
-``photos``                     the folder, see :func:`~torch_sr.data.sets.pairs.find_pairs`
+``photos``                     the folder, see :func:`~torch_sr.data.sets.file_pairs.find_pairs`
 ``photos:2023+2024``           two of its sub-folders
 ``set:train``                  ``set/train``, or ``set/HR/train`` with ``set/LR/train``
 ``set:GT``                     the images of ``set/GT`` alone; low resolution is made
@@ -20,16 +20,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torch_sr.data.sets.file_pairs import FilePair, find_pairs, pair_folders
 from torch_sr.data.sets.folders import find_hr_folder
-from torch_sr.data.sets.lists import (
+from torch_sr.data.sets.list_files import (
     LIST_SUFFIXES,
     find_partly_paired,
     find_repeated,
     read_list,
-    unlike,
+    with_unique_names,
 )
-from torch_sr.data.sets.matching import refuse_low
-from torch_sr.data.sets.pairs import ImagePair, find_pairs, pair_folders
+from torch_sr.data.sets.similar_names import refuse_low
 from torch_sr.data.sets.splits import SIDES, split_pairs
 from torch_sr.data.sets.unused import find_unused
 from torch_sr.errors import DataError
@@ -39,11 +39,11 @@ from torch_sr.errors import DataError
 class Resolved:
     """The image pairs of a specification, and remarks on what it leaves aside."""
 
-    pairs: list[ImagePair]
+    pairs: list[FilePair]
     remarks: list[str] = field(default_factory=list)
 
 
-def resolve_own(path: Path, parts: str, scale_factor: int) -> Resolved:
+def resolve_custom(path: Path, parts: str, scale_factor: int) -> Resolved:
     """List the image pairs of a folder or of an image list.
 
     Args:
@@ -58,13 +58,13 @@ def resolve_own(path: Path, parts: str, scale_factor: int) -> Resolved:
         return _whole(path, scale_factor)
     inner, _, side = parts.rpartition(":")
     if inner and side in SIDES:  # of a part, such as GT<LQ:val
-        part = resolve_own(path, inner, scale_factor)
+        part = resolve_custom(path, inner, scale_factor)
         name = f"{path}:{inner}"
         return Resolved(split_pairs(part.pairs, side, scale_factor, name), part.remarks)
     named = [parts] if _is_part(path, parts) else parts.split("+")
     found = [_part(path, part, scale_factor) for part in named]
     pairs = [pair for part in found for pair in part.pairs]
-    return Resolved(unlike(pairs), [remark for part in found for remark in part.remarks])
+    return Resolved(with_unique_names(pairs), [remark for part in found for remark in part.remarks])
 
 
 def _whole(path: Path, scale_factor: int) -> Resolved:
@@ -99,7 +99,7 @@ def _below_high(path: Path, part: str, scale_factor: int) -> Path | None:
     return hr_folder / part if hr_folder != path and (hr_folder / part).is_dir() else None
 
 
-def _several(path: Path, part: str, scale_factor: int) -> Iterator[ImagePair]:
+def _several(path: Path, part: str, scale_factor: int) -> Iterator[FilePair]:
     """``GT<LQ_jpeg<LQ_blur``; the images of several folders are named after these."""
     high, *lows = (place.strip() for place in part.split("<"))
     for name in (high, *lows):
