@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from torch_sr.evaluation.compare import Method
+from torch_sr.evaluation.method import Method
 from torch_sr.evaluation.methods import load_models, load_sweep
 from torch_sr.models.interpolation import format_alphas
 

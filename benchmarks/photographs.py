@@ -42,7 +42,7 @@ from torch_sr.data.crops.random_crops import ImagePairs
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import TorchSRError
-from torch_sr.evaluation.compare import BASELINE, Method
+from torch_sr.evaluation.method import BASELINE, Method
 from torch_sr.images import convert, to_nchw
 from torch_sr.metrics import PROTOCOLS, luma, prepare, psnr
 

@@ -27,7 +27,7 @@ from PIL import ImageDraw, ImageFont
 from torch_sr.aliases import Array
 from torch_sr.data.resize import imresize
 from torch_sr.errors import TorchSRError
-from torch_sr.evaluation.compare import Method
+from torch_sr.evaluation.method import Method
 from torch_sr.images import Image, convert, from_unit, is_image_name, read_image, to_unit
 
 _AROUND = 32  # low-resolution pixels of context

@@ -15,7 +15,7 @@ from scipy.stats import bootstrap
 
 from torch_sr.errors import ModelError
 from torch_sr.evaluation.averages import mean_over_images
-from torch_sr.evaluation.compare import Comparison, ImageScore, Method, bicubic, compare
+from torch_sr.evaluation.compare import Comparison, ImageScore, compare
 from torch_sr.evaluation.cost import CostWatch, MethodCost
 from torch_sr.evaluation.labels import (
     NamedModel,
@@ -25,6 +25,7 @@ from torch_sr.evaluation.labels import (
     parse_named,
     wrap,
 )
+from torch_sr.evaluation.method import Method, bicubic
 from torch_sr.evaluation.metric_table import MetricSettings, build_protocol_metrics
 from torch_sr.evaluation.presentation.perception_distortion import draw_plane, plane_points
 from torch_sr.evaluation.presentation.table_formats import means_csv, to_latex, to_markdown

@@ -11,7 +11,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.errors import DataError
-from torch_sr.evaluation.compare import bicubic, compare
+from torch_sr.evaluation.compare import compare
+from torch_sr.evaluation.method import bicubic
 from torch_sr.evaluation.metric_table import MetricSettings, build_protocol_metrics
 from torch_sr.evaluation.statistics import mean_interval, mean_scores
 from torch_sr.metrics import PROTOCOLS, MetricProtocol, luma, measure, psnr, ssim

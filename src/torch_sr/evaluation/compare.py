@@ -1,61 +1,24 @@
-"""Measure methods on image pairs: models, interpolations of two, and bicubic as the baseline.
+"""Compare methods on the images of one data set: results and metrics.
 
 The protocol is part of every result; see :mod:`torch_sr.metrics`. Whole images are compared, by the
-measures of :mod:`torch_sr.evaluation.metric_table`.
+metrics of :mod:`torch_sr.evaluation.metric_table`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from torch_sr.aliases import Array
 from torch_sr.data.crops.random_crops import ImagePairs
-from torch_sr.data.resize import imresize
 from torch_sr.errors import DataError, ModelError
+from torch_sr.evaluation.method import Method
 from torch_sr.evaluation.metric_table import MetricFunction, ProtocolMetrics
-from torch_sr.images import convert, to_unit
-
-SuperResolve = Callable[[Array], Array]
-"""``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, both uint16, or both float32 in [0, 1]."""
-
-Group = Literal["networks", "images"]
-BASELINE = "bicubic"
-"""The label of the baseline, which no model can have."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """One way to super-resolve a picture.
-
-    Args:
-        label: as it is shown; distinct within a test, and never parsed.
-        super_resolve: the way itself.
-        group: which sweep it belongs to: interpolated ``networks``, or interpolated ``images``.
-        alpha: its place in that sweep, in [0, 1].
-        source: the weights file whose architecture it computes, if it is a network's.
-        rounds_between: whether it rounds integers between its steps, so that its result is more
-            than its result for floats, rounded.
-    """
-
-    label: str
-    super_resolve: SuperResolve
-    group: Group | None = None
-    alpha: float | None = None
-    source: Path | None = None
-    rounds_between: bool = False
-
-    @property
-    def is_model(self) -> bool:
-        """Whether it is a weights file as it stands, and not the baseline or part of a sweep."""
-        return self.group is None and self.source is not None
+from torch_sr.images import convert, to_nchw, to_unit
 
 
 @dataclass(frozen=True)
@@ -74,13 +37,13 @@ class Comparison:
     """One image of a data set under every method.
 
     Args:
-        dataset: as it is reported: ``set5``.
+        dataset: the name that is reported: ``set5``.
         image: its name, ``set5/baby``.
         lr: ``(h, w, C)``, C 1 or 3, uint8 or uint16.
-        hr: ``(h * s, w * s, C)``, likewise.
-        results: what each method made of ``lr``, the baseline first; like ``hr``.
+        hr: ``(h * s, w * s, C)`` of the same dtype.
+        results: the result of each method, the baseline first; shape and dtype of ``hr``.
         metrics: by method, then by the names of :data:`~torch_sr.evaluation.metric_table.METRICS`.
-        protocol: under which these were measured.
+        protocol: the protocol of these metrics.
         further: the metrics under further protocols, by the protocols' names.
         seconds: how long each method took.
     """
@@ -96,7 +59,7 @@ class Comparison:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_8_bit(self) -> Comparison:
-        """The same for showing: all images uint8."""
+        """The same with all images as uint8, to be shown."""
         results = {method: convert(sr, np.uint8) for method, sr in self.results.items()}
         lr, hr = convert(self.lr, np.uint8), convert(self.hr, np.uint8)
         return replace(self, lr=lr, hr=hr, results=results)
@@ -112,73 +75,68 @@ class Comparison:
 
 
 def compare(
-    methods: Sequence[Method], dataset: str, pairs: ImagePairs, panels: Sequence[ProtocolMetrics]
+    methods: Sequence[Method],
+    dataset: str,
+    pairs: ImagePairs,
+    protocols: Sequence[ProtocolMetrics],
 ) -> Iterator[Comparison]:
-    """Measure every method on every image of a data set, one after another.
+    """Measure every method on every image of a data set, one image after another.
 
     Args:
-        methods: see :mod:`torch_sr.evaluation.methods`, and :func:`bicubic`.
-        dataset: as it is reported.
+        methods: the baseline first; see :func:`~torch_sr.evaluation.method.bicubic` and
+            :mod:`torch_sr.evaluation.methods`.
+        dataset: the name that is reported.
         pairs: the images.
-        panels: see :func:`~torch_sr.evaluation.metric_table.build_protocol_metrics`.
-            Under a protocol that rounds, methods give integers of the depth of the file; otherwise
-            floats, which stay as computed until they are measured.
+        protocols: see :func:`~torch_sr.evaluation.metric_table.build_protocol_metrics`.
+            If all round, methods are given integers of the depth of the file; otherwise floats,
+            which stay as computed until they are measured.
 
     Raises:
-        DataError: when an image is too small for a measure.
+        DataError: when an image is too small for a metric.
         ModelError: when a network computes NaN or infinite values.
     """
-    first, *others = panels
+    main, *further = protocols
+    exact = not all(found.protocol.round_to_8_bit for found in protocols)
     for index, image in enumerate(pairs.names):
         lr, hr = pairs[index]
-        comparison = Comparison(dataset, image, lr, hr, {}, {}, first.protocol.name)
-        comparison.further.update({panel.protocol.name: {} for panel in others})
-        exact = not all(panel.protocol.round_to_8_bit for panel in panels)
+        comparison = Comparison(dataset, image, lr, hr, {}, {}, main.protocol.name)
+        comparison.further.update({found.protocol.name: {} for found in further})
         given = to_unit(lr) if exact else lr
         for method in methods:
-            _compare(method, given, comparison, panels)
+            _add_method(comparison, method, given, protocols)
         yield comparison
 
 
-def _compare(
-    method: Method, given: Array, comparison: Comparison, panels: Sequence[ProtocolMetrics]
+def _add_method(
+    comparison: Comparison, method: Method, given: Array, protocols: Sequence[ProtocolMetrics]
 ) -> None:
     """Fill in the result of one method for an image, computed once for all protocols."""
     lr, hr, label = comparison.lr, comparison.hr, method.label
-    began = perf_counter()
+    start = perf_counter()
     try:
         sr = method.super_resolve(given)
     except ModelError as error:
         raise ModelError(f"{label}, {comparison.image}: {error}") from error
-    comparison.seconds[label] = perf_counter() - began
+    comparison.seconds[label] = perf_counter() - start
     rounded = sr
-    if any(panel.protocol.round_to_8_bit for panel in panels):
+    if any(found.protocol.round_to_8_bit for found in protocols):
         again = given.dtype != lr.dtype and method.rounds_between
         rounded = method.super_resolve(lr) if again else convert(sr, lr.dtype)
-    for panel in panels:
-        shown = rounded if panel.protocol.round_to_8_bit else sr
-        metrics = _measure(panel.measures, shown, hr, comparison.image)
-        if panel is panels[0]:
-            comparison.results[label] = convert(shown, hr.dtype)
+    for found in protocols:
+        compared = rounded if found.protocol.round_to_8_bit else sr
+        metrics = _measure(found.metrics, compared, hr, comparison.image)
+        if found is protocols[0]:
+            comparison.results[label] = convert(compared, hr.dtype)
             comparison.metrics[label] = metrics
         else:
-            comparison.further[panel.protocol.name][label] = metrics
+            comparison.further[found.protocol.name][label] = metrics
 
 
 def _measure(
-    measures: Mapping[str, MetricFunction], sr: Array, hr: Array, image: str
+    metrics: Mapping[str, MetricFunction], sr: Array, hr: Array, image: str
 ) -> dict[str, float]:
-    found, expected = _to_unit_tensor(sr), _to_unit_tensor(hr)
+    tensors = [torch.from_numpy(to_nchw(pixels)) for pixels in (sr, hr)]
     try:
-        return {name: compare(found, expected) for name, compare in measures.items()}
+        return {name: compute(*tensors) for name, compute in metrics.items()}
     except DataError as error:
         raise DataError(f"{image}: {error}") from error
-
-
-def bicubic(scale_factor: int) -> Method:
-    """The baseline of every table: MATLAB's bicubic interpolation."""
-    return Method(BASELINE, lambda lr: imresize(lr, float(scale_factor)), rounds_between=True)
-
-
-def _to_unit_tensor(image: Array) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(to_unit(image).transpose(2, 0, 1)))[None]

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch_sr.evaluation.compare import Comparison, Method
+from torch_sr.evaluation.compare import Comparison
+from torch_sr.evaluation.method import Method
 from torch_sr.models.inspection import count_macs
 from torch_sr.models.loading import load_generator
 

@@ -1,7 +1,6 @@
-"""A whole test: methods on data sets, one image after another.
+"""Evaluate methods on data sets: the scores of every image.
 
-The command parses, calls :func:`evaluate`, and prints; what is stored or drawn of each image is
-up to the functions that it passes.
+What is stored or drawn of each image is up to the function that the caller passes.
 """
 
 from __future__ import annotations
@@ -15,13 +14,14 @@ import torch
 from torch_sr.aliases import Progress
 from torch_sr.data.crops.random_crops import ImagePairs, refuse_small
 from torch_sr.data.image_pairs import open_pairs
-from torch_sr.evaluation.compare import Comparison, ImageScore, Method, bicubic, compare
+from torch_sr.evaluation.compare import Comparison, ImageScore, compare
 from torch_sr.evaluation.labels import distinct
+from torch_sr.evaluation.method import Method, bicubic
 from torch_sr.evaluation.metric_table import MetricSettings, build_protocol_metrics
 from torch_sr.metrics import PROTOCOLS
 
 OnComparison = Callable[[Comparison, int, int], None]
-"""Given each image under all methods, its number in its data set from 1, and their number."""
+"""Called with an image under all methods, its number in its data set from 1, and their count."""
 
 
 def evaluate(

@@ -2,7 +2,7 @@
 
 A model may be given as ``NAME=FILE``; otherwise its label is the shortest one that no other model
 has. Labels are only shown and compared, never parsed: what a method is stands in
-:class:`~torch_sr.evaluation.compare.Method`.
+:class:`~torch_sr.evaluation.method.Method`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from torch_sr.aliases import Array
 from torch_sr.errors import ModelError
-from torch_sr.evaluation.compare import BASELINE, Method, SuperResolve
 from torch_sr.evaluation.labels import NamedModel, check_labels, label_models, parse_named
+from torch_sr.evaluation.method import BASELINE, Method, SuperResolve
 from torch_sr.images import from_unit, to_unit
 from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.upscaler import Upscaler

@@ -56,7 +56,7 @@ class ProtocolMetrics:
     """The measures of one protocol."""
 
     protocol: MetricProtocol
-    measures: Mapping[str, MetricFunction]
+    metrics: Mapping[str, MetricFunction]
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import TextIO
 
 from torch_sr.aliases import Array
 from torch_sr.errors import DataError, ImageError
-from torch_sr.evaluation.compare import Comparison, ImageScore, Method
+from torch_sr.evaluation.compare import Comparison, ImageScore
 from torch_sr.evaluation.labels import folder_names
+from torch_sr.evaluation.method import Method
 from torch_sr.evaluation.presentation.table_formats import csv_name
 from torch_sr.files import atomic_write
 from torch_sr.images import Image, write_image

@@ -25,7 +25,8 @@ from torch_sr.cli.console import (
 if TYPE_CHECKING:
     import torch
 
-    from torch_sr.evaluation.compare import ImageScore, Method
+    from torch_sr.evaluation.compare import ImageScore
+    from torch_sr.evaluation.method import Method
     from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.models.interpolation import Parent
 

@@ -13,7 +13,7 @@ from torch_sr.cli.test.results import FORMATS
 from torch_sr.cli.test.targets import check_document, check_place
 
 if TYPE_CHECKING:
-    from torch_sr.evaluation.compare import Method
+    from torch_sr.evaluation.method import Method
 
 
 def choose_format(form: str, as_json: bool, per_image: bool) -> str:
@@ -120,7 +120,7 @@ def choose_strengths(text: str | None) -> list[float]:
 
 def choose_reference(versus: str | None, methods: Sequence[Method]) -> str | None:
     """The method that others are compared with: by default the first of several models."""
-    from torch_sr.evaluation.compare import BASELINE
+    from torch_sr.evaluation.method import BASELINE
 
     labels = [BASELINE, *(method.label for method in methods)]
     if versus is not None and versus not in labels:

@@ -42,9 +42,10 @@ from torch_sr.cli.test.results import (
 from torch_sr.cli.test.targets import check_results
 
 if TYPE_CHECKING:
-    from torch_sr.evaluation.compare import Comparison, ImageScore, Method
+    from torch_sr.evaluation.compare import Comparison, ImageScore
     from torch_sr.evaluation.cost import CostWatch
     from torch_sr.evaluation.evaluate import OnComparison
+    from torch_sr.evaluation.method import Method
     from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.evaluation.presentation.tables import Results
     from torch_sr.evaluation.store import ResultStore

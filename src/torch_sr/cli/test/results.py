@@ -15,7 +15,8 @@ from torch_sr.cli.console import find_model
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from torch_sr.evaluation.compare import Comparison, ImageScore, Method
+    from torch_sr.evaluation.compare import Comparison, ImageScore
+    from torch_sr.evaluation.method import Method
     from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.evaluation.presentation.tables import Cell, Results, Table
     from torch_sr.evaluation.store import ResultStore
@@ -36,7 +37,7 @@ class BestComparisons:
 
     def add(self, comparison: Comparison) -> None:
         """Keep an image if it is among the best."""
-        from torch_sr.evaluation.compare import BASELINE
+        from torch_sr.evaluation.method import BASELINE
 
         self._kept += [
             (score, comparison)

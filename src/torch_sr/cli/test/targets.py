@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch_sr.files import try_writing
 
 if TYPE_CHECKING:
-    from torch_sr.evaluation.compare import Method
+    from torch_sr.evaluation.method import Method
     from torch_sr.evaluation.store import ResultStore
 
 _WEIGHTS = frozenset({".bin", ".ckpt", ".param", ".pt", ".pth", ".safetensors"})

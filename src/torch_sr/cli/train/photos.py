@@ -16,7 +16,7 @@ from torch_sr.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
-    from torch_sr.evaluation.compare import SuperResolve
+    from torch_sr.evaluation.method import SuperResolve
     from torch_sr.training.photos.planned import FirstTraining
     from torch_sr.training.runs.result import TrainingResult
     from torch_sr.training.settings import RunSettings

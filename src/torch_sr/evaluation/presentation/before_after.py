@@ -10,7 +10,8 @@ import torch
 
 from torch_sr.aliases import Array, Bytes
 from torch_sr.data.crops.random_crops import ImagePairs
-from torch_sr.evaluation.compare import Comparison, SuperResolve
+from torch_sr.evaluation.compare import Comparison
+from torch_sr.evaluation.method import SuperResolve
 from torch_sr.evaluation.presentation.figures import draw_sheet
 from torch_sr.images import convert, to_unit
 from torch_sr.metrics import PROTOCOLS, measure

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torch_sr.aliases import Array, Bytes, Floats
-from torch_sr.evaluation.compare import Comparison, SuperResolve
+from torch_sr.evaluation.compare import Comparison
 from torch_sr.evaluation.labels import wrap
+from torch_sr.evaluation.method import SuperResolve
 from torch_sr.evaluation.metric_table import METRICS
 from torch_sr.images import Image, ImageReader, convert, from_unit, read_image, to_unit
 

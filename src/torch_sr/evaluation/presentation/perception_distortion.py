@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from torch_sr.aliases import Bytes
-from torch_sr.evaluation.compare import BASELINE, Group, Method
+from torch_sr.evaluation.method import BASELINE, Group, Method
 from torch_sr.evaluation.metric_table import METRICS
 
 _COLOURS: dict[Group, str] = {"networks": "#d64026", "images": "#2f8f5b"}

@@ -1,0 +1,51 @@
+"""A way to super-resolve images that is measured: a model, an interpolation or bicubic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch_sr.aliases import Array
+from torch_sr.data.resize import imresize
+
+SuperResolve = Callable[[Array], Array]
+"""``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, both uint16, or both float32 in [0, 1]."""
+
+Group = Literal["networks", "images"]
+BASELINE = "bicubic"
+"""The label of the baseline, which no model can have."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to super-resolve an image.
+
+    Args:
+        label: the name that is shown; distinct within a test, and never parsed.
+        super_resolve: computes the result.
+        group: the sweep that it belongs to: interpolated ``networks``, or interpolated ``images``.
+        alpha: its place in that sweep, in [0, 1].
+        source: the weights file of its network, if it has one.
+        rounds_between: whether it rounds integers between its steps, so that its result for
+            integers differs from its rounded result for floats.
+    """
+
+    label: str
+    super_resolve: SuperResolve
+    group: Group | None = None
+    alpha: float | None = None
+    source: Path | None = None
+    rounds_between: bool = False
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is a weights file as it is: not the baseline, not part of a sweep."""
+        return self.group is None and self.source is not None
+
+
+def bicubic(scale_factor: int) -> Method:
+    """The baseline of every table: MATLAB's bicubic interpolation."""
+    scale = float(scale_factor)
+    return Method(BASELINE, lambda lr: imresize(lr, scale), rounds_between=True)
