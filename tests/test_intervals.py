@@ -13,7 +13,7 @@ from training_kit import TINY, Recorder, weights_of
 
 from torch_sr.config import parse_config
 from torch_sr.errors import ConfigError
-from torch_sr.training.loggers.outputs import JSONLinesLogger
+from torch_sr.training.loggers.json_lines import JSONLinesLogger
 from torch_sr.training.run import train
 from torch_sr.training.runs.checkpoints import load_checkpoint
 from torch_sr.training.settings import Every, Intervals

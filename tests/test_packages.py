@@ -26,7 +26,7 @@ from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models import zoo
 from torch_sr.models.packages import PackagedModel
 from torch_sr.networks.rrdb import RRDBNet
-from torch_sr.training.runs.transfer import spoken_name
+from torch_sr.training.runs.initial_weights import model_label
 
 ROOT = Path(__file__).parents[1]
 NAME = "realesrgan-x4plus"
@@ -130,7 +130,7 @@ def test_it_serves_wherever_a_model_is_asked_for(installed, run, tmp_path, save_
     save_photo(tmp_path / "a.png", 8, 9)
     code, out, _ = run("upscale", tmp_path / "a.png", "-m", NAME, "--device", "cpu")
     assert (code, out.strip()) == (0, str(tmp_path / "a_sr.png"))
-    assert spoken_name(installed) == NAME
+    assert model_label(installed) == NAME
     assert [method.label for method in load_models([NAME], device="cpu")[1]] == [NAME]
 
 

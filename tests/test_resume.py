@@ -29,7 +29,7 @@ from torch_sr.training.runs.checkpoints import (
     load_newest,
     save_checkpoint,
 )
-from torch_sr.training.runs.start import read_start
+from torch_sr.training.runs.starting_point import read_start
 from torch_sr.training.settings import Intervals
 
 
@@ -190,7 +190,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from torch_sr.config import load_config
-from torch_sr.training.loggers.outputs import Logger
+from torch_sr.training.loggers.base import Logger
 from torch_sr.training.run import train
 from torch_sr.training.settings import RunSettings
 config, root, out, num_workers, moment = sys.argv[1:]

@@ -13,12 +13,12 @@ from training_kit import TINY, Recorder, checkpoint_state
 from torch_sr.cli.train.command import find_newest, run_training
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, TorchSRError
-from torch_sr.training.loggers.outputs import JSONLinesLogger
+from torch_sr.training.loggers.json_lines import JSONLinesLogger
 from torch_sr.training.run import train
 from torch_sr.training.runs import names as runs_module
 from torch_sr.training.runs.checkpoints import save_checkpoint
 from torch_sr.training.runs.names import find_checkpoint, reserved_run
-from torch_sr.training.runs.start import StartingPoint, read_start
+from torch_sr.training.runs.starting_point import StartingPoint, read_start
 
 NEW = StartingPoint()
 

@@ -21,8 +21,8 @@ from torch_sr.training.building import build_generator
 from torch_sr.training.preflight.check import check_training
 from torch_sr.training.preflight.notes import remark_on_length, steps_from_scratch
 from torch_sr.training.run import train
-from torch_sr.training.runs.start import read_start
-from torch_sr.training.runs.transfer import like_overrides
+from torch_sr.training.runs.initial_weights import like_overrides
+from torch_sr.training.runs.starting_point import read_start
 
 SIZES = {"scale_factor": 2, "rrdb_channels": 4, "growth_channels": 2, "num_basic_blocks": 1}
 

@@ -20,8 +20,9 @@ from torch_sr.errors import (
     TorchSRError,
 )
 from torch_sr.models.loading import load_generator
-from torch_sr.training.loggers.outputs import JSONLinesLogger, TensorBoardLogger, WandbLogger
-from torch_sr.training.loggers.wandb import check_wandb
+from torch_sr.training.loggers.json_lines import JSONLinesLogger
+from torch_sr.training.loggers.tensorboard import TensorBoardLogger
+from torch_sr.training.loggers.wandb import WandbLogger, check_wandb
 from torch_sr.training.run import train
 from torch_sr.training.settings import Every, Intervals
 

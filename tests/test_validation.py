@@ -19,7 +19,7 @@ from torch_sr.evaluation.tiled_network import TiledNetwork
 from torch_sr.files import write_failure
 from torch_sr.images import Image, write_image
 from torch_sr.networks.rrdb import RRDBNet
-from torch_sr.training.loggers.outputs import JSONLinesLogger
+from torch_sr.training.loggers.json_lines import JSONLinesLogger
 from torch_sr.training.run import train
 from torch_sr.training.runs.checkpoints import load_checkpoint, save_checkpoint
 from torch_sr.training.runs.export import model_metadata

@@ -8,7 +8,7 @@ from training_kit import TINY, Recorder
 from torch_sr.config import WatchConfig, parse_config
 from torch_sr.errors import TrainingError
 from torch_sr.evaluation.tiled_network import TiledNetwork
-from torch_sr.training.divergence import GoneWrong, Watch
+from torch_sr.training.divergence import Divergence, DivergenceDetector
 from torch_sr.training.run import train
 from torch_sr.training.stages import PSNRStage
 
@@ -20,10 +20,10 @@ def validation(psnr, shift=0.01):
 
 
 def test_skipped_steps_are_borne_up_to_a_number():
-    watch = Watch(WatchConfig(max_skipped=3))
-    watch.judge_steps(2)
-    with pytest.raises(GoneWrong, match="3 mini-batches in a row"):
-        watch.judge_steps(3)
+    watch = DivergenceDetector(WatchConfig(max_skipped=3))
+    watch.check_steps(2)
+    with pytest.raises(Divergence, match="3 mini-batches in a row"):
+        watch.check_steps(3)
 
 
 @pytest.mark.parametrize(
@@ -37,29 +37,32 @@ def test_skipped_steps_are_borne_up_to_a_number():
     ],
 )
 def test_a_collapse_is_noticed(before, now, words):
-    watch = Watch(WatchConfig())
-    watch.judge_validation(before)
-    with pytest.raises(GoneWrong, match=words):
-        watch.judge_validation(now)
+    watch = DivergenceDetector(WatchConfig())
+    watch.check_validation(before)
+    with pytest.raises(Divergence, match=words):
+        watch.check_validation(now)
 
 
 def test_what_is_no_collapse_passes():
-    watch = Watch(WatchConfig())
+    watch = DivergenceDetector(WatchConfig())
     for metrics in (validation(30, 0.2), validation(24.1, 0.02), validation(29, 0.06), {}):
-        watch.judge_validation(metrics)
-    blind = Watch(WatchConfig(psnr_drop=None, color_drift=None))
+        watch.check_validation(metrics)
+    blind = DivergenceDetector(WatchConfig(psnr_drop=None, color_drift=None))
     for metrics in (validation(30), validation(NAN, NAN)):
-        blind.judge_validation(metrics)
+        blind.check_validation(metrics)
 
 
 def test_a_watch_goes_on_where_it_was():
-    watch, other = Watch(WatchConfig(lr_factor=0.1)), Watch(WatchConfig(lr_factor=0.1))
-    watch.judge_validation(validation(30))
+    watch, other = (
+        DivergenceDetector(WatchConfig(lr_factor=0.1)),
+        DivergenceDetector(WatchConfig(lr_factor=0.1)),
+    )
+    watch.check_validation(validation(30))
     watch.rollbacks = 2
     other.load_state_dict(watch.state_dict())
     assert other.lr_scale == pytest.approx(0.01)
-    with pytest.raises(GoneWrong):
-        other.judge_validation(validation(20))
+    with pytest.raises(Divergence):
+        other.check_validation(validation(20))
 
 
 @pytest.fixture

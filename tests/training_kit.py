@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch_sr.config import parse_config
 from torch_sr.models.loading import load_generator
-from torch_sr.training.loggers.outputs import Logger
+from torch_sr.training.loggers.base import Logger
 from torch_sr.training.settings import RunSettings
 
 TINY = {

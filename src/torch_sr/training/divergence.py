@@ -11,11 +11,11 @@ from torch_sr.config import WatchConfig
 _PERFECT_PSNR = 100.0  # decibels; equal images have infinitely many, which nothing could fall from
 
 
-class GoneWrong(Exception):  # noqa: N818
+class Divergence(Exception):  # noqa: N818
     """A training cannot go on as it is; the text says what was seen."""
 
 
-class Watch:
+class DivergenceDetector:
     """Judge a stage by its skipped steps and its validations.
 
     Args:
@@ -34,25 +34,25 @@ class Watch:
         """What the learning rates are multiplied by after the rollbacks so far."""
         return float(self.config.lr_factor**self.rollbacks)
 
-    def judge_steps(self, skipped_in_a_row: int) -> None:
-        """Raise GoneWrong where too many mini-batches in a row were skipped."""
+    def check_steps(self, skipped_in_a_row: int) -> None:
+        """Raise Divergence where too many mini-batches in a row were skipped."""
         if skipped_in_a_row >= self.config.max_skipped:
-            raise GoneWrong(
+            raise Divergence(
                 f"losses or gradients were not finite in {skipped_in_a_row} mini-batches in a row"
             )
 
-    def judge_validation(self, metrics: Mapping[str, float]) -> None:
-        """Raise GoneWrong where PSNR or colour of the validation images have collapsed."""
+    def check_validation(self, metrics: Mapping[str, float]) -> None:
+        """Raise Divergence where PSNR or colour of the validation images have collapsed."""
         if "val/PSNR" not in metrics:
             return
         psnr, shift = min(metrics["val/PSNR"], _PERFECT_PSNR), metrics["val/color_shift"]
         drop, drift = self.config.psnr_drop, self.config.color_drift
         if drop is not None and not psnr >= self._best_psnr - drop:
-            raise GoneWrong(
+            raise Divergence(
                 f"the PSNR of the validation is {psnr:.2f} dB, the best was {self._best_psnr:.2f}"
             )
         if drift is not None and not shift <= self._least_shift + drift:
-            raise GoneWrong(
+            raise Divergence(
                 f"the mean colour of the validation images is off by {shift:.3f}, the least was "
                 f"{self._least_shift:.3f}"
             )

@@ -26,9 +26,9 @@ from torch_sr.training.building import (
     open_crops,
     open_validation,
 )
-from torch_sr.training.divergence import Watch
+from torch_sr.training.divergence import DivergenceDetector
 from torch_sr.training.launch import launch, leave_in_order
-from torch_sr.training.loggers.outputs import Logger
+from torch_sr.training.loggers.base import Logger
 from torch_sr.training.preflight.notes import (
     describe_long_warmup,
     describe_no_validation,
@@ -37,7 +37,7 @@ from torch_sr.training.preflight.notes import (
 )
 from torch_sr.training.runs.export import run_notes
 from torch_sr.training.runs.result import StageResult, TrainingResult
-from torch_sr.training.runs.start import StartingPoint, read_start
+from torch_sr.training.runs.starting_point import StartingPoint, read_start
 from torch_sr.training.settings import RunFiles, RunSettings, StageLimits
 from torch_sr.training.stages import GANStage, PSNRStage
 from torch_sr.training.trainer import Trainer
@@ -199,7 +199,7 @@ class _Run:
             loader=data.loader,
             sampler=data.sampler,
             validation=data.validation,
-            watch=Watch(self.config.watch),
+            watch=DivergenceDetector(self.config.watch),
             limits=data.limits,
             intervals=self.settings.intervals,
             files=RunFiles(

@@ -21,21 +21,21 @@ from torch_sr.data.crops.sampler import EpochSampler
 from torch_sr.errors import CheckpointError, TrainingError
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
-from torch_sr.training.divergence import GoneWrong, Watch
-from torch_sr.training.loggers.combined import AllLoggers
-from torch_sr.training.loggers.outputs import Logger
+from torch_sr.training.divergence import Divergence, DivergenceDetector
+from torch_sr.training.epoch_means import EpochMeans
+from torch_sr.training.loggers.base import Logger
+from torch_sr.training.loggers.combined import CombinedLogger
 from torch_sr.training.runs.checkpoints import (
     load_last_good,
     save_checkpoint,
     withdraw_checkpoint,
 )
 from torch_sr.training.runs.export import model_metadata
-from torch_sr.training.runs.result import Figures, StageResult
-from torch_sr.training.runs.state import Progress, random_state, read_figures, set_random_state
+from torch_sr.training.runs.progress import Progress, random_state, read_scores, set_random_state
+from torch_sr.training.runs.result import Scores, StageResult
 from torch_sr.training.settings import Every, Intervals, RunFiles, StageLimits
 from torch_sr.training.signals import Stop, stop_on_signal
 from torch_sr.training.stages import Stage
-from torch_sr.training.sums import EpochSums
 from torch_sr.training.validation import Interrupted, Validated, Validation
 
 _CHECKPOINT, _BEST_CHECKPOINT = "checkpoint.pth", "best_checkpoint.pth"
@@ -71,7 +71,7 @@ class Trainer:
         loader: DataLoader[tuple[Tensor, Tensor]],
         sampler: EpochSampler,
         validation: Validation,
-        watch: Watch,
+        watch: DivergenceDetector,
         limits: StageLimits,
         intervals: Intervals,
         files: RunFiles,
@@ -89,14 +89,14 @@ class Trainer:
         self.limits = limits
         self.intervals = intervals
         self.files = files
-        self._loggers = AllLoggers(loggers)
+        self._loggers = CombinedLogger(loggers)
         self.hparams = dict(hparams)
         self.notes = dict(notes or {})
         self.progress = Progress()
-        self._sums = EpochSums(fabric)
+        self._sums = EpochMeans(fabric)
         self._last_metrics: dict[str, float] = {}
-        self._start: Figures | None = None
-        self._best: Figures | None = None
+        self._start: Scores | None = None
+        self._best: Scores | None = None
         self._validates = measure_start and len(validation) > 0
         """Whether a validation is due before the next step; a checkpoint may be stored before."""
         self._stored_ahead = False
@@ -122,7 +122,7 @@ class Trainer:
             last_model=self.files.path(_MODEL) if finished else None,
             start=self._start,
             best=self._best,
-            last=self._figures() if "val/PSNR" in self._last_metrics else None,
+            last=self._scores() if "val/PSNR" in self._last_metrics else None,
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -135,8 +135,8 @@ class Trainer:
         self._check_samples(progress, state["samples"])
         self.progress = progress
         self._last_metrics = dict(state["metrics"])
-        self._start = read_figures(state.get("start"))  # which older checkpoints lack
-        self._best = read_figures(state.get("best"))
+        self._start = read_scores(state.get("start"))  # which older checkpoints lack
+        self._best = read_scores(state.get("best"))
         self._validates = self._stored_ahead = bool(state.get("validates", False))
         self._shown_at = int(state.get("shown_at", 0))
         self._stored_at = -1
@@ -195,10 +195,10 @@ class Trainer:
                     return True
                 if not self._run_epoch(stop):
                     return False
-            except GoneWrong as trouble:
+            except Divergence as trouble:
                 self._roll_back(trouble)
 
-    def _roll_back(self, trouble: GoneWrong) -> None:
+    def _roll_back(self, trouble: Divergence) -> None:
         """Go on from the last good checkpoint with lower learning rates, or give up."""
         if self._stored_ahead and self.fabric.is_global_zero:
             withdraw_checkpoint(self.checkpoint_file)
@@ -282,7 +282,7 @@ class Trainer:
         self.progress.batch += 1
         self._loggers.on_step(self.progress.epoch, self.progress.step, losses)
         if self._may_ask():
-            self.watch.judge_steps(int(self._sums.skipped_in_a_row))
+            self.watch.check_steps(int(self._sums.skipped_in_a_row))
 
     def _close_epoch(self) -> None:
         metrics = {f"train/{name}": value for name, value in self._sums.means().items()}
@@ -324,7 +324,7 @@ class Trainer:
         if ends_epoch:
             self._loggers.on_epoch(self.progress.epoch, self.progress.step, self._last_metrics)
         if validated is not None and self.progress.step:
-            self.watch.judge_validation(validated.metrics)
+            self.watch.check_validation(validated.metrics)
         self._store(stop, validated)
         return True
 
@@ -334,7 +334,7 @@ class Trainer:
         self._shown_at = progress.step if self._shows_images() else self._shown_at
         self._validates = False
         if not progress.step:
-            self._start = Figures(0, 0, validated.metrics)
+            self._start = Scores(0, 0, validated.metrics)
         else:
             trained = {k: v for k, v in self._last_metrics.items() if not k.startswith("val/")}
             self._last_metrics = trained | validated.metrics
@@ -395,7 +395,7 @@ class Trainer:
         warm = progress.epoch + bool(progress.batch) > self.intervals.best_warmup
         if validated is not None and progress.step and warm and self._is_best(metrics):
             progress.best_psnr, progress.best_ssim = metrics["val/PSNR"], metrics["val/SSIM"]
-            self._best = self._figures()
+            self._best = self._scores()
             self._store_model(_BEST_MODEL)
             self._store_checkpoint(stop, _BEST_CHECKPOINT, good=good)
         if self._stored_ahead or self._due(self.intervals.checkpoint):
@@ -410,9 +410,9 @@ class Trainer:
             return f"step_{self.progress.step}_{_MODEL}"
         return f"epoch_{self.progress.epoch}_{_MODEL}"
 
-    def _figures(self) -> Figures:
+    def _scores(self) -> Scores:
         found = {k: v for k, v in self._last_metrics.items() if k.startswith("val/")}
-        return Figures(self.progress.epoch, self.progress.step, found)
+        return Scores(self.progress.epoch, self.progress.step, found)
 
     def _is_best(self, metrics: Mapping[str, float]) -> bool:
         """Better in both measures, as the description has it."""
@@ -493,7 +493,7 @@ class Trainer:
         return {name: (network, inputs[name]) for name, network in self.stage.networks().items()}
 
     def _describe_run(self) -> dict[str, Any]:
-        """What :meth:`~torch_sr.training.loggers.outputs.Logger.on_start` receives."""
+        """What :meth:`~torch_sr.training.loggers.base.Logger.on_start` receives."""
         per_epoch = self.sampler.batches
         steps = self.limits.num_epochs * per_epoch
         validates = self.intervals.validate.in_steps(per_epoch) if len(self.validation) else None

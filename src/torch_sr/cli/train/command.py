@@ -146,7 +146,7 @@ def resume_first(words: Sequence[str], settings: RunSettings) -> TrainingResult:
     """Resume the training that a folder holds by its own command, and draw its picture."""
     from torch_sr.cli.main import app
     from torch_sr.config import load_config
-    from torch_sr.training.photos.planned import config_file
+    from torch_sr.training.photos.plan import config_file
 
     print(f"resuming with: {shlex.join(['torch-sr', *words])}", file=sys.stderr)
     result: TrainingResult | int = app(list(words), standalone_mode=False)
@@ -198,7 +198,7 @@ def find_newest(settings: RunSettings) -> RunSettings:
 
 def take_sizes(model: str) -> list[str]:
     """The generator's sizes in a model, as overrides, fetching the model at need."""
-    from torch_sr.training.runs.transfer import like_overrides
+    from torch_sr.training.runs.initial_weights import like_overrides
 
     return like_overrides(find_model(model))
 
@@ -245,7 +245,7 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> None:
 
 def _find_stages(config: Hyperparameters, settings: RunSettings) -> list[str]:
     """The stages that will run; all of them where the start cannot be read, as a check reports."""
-    from torch_sr.training.runs.start import read_start
+    from torch_sr.training.runs.starting_point import read_start
 
     try:
         start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
@@ -263,7 +263,7 @@ def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResu
     from torch_sr.training.launch import is_first_process
     from torch_sr.training.run import train as run_stages
     from torch_sr.training.runs.names import reserved_run
-    from torch_sr.training.runs.start import read_start
+    from torch_sr.training.runs.starting_point import read_start
 
     first = is_first_process()
     start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
-    from torch_sr.training.loggers.outputs import Logger
+    from torch_sr.training.loggers.base import Logger
     from torch_sr.training.settings import RunSettings
 
 
@@ -21,12 +21,9 @@ def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
         LogError: when wandb is not logged in, or TensorBoard is not installed.
     """
     from torch_sr.cli.train.terminal import ConsoleLogger
-    from torch_sr.training.loggers.outputs import (
-        JSONLinesLogger,
-        TensorBoardLogger,
-        WandbLogger,
-        load_tensorboard,
-    )
+    from torch_sr.training.loggers.json_lines import JSONLinesLogger
+    from torch_sr.training.loggers.tensorboard import TensorBoardLogger, load_tensorboard
+    from torch_sr.training.loggers.wandb import WandbLogger
 
     logs = settings.logs_dir(run)
     loggers: list[Logger] = [ConsoleLogger(), JSONLinesLogger(logs)]
@@ -42,8 +39,7 @@ def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
 
 def find_wandb(logs: Path, run: str) -> list[Logger]:
     """A logger for Weights & Biases where it can be used; say whether it is."""
-    from torch_sr.training.loggers.outputs import WandbLogger
-    from torch_sr.training.loggers.wandb import check_wandb
+    from torch_sr.training.loggers.wandb import WandbLogger, check_wandb
 
     try:
         mode = check_wandb()

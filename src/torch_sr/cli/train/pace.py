@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from torch_sr.training.loggers.outputs import Activity
+from torch_sr.training.loggers.base import Activity
 
 _WINDOW = 300.0  # seconds over which the speed is averaged
 _WARM_UP = 2  # steps that are slower than the others
@@ -20,7 +20,7 @@ class Pace:
     """Time what a stage does.
 
     Args:
-        run: see :meth:`~torch_sr.training.loggers.outputs.Logger.on_start`.
+        run: see :meth:`~torch_sr.training.loggers.base.Logger.on_start`.
         clock: seconds; the system's by default.
     """
 

@@ -17,7 +17,7 @@ from torch_sr.errors import ConfigError
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
     from torch_sr.evaluation.method import SuperResolve
-    from torch_sr.training.photos.planned import FirstTraining
+    from torch_sr.training.photos.plan import TrainingPlan
     from torch_sr.training.runs.result import TrainingResult
     from torch_sr.training.settings import RunSettings
 
@@ -76,7 +76,7 @@ def name_folder(photos: Photos, settings: RunSettings) -> RunSettings:
     return replace(settings, out_dir=Path(f"{name}_training"))
 
 
-def prepare(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> FirstTraining:
+def prepare(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> TrainingPlan:
     """Plan a training, store the plan in the output folder, and print it."""
     planned = _plan(photos, replace(settings, devices=1), overrides)
     planned.save()
@@ -91,7 +91,7 @@ def stored_words(settings: RunSettings) -> list[str] | None:
     Raises:
         ConfigError: when its command cannot be read.
     """
-    from torch_sr.training.photos.planned import command_file, holds_training
+    from torch_sr.training.photos.plan import command_file, holds_training
 
     if not (settings.resume_auto and holds_training(settings.out_dir)):
         return None
@@ -124,16 +124,16 @@ def note_ignored(photos: Photos, settings: RunSettings, overrides: Sequence[str]
         )
 
 
-def _plan(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> FirstTraining:
+def _plan(photos: Photos, settings: RunSettings, overrides: Sequence[str]) -> TrainingPlan:
     """Plan a training, showing progress."""
-    from torch_sr.training.photos.plan import DEFAULT_START, plan_first_training
+    from torch_sr.training.photos.planning import DEFAULT_START, plan_training
 
     start = None if photos.from_scratch else photos.start or DEFAULT_START
     if start is not None:
         find_model(start)  # which shows the progress of a download
     with progress_bar("images") as bar:
         task = bar.add_task("looking at the images", total=None)
-        return plan_first_training(
+        return plan_training(
             photos.folder,
             settings,
             start=start,
@@ -161,7 +161,7 @@ def draw_sheet(
     from torch_sr.evaluation.presentation.before_after import draw_before_after
     from torch_sr.images import Image, write_image
     from torch_sr.inference.upscaler import Upscaler
-    from torch_sr.training.photos.planned import sheet_file
+    from torch_sr.training.photos.plan import sheet_file
 
     model = result.stages[-1].recommended
     val_datasets = list(config.stages.values())[-1].val_datasets

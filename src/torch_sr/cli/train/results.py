@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch_sr.training.runs.result import Figures, StageResult, TrainingResult
+    from torch_sr.training.runs.result import Scores, StageResult, TrainingResult
 
 
 def show_result(result: TrainingResult) -> None:
@@ -20,7 +20,7 @@ def show_result(result: TrainingResult) -> None:
         if stage.start and stage.best and not stage.best.beats(stage.start):
             print(
                 f"note: no model of the {stage.stage} stage is better than its start in both PSNR "
-                f"and SSIM: {describe_figures(stage.start)}",
+                f"and SSIM: {describe_scores(stage.start)}",
                 file=sys.stderr,
             )
     if not result.finished:
@@ -69,17 +69,17 @@ def _spell_use(model: Path | str) -> str:
 def describe_stage(stage: StageResult) -> Iterator[str]:
     """A line for the start, the best model and the last one, those that there are."""
     if stage.start is not None:
-        yield f"{stage.stage}  start  {describe_figures(stage.start)}"
+        yield f"{stage.stage}  start  {describe_scores(stage.start)}"
     for kind, figures, model in (
         ("best", stage.best, stage.best_model),
         ("last", stage.last, stage.last_model),
     ):
         if model is not None:
-            shown = f"{describe_figures(figures)}  " if figures is not None else ""
+            shown = f"{describe_scores(figures)}  " if figures is not None else ""
             yield f"{stage.stage}  {kind}   {shown}{model}"
 
 
-def describe_figures(figures: Figures) -> str:
+def describe_scores(figures: Scores) -> str:
     """PSNR, SSIM, and when they were measured, in a few words."""
     place = f"epoch {figures.epoch}, step {figures.step}"
     return f"PSNR {figures.psnr:.2f} dB  SSIM {figures.ssim:.4f}  {place}"
@@ -88,8 +88,8 @@ def describe_figures(figures: Figures) -> str:
 def _name_start(start: Path) -> str | None:
     """The name of a model, or its path; None for a checkpoint, which started earlier."""
     from torch_sr.training.runs.checkpoints import load_newest
-    from torch_sr.training.runs.transfer import spoken_name
+    from torch_sr.training.runs.initial_weights import model_label
 
     if start.is_file() and load_newest(start) is not None:
         return None
-    return spoken_name(start)
+    return model_label(start)

@@ -15,7 +15,7 @@ from rich.text import Text
 from torch import Tensor
 
 from torch_sr.cli.train.pace import Pace
-from torch_sr.training.loggers.outputs import Activity, Logger
+from torch_sr.training.loggers.base import Activity, Logger
 
 _SECONDS_BETWEEN_LOSSES = 1.0  # to read one waits for the device
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torch_sr.training.loggers.outputs import Activity, Logger
+from torch_sr.training.loggers.base import Activity, Logger
 
 
-class AllLoggers(Logger):
+class CombinedLogger(Logger):
     """Pass everything on to each of some loggers, in their order.
 
     Args:

@@ -1,19 +1,115 @@
-"""Whether Weights & Biases can be used here, found before a run starts; and starting it."""
+"""Log to Weights & Biases, and find out whether that is possible before a run starts."""
 
 from __future__ import annotations
 
+import logging
 import netrc
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from torch_sr.errors import LogError, MissingExtraError
+import torch
+from torch import Tensor, nn
 
+from torch_sr.errors import LogError, MissingExtraError
+from torch_sr.training.loggers.base import Logger
+from torch_sr.training.loggers.graphs import traceable_copy
+
+_log = logging.getLogger(__name__)
 _REMEDY = "run 'wandb login', or set WANDB_API_KEY or WANDB_MODE=offline"
 _OFFLINE = ("offline", "dryrun", "disabled", "shared")
+
+
+class WandbLogger(Logger):
+    """The same for Weights & Biases; ``WANDB_MODE=offline`` needs no account.
+
+    Both stages are one run, told apart by the beginning of the metrics' names.
+
+    Args:
+        folder: where wandb keeps its files.
+        run: the run's name; a resumed run continues its curves.
+        project: under which wandb lists it.
+        optional: log a warning, and nothing else, when the service cannot be reached.
+
+    Raises:
+        MissingExtraError: when wandb is not installed.
+        LogError: when it is not logged in, or (at the start) cannot be reached.
+    """
+
+    def __init__(
+        self, folder: Path, run: str, project: str = "torch-sr", *, optional: bool = False
+    ) -> None:
+        check_wandb()
+        self._folder, self._name, self._project = folder, run, project
+        self._stage = ""
+        self._run: Any = None
+        self._optional = optional
+        self._given_up = False
+
+    def on_start(self, run: Mapping[str, Any]) -> None:
+        self._stage = run["stage"]
+        if not self._starts():
+            return
+        self._run.config.update(run["hparams"], allow_val_change=True)
+        # Each stage counts its steps from 0, which wandb's own counter could not follow.
+        self._run.define_metric(f"{self._stage}/step")
+        self._run.define_metric(f"{self._stage}/*", step_metric=f"{self._stage}/step")
+
+    def on_networks(self, networks: Mapping[str, tuple[nn.Module, Tensor]]) -> None:
+        if self._run is None:
+            return
+        for name, (network, x) in networks.items():
+            with traceable_copy(name, network) as traced, torch.no_grad():
+                # Its `watch` gives the graphs of all networks one and the same name.
+                from wandb.integration.torch.wandb_torch import TorchGraph
+
+                graph: Any = TorchGraph.hook_torch(traced)  # type: ignore[no-untyped-call]
+                traced(x.cpu())
+                self._run.summary[f"{self._stage}/{name}"] = graph
+
+    def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+        self._log({"epoch": epoch, "step": step, **metrics})
+
+    def _starts(self) -> bool:
+        if self._run is None and not self._given_up:
+            try:
+                self._run = start_wandb(self._folder, self._name, self._project)
+            except LogError as error:
+                if not self._optional:
+                    raise
+                self._given_up = True
+                _log.warning("%s; the training is logged without it", error)
+        return self._run is not None
+
+    def on_validation(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+        self._log({"step": step, **metrics})
+
+    def on_images(self, step: int, images: Mapping[str, Tensor]) -> None:
+        if self._run is None:
+            return
+        import wandb
+
+        pictures = {
+            name: wandb.Image(image.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
+            for name, image in images.items()
+        }
+        self._log({"step": step, **pictures})
+
+    def on_message(self, text: str) -> None:
+        if self._run is not None:
+            self._run.alert(title=self._stage, text=text)
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        if self._run is not None:
+            self._run.log({f"{self._stage}/{name}": value for name, value in values.items()})
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.finish()
 
 
 def check_wandb() -> str:

@@ -45,7 +45,7 @@ from torch_sr.training.preflight.options import (
     remark_on_options,
 )
 from torch_sr.training.preflight.picture import DEGRADATIONS, draw_crops
-from torch_sr.training.runs.start import StartingPoint, read_start
+from torch_sr.training.runs.starting_point import StartingPoint, read_start
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.validation import EXTRA_METRICS, PERCEPTUAL_LOSS, build_extra_metrics
 

@@ -13,10 +13,10 @@ from torch_sr.config import Hyperparameters
 from torch_sr.devices import choose_device
 from torch_sr.errors import DeviceError, LogError
 from torch_sr.files import try_writing, write_failure
-from torch_sr.training.loggers.outputs import load_tensorboard
+from torch_sr.training.loggers.tensorboard import load_tensorboard
 from torch_sr.training.loggers.wandb import check_wandb
 from torch_sr.training.runs.names import check_start_name
-from torch_sr.training.runs.start import StartingPoint
+from torch_sr.training.runs.starting_point import StartingPoint
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.validation import check_extra_metrics
 

@@ -16,7 +16,7 @@ _INTERVALS = (
 _DEFAULT = RunSettings()
 
 
-def spell_run(config_file: Path, settings: RunSettings, start: str | None) -> list[str]:
+def build_command(config_file: Path, settings: RunSettings, start: str | None) -> list[str]:
     """The command that trains a configuration with these settings.
 
     Paths are absolute, so that the command works in any folder. The name of the run is left out:

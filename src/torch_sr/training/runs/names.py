@@ -17,7 +17,7 @@ from torch_sr.errors import CheckpointError, ConfigError, LogError
 from torch_sr.files import write_failure
 from torch_sr.training.launch import is_first_process
 from torch_sr.training.runs.checkpoints import load_checkpoint
-from torch_sr.training.runs.start import StartingPoint
+from torch_sr.training.runs.starting_point import StartingPoint
 from torch_sr.training.settings import RunSettings
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,99}")

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Figures:
+class Scores:
     """What a model was measured at on the validation images.
 
     Args:
@@ -32,12 +32,12 @@ class Figures:
         """Mean SSIM."""
         return self.metrics["val/SSIM"]
 
-    def beats(self, other: Figures) -> bool:
+    def beats(self, other: Scores) -> bool:
         """Whether these are better in PSNR and in SSIM, as the best model has to be."""
         return self.psnr > other.psnr and self.ssim > other.ssim
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for a checkpoint; ``Figures(**…)`` reads them back."""
+        """As plain values, for a checkpoint; ``Scores(**…)`` reads them back."""
         return {"epoch": self.epoch, "step": self.step, "metrics": dict(self.metrics)}
 
 
@@ -62,9 +62,9 @@ class StageResult:
     checkpoint: Path
     best_model: Path | None = None
     last_model: Path | None = None
-    start: Figures | None = None
-    best: Figures | None = None
-    last: Figures | None = None
+    start: Scores | None = None
+    best: Scores | None = None
+    last: Scores | None = None
 
     @property
     def recommended(self) -> Path | None:
@@ -110,16 +110,16 @@ class TrainingResult:
         return self.last_model
 
     @property
-    def start(self) -> Figures | None:
-        """Figures of the model that the stage started from."""
+    def start(self) -> Scores | None:
+        """Scores of the model that the stage started from."""
         return self.stages[-1].start
 
     @property
-    def best(self) -> Figures | None:
-        """Figures of the best model."""
+    def best(self) -> Scores | None:
+        """Scores of the best model."""
         return self.stages[-1].best
 
     @property
-    def last(self) -> Figures | None:
-        """Figures of the last model."""
+    def last(self) -> Scores | None:
+        """Scores of the last model."""
         return self.stages[-1].last

@@ -77,7 +77,7 @@ def check_fit(model: LoadedGenerator, config: RRDBConfig, *, partial: bool = Fal
     Raises:
         CheckpointError: it has other sizes, or is of another architecture.
     """
-    name = spoken_name(model.info.path)
+    name = model_label(model.info.path)
     if not isinstance(model.network, RRDBNet):
         raise CheckpointError(
             f"{name}: start from an RRDBNet (ESRGAN) model, the only architecture that can be "
@@ -105,7 +105,7 @@ def take_what_fits(network: RRDBNet, model: LoadedGenerator) -> list[str]:
     """
     assert isinstance(model.network, RRDBNet)  # check_fit has seen to it
     theirs, ours = model.network.state_dict(), network.state_dict()
-    name = spoken_name(model.info.path)
+    name = model_label(model.info.path)
     fitting = {
         key: value
         for key, value in theirs.items()
@@ -133,7 +133,7 @@ def _list_sizes(differences: Mapping[str, tuple[Any, Any]]) -> str:
     )
 
 
-def spoken_name(path: Path) -> str:
+def model_label(path: Path) -> str:
     """The name of a model that has one, or else its path."""
     shipped = (name for name in SHIPPED if shipped_path(name) == path)
     return next(shipped, None) or name_of(path) or str(path)

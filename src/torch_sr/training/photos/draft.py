@@ -11,7 +11,7 @@ from torch_sr.config import Hyperparameters, parse_config
 from torch_sr.errors import ConfigError
 from torch_sr.images import read_header
 from torch_sr.networks.rrdb import RRDBConfig
-from torch_sr.training.runs.transfer import find_differences, like_overrides
+from torch_sr.training.runs.initial_weights import find_differences, like_overrides
 
 _SCRATCH_SIZES = {"rrdb_channels": 32, "growth_channels": 32, "num_basic_blocks": 3}
 """Those of compact-x4: small enough to learn on a CPU."""
@@ -24,7 +24,7 @@ _LR, _LR_FROM_SCRATCH = 1e-4, 1e-3
 _WARM_UP = 0.05  # part of the steps
 
 
-class Sketch:
+class ConfigDraft:
     """A configuration that is filled in step by step; what the person has set stays."""
 
     def __init__(

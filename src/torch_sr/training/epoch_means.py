@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 
-class EpochSums:
+class EpochMeans:
     """Sums over the steps of an epoch, kept on the device."""
 
     def __init__(self, fabric: Fabric) -> None:

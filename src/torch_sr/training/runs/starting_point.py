@@ -14,7 +14,7 @@ from torch_sr.errors import CheckpointError
 from torch_sr.models.loading import LoadedGenerator, load_generator
 from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
 from torch_sr.training.runs.checkpoints import load_newest
-from torch_sr.training.runs.transfer import check_fit, spoken_name, take_what_fits
+from torch_sr.training.runs.initial_weights import check_fit, model_label, take_what_fits
 
 _GAN_STAGE = "training"
 _CALLED = {"pretraining": "PSNR", "training": "GAN"}
@@ -68,7 +68,7 @@ class StartingPoint:
         if self.model is None:
             return []
         kind = _CALLED.get(self.model.info.stage or "")
-        name = spoken_name(self.model.info.path)
+        name = model_label(self.model.info.path)
         text = f"starting the {_CALLED[first]} stage ({first}) from {name}"
         text += f", a model of the {kind} stage" if kind else ""
         if first == _GAN_STAGE and "pretraining" in config.stages:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_sr.training.runs.result import Figures
+from torch_sr.training.runs.result import Scores
 
 
 @dataclass
@@ -26,9 +26,9 @@ class Progress:
     best_ssim: float = float("-inf")
 
 
-def read_figures(state: Mapping[str, Any] | None) -> Figures | None:
-    """Figures as a checkpoint holds them; None where it has none."""
-    return None if state is None else Figures(**state)
+def read_scores(state: Mapping[str, Any] | None) -> Scores | None:
+    """Scores as a checkpoint holds them; None where it has none."""
+    return None if state is None else Scores(**state)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
