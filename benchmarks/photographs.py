@@ -38,8 +38,7 @@ from spectrum import PERIODS, grids
 from torch import Tensor
 
 from torch_sr.aliases import Array
-from torch_sr.data.crops.random_crops import ImagePairs
-from torch_sr.data.image_pairs import open_pairs
+from torch_sr.data.image_pairs import ImagePairs, open_pairs
 from torch_sr.data.resize import imresize
 from torch_sr.errors import TorchSRError
 from torch_sr.evaluation.method import BASELINE, Method

@@ -45,7 +45,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
 from torch_sr.config import Hyperparameters, load_config
-from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops, to_float, training_loader
+from torch_sr.data.crops.random_crops import RandomCrops, to_float, training_loader
+from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.devices import choose_device
 from torch_sr.errors import ConfigError, TorchSRError
 from torch_sr.images import Image, write_image

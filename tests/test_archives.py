@@ -1,4 +1,4 @@
-"""archives.py: sound addresses, hostile archives refused, data sets fetched whole or not at all."""
+"""Archives: valid addresses; unsafe archives are refused; downloads are complete or absent."""
 
 import hashlib
 import io
@@ -12,10 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hostile_server import answer, break_off, run_site
 
-from torch_sr.data.image_pairs import download_missing, open_pairs
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.sets import archives
-from torch_sr.data.sets.archives import DOWNLOADABLE, Archive, archives_of, extract, fetch
-from torch_sr.data.sets.table import DATASETS, resolve
+from torch_sr.data.sets.archives import DOWNLOADABLE, Archive, archives_of
+from torch_sr.data.sets.downloads import download_dataset, download_missing
+from torch_sr.data.sets.resolve import resolve
+from torch_sr.data.sets.table import DATASETS
+from torch_sr.data.sets.unpacking import unpack
 from torch_sr.errors import DataError, DownloadError
 
 
@@ -96,9 +99,13 @@ def test_hashes_are_all_different():
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("manga109", "benchmark/Manga109/HR"), ("lsdir", "LSDIR/HR/train"), ("x", "known are div2k")],
+    [
+        ("manga109", "benchmark/Manga109/HR"),
+        ("lsdir", "LSDIR/HR/train"),
+        ("x", "choose from div2k"),
+    ],
 )
-def test_what_is_not_to_be_fetched_is_told(name, words):
+def test_what_cannot_be_downloaded_is_reported(name, words):
     with pytest.raises(DataError, match=words):
         archives_of(name, 4)
 
@@ -115,7 +122,7 @@ def test_good_archives(tmp_path, kind):
     (tmp_path / "root" / "set" / "HR").mkdir(parents=True)
     (tmp_path / "root" / "set" / "HR" / "b.png").write_bytes(b"was here")
     told = []
-    extract(path, tmp_path / "root", lambda *so_far: told.append(so_far))
+    unpack(path, tmp_path / "root", lambda *so_far: told.append(so_far))
     assert tree(tmp_path / "root") == ["set/HR/a.png", "set/HR/b.png", "set/LR/a.png"]
     assert (tmp_path / "root/set/HR/a.png").read_bytes() == GOOD["set/HR/a.png"]
     assert told[-1] == (1001, 1001)
@@ -126,7 +133,7 @@ def test_what_a_killed_try_left_is_removed(tmp_path):
     left = tmp_path / "root" / ".unpacking-set.zip" / "set"
     left.mkdir(parents=True)
     (left / "half.png").write_bytes(b"half")
-    extract(path, tmp_path / "root")
+    unpack(path, tmp_path / "root")
     assert tree(tmp_path / "root") == ["set/HR/a.png", "set/LR/a.png"]
     assert [entry.name for entry in (tmp_path / "root").iterdir()] == ["set"]
 
@@ -134,7 +141,7 @@ def test_what_a_killed_try_left_is_removed(tmp_path):
 def test_files_are_plain_whatever_the_archive_says(tmp_path):
     info = tarfile.TarInfo("set/run.png")
     info.mode = 0o6777
-    extract(tarred(tmp_path / "x.tgz", (info, b"x")), tmp_path / "root")
+    unpack(tarred(tmp_path / "x.tgz", (info, b"x")), tmp_path / "root")
     mode = (tmp_path / "root/set/run.png").stat().st_mode
     assert not mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IXUSR)
 
@@ -164,7 +171,7 @@ def test_no_path_leaves_the_folder(tmp_path, name, kind):
 def refuse(path, tmp_path, words):
     root = tmp_path / "root"
     with pytest.raises(DataError, match=words) as caught:
-        extract(path, root)
+        unpack(path, root)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     assert not root.exists() or not tree(root)
@@ -198,8 +205,8 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
     path = zipped({"bomb": b"\0" * 50_000_000}, tmp_path / "bomb.zip")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000_000))
-    with pytest.raises(DownloadError, match=r"takes 0\.05 GB and 0\.01 GB are free"):
-        extract(path, tmp_path / "root")
+    with pytest.raises(DownloadError, match=r"needs 0\.05 GB and 0\.01 GB are free"):
+        unpack(path, tmp_path / "root")
     assert not tree(tmp_path / "root")
 
 
@@ -208,7 +215,7 @@ def test_a_file_that_lies_about_its_size_is_refused(tmp_path):
     for place in [match.start() for match in re.finditer(rb"PK\x01\x02", data)]:
         data[place + 24 : place + 28] = (10).to_bytes(4, "little")  # of the central directory
     (tmp_path / "liar.zip").write_bytes(data)
-    refuse(tmp_path / "liar.zip", tmp_path, "Bad CRC|larger than it says|cannot be unpacked")
+    refuse(tmp_path / "liar.zip", tmp_path, "Bad CRC|larger than declared|cannot be unpacked")
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
@@ -221,7 +228,7 @@ def test_cut_archives(tmp_path, share, kind):
     else:
         tarred(path, *content.items(), mode="w:gz" if kind == "tgz" else "w")
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    refuse(path, tmp_path, "cannot be unpacked .*; remove it")
+    refuse(path, tmp_path, "remove it to download it again; it cannot be unpacked")
 
 
 def test_a_changed_byte_is_found(tmp_path):
@@ -241,7 +248,7 @@ def test_encrypted_zip(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"<html>404</html>" * 100])
-def test_what_is_no_archive(tmp_path, content):
+def test_what_is_not_an_archive(tmp_path, content):
     (tmp_path / "x.zip").write_bytes(content)
     refuse(tmp_path / "x.zip", tmp_path, "cannot be unpacked")
 
@@ -289,9 +296,9 @@ def div2k(server, monkeypatch, photo):
     return site
 
 
-def test_a_data_set_is_fetched_once_and_then_found(div2k, tmp_path):
+def test_a_data_set_is_downloaded_once_and_then_found(div2k, tmp_path):
     told = []
-    folders = fetch("div2k", tmp_path, 4, progress=lambda *so_far: told.append(so_far))
+    folders = download_dataset("div2k", tmp_path, 4, progress=lambda *so_far: told.append(so_far))
     assert len(folders) == 4
     assert {text for text, *_ in told} >= {"DIV2K_train_HR.zip", "unpacking DIV2K_train_HR.zip"}
     assert tree(tmp_path) == [
@@ -304,12 +311,12 @@ def test_a_data_set_is_fetched_once_and_then_found(div2k, tmp_path):
     (pair,) = resolve("div2k", tmp_path, 4, "train")
     assert pair.lr.name == "0001x4.png"
     asked = len(div2k.requests)
-    fetch("div2k", tmp_path, 4)
+    download_dataset("div2k", tmp_path, 4)
     assert len(div2k.requests) == asked
 
 
 def test_archives_are_kept_on_demand(div2k, tmp_path):
-    fetch("div2k", tmp_path, 4, split="val", keep_archives=True)
+    download_dataset("div2k", tmp_path, 4, split="val", keep_archives=True)
     assert tree(tmp_path / ".downloads") == ["DIV2K_valid_HR.zip", "DIV2K_valid_LR_bicubic_X4.zip"]
 
 
@@ -318,11 +325,11 @@ def test_after_a_failure_the_next_try_goes_on(div2k, tmp_path, monkeypatch):
     stem = "/DIV2K_valid_LR_bicubic_X4.zip"
     div2k.behaviours[stem] = [break_off(50), *[answer(500)] * 9]
     with pytest.raises(DownloadError, match=r"DIV2K_valid_LR_bicubic_X4.zip .*answers 404.*500"):
-        fetch("div2k", tmp_path, 4, split="val")
+        download_dataset("div2k", tmp_path, 4, split="val")
     assert (tmp_path / "DIV2K/DIV2K_valid_HR/0801.png").is_file()
     assert not (tmp_path / "DIV2K/DIV2K_valid_LR_bicubic").exists()
     div2k.behaviours.clear()
-    fetch("div2k", tmp_path, 4, split="val")
+    download_dataset("div2k", tmp_path, 4, split="val")
     assert (tmp_path / "DIV2K/DIV2K_valid_LR_bicubic/X4/0801x4.png").is_file()
     assert sum(path == "/DIV2K_valid_HR.zip" for path, _ in div2k.requests) == 1
 
@@ -333,17 +340,19 @@ def test_an_interrupted_unpacking_is_done_again(div2k, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch("div2k", tmp_path, 4, split="val", progress=interrupt)
+        download_dataset("div2k", tmp_path, 4, split="val", progress=interrupt)
     names = ["DIV2K_valid_HR.zip", "DIV2K_valid_HR.zip.unpacking"]
     assert tree(tmp_path) == [f".downloads/{name}" for name in names]
-    fetch("div2k", tmp_path, 4, split="val")
+    download_dataset("div2k", tmp_path, 4, split="val")
     assert len(tree(tmp_path)) == 2
     assert sum(path == "/DIV2K_valid_HR.zip" for path, _ in div2k.requests) == 1
 
 
 def test_several_processes_fetch_once(div2k, tmp_path):
     with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(fetch, "div2k", tmp_path, 4, split="val") for _ in range(4)]:
+        for done in [
+            pool.submit(download_dataset, "div2k", tmp_path, 4, split="val") for _ in range(4)
+        ]:
             assert len(done.result()) == 2
     assert tree(tmp_path) == [
         "DIV2K/DIV2K_valid_HR/0801.png",
@@ -352,12 +361,12 @@ def test_several_processes_fetch_once(div2k, tmp_path):
     assert sum(path == "/DIV2K_valid_HR.zip" for path, _ in div2k.requests) == 1
 
 
-def test_an_archive_of_other_content_is_told(div2k, tmp_path):
+def test_an_archive_of_other_content_is_reported(div2k, tmp_path):
     content = zipped({"other/0801.png": b""})
     div2k.files["/DIV2K_valid_HR.zip"] = content
     archives._DIV2K_MD5["DIV2K_valid_HR"] = hashlib.md5(content).hexdigest()
-    with pytest.raises(DataError, match="holds no DIV2K_valid_HR"):
-        fetch("div2k", tmp_path, 4, split="val")
+    with pytest.raises(DataError, match="does not contain DIV2K_valid_HR"):
+        download_dataset("div2k", tmp_path, 4, split="val")
 
 
 def test_pairs_are_opened_from_the_internet_on_demand(div2k, tmp_path):

@@ -11,13 +11,18 @@ from PIL import Image as PillowImage
 from skimage.io import imread, imsave
 
 from torch_sr.data import sources as sources_module
-from torch_sr.data.cache import ImageCache, find_cache, open_cache
+from torch_sr.data.cache import CacheRecipe
+from torch_sr.data.cached_images import ImageCache
 from torch_sr.data.resize import downscale
 from torch_sr.data.sources import SourceImages
 from torch_sr.errors import DataError, ImageError
 from torch_sr.images import Header
 
 NINE = Header(9, 9, 3, 8, False)
+
+
+def open_cache(name, paths, folder, *, progress=None, workers=None, **stored):
+    return CacheRecipe(name, tuple(paths), folder, **stored).open(progress, workers)
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def same(cache, files):
     assert len(cache) == len(files)
     for index, file in enumerate(files):
         expected = imread(file)
-        assert cache.layout(index).shape == expected.shape
+        assert cache.pixel_format(index).shape == expected.shape
         np.testing.assert_array_equal(cache[index], expected)
 
 
@@ -114,7 +119,7 @@ def test_recipes_and_orders_have_caches_of_their_own(sources, folder):
     gray = open_cache("set", sources, folder, channels=1)
     same(first, sources)
     same(turned, sources[::-1])
-    assert gray.layout(0).shape == (18, 25, 1)
+    assert gray.pixel_format(0).shape == (18, 25, 1)
     assert len(list(folder.glob("*.bin"))) == 3
 
 
@@ -122,7 +127,7 @@ def test_shrink_is_downscale(sources, folder):
     cache = open_cache("set", sources, folder, shrink=4)
     for index, file in enumerate(sources):
         np.testing.assert_array_equal(cache[index], downscale(imread(file), 4))
-        assert cache.layout(index).shape == cache[index].shape
+        assert cache.pixel_format(index).shape == cache[index].shape
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -142,12 +147,12 @@ def test_kinds_of_sources(tmp_path, folder, photo):
     np.testing.assert_array_equal(cache[0], rgba[..., :3])
     np.testing.assert_array_equal(cache[1], np.stack([gray] * 3, axis=2))
     np.testing.assert_array_equal(cache[2][..., 0], deep)  # all 16 bits of it
-    assert [cache.layout(i).depth for i in range(3)] == [8, 8, 16]
+    assert [cache.pixel_format(i).depth for i in range(3)] == [8, 8, 16]
     four = open_cache("kinds", files, folder, channels=4)
     np.testing.assert_array_equal(four[0], rgba)
     assert (four[1][..., 3] == 255).all()
     own = open_cache("kinds", files, folder, channels=None)
-    assert [own.layout(i).shape for i in range(3)] == [(9, 7, 3), (8, 6, 1), (7, 5, 1)]
+    assert [own.pixel_format(i).shape for i in range(3)] == [(9, 7, 3), (8, 6, 1), (7, 5, 1)]
     np.testing.assert_array_equal(own[1][..., 0], gray)
     one = open_cache("kinds", files, folder, channels=1)
     np.testing.assert_array_equal(one[1][..., 0], gray)
@@ -159,7 +164,7 @@ def test_damaged_pixels_and_changed_sources_are_found(sources, folder):
     assert cache.find_damaged() == []
     assert cache.num_bytes == next(folder.glob("*.bin")).stat().st_size
     with next(folder.glob("*.bin")).open("r+b") as file:
-        file.seek(cache.layout(0).num_bytes + 30)
+        file.seek(cache.pixel_format(0).num_bytes + 30)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))  # one bit
@@ -184,7 +189,7 @@ def test_new_content_under_the_old_size_and_time_is_seen(tmp_path, folder, photo
     PillowImage.fromarray(changed).save(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_size == before.st_size
-    assert find_cache("set", [path], folder) is None
+    assert CacheRecipe("set", (path,), folder).find() is None
     np.testing.assert_array_equal(open_cache("set", [path], folder)[0], changed)
 
 
@@ -199,10 +204,10 @@ def test_what_the_files_hold_and_the_cache_does_not(tmp_path, folder, photo):
         f"{files[0]} and 1 more: the alpha channel is left out",
         f"{files[2]}: only the first of several frames or pages is used",
     ]
-    assert open_cache("set", files, folder).remarks == told
-    assert open_cache("set", files, folder).remarks == told  # from the index
-    assert SourceImages(files).remarks == told
-    assert open_cache("set", files, folder, channels=4).remarks == told[1:]
+    assert open_cache("set", files, folder).warnings == told
+    assert open_cache("set", files, folder).warnings == told  # from the index
+    assert SourceImages(files).warnings == told
+    assert open_cache("set", files, folder, channels=4).warnings == told[1:]
 
 
 def test_pickles_as_its_path(sources, folder):
@@ -263,7 +268,7 @@ def test_damaged_cache_is_built_anew(sources, folder, damage):
 
 
 def test_no_images(folder):
-    with pytest.raises(DataError, match="set: no images"):
+    with pytest.raises(DataError, match="set: .*no images to cache"):
         open_cache("set", [], folder)
 
 
@@ -293,7 +298,7 @@ def test_corrupt_source_is_named_and_leaves_nothing(sources, folder, keep):
 
 def test_source_that_changes_meanwhile_is_named(sources, folder, monkeypatch):
     monkeypatch.setattr(sources_module, "read_header", lambda path, pages: NINE)
-    with pytest.raises(DataError, match=r"\.png: changed while it was read"):
+    with pytest.raises(DataError, match=r"\.png: .*changed while it was read"):
         open_cache("set", sources, folder)
     assert names(folder) == []
 

@@ -290,7 +290,7 @@ def test_a_mean_of_nothing_is_a_dash():
 
 
 class OnePair:
-    """An image pair as :class:`~torch_sr.data.crops.random_crops.ImagePairs` gives it."""
+    """An image pair as :class:`~torch_sr.data.image_pairs.ImagePairs` gives it."""
 
     names = ("set/a",)
 

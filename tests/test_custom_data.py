@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from torch_sr.cli.main import app
 from torch_sr.config import parse_config
-from torch_sr.data.sets.table import train_and_val_specs
+from torch_sr.data.sets.resolve import train_and_val_specs
 from torch_sr.errors import DataError
 from torch_sr.training.building import open_crops, open_validation
 

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 from torch_sr.cli.main import main
 from torch_sr.data.resize import downscale
-from torch_sr.data.sets import archives
+from torch_sr.data.sets import downloads
 from torch_sr.data.sets.archives import Archive
 
 
@@ -71,7 +71,7 @@ def site(monkeypatch, tmp_path):
     site.files["/benchmark.zip"] = (tmp_path / "x.zip").read_bytes()
     digest = "md5:" + hashlib.md5(site.files["/benchmark.zip"]).hexdigest()
     row = Archive("benchmark.zip", (address,), digest, "", "benchmark/Set5/HR")
-    monkeypatch.setattr(archives, "archives_of", lambda *_: [row])
+    monkeypatch.setattr(downloads, "archives_of", lambda *_: [row])
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     yield site
     next(server, None)
@@ -98,7 +98,7 @@ def test_a_download_that_fails_is_one_line(run, tmp_path, site):
     ("arguments", "code", "words"),
     [
         (["manga109"], 1, "put its pages into benchmark/Manga109/HR"),
-        (["nothing"], 1, "cannot be fetched; known are div2k"),
+        (["nothing"], 1, "cannot be downloaded; choose from div2k"),
         (["bsds500", "--split", "dev"], 2, "bsds500 has train, val, test"),
         (["set5", "--split", "train"], 2, "set5 has none"),
         (["set5", "--scale", "0"], 2, "greater than"),
@@ -120,7 +120,7 @@ def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp
             (root / place).mkdir(parents=True, exist_ok=True)
             (root / place / "1.png").write_bytes((root / "mine/HR/a.png").read_bytes())
 
-    monkeypatch.setattr("torch_sr.data.image_pairs.fetch", fetch)
+    monkeypatch.setattr("torch_sr.data.sets.downloads.download_dataset", fetch)
     config = {"download": True, "training": {"num_epoch": 0}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr("torch_sr.training.preflight.check.check_training", lambda *_: [])
@@ -185,7 +185,7 @@ def test_check_of_nothing(run, tmp_path):
     assert "holds no images" in err
     code, out, _ = run("check", "nowhere", "--root", tmp_path, "--json")
     assert code == 1
-    assert "neither a known name nor a folder" in json.loads(out)["findings"][0]["message"]
+    assert "not a known name, and there is no folder" in json.loads(out)["findings"][0]["message"]
 
 
 # --- prepare ------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from skimage.io import imread, imsave
 
-from torch_sr.data.image_pairs import default_cache_dir, open_pairs
+from torch_sr.data.cache import default_cache_dir
+from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import downscale
+from torch_sr.data.sets.resolve import resolve
 from torch_sr.data.sets.spec_syntax import parse_spec, split_specs
-from torch_sr.data.sets.table import DATASETS, find_known, resolve
+from torch_sr.data.sets.table import DATASETS, find_known
 from torch_sr.errors import DataError, MissingDatasetError
 
 
@@ -158,12 +160,12 @@ def test_benchmarks(tmp_path, folder):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("bsds500:dev", "no split 'dev'; there are train, val, test"),
-        ("bsds500:train+", "no split ''; there are"),
+        ("bsds500:dev", "no split 'dev'; choose from train, val, test"),
+        ("bsds500:train+", "no split ''; choose from"),
         ("set5:train", "leave out ':train'; this data set has no splits"),
         ("bsd500", "did you mean bsds500?"),
         ("Dvi2K", "did you mean div2k?"),
-        ("nothing", "known are div2k, div2k-unknown, .*, manga109"),
+        ("nothing", "known names: div2k, div2k-unknown, .*, manga109"),
         ("div2k", "DIV2K not found: no folder DIV2K/DIV2K_train_HR in .*--data-root"),
         ("set14", "Set14 not found: no folder benchmark/Set14 in"),
     ],

@@ -11,11 +11,11 @@ from skimage.data import chelsea
 from torch_sr.config import DegradationConfig, RoundConfig, SecondRoundConfig, parse_config
 from torch_sr.data.crops.augmentation import orient, restore
 from torch_sr.data.crops.geometry import CONTEXT, GRID, Place, draw_place
-from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops, training_loader
+from torch_sr.data.crops.random_crops import RandomCrops, training_loader
 from torch_sr.data.degradation import Degradation, sharpen
-from torch_sr.data.image_pairs import open_pairs
+from torch_sr.data.image_pairs import ImagePairs, open_pairs
 from torch_sr.data.resize import downscale
-from torch_sr.data.sources import Layout
+from torch_sr.data.sources import PixelFormat
 from torch_sr.images import Image, write_image
 from torch_sr.training.building import open_crops
 
@@ -26,7 +26,7 @@ OFF = {"noise_probability": 0.0, "jpeg_probability": 0.0, "resize_probabilities"
 class Arrays:
     """Images in memory."""
 
-    remarks = ()
+    warnings = ()
     uncached_bytes = 0
 
     def __init__(self, images):
@@ -40,8 +40,8 @@ class Arrays:
     def __getitem__(self, index):
         return self.images[index]
 
-    def layout(self, index):
-        return Layout(self[index].shape, self[index].dtype.itemsize * 8)
+    def pixel_format(self, index):
+        return PixelFormat(self[index].shape, self[index].dtype.itemsize * 8)
 
 
 def photographs(channels=3, dtype=np.uint8):

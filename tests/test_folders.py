@@ -121,8 +121,8 @@ def test_several_low_resolutions_are_a_choice_that_is_told(tmp_path, pictures):
     pictures(tmp_path, {"LQ": 8})
     found = resolve_custom(tmp_path, "", 4)
     assert folders(found.pairs) == {("GT", "LQ")}
-    assert "LQ_blur is not used" in found.remarks[0]
-    assert "GT<LQ<LQ_blur for pairs" in found.remarks[0]
+    assert "LQ_blur is not used" in found.warnings[0]
+    assert "GT<LQ<LQ_blur for pairs" in found.warnings[0]
 
 
 # --- What is not used ---------------------------------------------------------------------------
@@ -186,13 +186,13 @@ def test_what_may_be_meant_is_told(tmp_path, pictures, name, heights, words, cap
             cache_dir=tmp_path / "cache",
             decode=False,
         )
-    assert any(re.search(words, remark) for remark in found.remarks), found.remarks
+    assert any(re.search(words, remark) for remark in found.warnings), found.warnings
     assert [record.getMessage() for record in caplog.records] == [
-        f"{name}: {remark}" for remark in found.remarks
+        f"{name}: {remark}" for remark in found.warnings
     ]
     _, findings = datasets_of({"train": [name]}, tmp_path, 4)
     assert [(f.severity, f.check, f.message) for f in findings] == [
-        ("warning", "unused", remark) for remark in found.remarks
+        ("warning", "unused", remark) for remark in found.warnings
     ]
 
 
@@ -203,7 +203,7 @@ def test_sound_sets_give_no_warnings(tmp_path, pictures, save_photo):
     for name in ("readme.txt", "Thumbs.db", "hashes.sha256", ".hidden.png"):
         (tmp_path / "one/GT" / name).write_text("")
     for name in ("one", "two", "cameras"):
-        assert resolve_custom(tmp_path / name, "", 4).remarks == []
+        assert resolve_custom(tmp_path / name, "", 4).warnings == []
     assert find_datasets(tmp_path / "one", 4)[1] == []
 
 
@@ -212,7 +212,7 @@ def test_images_under_unusual_names_are_told(tmp_path, pictures):
     (root / "a.png").rename(root / "a.picture")
     (root / "c").write_bytes((root / "b.png").read_bytes())
     (root / "film.mov").write_text("no image")
-    (remark,) = resolve_custom(root, "", 4).remarks
+    (remark,) = resolve_custom(root, "", 4).warnings
     assert remark.startswith(f"rename the images in {root} whose names do not end as images do")
     assert remark.endswith("1 .picture, 1 without an ending")
 
@@ -220,7 +220,7 @@ def test_images_under_unusual_names_are_told(tmp_path, pictures):
 def test_repeated_lines_of_a_list_are_told(tmp_path, pictures):
     pictures(tmp_path, {"photos": 32})
     (tmp_path / "list.txt").write_text("photos/a.png\nphotos/b.png\nphotos/../photos/a.png\n")
-    (remark,) = resolve_custom(tmp_path / "list.txt", "", 4).remarks
+    (remark,) = resolve_custom(tmp_path / "list.txt", "", 4).warnings
     assert "remove the repeated lines" in remark
     assert "a.png is listed more than once" in remark
 
@@ -237,7 +237,7 @@ def test_folders_that_cannot_be_read_are_told(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(os, "scandir", closed)
     found = resolve_custom(root, "", 4)
     assert {pair.hr.parent.name for pair in found.pairs} == {"open"}
-    assert found.remarks == [
+    assert found.warnings == [
         f"check the permissions of {root / 'closed'}, which is left out: Permission denied"
     ]
 
@@ -273,16 +273,16 @@ def test_low_resolution_below_originals_is_refused_with_the_way_to_use_it(tmp_pa
 )
 def test_low_resolution_of_other_factors_is_reported(tmp_path, pictures, heights, words):
     pictures(tmp_path / "set", heights)
-    assert re.search(words, " ".join(resolve_custom(tmp_path / "set", "", 4).remarks))
+    assert re.search(words, " ".join(resolve_custom(tmp_path / "set", "", 4).warnings))
 
 
 def test_low_resolution_under_other_names_or_missing_is_reported(tmp_path, pictures):
     pictures(tmp_path, {"GT": 32})
     pictures(tmp_path, {"LQ": 8}, names=("x", "y"))
-    assert "give the images in" in resolve_custom(tmp_path, "", 4).remarks[0]
+    assert "give the images in" in resolve_custom(tmp_path, "", 4).warnings[0]
     for file in (tmp_path / "LQ").iterdir():
         file.unlink()
-    assert "contains no images" in resolve_custom(tmp_path, "", 4).remarks[0]
+    assert "contains no images" in resolve_custom(tmp_path, "", 4).warnings[0]
 
 
 def test_all_sets_below_a_folder_are_proposed_together(tmp_path, pictures):

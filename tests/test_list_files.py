@@ -143,4 +143,4 @@ def test_low_resolution_on_a_line_of_its_own_is_refused(tmp_path, save_photo):
         resolve_custom(tmp_path / "list.txt", "", 4)
     (tmp_path / "list.txt").write_text("HR/a.png\tLR/a.png\nHR/a.png\n")
     found = resolve_custom(tmp_path / "list.txt", "", 4)
-    assert any("add low resolution to 1 of 2 lines" in remark for remark in found.remarks)
+    assert any("add low resolution to 1 of 2 lines" in remark for remark in found.warnings)

@@ -16,7 +16,7 @@ from torch_sr.data.inspection.perceptual_hashes import (
     perceptual_hash,
     turned_hashes,
 )
-from torch_sr.data.sets.table import resolve
+from torch_sr.data.sets.resolve import resolve
 from torch_sr.images import read_samples
 
 

@@ -8,11 +8,11 @@ import torch
 from skimage.io import imread, imsave
 
 from torch_sr.config import DegradationConfig
-from torch_sr.data.cache import open_cache
-from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops, to_float, training_loader
+from torch_sr.data.cache import CacheRecipe
+from torch_sr.data.crops.random_crops import RandomCrops, to_float, training_loader
 from torch_sr.data.crops.sampler import EpochSampler
 from torch_sr.data.degradation import Degradation
-from torch_sr.data.image_pairs import open_pairs
+from torch_sr.data.image_pairs import ImagePairs, open_pairs
 from torch_sr.errors import DataError
 
 SCALE = 4
@@ -124,8 +124,8 @@ def test_too_small_images_are_named(pairs):
 
 def test_an_image_one_pixel_short_of_the_crop_is_refused_with_its_true_size(tmp_path, save_photo):
     save_photo(tmp_path / "a.png", height=79, width=96)
-    hr = open_cache("a", [tmp_path / "a.png"], tmp_path / "cache", channels=3)
-    lr = open_cache("a", [tmp_path / "a.png"], tmp_path / "cache", channels=3, shrink=4)
+    hr = CacheRecipe("a", (tmp_path / "a.png",), tmp_path / "cache", channels=3).open()
+    lr = CacheRecipe("a", (tmp_path / "a.png",), tmp_path / "cache", channels=3, shrink=4).open()
     pairs = ImagePairs([lr], [hr], 4, ["a"])
     with pytest.raises(DataError, match="a: 96x79 pixels are fewer than the crop 96x80; lower"):
         RandomCrops(pairs, (80, 96), spatial="none")
@@ -135,8 +135,10 @@ def test_an_image_one_pixel_short_of_the_crop_is_refused_with_its_true_size(tmp_
 
 def test_gray_tensors_are_writable_copies(tmp_path, save_photo):
     save_photo(tmp_path / "a.png", 16, 16)
-    cache = open_cache("gray", [tmp_path / "a.png"], tmp_path / "cache", channels=1)
-    small = open_cache("gray", [tmp_path / "a.png"], tmp_path / "cache", channels=1, shrink=4)
+    cache = CacheRecipe("gray", (tmp_path / "a.png",), tmp_path / "cache", channels=1).open()
+    small = CacheRecipe(
+        "gray", (tmp_path / "a.png",), tmp_path / "cache", channels=1, shrink=4
+    ).open()
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch warns of read-only memory
         lr, hr = RandomCrops(ImagePairs([small], [cache], 4, ["a"]), None)[0, 0]

@@ -6,7 +6,7 @@ from skimage.registration import phase_cross_correlation
 
 from torch_sr.data.inspection.registration import find_shift, match_colors
 from torch_sr.data.resize import downscale
-from torch_sr.data.sets.table import resolve
+from torch_sr.data.sets.resolve import resolve
 from torch_sr.images import read_samples, to_unit
 
 

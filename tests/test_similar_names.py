@@ -53,7 +53,7 @@ def test_names_that_differ_by_words_of_resolution_are_pairs(tmp_path, write, hig
         expected.append(pair)
     found = resolve_custom(tmp_path, "", 4)
     assert files(found.pairs, tmp_path) == expected
-    assert not found.remarks
+    assert not found.warnings
 
 
 def test_exact_names_go_before_similar_ones(tmp_path, write):

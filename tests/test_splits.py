@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from torch_sr.data.sets.table import resolve
+from torch_sr.data.sets.resolve import resolve
 from torch_sr.errors import DataError
 
 

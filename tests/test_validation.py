@@ -12,7 +12,7 @@ import torch
 from training_kit import TINY, Recorder, weights_of
 
 from torch_sr.config import parse_config
-from torch_sr.data.crops.random_crops import ImagePairs
+from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import CheckpointError
 from torch_sr.evaluation.averages import PSNR_CEILING, mean_over_images
 from torch_sr.evaluation.tiled_network import TiledNetwork

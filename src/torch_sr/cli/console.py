@@ -242,7 +242,7 @@ def find_model(name_or_path: str | Path) -> Path:
 
 def fetch_first(specs: Sequence[str], data_root: Path, scale_factor: int, purpose: Purpose) -> None:
     """Fetch those data sets known by name that are missing, showing progress."""
-    from torch_sr.data.image_pairs import download_missing
+    from torch_sr.data.sets.downloads import download_missing
 
     with download_progress() as tell:
         download_missing(

@@ -1,31 +1,134 @@
-"""From data set specifications to cached image pairs."""
+"""Image pairs with their pixels: opened from data set specifications, cached or read from files."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_sr.aliases import Progress
-from torch_sr.data.cache import ImageCache, find_cache, open_cache
-from torch_sr.data.crops.random_crops import ImagePairs
-from torch_sr.data.sets.archives import DownloadProgress, fetch
+import numpy as np
+
+from torch_sr.aliases import Array, Progress
+from torch_sr.data.cache import CacheRecipe, default_cache_dir
+from torch_sr.data.resize import crop_to_multiple
+from torch_sr.data.sets.downloads import download_missing
 from torch_sr.data.sets.file_pairs import FilePair, describe_unpaired, unpaired_lr
 from torch_sr.data.sets.folders import is_bicubic
-from torch_sr.data.sets.table import Purpose, name_and_splits, resolve, resolve_with_warnings
-from torch_sr.data.sources import Images, PickedImages, SourceImages
-from torch_sr.errors import MissingDatasetError
-from torch_sr.files import home
+from torch_sr.data.sets.resolve import resolve_with_warnings
+from torch_sr.data.sets.table import Purpose
+from torch_sr.data.sources import Images, PickedImages
+from torch_sr.errors import DataError
 
 _log = logging.getLogger(__name__)
 
 
-def default_cache_dir() -> Path:
-    """``$TORCH_SR_HOME/datasets``, or the user's cache folder."""
-    return home() / "datasets"
+class ImagePairs:
+    """Low- and high-resolution images in pairs; HR is cropped to a multiple of the scale factor.
+
+    Args:
+        lr: sets of low-resolution images, one for each set in ``hr``.
+        hr: sets of high-resolution images.
+        scale_factor: whole factor between the two resolutions.
+        names: one for each pair, for messages and reports.
+        made: for each pair, whether its LR is known to be HR downscaled by the bicubic filter, here
+            or by its publisher; by default False for all.
+
+    Raises:
+        DataError: an LR image does not have ``1 / scale_factor`` of the size of its HR image.
+    """
+
+    def __init__(
+        self,
+        lr: Sequence[Images],
+        hr: Sequence[Images],
+        scale_factor: int,
+        names: Sequence[str],
+        made: Sequence[bool] | None = None,
+    ) -> None:
+        self.scale_factor = scale_factor
+        self.names = list(names)
+        self._lr, self._hr = list(lr), list(hr)
+        self._made = [False] * len(self.names) if made is None else list(made)
+        self._places = [(part, i) for part, images in enumerate(hr) for i in range(len(images))]
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        scale = self.scale_factor
+        for index, name in enumerate(self.names):
+            lr, hr = self.lr_size(index), self.hr_size(index)
+            if lr != (hr[0] // scale, hr[1] // scale):
+                raise DataError(
+                    f"{name}: {_remedy(lr, hr)}; LR is {lr[1]}x{lr[0]} and HR {hr[1]}x{hr[0]} "
+                    f"pixels, which is not a factor of {scale}"
+                )
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        """LR ``(H, W, C)`` and HR ``(H * s, W * s, C)``, views of uint8 or uint16 as stored."""
+        part, i = self._places[index]
+        lr, hr = self._lr[part][i], self.hr(index)
+        if lr.shape[2] != hr.shape[2]:  # a gray image may have a partner stored as RGB
+            channels = max(lr.shape[2], hr.shape[2])
+            lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
+        return lr, hr
+
+    def hr(self, index: int) -> Array:
+        """HR alone, ``(H * s, W * s, C)``, as stored."""
+        part, i = self._places[index]
+        return crop_to_multiple(self._hr[part][i], self.scale_factor)
+
+    @property
+    def depth(self) -> int:
+        """Bits per sample of the deepest image: 8 or 16."""
+        return max(images.pixel_format(i).depth for images, i in self._all())
+
+    def digest(self) -> str:
+        """SHA-256 of all image files together, independent of their names and order."""
+        digests = {images.digest(i) for images, i in self._all()}
+        return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+    def _all(self) -> Iterator[tuple[Images, int]]:
+        return ((images, i) for images in (*self._lr, *self._hr) for i in range(len(images)))
+
+    @property
+    def uncached_bytes(self) -> int:
+        """Size in a cache of the images that are read from their files."""
+        return sum(images.uncached_bytes for images in (*self._lr, *self._hr))
+
+    def lr_is_made(self, index: int) -> bool:
+        """Whether LR is bicubic, so that a degraded image may replace it."""
+        return self._made[index]
+
+    @property
+    def num_made(self) -> int:
+        """Number of pairs whose LR is bicubic."""
+        return sum(self._made)
+
+    def hr_size(self, index: int) -> tuple[int, int]:
+        """Height and width of an HR image as stored, without reading its pixels."""
+        part, i = self._places[index]
+        return self._hr[part].pixel_format(i).shape[:2]
+
+    def lr_size(self, index: int) -> tuple[int, int]:
+        """Height and width of an LR image, without reading its pixels."""
+        part, i = self._places[index]
+        return self._lr[part].pixel_format(i).shape[:2]
+
+
+def _remedy(lr_size: Sequence[int], hr_size: Sequence[int]) -> str:
+    """What to do about an LR image of the wrong size."""
+    factor = round(hr_size[0] / lr_size[0])
+    if lr_size[0] > hr_size[0]:
+        return "exchange the folders of high and low resolution"
+    if factor and all(hr // factor == lr for hr, lr in zip(hr_size, lr_size, strict=True)):
+        return f"use scale factor {factor}, or other low resolution"
+    return "replace or remove the low-resolution image"
 
 
 def open_pairs(
@@ -40,112 +143,44 @@ def open_pairs(
     decode: bool = True,
     download: bool = False,
 ) -> ImagePairs:
-    """Open data sets as image pairs, decoding them into the cache where that is not done yet.
+    """Open data sets as image pairs, decoding them into the cache if they are not there yet.
 
-    Where a data set has no low resolution of its own, it is made by MATLAB's bicubic.
+    If a data set has no low resolution, it is made by MATLAB's bicubic.
 
     Args:
         specs: for example ``["bsds500:train+test", "SunHays80"]``.
-        data_root: where the data sets lie.
+        data_root: folder of the data sets.
         scale_factor: between the two resolutions.
-        purpose: chooses the splits where a specification names none.
-        channels: 1 or 3; by default 3, except that for testing gray files stay gray, since the
-            papers measure these without a conversion to luma.
-        cache_dir: :func:`default_cache_dir` by default.
+        purpose: selects the splits if a specification names none.
+        channels: 1 or 3; by default 3, except that gray files stay gray for tests, because papers
+            measure these without a conversion to luma.
+        cache_dir: :func:`~torch_sr.data.cache.default_cache_dir` by default.
         progress: called while images are decoded.
-        decode: False reads images that are not in the cache from their files, when asked for.
-        download: fetch data sets that are missing, where they are known by name.
+        decode: False reads the images that are not in the cache from their files when needed.
+        download: download known data sets that are missing.
 
     Raises:
-        DataError: for data sets that are missing or unfit.
-        DownloadError: when one cannot be fetched.
-        ImageError: for an image that cannot be read.
+        DataError: a data set is missing or unusable.
+        DownloadError: a data set cannot be downloaded.
+        ImageError: an image cannot be read.
     """
-    if channels is None and purpose != "test":
-        channels = 3
     lr_sets: list[Images] = []
     hr_sets: list[Images] = []
     names: list[str] = []
     made: list[bool] = []
-    for spec in specs:
-        label = label_of(spec)
-        pairs = _resolve(spec, data_root, scale_factor, purpose, download)
-        shown = _names(pairs)
-        for part in _parts(pairs):
-            hr, lr = _caches(label, part, channels, scale_factor, cache_dir or default_cache_dir())
-            hr_images, lr_images = (
-                recipe.open(progress) if decode else recipe.find_or_read() for recipe in (hr, lr)
-            )
-            for remark in hr_images.remarks:
-                _log.warning("%s: %s", spec, remark)
-            hr_sets.append(_pick(hr_images, hr.paths, part))
-            lr_sets.append(lr_images)
-            made += [pair.lr is None or is_bicubic(pair.lr) for pair in part]
-            names += [f"{label}/{shown[pair]}" for pair in part]
+    for part in _list_parts(
+        specs, data_root, scale_factor, purpose, channels, cache_dir, download=download
+    ):
+        hr, lr = (
+            recipe.open(progress) if decode else recipe.find_or_read() for recipe in part.recipes
+        )
+        for warning in hr.warnings:
+            _log.warning("%s: %s", part.spec, warning)
+        hr_sets.append(part.pick_hr(hr))
+        lr_sets.append(lr)
+        names += part.names
+        made += [pair.lr is None or is_bicubic(pair.lr) for pair in part.pairs]
     return ImagePairs(lr_sets, hr_sets, scale_factor, names, made)
-
-
-def download_missing(
-    specs: Sequence[str],
-    *,
-    data_root: Path,
-    scale_factor: int,
-    purpose: Purpose,
-    progress: DownloadProgress | None = None,
-) -> None:
-    """Fetch those data sets known by name that do not lie below the data root.
-
-    Args:
-        specs, data_root, scale_factor, purpose: as for :func:`open_pairs`.
-        progress: called as bytes arrive, or are unpacked.
-
-    Raises:
-        DataError: when a data set is unknown or unfit, or not to be fetched by a program.
-        DownloadError: when it cannot be fetched.
-    """
-    for spec in specs:
-        try:
-            resolve(spec, data_root, scale_factor, purpose)
-        except MissingDatasetError:
-            name, splits = name_and_splits(spec, purpose)
-            for split in splits or (None,):
-                fetch(name, data_root, scale_factor, split=split, progress=progress)
-
-
-@dataclass(frozen=True)
-class CacheRecipe:
-    """Images and how they are kept; see :func:`~torch_sr.data.cache.open_cache`."""
-
-    name: str
-    paths: tuple[Path, ...]
-    cache_dir: Path
-    channels: int | None
-    shrink: int = 1
-
-    def open(self, progress: Progress | None = None) -> ImageCache:
-        """Open the cache, building it at need."""
-        return open_cache(
-            self.name,
-            self.paths,
-            self.cache_dir,
-            channels=self.channels,
-            shrink=self.shrink,
-            progress=progress,
-        )
-
-    def find(self) -> ImageCache | None:
-        """The cache, if it is there and up to date."""
-        return find_cache(
-            self.name, self.paths, self.cache_dir, channels=self.channels, shrink=self.shrink
-        )
-
-    def find_or_read(self) -> Images:
-        """The cache if it is there, otherwise the files themselves."""
-        return self.find() or self.read()
-
-    def read(self) -> SourceImages:
-        """The files themselves; reads their headers."""
-        return SourceImages(self.paths, self.channels, self.shrink)
 
 
 def list_caches(
@@ -156,76 +191,100 @@ def list_caches(
     purpose: Purpose,
     channels: int | None = None,
     cache_dir: Path | None = None,
-    download: bool = False,
 ) -> list[CacheRecipe]:
-    """The caches that :func:`open_pairs` would open for the same arguments."""
+    """List the caches that :func:`open_pairs` would open for the same arguments."""
+    parts = _list_parts(specs, data_root, scale_factor, purpose, channels, cache_dir)
+    return [recipe for part in parts for recipe in part.recipes]
+
+
+def label_of(spec: str) -> str:
+    """A specification as a readable part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")[-60:] or "images"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Those pairs of a data set that have low resolution, or those for which it is made."""
+
+    spec: str
+    pairs: Sequence[FilePair]
+    names: Sequence[str]
+    hr: CacheRecipe
+    lr: CacheRecipe
+
+    @property
+    def recipes(self) -> tuple[CacheRecipe, CacheRecipe]:
+        return self.hr, self.lr
+
+    def pick_hr(self, images: Images) -> Images:
+        """The HR image of each pair: DIV2K's wild track has four LR images for each."""
+        if len(self.hr.paths) == len(self.pairs):
+            return images
+        places = {path: place for place, path in enumerate(self.hr.paths)}
+        return PickedImages(images, [places[pair.hr] for pair in self.pairs])
+
+
+def _list_parts(
+    specs: Sequence[str],
+    data_root: Path,
+    scale_factor: int,
+    purpose: Purpose,
+    channels: int | None,
+    cache_dir: Path | None,
+    *,
+    download: bool = False,
+) -> Iterator[_Part]:
+    """The parts of data sets with their caches: first the pairs with LR, then those without.
+
+    Most data sets have low resolution for all their images or for none; some for a split.
+    """
     if channels is None and purpose != "test":
         channels = 3
-    return [
-        recipe
-        for spec in specs
-        for part in _parts(_resolve(spec, data_root, scale_factor, purpose, download))
-        for recipe in _caches(
-            label_of(spec), part, channels, scale_factor, cache_dir or default_cache_dir()
-        )
-    ]
+    for spec in specs:
+        if download:
+            download_missing(
+                [spec], data_root=data_root, scale_factor=scale_factor, purpose=purpose
+            )
+        pairs = _resolve(spec, data_root, scale_factor, purpose)
+        names = _name_pairs(pairs, label_of(spec))
+        with_lr = [pair for pair in pairs if pair.lr is not None]
+        without_lr = [pair for pair in pairs if pair.lr is None]
+        for part in filter(None, (with_lr, without_lr)):
+            hr, lr = _recipes(
+                label_of(spec), part, cache_dir or default_cache_dir(), channels, scale_factor
+            )
+            yield _Part(spec, part, [names[pair] for pair in part], hr, lr)
 
 
-def _resolve(
-    spec: str, data_root: Path, scale_factor: int, purpose: Purpose, download: bool
-) -> list[FilePair]:
-    if download:
-        download_missing([spec], data_root=data_root, scale_factor=scale_factor, purpose=purpose)
+def _resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> list[FilePair]:
+    """The pairs of a specification; logs warnings about files that are not used."""
     found = resolve_with_warnings(spec, data_root, scale_factor, purpose)
-    left = unpaired_lr(found.pairs)
-    for remark in (*found.remarks, *([describe_unpaired(left)] if left else [])):
-        _log.warning("%s: %s", spec, remark)
+    unpaired = unpaired_lr(found.pairs)
+    for warning in (*found.warnings, *([describe_unpaired(unpaired)] if unpaired else [])):
+        _log.warning("%s: %s", spec, warning)
     return found.pairs
 
 
-def _names(pairs: Sequence[FilePair]) -> dict[FilePair, str]:
-    """Names to report; ``same.png`` beside ``same.jpg`` keep their suffixes."""
+def _name_pairs(pairs: Sequence[FilePair], label: str) -> dict[FilePair, str]:
+    """Names for reports; ``same.png`` next to ``same.jpg`` keep their suffixes."""
     counts = Counter(pair.name.casefold() for pair in pairs)
     return {
-        pair: pair.name + (pair.hr.suffix if counts[pair.name.casefold()] > 1 else "")
+        pair: f"{label}/{pair.name}{pair.hr.suffix if counts[pair.name.casefold()] > 1 else ''}"
         for pair in pairs
     }
 
 
-def _parts(pairs: Sequence[FilePair]) -> list[list[FilePair]]:
-    """The pairs with low resolution of their own, then those without, where there are any.
-
-    Most data sets bring low resolution for all their images or for none; some for a split.
-    """
-    given = [pair for pair in pairs if pair.lr is not None]
-    made = [pair for pair in pairs if pair.lr is None]
-    return [part for part in (given, made) if part]
-
-
-def _caches(
+def _recipes(
     label: str,
-    part: Sequence[FilePair],
+    pairs: Sequence[FilePair],
+    cache_dir: Path,
     channels: int | None,
     scale_factor: int,
-    cache_dir: Path,
 ) -> tuple[CacheRecipe, CacheRecipe]:
-    """The caches of a part's high and low resolution."""
-    hr_paths = tuple(dict.fromkeys(pair.hr for pair in part))  # each once, see _pick
-    lr_paths = tuple(pair.lr for pair in part if pair.lr is not None)
+    """The caches of the high and the low resolution of a part."""
+    hr_paths = tuple(dict.fromkeys(pair.hr for pair in pairs))  # each once, see _Part.pick_hr
+    lr_paths = tuple(pair.lr for pair in pairs if pair.lr is not None)
     hr = CacheRecipe(label, hr_paths, cache_dir, channels)
     if lr_paths:
         return hr, CacheRecipe(f"{label}-lr", lr_paths, cache_dir, channels)
     return hr, CacheRecipe(label, hr_paths, cache_dir, channels, shrink=scale_factor)
-
-
-def _pick(images: Images, paths: Sequence[Path], part: Sequence[FilePair]) -> Images:
-    """The high resolution of each pair: DIV2K's wild track has four of low resolution to one."""
-    if len(paths) == len(part):
-        return images
-    places = {path: place for place, path in enumerate(paths)}
-    return PickedImages(images, [places[pair.hr] for pair in part])
-
-
-def label_of(spec: str) -> str:
-    """A specification as part of a file name, for people to recognize."""
-    return re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")[-60:] or "images"

@@ -1,6 +1,6 @@
-"""Image files as training data: their layouts from the headers, their pixels as arrays.
+"""Image files as numbered arrays: sizes from the headers, pixels read when needed.
 
-Files of 16 bits and of floats give uint16, all others uint8.
+Files of 16 bits or floating point give uint16, all others uint8.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How an image lies in memory: ``(H, W, C)``, and 8 or 16 bits a sample."""
+class PixelFormat:
+    """The shape ``(H, W, C)`` of an image in memory, and its depth: 8 or 16 bits per sample."""
 
     shape: Shape
     depth: int
 
     @property
     def num_bytes(self) -> int:
-        """What the pixels take."""
+        """Size of the pixels."""
         return math.prod(self.shape) * self.depth // 8
 
 
 @dataclass(frozen=True)
 class Described:
-    """A layout, and what the file holds and the layout does not, as the end of a sentence."""
+    """A pixel format, and what the file contains and the image does not, as ends of sentences."""
 
-    layout: Layout
+    pixel_format: PixelFormat
     losses: tuple[str, ...] = ()
 
 
@@ -50,27 +50,27 @@ class Images(Protocol):
 
     def __getitem__(self, index: int) -> Array: ...
 
-    def layout(self, index: int) -> Layout:
-        """Shape and depth of one image, without touching its pixels."""
+    def pixel_format(self, index: int) -> PixelFormat:
+        """Shape and depth of one image, without reading its pixels."""
         ...
 
     def digest(self, index: int) -> str:
-        """SHA-256 of the file that one image comes from."""
+        """SHA-256 of the source file of one image."""
         ...
 
     @property
     def uncached_bytes(self) -> int:
-        """What the images that are read from their files would take in a cache."""
+        """Size in a cache of the images that are read from their files."""
         ...
 
     @property
-    def remarks(self) -> list[str]:
-        """What the files hold and the images do not, a sentence each."""
+    def warnings(self) -> list[str]:
+        """What the files contain and the images do not, one sentence each."""
         ...
 
 
 class PickedImages:
-    """Images of another set, in another order, some perhaps several times."""
+    """Images of another set, in another order; an image may occur several times."""
 
     def __init__(self, images: Images, picks: Sequence[int]) -> None:
         self._images = images
@@ -82,34 +82,34 @@ class PickedImages:
     def __getitem__(self, index: int) -> Array:
         return self._images[self._picks[index]]
 
-    def layout(self, index: int) -> Layout:
-        """Shape and depth of one image, without touching its pixels."""
-        return self._images.layout(self._picks[index])
+    def pixel_format(self, index: int) -> PixelFormat:
+        """Shape and depth of one image, without reading its pixels."""
+        return self._images.pixel_format(self._picks[index])
 
     def digest(self, index: int) -> str:
-        """As :class:`Images` says."""
+        """See :class:`Images`."""
         return self._images.digest(self._picks[index])
 
     @property
     def uncached_bytes(self) -> int:
-        """As :class:`Images` says."""
+        """See :class:`Images`."""
         return self._images.uncached_bytes
 
     @property
-    def remarks(self) -> list[str]:
-        """As :class:`Images` says."""
-        return self._images.remarks
+    def warnings(self) -> list[str]:
+        """See :class:`Images`."""
+        return self._images.warnings
 
 
 class SourceImages:
-    """Images read from their files whenever they are asked for; the sizes are read at once.
+    """Images read from their files when they are indexed; their sizes are read at once.
 
     Args:
-        paths, channels, shrink: as for :func:`~torch_sr.data.cache.open_cache`.
+        paths, channels, shrink: see :class:`~torch_sr.data.cache.CacheRecipe`.
 
     Raises:
-        DataError: when one is too small to shrink.
-        ImageError: when a header cannot be read.
+        DataError: an image is too small to shrink.
+        ImageError: a header cannot be read.
     """
 
     def __init__(self, paths: Sequence[Path], channels: int | None = 3, shrink: int = 1) -> None:
@@ -119,39 +119,39 @@ class SourceImages:
             self._described = list(
                 pool.map(lambda path: describe(path, channels, shrink), self._paths)
             )
-        self._layouts = [described.layout for described in self._described]
+        self._formats = [described.pixel_format for described in self._described]
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Array:
-        return read_pixels(self._paths[index], self._layouts[index], self._shrink)
+        return read_pixels(self._paths[index], self._formats[index], self._shrink)
 
-    def layout(self, index: int) -> Layout:
-        """Shape and depth of one image, without touching its pixels."""
-        return self._layouts[index]
+    def pixel_format(self, index: int) -> PixelFormat:
+        """Shape and depth of one image, without reading its pixels."""
+        return self._formats[index]
 
     def digest(self, index: int) -> str:
-        """SHA-256 of the file, which is read for it."""
+        """SHA-256 of the file, which is read for this."""
         return find_digest(self._paths[index], "sha256")
 
     @property
     def uncached_bytes(self) -> int:
-        """What all the pixels take."""
-        return sum(layout.num_bytes for layout in self._layouts)
+        """Size of all pixels."""
+        return sum(each.num_bytes for each in self._formats)
 
     @property
-    def remarks(self) -> list[str]:
-        """As :class:`Images` says."""
+    def warnings(self) -> list[str]:
+        """See :class:`Images`."""
         losses = [described.losses for described in self._described]
         return sum_up(list(zip(self._paths, losses, strict=True)))
 
 
 def sum_up(losses: Sequence[tuple[Path, Sequence[str]]]) -> list[str]:
-    """A sentence for each kind of loss: how many files have it, and the first of them.
+    """One sentence for each kind of loss: how many files have it, and the first of them.
 
     Args:
-        losses: of each file, as :class:`Described` has them.
+        losses: of each file, see :class:`Described`.
     """
     files: dict[str, list[Path]] = {}
     for path, words in losses:
@@ -164,7 +164,7 @@ def sum_up(losses: Sequence[tuple[Path, Sequence[str]]]) -> list[str]:
 
 
 def describe(path: Path, channels: int | None = 3, shrink: int = 1) -> Described:
-    """Shape and depth of what :func:`read_pixels` gives, and what it leaves out.
+    """Shape and depth of the result of :func:`read_pixels`, and what it leaves out.
 
     Args:
         path: an image.
@@ -172,8 +172,8 @@ def describe(path: Path, channels: int | None = 3, shrink: int = 1) -> Described
         shrink: whole factor by which the image is downscaled.
 
     Raises:
-        DataError: when the image is too small to shrink.
-        ImageError: when it cannot be read.
+        DataError: the image is too small to shrink.
+        ImageError: it cannot be read.
     """
     header = read_header(path, pages=True)
     height, width = header.height, header.width
@@ -188,23 +188,23 @@ def describe(path: Path, channels: int | None = 3, shrink: int = 1) -> Described
         losses.append("the alpha channel is left out")
     if header.pages > 1:
         losses.append("only the first of several frames or pages is used")
-    return Described(Layout(shape, 8 if header.depth == 8 else 16), tuple(losses))
+    return Described(PixelFormat(shape, 8 if header.depth == 8 else 16), tuple(losses))
 
 
-def read_pixels(path: Path, layout: Layout, shrink: int = 1) -> Array:
+def read_pixels(path: Path, pixel_format: PixelFormat, shrink: int = 1) -> Array:
     """Read an image, downscaled by MATLAB's bicubic.
 
     Args:
-        path, shrink: as in :func:`describe`.
-        layout: what that gave.
+        path, shrink: as for :func:`describe`.
+        pixel_format: the result of :func:`describe`.
 
     Raises:
-        DataError: when the file has another size by now.
-        ImageError: when it cannot be read.
+        DataError: the size of the file has changed.
+        ImageError: it cannot be read.
     """
-    image = read_samples(path, channels=layout.shape[2], depth=layout.depth)
+    image = read_samples(path, channels=pixel_format.shape[2], depth=pixel_format.depth)
     if shrink > 1:
         image = downscale(image, shrink)
-    if image.shape != layout.shape:
-        raise DataError(f"{path}: changed while it was read; start again")
+    if image.shape != pixel_format.shape:
+        raise DataError(f"{path}: start again; the file changed while it was read")
     return image

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from torch_sr.aliases import Array
-from torch_sr.data.crops.random_crops import ImagePairs
+from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import DataError, ModelError
 from torch_sr.evaluation.method import Method
 from torch_sr.evaluation.metric_table import MetricFunction, ProtocolMetrics

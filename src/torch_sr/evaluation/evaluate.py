@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from torch_sr.aliases import Progress
-from torch_sr.data.crops.random_crops import ImagePairs, refuse_small
-from torch_sr.data.image_pairs import open_pairs
+from torch_sr.data.image_pairs import ImagePairs, open_pairs
+from torch_sr.data.ssim_size import refuse_small
 from torch_sr.evaluation.compare import Comparison, ImageScore, compare
 from torch_sr.evaluation.labels import distinct
 from torch_sr.evaluation.method import Method, bicubic

@@ -14,9 +14,11 @@ from torch import nn
 
 from torch_sr.aliases import Progress
 from torch_sr.config import Hyperparameters
-from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops, refuse_small
-from torch_sr.data.image_pairs import open_pairs
-from torch_sr.data.sets.table import Purpose, train_and_val_specs
+from torch_sr.data.crops.random_crops import RandomCrops
+from torch_sr.data.image_pairs import ImagePairs, open_pairs
+from torch_sr.data.sets.resolve import train_and_val_specs
+from torch_sr.data.sets.table import Purpose
+from torch_sr.data.ssim_size import refuse_small
 from torch_sr.errors import DataError
 from torch_sr.losses import PerceptualLoss
 from torch_sr.networks.discriminators import UNetDiscriminator, VGGDiscriminator

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_sr.aliases import Array
-from torch_sr.data.crops.random_crops import ImagePairs
+from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import ConfigError, DataError, ModelError
 from torch_sr.evaluation.averages import PSNR_CEILING, ImageMean, mean_over_images
 from torch_sr.evaluation.metric_table import METRICS, MetricFunction, MetricSettings, build_metrics

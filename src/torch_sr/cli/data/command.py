@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,9 +17,8 @@ from torch_sr.cli.console import AsJSON, DataRoot, cache_progress, download_prog
 from torch_sr.cli.data.degrade import degrade
 
 if TYPE_CHECKING:
-    from torch_sr.config import Hyperparameters
-    from torch_sr.data.image_pairs import CacheRecipe
     from torch_sr.data.inspection.findings import CheckReport
+    from torch_sr.data.prepare import PlannedCache
     from torch_sr.data.sets.table import Purpose
 
 app = typer.Typer(help="Fetch, check, prepare and degrade data sets.", no_args_is_help=True)
@@ -85,7 +82,7 @@ def download(
     ] = False,
 ) -> None:
     """Fetch data sets from where they are published; an interrupted download goes on."""
-    from torch_sr.data.sets.archives import fetch
+    from torch_sr.data.sets.downloads import download_dataset
     from torch_sr.data.sets.table import DATASETS
 
     for name in names:
@@ -95,7 +92,7 @@ def download(
             raise typer.BadParameter(f"--split {split!r}: {name} has {known}")
     with download_progress() as tell:
         for name in names:
-            folders = fetch(
+            folders = download_dataset(
                 name.lower(),
                 root,
                 scale,
@@ -129,12 +126,13 @@ def check(
     crop_size = (crop, crop) if crop else None
     if Path(target).suffix.lower() == ".json" and Path(target).is_file():
         from torch_sr.config import load_config
+        from torch_sr.data.sets.resolve import specs_of_config
 
         config = load_config(target)
         scale = scale or config.scale_factor
         crops = [stage.cr_patch_size for stage in config.stages.values() if stage.cr_patch_size]
         crop_size = crop_size or max(crops, default=None)
-        datasets, findings = datasets_of(config_specs(config), root, scale)
+        datasets, findings = datasets_of(specs_of_config(config), root, scale)
     elif Path(target).is_dir():
         datasets, findings = find_datasets(Path(target), scale or 4)
     else:
@@ -156,17 +154,6 @@ def check(
         print_report(report)
     if not report.passed:
         raise typer.Exit(1)
-
-
-def config_specs(config: Hyperparameters) -> dict[Purpose, list[str]]:
-    """The data sets of both stages of a configuration, by purpose."""
-    from torch_sr.data.sets.table import train_and_val_specs
-
-    sides = [train_and_val_specs(stage) for stage in config.stages.values()]
-    return {
-        "train": [spec for train, _ in sides for spec in train],
-        "val": [spec for _, val in sides for spec in val],
-    }
 
 
 def print_report(report: CheckReport) -> None:
@@ -194,15 +181,6 @@ def print_report(report: CheckReport) -> None:
     console.print(table)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """One cache to be made, or there already."""
-
-    recipe: CacheRecipe
-    num_bytes: int
-    ready: bool
-
-
 @app.command("prepare")
 def prepare(
     targets: Annotated[
@@ -228,11 +206,19 @@ def prepare(
     """Decode data sets into the cache now, rather than when a training starts."""
     if for_purpose not in ("train", "val", "test"):
         raise typer.BadParameter(f"--for {for_purpose!r}: there are train, val, test")
-    plans = plan_caches(targets, scale, data_root, for_purpose)  # type: ignore[arg-type]
+    from torch_sr.data.prepare import build_caches, repair_caches
+
+    plans = _plan(targets, scale, data_root, for_purpose)  # type: ignore[arg-type]
     missing = sum(plan.num_bytes for plan in plans if not plan.ready)
+    damaged: list[Path] = []
     if not estimate:
-        build(plans)
-    damaged = repair(plans) if verify and not estimate else 0
+        with cache_progress() as report:
+            build_caches(plans, report)
+    if verify and not estimate:
+        with cache_progress() as report:
+            damaged = repair_caches(plans, report)
+        for path in damaged:
+            print(f"damaged or changed: {path}", file=sys.stderr)
     result = {
         "caches": [
             {
@@ -245,89 +231,37 @@ def prepare(
             for plan in plans
         ],
         "bytes_missing": missing if estimate else 0,
-        "damaged": damaged,
+        "damaged": len(damaged),
     }
     if as_json:
         print(json.dumps(result, indent=2))
     else:
         print_plans(plans, missing, estimated=estimate)
         if verify and not estimate:
-            print(f"verified; {damaged} images were damaged or changed and are rebuilt")
+            print(f"verified; {len(damaged)} images were damaged or changed and were cached again")
 
 
-def plan_caches(
+def _plan(
     targets: Sequence[str], scale: int | None, data_root: Path, purpose: Purpose
-) -> list[_Plan]:
-    """The caches of data sets, or of all data sets of a configuration, each once."""
-    from torch_sr.data.image_pairs import list_caches
+) -> list[PlannedCache]:
+    """The caches of data sets, or of all data sets of a configuration."""
+    from torch_sr.data.prepare import plan_caches
 
     if len(targets) == 1 and Path(targets[0]).suffix.lower() == ".json":
         from torch_sr.config import load_config
+        from torch_sr.data.sets.resolve import specs_of_config
 
         config = load_config(targets[0])
-        jobs = config_specs(config)
-        channels: int | None = config.img_channels
-        scale = scale or config.scale_factor
-    else:
-        jobs, channels = {purpose: list(targets)}, None
-    recipes = [
-        recipe
-        for named, specs in jobs.items()
-        for recipe in list_caches(
-            specs,
+        return plan_caches(
+            specs_of_config(config),
             data_root=data_root,
-            scale_factor=scale or 4,
-            purpose=named,
-            channels=channels,
+            scale_factor=scale or config.scale_factor,
+            channels=config.img_channels,
         )
-    ]
-    plans = []
-    for recipe in dict.fromkeys(recipes):
-        cache = recipe.find()
-        size = recipe.read().uncached_bytes if cache is None else cache.num_bytes
-        plans.append(_Plan(recipe, size, ready=cache is not None))
-    return plans
+    return plan_caches({purpose: targets}, data_root=data_root, scale_factor=scale or 4)
 
 
-def build(plans: Sequence[_Plan]) -> None:
-    """Make what is missing, after a look at the disk."""
-    from torch_sr.errors import DataError
-
-    missing = [plan for plan in plans if not plan.ready]
-    if not missing:
-        return
-    need = sum(plan.num_bytes for plan in missing)
-    folder = missing[0].recipe.cache_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        raise DataError(
-            f"{folder}: {need / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room or "
-            "name another folder with TORCH_SR_HOME"
-        )
-    for plan in missing:
-        with cache_progress() as tell:
-            plan.recipe.open(tell)
-
-
-def repair(plans: Sequence[_Plan]) -> int:
-    """Check every cache against its checksums and sources; rebuild what fails."""
-    damaged = 0
-    for plan in plans:
-        with cache_progress() as tell:
-            cache = plan.recipe.open(tell)
-            found = cache.find_damaged(tell)
-        for path in found:
-            print(f"damaged or changed: {path}", file=sys.stderr)
-        damaged += len(found)
-        if found:
-            cache.forget()
-            with cache_progress() as tell:
-                plan.recipe.open(tell)
-    return damaged
-
-
-def print_plans(plans: Sequence[_Plan], missing: int, *, estimated: bool) -> None:
+def print_plans(plans: Sequence[PlannedCache], missing: int, *, estimated: bool) -> None:
     """A line for each cache, and the sum."""
     from rich.console import Console
     from rich.table import Column, Table

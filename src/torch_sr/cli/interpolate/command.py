@@ -227,7 +227,7 @@ def _check_looks(
 
 def _check_datasets(specs: Sequence[str], data_root: Path, scale_factor: int) -> None:
     """Find the images of every data set."""
-    from torch_sr.data.sets.table import resolve
+    from torch_sr.data.sets.resolve import resolve
 
     for spec in specs:
         resolve(spec, data_root, scale_factor, "test")

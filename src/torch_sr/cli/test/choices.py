@@ -40,8 +40,8 @@ def choose_protocols(text: str) -> list[str]:
 
 def choose_datasets(text: str, data_root: Path) -> list[str]:
     """Data sets separated by commas, each once: results of a second would replace the first."""
+    from torch_sr.data.sets.resolve import identify
     from torch_sr.data.sets.spec_syntax import split_specs
-    from torch_sr.data.sets.table import identify
 
     specs = split_specs(text, data_root)
     if not specs:

@@ -70,7 +70,7 @@ def check_results(
         DataError: in one line.
     """
     from torch_sr.data.image_pairs import label_of
-    from torch_sr.data.sets.table import resolve
+    from torch_sr.data.sets.resolve import resolve
     from torch_sr.errors import DataError, MissingDatasetError
 
     for spec in specs:

@@ -216,7 +216,7 @@ def compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str
 
 def fetch_data(config: Hyperparameters, stages: Sequence[str], data_root: Path) -> None:
     """Fetch the missing data sets of the stages that will run, showing progress."""
-    from torch_sr.data.sets.table import train_and_val_specs
+    from torch_sr.data.sets.resolve import train_and_val_specs
     from torch_sr.training.launch import is_first_process
 
     if not (config.download and is_first_process()):  # the others wait for its downloads

@@ -7,8 +7,6 @@ whatever the number of workers, and a run can go on from the middle of an epoch.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +18,7 @@ from torch_sr.aliases import Array
 from torch_sr.data.crops.augmentation import HardTransforms, Spatial
 from torch_sr.data.crops.geometry import Place, draw_place
 from torch_sr.data.crops.sampler import EpochSampler, SampleKey
-from torch_sr.data.inspection.pair import least_side
-from torch_sr.data.resize import crop_to_multiple
-from torch_sr.data.sources import Images
+from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import DataError
 from torch_sr.images import convert
 
@@ -31,133 +27,6 @@ if TYPE_CHECKING:  # imports OpenCV, which not all training needs
 
 _DEGRADING = 1
 """Behind (seed, epoch, index): the stream of numbers for degradations, apart from all others."""
-
-
-class ImagePairs:
-    """Low and high resolution images side by side, HR cropped to a multiple of the scale.
-
-    Args:
-        lr: low-resolution images, decoded or not, one set for each in ``hr``.
-        hr: high-resolution images.
-        scale_factor: whole factor between the two.
-        names: one for each image, for messages and reports.
-        made: for each image, whether its LR is known to be its HR shrunk by the bicubic filter,
-            here or by who published it; by default of none.
-
-    Raises:
-        DataError: when an LR image has not ``1 / scale_factor`` of its HR image's size.
-    """
-
-    def __init__(
-        self,
-        lr: Sequence[Images],
-        hr: Sequence[Images],
-        scale_factor: int,
-        names: Sequence[str],
-        made: Sequence[bool] | None = None,
-    ) -> None:
-        self.scale_factor = scale_factor
-        self.names = list(names)
-        self._lr, self._hr = list(lr), list(hr)
-        self._made = [False] * len(self.names) if made is None else list(made)
-        self._where = [(part, i) for part, cache in enumerate(self._hr) for i in range(len(cache))]
-        for index, (part, i) in enumerate(self._where):
-            lr_size = self._lr[part].layout(i).shape[:2]
-            hr_size = self._hr[part].layout(i).shape[:2]
-            if lr_size != (hr_size[0] // scale_factor, hr_size[1] // scale_factor):
-                raise DataError(
-                    f"{self.names[index]}: LR is {lr_size[1]}x{lr_size[0]} and HR "
-                    f"{hr_size[1]}x{hr_size[0]} pixels, which is not a factor of {scale_factor}; "
-                    f"{_remedy(lr_size, hr_size)}"
-                )
-
-    def __len__(self) -> int:
-        return len(self._where)
-
-    def __getitem__(self, index: int) -> tuple[Array, Array]:
-        """Views ``(H, W, C)`` and ``(H * s, W * s, C)``, each uint8 or uint16 as it is stored."""
-        part, i = self._where[index]
-        lr, hr = self._lr[part][i], crop_to_multiple(self._hr[part][i], self.scale_factor)
-        if lr.shape[2] != hr.shape[2]:  # a gray image may have a partner stored as RGB
-            channels = max(lr.shape[2], hr.shape[2])
-            lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
-        return lr, hr
-
-    def hr(self, index: int) -> Array:
-        """High resolution alone, ``(H * s, W * s, C)``, as it is stored."""
-        part, i = self._where[index]
-        return crop_to_multiple(self._hr[part][i], self.scale_factor)
-
-    @property
-    def depth(self) -> int:
-        """Bits a sample of the deepest image: 8 or 16."""
-        sets = (*self._lr, *self._hr)
-        return max(images.layout(i).depth for images in sets for i in range(len(images)))
-
-    def fingerprint(self) -> str:
-        """One hash of all image files, whatever their names and order."""
-        sets = (*self._lr, *self._hr)
-        digests = {images.digest(i) for images in sets for i in range(len(images))}
-        return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
-
-    @property
-    def uncached_bytes(self) -> int:
-        """What the images that are read from their files would take in the cache."""
-        sets = (*self._lr, *self._hr)
-        return sum(images.uncached_bytes for images in sets)
-
-    def lr_is_made(self, index: int) -> bool:
-        """Whether low resolution is bicubic, so that degradations may take its place."""
-        return self._made[index]
-
-    @property
-    def num_made(self) -> int:
-        """Images whose low resolution is bicubic."""
-        return sum(self._made)
-
-    def hr_size(self, index: int) -> tuple[int, int]:
-        """Height and width of a high-resolution image as stored, without touching its pixels."""
-        part, i = self._where[index]
-        height, width, _ = self._hr[part].layout(i).shape
-        return height, width
-
-    def lr_size(self, index: int) -> tuple[int, int]:
-        """Height and width of a low-resolution image, without touching its pixels."""
-        part, i = self._where[index]
-        height, width, _ = self._lr[part].layout(i).shape
-        return height, width
-
-
-def _remedy(lr_size: Sequence[int], hr_size: Sequence[int]) -> str:
-    """What to do about low resolution of a wrong size."""
-    factor = round(hr_size[0] / lr_size[0])
-    if lr_size[0] > hr_size[0]:
-        return "exchange the folders of high and low resolution"
-    if factor and all(hr // factor == lr for hr, lr in zip(hr_size, lr_size, strict=True)):
-        return f"use scale factor {factor}, or other low resolution"
-    return "replace or remove the low-resolution image"
-
-
-def refuse_small(pairs: ImagePairs, *, crop_border: bool = True) -> None:
-    """Refuse images that SSIM cannot measure.
-
-    Args:
-        pairs: the images.
-        crop_border: whether a border of ``scale_factor`` pixels is cut off first.
-
-    Raises:
-        DataError: when one is too small, with its name.
-    """
-    scale = pairs.scale_factor
-    least = least_side(scale, crop_border=crop_border)
-    small = [n for n in range(len(pairs)) if min(pairs.lr_size(n)) * scale < least]
-    if small:
-        height, width = (size * scale for size in pairs.lr_size(small[0]))
-        more = f", and {len(small) - 1} more" if len(small) > 1 else ""
-        raise DataError(
-            f"{pairs.names[small[0]]}: leave the image out of the data set{more}; SSIM at x{scale} "
-            f"needs {least}x{least} pixels, and it has {width}x{height}"
-        )
 
 
 class RandomCrops(Dataset[tuple[Tensor, Tensor]]):

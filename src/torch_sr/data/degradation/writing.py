@@ -22,14 +22,14 @@ import numpy as np
 from torch_sr.aliases import Array, Progress
 from torch_sr.config import DegradationConfig
 from torch_sr.data.crops.geometry import Place, draw_place
-from torch_sr.data.crops.random_crops import ImagePairs
 from torch_sr.data.degradation import Degradation
 from torch_sr.data.degradation.jpeg import compress_levels
 from torch_sr.data.degradation.levels import to_levels, to_unit
 from torch_sr.data.degradation.noise import add_gaussian_noise
-from torch_sr.data.image_pairs import open_pairs
+from torch_sr.data.image_pairs import ImagePairs, open_pairs
 from torch_sr.data.sets.image_files import list_images
-from torch_sr.data.sets.table import Purpose, resolve
+from torch_sr.data.sets.resolve import resolve
+from torch_sr.data.sets.table import Purpose
 from torch_sr.errors import DataError
 from torch_sr.files import atomic_write, explain
 from torch_sr.images import Image, convert, write_image

@@ -19,13 +19,8 @@ from torch_sr.data.inspection.pair import inspect_pair
 from torch_sr.data.sets.custom import resolve_custom
 from torch_sr.data.sets.file_pairs import is_one_set
 from torch_sr.data.sets.image_files import list_images
-from torch_sr.data.sets.table import (
-    DATASETS,
-    Purpose,
-    find_known,
-    name_and_splits,
-    resolve_with_warnings,
-)
+from torch_sr.data.sets.resolve import resolve_with_warnings
+from torch_sr.data.sets.table import DATASETS, Purpose, find_known, name_and_splits
 from torch_sr.errors import DataError
 from torch_sr.files import explain
 
@@ -107,7 +102,7 @@ def _find_below(root: Path, scale_factor: int) -> tuple[list[CheckedSet], list[F
         except DataError as error:
             return [], [Finding("error", "pairing", root.name, str(error))]
         dataset = CheckedSet(root.name, "train", found.pairs)
-        return [dataset], [_remark(dataset.label, text) for text in found.remarks]
+        return [dataset], [_remark(dataset.label, text) for text in found.warnings]
     specs += [(folder.name, "train") for folder in _other_folders(root, known)]
     if not specs:
         raise DataError(f"{root}: holds no images; name a data root, a data set or a configuration")
@@ -140,7 +135,7 @@ def _resolve_all(
         label = f"{name}:{'+'.join(splits)}" if splits else name
         degraded = row is not None and row.track is not None
         datasets.append(CheckedSet(label, purpose, found.pairs, degraded))
-        findings += [_remark(label, text) for text in found.remarks]
+        findings += [_remark(label, text) for text in found.warnings]
     return datasets, findings
 
 

@@ -77,7 +77,7 @@ class InspectedPair:
     color_cause: str = ""
 
 
-def least_side(scale_factor: int, *, crop_border: bool = True) -> int:
+def smallest_side(scale_factor: int, *, crop_border: bool = True) -> int:
     """The shortest side that SSIM can measure, in HR pixels: a multiple of the factor.
 
     Args:
@@ -199,7 +199,7 @@ def _check_size(image: InspectedPair, scale_factor: int, crop_size: tuple[int, i
 
 def _check_measurable(image: InspectedPair, scale_factor: int) -> None:
     height, width = (size // scale_factor * scale_factor for size in image.size)
-    least = least_side(scale_factor)
+    least = smallest_side(scale_factor)
     if min(height, width) < least:
         text = f"leave {image.pair.hr} out: SSIM at x{scale_factor} needs {least}x{least} pixels"
         image.faults.append(("size", f"{text}, and it has {width}x{height}"))

@@ -150,7 +150,7 @@ def _unpack(word: str) -> Hash:
 
 def _describe_benchmarks(data_root: Path) -> str:
     """The text of ``benchmarks.json``, from the benchmarks below a data root."""
-    from torch_sr.data.sets.table import resolve
+    from torch_sr.data.sets.resolve import resolve
     from torch_sr.images import read_samples
 
     def words(name: str) -> list[str]:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from torch_sr.aliases import Array
-from torch_sr.data.inspection.pair import InspectedPair, least_side
+from torch_sr.data.inspection.pair import InspectedPair, smallest_side
 from torch_sr.data.inspection.perceptual_hashes import find_matches
 from torch_sr.errors import DataError
 
@@ -103,7 +103,7 @@ def split_groups(
             f"{name}: add images of other scenes; all {total} usable images show the same one, so "
             "none is left to validate on"
         )
-    least = least_side(scale_factor)
+    least = smallest_side(scale_factor)
     fit = [group for group in groups if all(min(image.size) >= least for image in group)]
     if not fit:
         raise DataError(

@@ -37,10 +37,10 @@ from torch_sr.errors import DataError
 
 @dataclass(frozen=True)
 class Resolved:
-    """The image pairs of a specification, and remarks on what it leaves aside."""
+    """The image pairs of a specification, and warnings on what it leaves aside."""
 
     pairs: list[FilePair]
-    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def resolve_custom(path: Path, parts: str, scale_factor: int) -> Resolved:
@@ -60,19 +60,21 @@ def resolve_custom(path: Path, parts: str, scale_factor: int) -> Resolved:
     if inner and side in SIDES:  # of a part, such as GT<LQ:val
         part = resolve_custom(path, inner, scale_factor)
         name = f"{path}:{inner}"
-        return Resolved(split_pairs(part.pairs, side, scale_factor, name), part.remarks)
+        return Resolved(split_pairs(part.pairs, side, scale_factor, name), part.warnings)
     named = [parts] if _is_part(path, parts) else parts.split("+")
     found = [_part(path, part, scale_factor) for part in named]
     pairs = [pair for part in found for pair in part.pairs]
-    return Resolved(with_unique_names(pairs), [remark for part in found for remark in part.remarks])
+    return Resolved(
+        with_unique_names(pairs), [remark for part in found for remark in part.warnings]
+    )
 
 
 def _whole(path: Path, scale_factor: int) -> Resolved:
     if path.is_file():
         pairs = read_list(path)
         refuse_low([pair.hr for pair in pairs if pair.lr is None], path, scale_factor)
-        remarks = [*find_repeated(pairs, path), *find_partly_paired(pairs, path)]
-        return Resolved(pairs, remarks)
+        warnings = [*find_repeated(pairs, path), *find_partly_paired(pairs, path)]
+        return Resolved(pairs, warnings)
     pairs = find_pairs(path, scale_factor)
     return Resolved(pairs, list(find_unused(path, pairs, scale_factor)))
 
@@ -86,7 +88,7 @@ def _part(path: Path, part: str, scale_factor: int) -> Resolved:
         return Resolved(find_pairs(below, scale_factor))
     if part in SIDES:
         whole = _whole(path, scale_factor)
-        return Resolved(split_pairs(whole.pairs, part, scale_factor, str(path)), whole.remarks)
+        return Resolved(split_pairs(whole.pairs, part, scale_factor, str(path)), whole.warnings)
     there = "" if path.is_file() else f", a sub-folder, or HR<LR, two of them, not {part!r}"
     raise DataError(f"{path}:{part}: write {' or '.join(SIDES)} after the colon{there}")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from torch_sr.aliases import Array, Bytes
-from torch_sr.data.crops.random_crops import ImagePairs
+from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.evaluation.compare import Comparison
 from torch_sr.evaluation.method import SuperResolve
 from torch_sr.evaluation.presentation.figures import draw_sheet

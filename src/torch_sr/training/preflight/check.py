@@ -11,8 +11,9 @@ import torch
 from lightning_fabric import Fabric
 
 from torch_sr.config import Hyperparameters
-from torch_sr.data.crops.random_crops import ImagePairs, RandomCrops
-from torch_sr.data.image_pairs import default_cache_dir
+from torch_sr.data.cache import default_cache_dir
+from torch_sr.data.crops.random_crops import RandomCrops
+from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.devices import free_memory
 from torch_sr.errors import ConfigError, DataError, DeviceError, TorchSRError
 from torch_sr.evaluation.tiled_network import TiledNetwork

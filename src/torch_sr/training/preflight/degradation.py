@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch_sr.config import DegradationConfig
-from torch_sr.data.crops.random_crops import ImagePairs
+from torch_sr.data.image_pairs import ImagePairs
 
 
 def describe_degradation(config: DegradationConfig, pairs: ImagePairs) -> str:

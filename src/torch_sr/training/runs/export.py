@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr.config import parse_config
-from torch_sr.data.crops.random_crops import ImagePairs
+from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import CheckpointError
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
@@ -48,7 +48,7 @@ def model_metadata(
 
 def run_notes(pairs: ImagePairs, licence: str | None) -> dict[str, Any]:
     """What a run records beside its configuration: its images, by a hash of them, and a licence."""
-    data = {"images": len(pairs), "fingerprint": pairs.fingerprint()}
+    data = {"images": len(pairs), "fingerprint": pairs.digest()}
     return {"data": data, **({"licence": licence} if licence else {})}
 
 
