@@ -268,7 +268,7 @@ def test_damaged_cache_is_built_anew(sources, folder, damage):
 
 
 def test_no_images(folder):
-    with pytest.raises(DataError, match="set: .*no images to cache"):
+    with pytest.raises(DataError, match=r"set: .*no images to cache"):
         open_cache("set", [], folder)
 
 

@@ -68,7 +68,7 @@ def test_a_sound_set_passes(folder):
 
 
 def lr_of(folder, change):
-    """Make every LR image of the set anew from its HR image."""
+    """Make every LR image of the set from its HR image."""
     for file in (folder / "HR").iterdir():
         image = np.asarray(PillowImage.open(file))
         made = np.asarray(change(image))
@@ -86,7 +86,7 @@ def test_nearest_neighbour_is_found_by_its_shift(folder):
     finding = only(check(folder))
     assert (finding.severity, finding.check) == ("error", "shift")
     assert finding.value == pytest.approx(0.375, abs=0.03)
-    assert "LR lies +0.3" in finding.message
+    assert "LR is shifted by +0.3" in finding.message
     assert "HR pixels" in finding.message
 
 
@@ -113,7 +113,7 @@ def test_a_small_shift_is_a_warning_and_one_shifted_image_too(folder, scene, sav
         (lambda image: np.full_like(downscale(image, 4), 90), ""),
     ],
 )
-def test_other_colours_are_found_and_explained(folder, change, cause):
+def test_other_colors_are_found_and_explained(folder, change, cause):
     lr_of(folder, change)
     findings = [f for f in check(folder).findings if f.check == "color"]
     assert findings[0].severity == "error"
@@ -121,7 +121,7 @@ def test_other_colours_are_found_and_explained(folder, change, cause):
     assert findings[0].value > 2
 
 
-def test_other_filters_are_no_fault(folder):
+def test_other_filters_are_not_faults(folder):
     def lanczos(image):
         return PillowImage.fromarray(image).resize((50, 40), PillowImage.LANCZOS)
 
@@ -177,7 +177,7 @@ def test_duplicates_within_a_set(folder, scene, save):
     assert len(finding.images) == 2
 
 
-def test_what_is_learnt_from_must_not_be_judged_by(tmp_path, scene, save):
+def test_training_images_in_a_validation_set_are_an_error(tmp_path, scene, save):
     for seed in range(3):
         save(tmp_path / f"mine/{seed}.png", scene(seed))
         save(tmp_path / f"judge/{seed}.png", scene(seed + 2))
@@ -201,7 +201,7 @@ def test_kinds_are_counted(folder, scene, save):
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 500), (9, 9)])
-def test_tiny_images_are_no_crash(tmp_path, scene, save, height, width):
+def test_tiny_images_do_not_crash(tmp_path, scene, save, height, width):
     save(tmp_path / "set/a.png", scene(0)[:height, :width])
     assert check(tmp_path / "set").passed
 
@@ -219,7 +219,7 @@ def test_stray_files_and_links_are_passed_over(folder):
     assert check(folder).findings == []
 
 
-def test_a_root_holds_known_sets_and_others(tmp_path, scene, save):
+def test_a_root_contains_known_sets_and_others(tmp_path, scene, save):
     for seed, place in enumerate(
         (
             "BSR/BSDS500/data/images/train/1.jpg",
@@ -240,8 +240,8 @@ def test_a_root_holds_known_sets_and_others(tmp_path, scene, save):
     ]
 
 
-def test_nothing_to_look_at(tmp_path):
-    with pytest.raises(DataError, match="holds no images"):
+def test_no_data_sets(tmp_path):
+    with pytest.raises(DataError, match="contains no images"):
         find_datasets(tmp_path, 4)
     with pytest.raises(DataError, match="no such folder"):
         find_datasets(tmp_path / "nowhere", 4)
@@ -262,11 +262,11 @@ def test_val_of_bsds500_is_b100(shared_data):
     report = check_datasets(datasets, 4, findings=findings)
     assert not report.passed
     assert next(f for f in report.findings if f.severity == "error").message.startswith(
-        "holds all 100 images of B100"
+        "contains all 100 images of B100"
     )
 
 
-def test_training_data_of_bsds500_hold_one_image_of_set5(shared_data):
+def test_training_data_of_bsds500_contain_one_image_of_set5(shared_data):
     datasets, findings = datasets_of({"train": ["bsds500"], "test": ["set5"]}, shared_data, 4)
     report = check_datasets(datasets, 4, findings=findings)
     assert {f.check for f in report.findings if f.severity == "error"} == {
@@ -283,7 +283,7 @@ def test_the_benchmarks_pass(shared_data, scale_factor):
     assert check_datasets(datasets, scale_factor, findings=findings).passed
 
 
-# --- What to judge by, and what files hold beyond their pixels ----------------------------------
+# --- Validation sets, and what files contain besides their pixels -------------------------------
 
 
 def check_set(tmp_path, purpose):
@@ -301,7 +301,7 @@ def test_images_too_small_to_be_measured_are_named(tmp_path, scene, save, purpos
     assert check_set(tmp_path, "train").findings == []
 
 
-def test_blank_images_to_judge_by_are_named(tmp_path, scene, save):
+def test_blank_validation_images_are_named(tmp_path, scene, save):
     save(tmp_path / "set/a.png", scene(1))
     save(tmp_path / "set/black.png", np.zeros((80, 80, 3), np.uint8))
     finding = only(check_set(tmp_path, "val"))
@@ -309,7 +309,7 @@ def test_blank_images_to_judge_by_are_named(tmp_path, scene, save):
     assert "1 nearly blank images (black.png)" in finding.message
 
 
-def test_frames_and_colours_that_are_lost_are_named(tmp_path, scene, save):
+def test_lost_frames_and_color_profiles_are_named(tmp_path, scene, save):
     save(tmp_path / "set/a.png", scene(1))
     frames = [PillowImage.fromarray(scene(seed)) for seed in (2, 3)]
     frames[0].save(tmp_path / "set/b.gif", save_all=True, append_images=frames[1:], duration=50)
@@ -319,7 +319,7 @@ def test_frames_and_colours_that_are_lost_are_named(tmp_path, scene, save):
     PillowImage.fromarray(scene(5)).save(tmp_path / "set/d.png", icc_profile=profile)
     losses = [f.message for f in check_set(tmp_path, "train").findings if f.check == "loss"]
     assert len(losses) == 2
-    assert "1 images (b.gif): hold several frames or pages; only the first is used" in losses
+    assert "1 images (b.gif): contain several frames or pages; only the first is used" in losses
     assert any("(c.png): convert them to sRGB" in text and "wide" in text for text in losses)
 
 
@@ -330,10 +330,10 @@ def test_a_turned_low_resolution_is_named(folder, scene, turn):
     made.transpose(PillowImage.Transpose[turn]).save(path)
     turned = [f for f in check(folder).findings if f.check == "pairing"]
     assert [f.severity for f in turned] == ["error"]
-    assert f"turn or flip {path}: it lies another way" in turned[0].message
+    assert f"turn or flip {path}: its orientation differs" in turned[0].message
 
 
-def test_an_orientation_that_both_have_is_no_fault(folder, scene):
+def test_the_same_orientation_of_both_is_not_a_fault(folder, scene):
     for path, image in (("HR/2.png", scene(2)), ("LR/2x4.png", downscale(scene(2), 4))):
         exif = PillowImage.Exif()
         exif[0x0112] = 6
@@ -345,7 +345,7 @@ def test_another_picture_is_named(folder, scene, save):
     save(folder / "LR/2x4.png", downscale(scene(12), 4))
     messages = [f.message for f in check(folder).findings if f.check == "pairing"]
     assert len(messages) == 1
-    assert "2x4.png: it shows another picture than" in messages[0]
+    assert "2x4.png: it shows another image than" in messages[0]
 
 
 def test_the_remedy_for_a_damaged_image_comes_first(folder):

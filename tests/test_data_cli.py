@@ -182,7 +182,7 @@ def test_check_of_a_configuration(run, root, tmp_path):
 def test_check_of_nothing(run, tmp_path):
     code, _, err = run("check", tmp_path)
     assert code == 1
-    assert "holds no images" in err
+    assert "contains no images" in err
     code, out, _ = run("check", "nowhere", "--root", tmp_path, "--json")
     assert code == 1
     assert "not a known name, and there is no folder" in json.loads(out)["findings"][0]["message"]
@@ -243,7 +243,7 @@ def test_prepare_needs_room(run, root, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     code, _, err = run("prepare", "mine", "--data-root", root)
     assert code == 1
-    assert "make room or name another folder with TORCH_SR_HOME" in err
+    assert "make room or choose another folder with TORCH_SR_HOME" in err
 
 
 def test_bad_purpose(run, root):

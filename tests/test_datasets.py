@@ -311,7 +311,8 @@ def test_any_folder_name_makes_a_cache_file(tmp_path, save_photo, name):
 def test_partner_of_another_size_is_named(tmp_path, save_photo):
     save_photo(tmp_path / "set/HR/a.png", 24, 32)
     save_photo(tmp_path / "set/LR/a.png", 12, 16)
-    with pytest.raises(DataError, match=r"set/a: LR is 16x12 and HR 32x24 .* factor of 4"):
+    words = r"set/a: use scale factor 2.*; LR is 16x12 and HR 32x24 .* factor of 4"
+    with pytest.raises(DataError, match=words):
         open_pairs(
             ["set"],
             data_root=tmp_path,

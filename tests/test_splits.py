@@ -49,7 +49,7 @@ def test_the_split_is_recorded_and_found_again(tmp_path, photos, cache_home, mon
     first = sides(tmp_path)
     (record,) = (cache_home / "datasets/splits").iterdir()
     assert set(json.loads(record.read_text())) == {"train", "val"}
-    monkeypatch.setattr("torch_sr.data.sets.splits.inspect_pair", None)  # no image is decoded again
+    monkeypatch.setattr("torch_sr.data.sets.splits.inspect_all", None)  # no image is decoded again
     assert sides(tmp_path) == first
     monkeypatch.undo()
     monkeypatch.setenv("TORCH_SR_HOME", str(cache_home))

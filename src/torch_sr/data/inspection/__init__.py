@@ -1,1 +1,1 @@
-"""What is wrong with data sets: ``torch-sr data check``."""
+"""Inspect images and image pairs, and check data sets for faults: ``torch-sr data check``."""

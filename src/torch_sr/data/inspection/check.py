@@ -1,21 +1,19 @@
-"""What is wrong with data sets, before a training finds out: ``torch-sr data check``.
+"""Check data sets for faults before a training or test: ``torch-sr data check``.
 
-Every image is decoded once. Of each pair its sizes, the shift and the colours of its low resolution
-are compared with what MATLAB's bicubic makes; of all sets together, which pictures occur twice, and
-which are of a benchmark. The doctor reports and changes nothing.
+Every image is decoded once. The LR of each pair is compared in size, position and colors with the
+result of MATLAB's bicubic; the images of all sets are compared with each other and with the
+benchmarks, to find duplicates. No file is changed.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from torch_sr.aliases import Progress
 from torch_sr.data.inspection import rules
 from torch_sr.data.inspection.findings import CheckedSet, CheckReport, Finding, Severity
-from torch_sr.data.inspection.pair import inspect_pair
+from torch_sr.data.inspection.pair import inspect_all
 from torch_sr.data.sets.custom import resolve_custom
 from torch_sr.data.sets.file_pairs import is_one_set
 from torch_sr.data.sets.image_files import list_images
@@ -34,24 +32,17 @@ def check_datasets(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Look at every image of some sets, and at all of them together.
+    """Inspect every image of some data sets, and compare the sets with each other.
 
     Args:
         datasets: see :func:`find_datasets` and :func:`datasets_of`.
         scale_factor: between the two resolutions.
-        crop_size: height and width of the crops of a training, which images have to hold.
-        findings: what is known already.
+        crop_size: height and width of the crops of a training; smaller images are errors.
+        findings: earlier findings, added to the report.
         workers: threads; all cores by default.
-        progress: called with the images done and in all.
+        progress: called with the images done and the images in all.
     """
-    jobs = [(dataset, pair) for dataset in datasets for pair in dataset.pairs]
-    images = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        done = pool.map(lambda job: inspect_pair(job[0], job[1], scale_factor, crop_size), jobs)
-        for number, image in enumerate(done, start=1):
-            images.append(image)
-            if progress is not None:
-                progress(number, len(jobs))
+    images = inspect_all(datasets, scale_factor, crop_size, workers=workers, progress=progress)
     found = [
         *findings,
         *rules.find_faults(images),
@@ -69,13 +60,13 @@ def check_datasets(
 
 
 def find_datasets(root: Path, scale_factor: int) -> tuple[list[CheckedSet], list[Finding]]:
-    """The sets below a folder: those known by name, other folders of images, or the folder itself.
+    """Find the data sets below a folder: known ones, other folders of images, or the folder itself.
 
     Returns:
-        The sets, and what kept others from being read.
+        the data sets, and an error for each one that cannot be used.
 
     Raises:
-        DataError: when there is no such folder, or nothing in it.
+        DataError: the folder does not exist or contains no data set.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; name a data root or a configuration")
@@ -93,8 +84,8 @@ def _find_below(root: Path, scale_factor: int) -> tuple[list[CheckedSet], list[F
         row = DATASETS[name]
         if row.track is None and folder in known:
             continue  # B100 is a split of BSDS500
-        learns = not row.benchmark and (not splits or splits[0] in row.train)
-        specs.append((spec, "train" if learns else "test"))
+        trains = not row.benchmark and (not splits or splits[0] in row.train)
+        specs.append((spec, "train" if trains else "test"))
         known.append(folder)
     if not specs and is_one_set(root, scale_factor):
         try:
@@ -102,12 +93,15 @@ def _find_below(root: Path, scale_factor: int) -> tuple[list[CheckedSet], list[F
         except DataError as error:
             return [], [Finding("error", "pairing", root.name, str(error))]
         dataset = CheckedSet(root.name, "train", found.pairs)
-        return [dataset], [_remark(dataset.label, text) for text in found.warnings]
+        return [dataset], [_unused(dataset.label, text) for text in found.warnings]
     specs += [(folder.name, "train") for folder in _other_folders(root, known)]
     if not specs:
-        raise DataError(f"{root}: holds no images; name a data root, a data set or a configuration")
+        raise DataError(
+            f"{root}: name a data root, a data set or a configuration; this folder contains no "
+            "images"
+        )
     datasets, findings = _resolve_all(specs, root, scale_factor)
-    # A track that is not there is not missed where others of the data set are.
+    # A missing track of DIV2K is not a fault if others exist.
     tracks = {name for name, row in DATASETS.items() if row.track is not None}
     return datasets, [f for f in findings if f.dataset.partition(":")[0] not in tracks]
 
@@ -115,7 +109,7 @@ def _find_below(root: Path, scale_factor: int) -> tuple[list[CheckedSet], list[F
 def datasets_of(
     specs: Mapping[Purpose, Sequence[str]], data_root: Path, scale_factor: int
 ) -> tuple[list[CheckedSet], list[Finding]]:
-    """The sets that a configuration names, by purpose; returns as :func:`find_datasets`."""
+    """Resolve specifications, by purpose; returns as :func:`find_datasets`."""
     named = [(spec, purpose) for purpose, each in specs.items() for spec in dict.fromkeys(each)]
     return _resolve_all(named, data_root, scale_factor)
 
@@ -135,11 +129,11 @@ def _resolve_all(
         label = f"{name}:{'+'.join(splits)}" if splits else name
         degraded = row is not None and row.track is not None
         datasets.append(CheckedSet(label, purpose, found.pairs, degraded))
-        findings += [_remark(label, text) for text in found.warnings]
+        findings += [_unused(label, text) for text in found.warnings]
     return datasets, findings
 
 
-def _remark(label: str, text: str) -> Finding:
+def _unused(label: str, text: str) -> Finding:
     return Finding("warning", "unused", label, text)
 
 
@@ -152,4 +146,4 @@ def _other_folders(root: Path, known: Sequence[Path]) -> Iterator[Path]:
             if list_images(folder):
                 yield folder
         except DataError:
-            continue  # it may not be read: it is nobody's data set
+            continue  # a folder that cannot be read is not a data set

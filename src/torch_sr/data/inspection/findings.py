@@ -1,4 +1,4 @@
-"""What a check of data sets is about, and what it finds."""
+"""The result of a check of data sets: the sets, the findings, and both as a report."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from torch_sr.data.sets.file_pairs import FilePair, Purpose
+from torch_sr.data.sets.file_pairs import FilePair
+from torch_sr.data.sets.table import Purpose
 
 Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class CheckedSet:
-    """A set of images and what it is for.
+    """The image pairs of a data set and their purpose.
 
     Args:
-        label: as it is reported: ``bsds500:val``.
+        label: its name in reports: ``bsds500:val``.
         purpose: ``train``, ``val`` or ``test``.
-        pairs: its images.
-        degraded: whether its low resolution is meant to be more than shrunk, so that a shift or
-            other colours are no fault.
+        pairs: its image pairs.
+        degraded: whether its low resolution is degraded on purpose, so that a shift or other
+            colors are not faults.
     """
 
     label: str
@@ -31,15 +32,15 @@ class CheckedSet:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about a data set.
+    """A fault or a property of a data set.
 
     Args:
-        severity: ``error`` where training or testing would suffer.
-        check: which check found it.
-        dataset: label of the set.
+        severity: ``error`` if training or testing would suffer.
+        check: the check that found it.
+        dataset: label of the data set.
         message: one line: what, its value, the remedy.
         images: the files concerned.
-        value: what was measured, where there is a number.
+        value: what was measured, if it is a number.
     """
 
     severity: Severity
@@ -52,14 +53,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All sets and all that was found, the worst first."""
+    """All checked data sets and all findings, errors first."""
 
     datasets: Sequence[CheckedSet]
     findings: Sequence[Finding]
 
     @property
     def passed(self) -> bool:
-        """Whether there is no error."""
+        """Whether there are no errors."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Perceptual hashes: the same picture again, re-encoded, resized, cropped a little or turned.
+"""Find copies of an image by perceptual hashes: re-encoded, resized, slightly cropped or turned.
 
 An image is averaged to 32x32 luma and transformed by a cosine transform; the signs of its low
 frequencies are the hash, after Zauner 2010, "Implementation and Benchmarking of Perceptual Image
 Hash Functions", section 3.2.1. ``benchmarks.json`` holds the hashes of Set5, Set14 and B100, so
-that their images are recognized where they are not on the disk;
-``python -m torch_sr.data.inspection.perceptual_hashes DATA_ROOT`` prints it anew.
+that their images are recognized without these data sets;
+``python -m torch_sr.data.inspection.perceptual_hashes DATA_ROOT`` prints that file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Hash = npt.NDArray[np.int8]
 """``(255,)`` of -1 and 1."""
 
 LIMIT = 64
-"""Largest number of differing signs, of 255, at which two images count as one. Among the 599 images
-of BSDS500, SunHays80, Set5 and Set14, in all turns, two that are not one picture differ in 85 or
-more; JPEG of quality 30 changes 7, shrinking by 4 changes 8, cropping 5 % changes 60."""
+"""Largest number of differing signs, of 255, at which two images count as copies. Among the 599
+images of BSDS500, SunHays80, Set5 and Set14, in all orientations, two different images differ in 85
+or more; JPEG of quality 30 changes 7, shrinking by 4 changes 8, cropping 5 % changes 60."""
 BENCHMARKS = ("set5", "set14", "b100")
 _SIDE = 32
 _FREQUENCIES = 16
@@ -40,7 +40,7 @@ def perceptual_hash(image: Array) -> Hash:
 
 
 def turned_hashes(image: Array) -> npt.NDArray[np.int8]:
-    """The hashes of the eight flips and rotations of an image, ``(8, 255)``; first its own."""
+    """The hashes of the eight flips and rotations of an image, ``(8, 255)``, upright first."""
     thumbnail = _thumbnail(image)
     turned = [np.rot90(side, turns) for side in (thumbnail, thumbnail.T) for turns in range(4)]
     return np.stack([_hash(side) for side in turned])
@@ -49,15 +49,15 @@ def turned_hashes(image: Array) -> npt.NDArray[np.int8]:
 def find_matches(
     some: npt.NDArray[np.int8], others: npt.NDArray[np.int8], limit: int = LIMIT
 ) -> Iterator[tuple[int, int, int]]:
-    """Pairs of images that are one picture.
+    """Find pairs of images that are copies of each other.
 
     Args:
-        some: hashes ``(N, 255)``, or ``(N, 8, 255)`` of all turned images.
+        some: hashes ``(N, 255)``, or ``(N, 8, 255)`` with all flips and rotations.
         others: hashes ``(M, 255)``.
-        limit: largest distance.
+        limit: largest number of differing signs.
 
     Yields:
-        Index in ``some``, index in ``others``, and the number of signs that differ.
+        index in ``some``, index in ``others``, and the number of differing signs.
     """
     turned = some if some.ndim == 3 else some[:, None]
     bits = turned.shape[2]
@@ -65,10 +65,9 @@ def find_matches(
     for start in range(0, len(turned), _CHUNK):
         left = turned[start : start + _CHUNK].astype(np.float32)
         agreement = np.full((len(left), right.shape[1]), -np.inf, np.float32)
-        for side in range(
-            left.shape[1]
-        ):  # -1 and 1 multiply to the signs in common less the others
-            np.maximum(agreement, left[:, side] @ right, out=agreement)
+        for turn in range(left.shape[1]):
+            # The product of -1 and 1 is the number of equal signs minus that of the others.
+            np.maximum(agreement, left[:, turn] @ right, out=agreement)
         distances = (bits - agreement) / 2
         for row, column in np.argwhere(distances <= limit):
             yield start + int(row), int(column), int(distances[row, column])
@@ -84,13 +83,13 @@ def known_benchmarks() -> dict[str, npt.NDArray[np.int8]]:
 
 
 def block_means(image: Array, least: int = 512) -> Array:
-    """Shrink an image to means of whole blocks, its shorter side to ``least`` pixels or a bit more.
+    """Shrink an image to means of whole blocks, its shorter side to at least ``least`` pixels.
 
-    Fast, unlike a sum over all pixels in float64: 25 ms for 12 megapixels of 8 bits.
+    Faster than a sum over all pixels in float64: 25 ms for 12 megapixels of 8 bits.
 
     Args:
         image: ``(H, W, C)`` of any type.
-        least: what the shorter side keeps; smaller images are returned as they are.
+        least: pixels that the shorter side keeps; smaller images are returned unchanged.
 
     Returns:
         float32 ``(h, w, C)`` in the image's own range, or the image itself.
@@ -99,7 +98,7 @@ def block_means(image: Array, least: int = 512) -> Array:
     if side < 2:
         return image
     height, width, channels = image.shape[0] // side, image.shape[1] // side, image.shape[2]
-    fits = image.dtype == np.uint8 and side <= 257  # whose sum is at most 65535
+    fits = image.dtype == np.uint8 and side <= 257  # the sum is at most 65535
     rows = np.zeros((height, width * side, channels), np.uint16 if fits else np.float32)
     for row in range(side):
         rows += image[row : height * side : side, : width * side]
@@ -119,7 +118,7 @@ def _thumbnail(image: Array) -> Array:
 
 
 def _average(image: Array, axis: int) -> Array:
-    """Means of 32 equal parts of an axis; a pixel on a border counts on both sides by its share."""
+    """Means of 32 equal parts of an axis; a pixel on a border is divided between both parts."""
     size = image.shape[axis]
     edges = np.linspace(0, size, _SIDE + 1)
     total = np.concatenate([np.zeros_like(image.take([0], axis)), image.cumsum(axis)], axis)
@@ -149,7 +148,7 @@ def _unpack(word: str) -> Hash:
 
 
 def _describe_benchmarks(data_root: Path) -> str:
-    """The text of ``benchmarks.json``, from the benchmarks below a data root."""
+    """The text of ``benchmarks.json`` for the benchmarks below a data root."""
     from torch_sr.data.sets.resolve import resolve
     from torch_sr.images import read_samples
 

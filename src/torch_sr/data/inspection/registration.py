@@ -1,9 +1,9 @@
-"""How a low-resolution image lies over its partner: shifted by how much, in other colours or not.
+"""Measure the shift and the color difference between an LR image and what it should be.
 
-The partner is what MATLAB's bicubic makes of the high-resolution image. The shift is found as a
-whole number of pixels by phase correlation (Kuglin and Hines 1975) and refined by least squares on
-the gradients (Lucas and Kanade 1981), the image being moved by its Fourier transform in between.
-Colours are compared by the means of blocks, which sharpening and small shifts leave alone.
+It should be the result of MATLAB's bicubic for the HR image. The shift is found in whole pixels by
+phase correlation (Kuglin and Hines 1975) and refined by least squares on the gradients
+(Lucas and Kanade 1981); between the steps, the image is moved by its Fourier transform. Colors are
+compared by the means of blocks, which sharpening and small shifts do not change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from torch_sr.aliases import Array
 
 REGION = 256
-"""Side of the middle part that is registered, in low-resolution pixels."""
+"""Side of the middle part that is registered, in LR pixels."""
 _MARGIN = 6
 _STEPS = 6
 _BLOCK = 8
@@ -26,23 +26,23 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def find_shift(lr: Array, expected: Array) -> tuple[float, float] | None:
-    """How far an image is moved against what it should be, down and to the right, in its pixels.
+    """Measure how far an image is shifted down and to the right, in its pixels.
 
     Args:
         lr: ``(H, W, C)`` in [0, 1].
-        expected: likewise, of the same size.
+        expected: the unshifted image, of the same shape.
 
     Returns:
-        ``(dy, dx)``; None where the images are too small or flat to tell.
+        ``(dy, dx)``; None if the images are too small, flat or different.
     """
     moved, fixed = (_standardized(image) for image in (lr, expected))
     if moved is None or fixed is None or min(moved.shape) < 4 * _MARGIN:
         return None
     shift = _whole_shift(moved, fixed)
-    if max(abs(shift)) > min(moved.shape) / 6:  # nothing alike
+    if max(abs(shift)) > min(moved.shape) / 6:  # different images
         return None
     for _ in range(_STEPS):
-        margin = _MARGIN + math.ceil(max(abs(shift)))  # beyond which the other edge has come in
+        margin = _MARGIN + math.ceil(max(abs(shift)))  # excludes what has entered at the other edge
         step = _gradient_step(moved, _translated(fixed, shift), margin)
         shift = shift + step
         if max(abs(step)) < 1e-4:
@@ -53,11 +53,11 @@ def find_shift(lr: Array, expected: Array) -> tuple[float, float] | None:
 def undo_shift(
     lr: Array, expected: Array, shift: tuple[float, float] | None
 ) -> tuple[Array, Array]:
-    """Move ``expected`` over ``lr``, and leave out the border of both.
+    """Shift ``expected`` as ``lr`` is shifted, and crop the border of both.
 
     Args:
         lr, expected: ``(H, W, C)`` of one size.
-        shift: as :func:`find_shift` gave it; None leaves both as they are.
+        shift: the result of :func:`find_shift`; None returns both unchanged.
     """
     if shift is None:
         return lr, expected
@@ -68,7 +68,7 @@ def undo_shift(
 
 
 def _standardized(image: Array) -> Array | None:
-    """The luma of the middle part, of mean 0 and deviation 1; None where it is flat."""
+    """The luma of the middle part, with mean 0 and standard deviation 1; None if it is flat."""
     height, width = image.shape[:2]
     top, left = (max(0, (size - REGION) // 2) for size in (height, width))
     part = image[top : top + REGION, left : left + REGION].astype(np.float64)
@@ -83,14 +83,14 @@ def _whole_shift(moved: Array, fixed: Array) -> Array:
     correlation = np.fft.irfft2(spectrum / np.maximum(np.abs(spectrum), 1e-9), moved.shape)
     peak = np.array(np.unravel_index(correlation.argmax(), correlation.shape), dtype=float)
     size = np.array(moved.shape)
-    # A peak of no height is noise: begin from no shift.
+    # A low peak is noise: start without a shift.
     if correlation.max() < 0.05:
         return np.zeros(2)
     return np.where(peak > size / 2, peak - size, peak)
 
 
 def _translated(image: Array, shift: Array) -> Array:
-    """Move an image by its Fourier transform; what leaves at one edge returns at the other."""
+    """Move an image by its Fourier transform; what leaves at one edge enters at the other."""
     rows = np.fft.fftfreq(image.shape[0])[:, None]
     columns = np.fft.rfftfreq(image.shape[1])[None]
     phase = np.exp(-2j * np.pi * (rows * shift[0] + columns * shift[1]))
@@ -99,7 +99,7 @@ def _translated(image: Array, shift: Array) -> Array:
 
 
 def _gradient_step(moved: Array, fixed: Array, margin: int) -> Array:
-    """The small shift that best explains the difference of two images."""
+    """The small shift that best explains the difference between two images."""
     rows, columns = np.gradient(fixed)
     inner = (slice(margin, -margin),) * 2
     gradients = np.stack([rows[inner].ravel(), columns[inner].ravel()], axis=1)
@@ -111,11 +111,11 @@ def _gradient_step(moved: Array, fixed: Array, margin: int) -> Array:
 
 @dataclass(frozen=True)
 class ColorMatch:
-    """How the colours of an image compare with what they should be.
+    """The difference between the colors of an image and what they should be.
 
     Args:
-        difference: mean absolute difference of the blocks' means, in levels of 255.
-        cause: what explains it, in words; empty where nothing does.
+        difference: mean absolute difference of the means of blocks, in levels of 255.
+        cause: what explains it, in words; empty if nothing does.
     """
 
     difference: float
@@ -123,19 +123,19 @@ class ColorMatch:
 
 
 def match_colors(lr: Array, expected: Array) -> ColorMatch:
-    """Compare the colours of two images ``(H, W, C)`` in [0, 1] of one size."""
+    """Compare the colors of two images ``(H, W, C)`` in [0, 1] of the same shape."""
     found, wanted = (_block_means(image) for image in (lr, expected))
     error = _distance(found, wanted)
     causes = _explain(found, wanted)
     best = min(causes.values(), default=error)
     if error < 1 or best > 0.5 * error:
         return ColorMatch(error)
-    # The simpler cause, where a richer one explains hardly more.
+    # Prefer a simpler cause if a more complex one explains hardly more.
     return ColorMatch(error, next(c for c, left in causes.items() if left <= max(1, 1.5 * best)))
 
 
 def _explain(found: Array, wanted: Array) -> dict[str, float]:
-    """Distances that remain once a cause is taken away, in levels; the simplest cause first."""
+    """Differences that remain without each cause, in levels of 255; the simplest cause first."""
     causes = {}
     if found.shape[1] == 3:
         causes["red and blue are exchanged"] = _distance(found[:, ::-1], wanted)
@@ -152,7 +152,7 @@ def _explain(found: Array, wanted: Array) -> dict[str, float]:
 
 
 def _block_means(image: Array) -> Array:
-    """Means of blocks of 8x8 pixels, ``(N, C)``; of the whole image where it is smaller."""
+    """Means of blocks of 8x8 pixels, ``(N, C)``; of the whole image if it is smaller."""
     height, width, channels = image.shape
     block = max(1, min(_BLOCK, height, width))
     rows, columns = height // block, width // block

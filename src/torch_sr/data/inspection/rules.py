@@ -1,4 +1,4 @@
-"""From examined images to findings: by set, and over all sets together."""
+"""The rules that turn inspected images into findings, for each data set and across data sets."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from torch_sr.data.sets.file_pairs import describe_unpaired, unpaired_lr
 from torch_sr.data.sets.table import DATASETS
 
 SHIFT_LIMITS = (0.03, 0.1)
-"""Low-resolution pixels, median over a set: from the first on a warning, from the second an error.
-Papers' low resolution lies within 0.0005; nearest neighbour at x2 is off by 0.25."""
+"""LR pixels, median over a set, from which a shift is a warning, and from which it is an error. The
+LR of papers is within 0.0005; nearest neighbor at x2 is off by 0.25."""
 COLOR_LIMIT = 2.0
-"""Levels of 255, median over a set: from here on an error. Other filters differ by 0.4 at most."""
+"""Levels of 255, median over a set, from which a color difference is an error. The results of other
+filters differ by at most 0.4."""
 _SHOWN = 3
 
 
@@ -34,7 +35,7 @@ def _by_dataset(
 
 
 def find_faults(images: Sequence[InspectedPair]) -> Iterator[Finding]:
-    """Images that cannot be read, are too small, or have another size than their partner."""
+    """Find images that cannot be read, are too small, or do not fit their partner."""
     for dataset, group in _by_dataset(images):
         by_check: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for image in group:
@@ -55,7 +56,7 @@ def find_faults(images: Sequence[InspectedPair]) -> Iterator[Finding]:
 
 
 def find_shifts(images: Sequence[InspectedPair], scale_factor: int) -> Iterator[Finding]:
-    """Low resolution that lies elsewhere than it should."""
+    """Find LR that is shifted relative to HR."""
     for dataset, group in _by_dataset(images):
         shifts = np.array([image.shift for image in group if image.shift is not None])
         if not len(shifts):
@@ -63,8 +64,8 @@ def find_shifts(images: Sequence[InspectedPair], scale_factor: int) -> Iterator[
         middle = np.median(shifts, axis=0)
         size = float(np.abs(middle).max())
         words = (
-            f"LR lies {_pixels(middle)} LR pixels ({_pixels(middle * scale_factor)} HR pixels) "
-            "away from HR, median over the set"
+            f"LR is shifted by {_pixels(middle)} LR pixels ({_pixels(middle * scale_factor)} HR "
+            "pixels) relative to HR, median over the set"
         )
         if size < SHIFT_LIMITS[0]:
             yield from _strays(dataset, group, middle)
@@ -72,14 +73,14 @@ def find_shifts(images: Sequence[InspectedPair], scale_factor: int) -> Iterator[
             yield Finding("note", "shift", dataset.label, words, value=size)
         else:
             severity: Severity = "error" if size >= SHIFT_LIMITS[1] else "warning"
-            remedy = "; make LR by a filter that is centred on its pixels, such as torch-sr's own"
+            remedy = "; make LR with a filter centered on its pixels, such as that of torch-sr"
             yield Finding(severity, "shift", dataset.label, words + remedy, value=size)
 
 
 def _strays(
     dataset: CheckedSet, group: Sequence[InspectedPair], middle: Array
 ) -> Iterator[Finding]:
-    """Single images that lie elsewhere than their set."""
+    """Find single LR images whose shift differs from that of their set."""
     strays = [
         image
         for image in group
@@ -100,7 +101,7 @@ def _pixels(shift: Array) -> str:
 
 
 def find_colors(images: Sequence[InspectedPair]) -> Iterator[Finding]:
-    """Low resolution of other colours than its partner."""
+    """Find LR whose colors differ from those of HR."""
     for dataset, group in _by_dataset(images):
         known = [image for image in group if image.color_difference is not None]
         if not known:
@@ -112,23 +113,25 @@ def find_colors(images: Sequence[InspectedPair]) -> Iterator[Finding]:
         likely = causes.most_common(1)[0][0]
         example = next(i.color_cause for i in known if i.color_cause.split(" of ")[0] == likely)
         because = f"; {example} would explain it" if example else ""
-        text = f"the colours of LR are {difference:.1f} levels of 255 off those of HR{because}"
+        text = (
+            f"the colors of LR differ from those of HR by {difference:.1f} levels of 255{because}"
+        )
         severity: Severity = "note" if dataset.degraded else "error"
         yield Finding(severity, "color", dataset.label, text, value=difference)
 
 
 def find_kinds(images: Sequence[InspectedPair]) -> Iterator[Finding]:
-    """Gray images, alpha and other depths than 8 bits, counted."""
+    """Count gray images, alpha channels and depths other than 8 bits."""
     for dataset, group in _by_dataset(images):
         kinds = Counter(image.kind for image in group if image.kind)
         if kinds:
             words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-            text = f"of {len(group)} images {words}; they are read as the configuration asks"
+            text = f"of {len(group)} images {words}; the configuration decides how they are read"
             yield Finding("note", "kind", dataset.label, text, value=float(sum(kinds.values())))
 
 
 def find_flat(images: Sequence[InspectedPair]) -> Iterator[Finding]:
-    """Images to judge by that are nearly blank."""
+    """Find nearly blank images in sets for validation and tests."""
     for dataset, group in _by_dataset(images):
         flat = [str(i.pair.hr) for i in group if i.hashes is not None and i.contrast < FLAT]
         if flat and dataset.purpose != "train":
@@ -140,15 +143,15 @@ def find_flat(images: Sequence[InspectedPair]) -> Iterator[Finding]:
 
 
 def find_losses(images: Sequence[InspectedPair]) -> Iterator[Finding]:
-    """What files hold and training does not see: frames, pages, other colours than sRGB."""
+    """Find what files contain and training does not use: frames, pages, color profiles."""
     for dataset, group in _by_dataset(images):
         said: dict[str, list[str]] = defaultdict(list)
         for image in group:
             if image.frames > 1:
-                said["hold several frames or pages; only the first is used"].append(_name(image))
+                said["contain several frames or pages; only the first is used"].append(_name(image))
             if image.profile:
-                words = f"convert them to sRGB: their colours are those of {image.profile}"
-                said[f"{words}, and their values are taken for sRGB"].append(_name(image))
+                words = f"convert them to sRGB: their color profile is {image.profile}"
+                said[f"{words}, and their values are used as sRGB"].append(_name(image))
             for note in image.notes:
                 said[note].append(_name(image))
         for text, names in said.items():
@@ -162,7 +165,7 @@ def _name(image: InspectedPair) -> str:
 
 
 def find_unpaired(datasets: Sequence[CheckedSet]) -> Iterator[Finding]:
-    """Low-resolution images that have no partner."""
+    """Find LR images without a partner."""
     for dataset in datasets:
         left = unpaired_lr(dataset.pairs)
         if left:
@@ -172,7 +175,7 @@ def find_unpaired(datasets: Sequence[CheckedSet]) -> Iterator[Finding]:
 
 
 def find_benchmarks(images: Sequence[InspectedPair]) -> Iterator[Finding]:
-    """Images of the published benchmarks, wherever they are."""
+    """Find images of the published benchmarks."""
     for dataset, group in _by_dataset(images):
         hashed = [image for image in group if image.hashes is not None]
         if not hashed:
@@ -186,7 +189,7 @@ def find_benchmarks(images: Sequence[InspectedPair]) -> Iterator[Finding]:
             held = len({other for _, other, _ in matches})
             part = f"all {held}" if held == len(known) else f"{held} of the {len(known)}"
             title = DATASETS[name].title
-            text = f"holds {part} images of {title} ({_some(files)})"
+            text = f"contains {part} images of {title} ({_some(files)})"
             if dataset.purpose == "train":
                 text += f"; leave them out, or do not report {title}"
                 yield Finding("error", "benchmark", dataset.label, text, files, float(held))
@@ -195,7 +198,7 @@ def find_benchmarks(images: Sequence[InspectedPair]) -> Iterator[Finding]:
 
 
 def find_duplicates(images: Sequence[InspectedPair]) -> Iterator[Finding]:
-    """Pictures that occur twice: in one set, or in one to learn from and one to judge by."""
+    """Find duplicates: within a set, or in a set for training and one for validation or tests."""
     groups = [
         (dataset, [image for image in group if image.hashes is not None])
         for dataset, group in _by_dataset(images)
@@ -210,7 +213,7 @@ def find_duplicates(images: Sequence[InspectedPair]) -> Iterator[Finding]:
         if own:
             twice = tuple(sorted({name for pair in own for name in pair}))
             first = min(own)
-            text = f"{len(own)} pictures occur twice, such as {first[0]} and {first[1]}"
+            text = f"{len(own)} images occur twice, such as {first[0]} and {first[1]}"
             yield Finding("warning", "duplicate", dataset.label, text, twice, float(len(own)))
         for other, others in groups[number + 1 :]:
             yield from _leaks(dataset, group, other, others)

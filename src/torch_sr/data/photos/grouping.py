@@ -15,8 +15,9 @@ from itertools import pairwise
 import numpy as np
 
 from torch_sr.aliases import Array
-from torch_sr.data.inspection.pair import InspectedPair, smallest_side
+from torch_sr.data.inspection.pair import InspectedPair
 from torch_sr.data.inspection.perceptual_hashes import find_matches
+from torch_sr.data.ssim_size import smallest_side
 from torch_sr.errors import DataError
 
 SAME_SCENE = 80
