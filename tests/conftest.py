@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+import requests
 import torch
 from PIL import Image as PillowImage
 from skimage.data import chelsea
@@ -57,6 +58,17 @@ def no_packages(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("torch_sr.models.packages.distribution", hide)
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No network, and no weights of torchvision's networks on this machine."""
+
+    def fail(url, **_):
+        raise requests.exceptions.ConnectionError("(Caused by NameResolutionError(...))")
+
+    monkeypatch.setattr(requests, "get", fail)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import torch_sr
 PACKAGE = Path(torch_sr.__file__).parent
 LAYERS = [
     {"errors", "_version", "aliases", "files"},
-    {"config", "images", "tiling", "download", "devices"},
-    {"networks"},
-    {"models", "data", "metrics"},
+    {"networks", "metrics", "images", "tiling", "download", "devices"},
+    {"config"},
+    {"models", "data"},
     {"losses", "inference"},
     {"evaluation"},
     {"training"},

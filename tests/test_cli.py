@@ -415,13 +415,7 @@ def test_test_measures_what_is_asked_for(run, model, data_root):
     assert "metric 'psrn': there are psnr, ssim" in err
 
 
-def test_all_metrics_are_those_that_can_be_had(run, model, data_root, monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-
-    def fail(*_, **__):
-        raise OSError("no internet")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+def test_all_metrics_are_those_that_can_be_had(run, model, data_root, monkeypatch, offline):
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     code, out, err = run("test", model, "-d", "set5", "-m", "all", "--json", "--device", "cpu")
     assert code == 0

@@ -12,13 +12,12 @@ from torch_sr.config import (
     Hyperparameters,
     PretrainingConfig,
     TrainingConfig,
-    efficientnet_layers,
     json_schema,
     load_config,
     parse_config,
-    vgg_layers,
 )
 from torch_sr.errors import ConfigError
+from torch_sr.networks.feature_layers import layer_names
 from torch_sr.networks.rrdb import RRDBNet
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -364,7 +363,7 @@ def test_defaults_are_not_shared():
     ],
 )
 def test_vgg_layers(vgg_type, convs, last):
-    assert (len(vgg_layers(vgg_type)), vgg_layers(vgg_type)[-1]) == (convs, last)
+    assert (len(layer_names(vgg_type)), layer_names(vgg_type)[-1]) == (convs, last)
     config = parse_config({"perceptual_loss": {"vgg_type": vgg_type, "layer_weights": {last: 1}}})
     assert config.perceptual_loss.layer_weights == {last: 1.0}
 
@@ -376,7 +375,7 @@ def test_five_blocks_is_the_last_convolution_of_each():
         "conv1_1": 0.5, "conv1_2": 0.2, "conv2_2": 0.2, "conv3_4": 2.0, "conv4_4": 2.0,
         "conv5_4": 2.0,
     }  # fmt: skip
-    assert set(config.perceptual_loss.single_layer_weights) <= set(vgg_layers("vgg19"))
+    assert set(config.perceptual_loss.single_layer_weights) <= set(layer_names("vgg19"))
 
 
 EFFICIENTNET = "perceptual_loss.backbone=efficientnet_lite0"
@@ -386,7 +385,7 @@ def test_the_default_layers_are_those_of_the_network():
     section = parse_config({}, overrides=[EFFICIENTNET]).perceptual_loss
     assert section.layer_weights == {"four_scales": 1.0}
     assert list(section.single_layer_weights) == ["stage1_1", "stage2_2", "stage3_2", "stage5_3"]
-    assert set(section.single_layer_weights) <= set(efficientnet_layers())
+    assert set(section.single_layer_weights) <= set(layer_names("efficientnet_lite0"))
     assert section.network == "efficientnet_lite0"
     # A file that spells out the default of VGG means the default here, and the other way round.
     whole = load_config(CONFIGS / "esrgan_default.json", [EFFICIENTNET])
@@ -404,7 +403,7 @@ def test_the_default_layers_are_those_of_the_network():
 
 
 def test_efficientnet_has_its_own_layers():
-    names = efficientnet_layers()
+    names = layer_names("efficientnet_lite0")
     assert (names[0], names[1], names[-1], len(names)) == ("stem", "stage1_1", "stage7_1", 17)
     added = [EFFICIENTNET, "perceptual_loss.layer_weights.stage4_3=2"]
     section = parse_config({}, overrides=added).perceptual_loss

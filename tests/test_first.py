@@ -20,8 +20,8 @@ from torch_sr.data.sets.list_files import read_list
 from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, ModelError
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import load_generator
+from torch_sr.models.packages import PackagedModel
 from torch_sr.networks.rrdb import RRDBNet
-from torch_sr.training.photos import plan as plan_module
 from torch_sr.training.photos import planning as first
 from torch_sr.training.photos.draft import choose_crop
 from torch_sr.training.preflight.pace import Pace
@@ -289,7 +289,7 @@ def test_the_weights_of_the_gan_stage_are_located(
     photos, settings, start, paced, monkeypatch, there
 ):
     monkeypatch.setattr(
-        plan_module, "find_efficientnet", lambda: Path("lite0.pth") if there else None
+        PackagedModel, "find", lambda packaged: Path("lite0.pth") if there else None
     )
     planned = first.plan_training(
         photos, settings, start=start, overrides=["perceptual_loss.backbone=efficientnet_lite0"]

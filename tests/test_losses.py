@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 from torchvision.models import vgg11, vgg19
 
-from torch_sr.errors import DataError, ModelError
+from torch_sr.errors import DataError, DownloadError, ModelError
 from torch_sr.losses import (
     EXTRA_LOSSES,
     PerceptualLoss,
@@ -350,14 +350,9 @@ def test_weights_that_do_not_fit_are_refused(vgg_file, tmp_path):
         PerceptualLoss({"conv1_1": 1.0}, "vgg11", weights=tmp_path / "none.pth")
 
 
-def test_without_network_the_error_says_what_to_fetch(tmp_path, monkeypatch):
-    def offline(*args, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+def test_without_network_the_error_says_what_to_fetch(offline):
     path, url = backbone_file("vgg19")
-    with pytest.raises(ModelError) as refusal:
+    with pytest.raises(DownloadError) as refusal:
         PerceptualLoss({"conv5_4": 1.0})
-    for words in (url, "dcbb9e9d", str(path), "perceptual_loss.weights"):
+    for words in (url, "sha256:dcbb9e9d", str(path), "perceptual_loss.weights", "host not found"):
         assert words in str(refusal.value)

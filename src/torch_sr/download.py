@@ -59,8 +59,8 @@ def download(
     Args:
         urls: the original address and its mirrors, tried in this order.
         path: where to; its folder is made.
-        digest: ``md5:…`` or ``sha256:…`` of the file; None for a file of which none is known,
-            which then is checked by its size alone.
+        digest: ``md5:…`` or ``sha256:…`` of the file, or their first digits; None for a file whose
+            hash is unknown, which is checked by its size alone.
         num_bytes: its size, where that is known.
         progress: called as bytes arrive.
         retries: how often one address is asked again after a break without progress.
@@ -106,7 +106,7 @@ def _is_right(path: Path, digest: str | None) -> bool:
     if digest is None:
         return True
     algorithm, _, expected = digest.partition(":")
-    return find_digest(path, algorithm) == expected
+    return find_digest(path, algorithm).startswith(expected)
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_sr.config import EFFICIENTNET, SSIM_WINDOW
-from torch_sr.metrics import similarity_maps
-from torch_sr.models.efficientnet import (
-    EFFICIENTNET_MEAN,
-    EFFICIENTNET_STD,
-    efficientnet_features,
-)
-from torch_sr.models.vgg import vgg_features
+from torch_sr.metrics import SSIM_WINDOW, similarity_maps
+from torch_sr.models.backbones import load_features
+from torch_sr.networks.efficientnet import EFFICIENTNET_MEAN, EFFICIENTNET_STD
+from torch_sr.networks.feature_layers import EFFICIENTNET
+from torch_sr.networks.vgg import VGG_MEAN, VGG_STD
 
 CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": F.l1_loss,
@@ -29,7 +26,6 @@ CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": F.mse_loss,
 }
 Average = Callable[[Tensor], Tensor]
-_VGG_MEAN, _VGG_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ARTIFACT_WINDOW = 7
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # A smaller similarity counts as this one: the slope of x**0.0448 grows without bound towards 0.
@@ -173,7 +169,7 @@ class PerceptualLoss(nn.Module):
 
     Args:
         layer_weights: by layer name: ``conv{block}_{convolution in the block}`` of VGG, before
-            activation; for EfficientNet see :mod:`torch_sr.models.efficientnet`.
+            activation; for EfficientNet see :mod:`torch_sr.networks.efficientnet`.
         vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, where the backbone is ``vgg``.
         criterion: ``"l1"`` or ``"l2"`` between features.
         normalize_input: normalise images by mean and standard deviation as in the training.
@@ -201,12 +197,10 @@ class PerceptualLoss(nn.Module):
         self._distance = CONTENT_LOSSES[criterion]
         self._normalize_input = normalize_input
         self._total_weight = sum(layer_weights.values()) if normalize_loss else 1.0
+        network, mean, std = vgg_type, VGG_MEAN, VGG_STD
         if backbone == EFFICIENTNET:
-            self.features = efficientnet_features(self.layer_weights, weights)
-            mean, std = EFFICIENTNET_MEAN, EFFICIENTNET_STD
-        else:
-            self.features = vgg_features(vgg_type, self.layer_weights, weights)
-            mean, std = _VGG_MEAN, _VGG_STD
+            network, mean, std = EFFICIENTNET, EFFICIENTNET_MEAN, EFFICIENTNET_STD
+        self.features = load_features(network, self.layer_weights, weights)
         self.mean = nn.Buffer(torch.tensor(mean).view(1, 3, 1, 1))
         self.std = nn.Buffer(torch.tensor(std).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_sr.config import SSIM_WINDOW
 from torch_sr.errors import DataError
 
+SSIM_WINDOW = 11
+"""Side of the window of SSIM, in pixels."""
 _SIGMA = 1.5
 
 

@@ -18,13 +18,6 @@ from torch_sr.config.degradation import (
     RoundConfig,
     SecondRoundConfig,
 )
-from torch_sr.config.features import (
-    EFFICIENTNET,
-    EFFICIENTNET_BLOCKS,
-    VGG_CONVS,
-    efficientnet_layers,
-    vgg_layers,
-)
 from torch_sr.config.overrides import to_overrides
 from torch_sr.config.reading import json_schema, load_config, parse_config
 from torch_sr.config.sections import (
@@ -44,10 +37,7 @@ from torch_sr.config.sections import (
 )
 
 __all__ = [
-    "EFFICIENTNET",
-    "EFFICIENTNET_BLOCKS",
     "SSIM_WINDOW",
-    "VGG_CONVS",
     "AugmentationConfig",
     "BlurConfig",
     "ContentLossConfig",
@@ -64,10 +54,8 @@ __all__ = [
     "SecondRoundConfig",
     "TrainingConfig",
     "WatchConfig",
-    "efficientnet_layers",
     "json_schema",
     "load_config",
     "parse_config",
     "to_overrides",
-    "vgg_layers",
 ]

@@ -15,12 +15,9 @@ from pydantic import BaseModel, Field, model_validator
 from torch_sr.config.degradation import DegradationConfig
 from torch_sr.config.features import (
     BACKBONES,
-    EFFICIENTNET,
     FOUR_SCALES,
     default_layer_weights,
     layer_groups,
-    network_layers,
-    vgg_layers,
 )
 from torch_sr.config.values import (
     SCALES,
@@ -50,9 +47,10 @@ from torch_sr.config.values import (
     must_be,
     suggest,
 )
+from torch_sr.networks.feature_layers import EFFICIENTNET, layer_names
 
 SSIM_WINDOW = 11
-"""Side of the window that SSIM and MS-SSIM compare, in pixels."""
+"""That of :mod:`torch_sr.metrics`, which imports PyTorch; a test compares the two."""
 UNET_SIDE = 8
 """Side of the smallest image for the 'unet' discriminator, which halves it three times."""
 
@@ -300,11 +298,11 @@ class PerceptualLossConfig(_Section):
 
     @model_validator(mode="after")
     def _check_layers(self) -> PerceptualLossConfig:
-        names = [*network_layers(self.network), *layer_groups(self.network)]
+        names = [*layer_names(self.network), *layer_groups(self.network)]
         for name, weight in self.layer_weights.items():
             if name not in names:
                 remedy = f"{self.network} has no such layer, {suggest(name, names)}"
-                if self.network == EFFICIENTNET and name in vgg_layers("vgg19"):
+                if self.network == EFFICIENTNET and name in layer_names("vgg19"):
                     remedy = f'leave layer_weights out or write {{"{FOUR_SCALES}": 1}}: {remedy}'
                 raise Fault(remedy, ("layer_weights", name), weight)
         return self

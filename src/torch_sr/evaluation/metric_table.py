@@ -20,7 +20,7 @@ from torch import Tensor
 from torch_sr.errors import DataError, MissingExtraError, ModelError
 from torch_sr.losses import PerceptualLoss, content_loss
 from torch_sr.metrics import PROTOCOLS, MetricProtocol, prepare, psnr, ssim
-from torch_sr.models.backbones import fetch_backbone
+from torch_sr.models.backbones import download_backbone
 from torch_sr.models.files.reading import load_state
 
 MetricFunction = Callable[[Tensor, Tensor], float]
@@ -185,7 +185,7 @@ DISTORTIONS = (*PROTOCOL_METRICS, "content_loss")
 
 def _check_backbone(name: str) -> None:
     """Have torchvision's weights in place, and see that they hold tensors and no code."""
-    load_state(fetch_backbone(name))
+    load_state(download_backbone(name))
 
 
 def _metric(metric: Any, setting: MetricSettings) -> MetricFunction:

