@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from torch_sr.evaluation.method import Method
-from torch_sr.evaluation.methods import load_models, load_sweep
+from torch_sr.evaluation.methods import common_scale_factor, load_models, load_sweep
 from torch_sr.models.interpolation import format_alphas
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -35,20 +35,18 @@ def load_methods(options: argparse.Namespace) -> tuple[int, list[Method]]:
         Their factor, and the methods, which see pictures whole and without mirrored borders.
 
     Raises:
-        SystemExit: options that do not fit together, or models of several factors.
-        ModelError: a model that cannot be read, or networks that differ in architecture.
+        ModelError: a model that cannot be read, networks that differ in architecture, or models of
+            several factors.
     """
     if options.partner is None:
         strengths = options.strengths or ()
-        return load_models(options.models, strengths=strengths, device=options.device)
+        methods = load_models(options.models, strengths=strengths, device=options.device)
+        return common_scale_factor(methods), methods
     first, *others = options.models
     strengths = options.strengths or STRENGTHS
-    scale, mixtures = load_sweep(first, options.partner, strengths, device=options.device)
+    mixtures = load_sweep(first, options.partner, alphas=strengths, device=options.device)
     labels = [f"strength {text}" for text in format_alphas(strengths)]
     methods = [replace(each, label=label) for each, label in zip(mixtures, labels, strict=True)]
     if others:
-        factor, further = load_models(others, device=options.device, taken=labels)
-        if factor != scale:
-            raise SystemExit(f"compare models of one factor: {first} is x{scale}, not x{factor}")
-        methods += further
-    return scale, methods
+        methods += load_models(others, device=options.device, taken=labels)
+    return common_scale_factor(methods), methods

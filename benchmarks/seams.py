@@ -16,7 +16,7 @@ from torch_sr import Upscaler
 from torch_sr.images import read_image
 from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.receptive_field import edge_errors
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.models.zoo import find_model
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--tile-sizes", type=int, nargs="+", default=[96, 128])
     parser.add_argument("--crop", type=int, default=300, help="of each image, in pixels")
     options = parser.parse_args()
-    loaded = load_generator(find_model(options.model))
+    loaded = read_model(find_model(options.model))
     info = loaded.info
     engine = PyTorchEngine(loaded.network, info.scale_factor, info.img_channels, "cpu", "fp32")
     errors = 255 * edge_errors(engine)

@@ -18,9 +18,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from torch_sr import load_generator
 from torch_sr.errors import TorchSRError
 from torch_sr.models.files.writing import save_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 _KEPT = ("author", "licence", "dataset", "data")
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the new channels")
     options = parser.parse_args()
     try:
-        loaded = load_generator(options.source)
+        loaded = read_model(options.source)
     except TorchSRError as error:
         parser.error(str(error))
     network = loaded.network

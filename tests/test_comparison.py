@@ -46,6 +46,7 @@ from torch_sr.evaluation.store import ResultStore
 from torch_sr.images import from_unit, to_unit
 from torch_sr.metrics import PROTOCOLS
 from torch_sr.models.files.writing import save_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 
@@ -355,7 +356,7 @@ def test_costs_are_counted_and_speed_is_that_of_the_images_after_the_first(tmp_p
     path = tmp_path / "tiny.safetensors"
     save_generator(path, network)
     methods = [
-        Method("tiny", lambda lr: lr, source=path),
+        Method("tiny", lambda lr: lr, model=read_model(path)),
         Method("images 0.5", lambda lr: lr, "images", 0.5),
     ]
     watch = CostWatch(methods, 2)

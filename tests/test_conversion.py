@@ -10,7 +10,7 @@ from torch_sr.errors import ModelError
 from torch_sr.models.conversion import convert, find_obstacles
 from torch_sr.models.files.layouts import LAYOUTS
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 2}
@@ -32,31 +32,31 @@ def test_there_and_back_without_loss(tmp_path, layout, suffix, hparams):
     network = RRDBNet(**TINY | hparams).eval()
     save_generator(tmp_path / "a.safetensors", network)
     there = convert(tmp_path / "a.safetensors", tmp_path / f"b{suffix}", layout=layout)
-    assert load_generator(there).info.layout == layout
+    assert read_model(there).info.layout == layout
     back = convert(there, tmp_path / "c.safetensors")
-    found = load_generator(back).network
+    found = read_model(back).network
     assert found.config == network.config
     lr = torch.rand(1, 3, 9, 8)
     with torch.inference_mode():
         for path in (there, back):
-            assert torch.equal(load_generator(path).network(lr), network(lr))
+            assert torch.equal(read_model(path).network(lr), network(lr))
 
 
 @pytest.mark.parametrize(("dtype", "name"), [("fp16", "float16"), ("bf16", "bfloat16")])
 def test_number_types(model, tmp_path, dtype, name):
     half = convert(model, tmp_path / "b.safetensors", dtype=dtype)
-    assert load_generator(half).info.dtype == name
+    assert read_model(half).info.dtype == name
     assert half.stat().st_size < 0.6 * model.stat().st_size
     again = convert(half, tmp_path / "c.pth")  # keeps its type, so nothing more is lost
-    assert load_generator(again).info.dtype == name
+    assert read_model(again).info.dtype == name
     full = convert(half, tmp_path / "d.safetensors", dtype="fp32")
-    for key, value in load_generator(model).network.state_dict().items():
-        stored = load_generator(full).network.state_dict()[key]
+    for key, value in read_model(model).network.state_dict().items():
+        stored = read_model(full).network.state_dict()[key]
         assert torch.equal(stored, value.to(getattr(torch, name)).float())
 
 
 def test_records_go_along(model, tmp_path):
-    info = load_generator(convert(model, tmp_path / "b.pth")).info
+    info = read_model(convert(model, tmp_path / "b.pth")).info
     assert (info.stage, info.metadata["name"]) == ("training", "mine")
 
 
@@ -72,7 +72,7 @@ def test_what_a_layout_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"cannot hold residual_scaling 0\.3"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.pth", layout="mid")
     kept = convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", layout="mid")
-    assert load_generator(kept).network.config.residual_scaling == 0.3
+    assert read_model(kept).network.config.residual_scaling == 0.3
     assert not (tmp_path / "b.pth").exists()
 
 

@@ -12,7 +12,7 @@ from training_kit import TINY, weights_of
 
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ModelError
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.run import train
 from torch_sr.training.runs.checkpoints import load_checkpoint
@@ -26,7 +26,7 @@ def test_a_checkpoint_becomes_the_model_of_its_epoch(settings, tmp_path, monkeyp
     command = [sys.executable, "-m", "torch_sr", "models", "extract", result.checkpoint, out]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(out)
-    stored, extracted = load_generator(result.model), load_generator(out)
+    stored, extracted = read_model(result.model), read_model(out)
     assert extracted.info.metadata == stored.info.metadata
     assert result.model.read_bytes() == out.read_bytes()
     assert json.loads(extracted.info.metadata["data"])["images"] == 5
@@ -53,7 +53,7 @@ def test_a_checkpoint_of_the_original_project(tmp_path):
     state = {f"module.{name}": weight for name, weight in network.state_dict().items()}
     torch.save({"epoch_i": 7, "stage": "training", "g_model_state_dict": state}, path)
     extract_model(path, out)
-    found = load_generator(out)
+    found = read_model(out)
     assert found.info.stage == "training"
     for name, weight in network.state_dict().items():
         assert torch.equal(found.network.state_dict()[name], weight)

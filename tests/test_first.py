@@ -19,8 +19,8 @@ from torch_sr.config import load_config
 from torch_sr.data.sets.list_files import read_list
 from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, ModelError
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.loading import load_generator
 from torch_sr.models.packages import PackagedModel
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.photos import planning as first
 from torch_sr.training.photos.draft import choose_crop
@@ -94,7 +94,7 @@ def test_the_model_gives_the_sizes_and_starts_the_pretraining(photos, settings, 
 
 def test_from_scratch_takes_the_sizes_of_the_shipped_model(photos, settings, paced):
     planned = first.plan_training(photos, settings, start=None)
-    shipped = load_generator(first.find_model("compact-x4")).network.config
+    shipped = read_model(first.find_model("compact-x4")).network.config
     assert planned.config.generator_kwargs == shipped.to_dict()
     assert planned.settings.resume is None
     assert planned.minutes == 60
@@ -415,7 +415,7 @@ def test_the_stored_command_trains_the_same_weights_again(
     (before,), (after,) = (
         (tmp_path / run / "saved_models").glob("*_x4_model.safetensors") for run in ("run1", "run2")
     )
-    before, after = (load_generator(path).network.state_dict() for path in (before, after))
+    before, after = (read_model(path).network.state_dict() for path in (before, after))
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 

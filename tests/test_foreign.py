@@ -18,7 +18,7 @@ from torch_sr.inference.engines import pytorch
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.foreign import RESTRICTED
 from torch_sr.models.inspection import inspect_model
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 
 spandrel = pytest.importorskip("spandrel")
 
@@ -106,7 +106,7 @@ def test_what_must_not_be_cut_never_is(save, photo):
 
 def test_half_precision_only_where_it_does_not_overflow(save):
     path = save(dat())
-    info = load_generator(path).info
+    info = read_model(path).info
     assert info.precisions == ("fp32", "bf16")
     with pytest.raises(DeviceError, match=r"is a DAT, .* use fp32 or bf16"):
         _permitted_on_a_gpu(info)
@@ -145,7 +145,7 @@ def test_restrictive_licences_are_named(save, caplog, photo):
     )
     path = save(network)
     with caplog.at_level(logging.WARNING):
-        info = load_generator(path).info
+        info = read_model(path).info
     assert info.restriction == "CC BY-NC 4.0"
     assert "SRFormer is an architecture under CC BY-NC 4.0" in caplog.text
     assert inspect_model(path).licence == "CC BY-NC 4.0"
@@ -168,7 +168,7 @@ def test_without_the_extra_the_error_names_it(save, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     network = torch.nn.Conv2d(3, 3, 3)
     with pytest.raises(ModelError, match=r"torch-sr\[restricted\]"):
-        load_generator(save(network))
+        read_model(save(network))
 
 
 def test_a_missing_parameter_is_named(tmp_path):
@@ -176,7 +176,7 @@ def test_a_missing_parameter_is_named(tmp_path):
     del state["body.2.bias"]
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(ModelError, match=r"Missing key\(s\) in state_dict: .body\.2\.bias.$"):
-        load_generator(tmp_path / "a.pth")
+        read_model(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("make", [compact, dat])

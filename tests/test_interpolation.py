@@ -15,12 +15,11 @@ from torch_sr.models.files.records import weights_sha256
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.interpolation import (
     interpolate,
-    interpolate_files,
-    mix_networks,
+    mix,
     mix_states,
     parse_alphas,
 )
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 1}
@@ -41,7 +40,7 @@ def parents(tmp_path):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5, 0.8, 1.0])
 def test_equals_numpy_in_every_element(alpha):
-    mixed = interpolate(tiny(1), tiny(2), alpha).state_dict()
+    mixed = interpolate(tiny(1), tiny(2), alpha).network.state_dict()
     psnr, esrgan = tiny(1).state_dict(), tiny(2).state_dict()
     assert list(mixed) == list(psnr)
     for key, value in mixed.items():
@@ -53,7 +52,7 @@ def test_equals_numpy_in_every_element(alpha):
 def test_ends_are_exact_and_inputs_untouched():
     psnr, esrgan = tiny(1), tiny(2)
     for alpha, parent in ((0, psnr), (1, esrgan)):
-        mixed = interpolate(psnr, esrgan, alpha).state_dict()
+        mixed = interpolate(psnr, esrgan, alpha).network.state_dict()
         assert all(torch.equal(mixed[k], v) for k, v in parent.state_dict().items())
         next(iter(mixed.values())).zero_()
     assert all(torch.equal(psnr.state_dict()[k], v) for k, v in tiny(1).state_dict().items())
@@ -73,11 +72,11 @@ def test_half_precision_is_mixed_in_float32():
 
 
 @pytest.mark.parametrize("alpha", [-0.01, 1.01, float("nan"), float("inf")])
-def test_alpha_out_of_range_is_refused(alpha, tmp_path):
+def test_alpha_out_of_range_is_refused(alpha):
     with pytest.raises(ModelError, match="alpha is"):
         interpolate(tiny(1), tiny(2), alpha)
     with pytest.raises(ModelError, match="alpha is"):
-        interpolate_files("missing", "missing", alpha, tmp_path / "out.pth")
+        interpolate("missing", "missing", alpha)
 
 
 def test_differences_are_named():
@@ -86,13 +85,13 @@ def test_differences_are_named():
         mix_states([one, {"a": torch.zeros(2)}], [0.5, 0.5])
     with pytest.raises(ModelError, match=r"b has the shape \(2,\) in one network and \(3,\)"):
         mix_states([one, {"a": torch.zeros(2), "b": torch.zeros(3)}], [0.5, 0.5])
-    with pytest.raises(ModelError, match=r"rrdb_channels is 8 in one network and 4 in"):
+    with pytest.raises(ModelError, match=r"rrdb_channels is 8 in model 1 and 4 in model 2"):
         interpolate(tiny(1), tiny(2, rrdb_channels=4), 0.5)
 
 
 def test_a_soup_equals_numpy():
     weights = [0.5, 0.3, 0.2]
-    mixed = mix_networks([tiny(n) for n in range(3)], weights).state_dict()
+    mixed = mix([tiny(n) for n in range(3)], weights).network.state_dict()
     states = [tiny(n).state_dict() for n in range(3)]
     for key, value in mixed.items():
         expected = np.average([s[key].numpy() for s in states], axis=0, weights=weights)
@@ -110,14 +109,14 @@ def test_a_soup_equals_numpy():
 )
 def test_weights_of_a_soup_are_checked(weights, words):
     with pytest.raises(ModelError, match=words):
-        mix_networks([tiny(n) for n in range(3)], weights)
+        mix([tiny(n) for n in range(3)], weights)
 
 
 @pytest.mark.parametrize("name", ["out.pth", "out.safetensors"])
 def test_files_of_different_layouts(parents, tmp_path, name):
-    interpolate_files(*parents, 0.25, tmp_path / name)
-    loaded = load_generator(tmp_path / name)
-    expected = interpolate(tiny(1), tiny(2), 0.25).state_dict()
+    interpolate(*parents, 0.25).save(tmp_path / name)
+    loaded = read_model(tmp_path / name)
+    expected = interpolate(tiny(1), tiny(2), 0.25).network.state_dict()
     found = loaded.network.state_dict()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
     assert loaded.info.stage == "interpolation"
@@ -130,8 +129,8 @@ def test_files_of_different_layouts(parents, tmp_path, name):
 
 
 def test_the_result_may_replace_a_parent(parents):
-    interpolate_files(*parents, 1.0, parents[0])
-    found = load_generator(parents[0]).network.state_dict()
+    interpolate(*parents, 1.0).save(parents[0])
+    found = read_model(parents[0]).network.state_dict()
     assert all(torch.equal(found[k], v) for k, v in tiny(2).state_dict().items())
 
 
@@ -139,7 +138,7 @@ def test_the_result_may_replace_a_parent(parents):
 def test_unlike_networks_are_refused(parents, tmp_path, other):
     save_generator(tmp_path / "other.pth", tiny(3, **other))
     with pytest.raises(ModelError, match=next(iter(other))):
-        interpolate_files(parents[0], tmp_path / "other.pth", 0.5, tmp_path / "out.pth")
+        interpolate(parents[0], tmp_path / "other.pth", 0.5)
     assert not (tmp_path / "out.pth").exists()
 
 
@@ -182,9 +181,9 @@ def test_a_sweep_of_files_and_its_strip(parents, tmp_path, capsys):
         *(f"{name}.safetensors" for name in names),
         "m_preview.png",
     ]
-    ends = [load_generator(tmp_path / f"{name}.safetensors").network for name in ("m_0", "m_1")]
+    ends = [read_model(tmp_path / f"{name}.safetensors").network for name in ("m_0", "m_1")]
     for end, parent in zip(ends, parents, strict=True):
-        for key, value in load_generator(parent).network.state_dict().items():
+        for key, value in read_model(parent).network.state_dict().items():
             assert torch.equal(end.state_dict()[key], value)
     strip = read_image(tmp_path / "m_preview.png").color
     assert strip.shape[1] > 6 * 256

@@ -20,7 +20,7 @@ from torch_sr.models.files.hparams import nest_hparams
 from torch_sr.models.files.layouts import LAYOUTS, from_canonical
 from torch_sr.models.files.reading import WRAPPERS
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.loading import load_generator, load_state
+from torch_sr.models.reading import load_state, read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 1}
@@ -51,7 +51,7 @@ def test_every_layout_loads(tmp_path, layout, legacy):
     net = tiny()
     state = from_canonical(net.state_dict(), layout)
     path = saved(tmp_path / "x.pth", state, _use_new_zipfile_serialization=not legacy)
-    loaded = load_generator(path)
+    loaded = read_model(path)
     assert_same_output(loaded.network, net)
     assert not loaded.network.training
     info = loaded.info
@@ -66,7 +66,7 @@ def test_every_layout_loads(tmp_path, layout, legacy):
 def test_every_wrapper_is_found(tmp_path, wrapper):
     net = tiny()
     content = {wrapper: net.state_dict(), "epoch": 3, "optimizer": {"state": {}}}
-    loaded = load_generator(saved(tmp_path / "x.pth", content))
+    loaded = read_model(saved(tmp_path / "x.pth", content))
     assert loaded.info.wrapper == wrapper
     assert_same_output(loaded.network, net)
 
@@ -76,12 +76,12 @@ def test_the_averaged_parameters_come_first(tmp_path):
     with torch.no_grad():
         other.conv_last.bias.add_(1)
     content = {"params": other.state_dict(), "params_ema": net.state_dict()}
-    assert_same_output(load_generator(saved(tmp_path / "x.pth", content)).network, net)
+    assert_same_output(read_model(saved(tmp_path / "x.pth", content)).network, net)
 
 
 def test_wrappers_within_wrappers(tmp_path):
     content = {"model": {"state_dict": {f"module.{k}": v for k, v in tiny().state_dict().items()}}}
-    loaded = load_generator(saved(tmp_path / "x.ckpt", content))
+    loaded = read_model(saved(tmp_path / "x.ckpt", content))
     assert loaded.info.wrapper == "model/state_dict"
     assert_same_output(loaded.network, tiny())
 
@@ -97,7 +97,7 @@ def test_a_training_checkpoint_of_enhanced_srgan(tmp_path):
         "best_psnr": np.float64(31.9),
         "losses": [np.float32(0.5), np.int64(3)],
     }
-    loaded = load_generator(saved(tmp_path / "x.pth", content))
+    loaded = read_model(saved(tmp_path / "x.pth", content))
     assert_same_output(loaded.network, net)
     assert loaded.info.wrapper == "g_model_state_dict"
     assert (loaded.info.stage, loaded.info.metadata) == ("training", {"epoch_i": "7"})
@@ -121,7 +121,7 @@ def test_what_is_saved_loads_again(tmp_path, name, hparams):
     path = tmp_path / "new folder" / name
     notes = {"dataset": "div2k", "metrics": {"psnr": 31.5}, "name": "mine"}
     save_generator(path, net, stage="pretraining", metadata=notes)
-    loaded = load_generator(path)
+    loaded = read_model(path)
     assert_same_output(loaded.network, net)
     assert loaded.info.config == net.config
     assert (loaded.info.stage, loaded.info.name) == ("pretraining", "mine")
@@ -133,7 +133,7 @@ def test_what_is_saved_loads_again(tmp_path, name, hparams):
 @pytest.mark.parametrize("name", ["x.safetensors", "x.pth"])
 def test_half_precision_is_stored_and_comes_back_as_float32(tmp_path, name):
     save_generator(tmp_path / name, tiny(), dtype=torch.float16)
-    loaded = load_generator(tmp_path / name)
+    loaded = read_model(tmp_path / name)
     assert loaded.info.dtype == "float16"
     assert {p.dtype for p in loaded.network.parameters()} == {torch.float32}
     assert_same_output(loaded.network, tiny().half().float())
@@ -144,8 +144,8 @@ def test_content_decides_not_the_suffix(tmp_path):
     save_generator(tmp_path / "b.pth", tiny())
     (tmp_path / "a.safetensors").rename(tmp_path / "c.pth")
     (tmp_path / "b.pth").rename(tmp_path / "a.safetensors")
-    assert load_generator(tmp_path / "c.pth").info.layout == "new"
-    assert load_generator(tmp_path / "a.safetensors").info.layout == "enhanced-srgan"
+    assert read_model(tmp_path / "c.pth").info.layout == "new"
+    assert read_model(tmp_path / "a.safetensors").info.layout == "enhanced-srgan"
 
 
 @pytest.mark.parametrize("low_bytes", [0x0280, 0x4D42])  # a pickle's first bytes, a bitmap's
@@ -156,12 +156,12 @@ def test_safetensors_whose_length_looks_like_another_format(tmp_path, low_bytes)
     header = content[8 : 8 + length].ljust(longer)
     path = tmp_path / "x.safetensors"
     path.write_bytes(longer.to_bytes(8, "little") + header + content[8 + length :])
-    assert load_generator(path).info.stage == "any"
+    assert read_model(path).info.stage == "any"
 
 
 def test_scale_three_without_metadata_is_taken_for_two(tmp_path):
     save_file(tiny(scale_factor=3).state_dict(), tmp_path / "x.safetensors")
-    assert load_generator(tmp_path / "x.safetensors").info.scale_factor == 2
+    assert read_model(tmp_path / "x.safetensors").info.scale_factor == 2
 
 
 def test_load_state_gives_what_is_stored(tmp_path):
@@ -179,7 +179,7 @@ def test_another_architecture_goes_through_spandrel(tmp_path):
     torch.manual_seed(0)
     net = compact.Compact(num_feat=8, num_conv=2, upscale=2).eval()
     path = saved(tmp_path / "compact.pth", {"params": net.state_dict()})
-    loaded = load_generator(path)
+    loaded = read_model(path)
     lr = torch.rand(1, 3, 6, 7)
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(lr), net(lr).clamp(0, 1))
@@ -192,8 +192,8 @@ def test_another_architecture_goes_through_spandrel(tmp_path):
 def test_spandrel_is_not_imported_for_rrdb_networks(tmp_path):
     save_generator(tmp_path / "x.pth", tiny())
     code = (
-        "import sys; from torch_sr.models.loading import load_generator; "
-        f"load_generator({str(tmp_path / 'x.pth')!r}); "
+        "import sys; from torch_sr.models.reading import read_model; "
+        f"read_model({str(tmp_path / 'x.pth')!r}); "
         "sys.exit(any(name in sys.modules for name in ('spandrel', 'torchvision')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -254,16 +254,16 @@ def test_what_is_no_weights_file_is_told(tmp_path, content, reason):
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=reason) as caught:
-        load_generator(path)
+        read_model(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(ModelError, match="does not exist"):
-        load_generator(tmp_path / "missing.pth")
+        read_model(tmp_path / "missing.pth")
     with pytest.raises(ModelError, match="is a folder"):
-        load_generator(tmp_path)
+        read_model(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
@@ -272,13 +272,13 @@ def test_truncated_files(tmp_path, name, keep):
     save_generator(tmp_path / name, tiny())
     size = (tmp_path / name).stat().st_size
     with pytest.raises(ModelError, match="truncated or damaged"):
-        load_generator(truncated(tmp_path / name, int(size * keep)))
+        read_model(truncated(tmp_path / name, int(size * keep)))
 
 
 def test_truncated_legacy_pickle(tmp_path):
     path = saved(tmp_path / "x.pth", tiny().state_dict(), _use_new_zipfile_serialization=False)
     with pytest.raises(ModelError, match="damaged"):
-        load_generator(truncated(path, path.stat().st_size // 2))
+        read_model(truncated(path, path.stat().st_size // 2))
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy", 2, 4])
@@ -293,7 +293,7 @@ def test_code_in_a_pickle_never_runs(tmp_path, form, place):
     else:
         path.write_bytes(pickle.dumps(payload, protocol=form))
     with pytest.raises(ModelError, match="safetensors") as caught:
-        load_generator(path)
+        read_model(path)
     assert not marker.exists()
     assert "\n" not in str(caught.value)
     if form != 4:  # newer pickles than torch writes are refused before their content is seen
@@ -307,7 +307,7 @@ def test_the_payload_would_have_run(tmp_path):
 
 def test_whole_modules_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"would run code \(torch_sr\.networks\.rrdb\.RRDBNet\)"):
-        load_generator(saved(tmp_path / "x.pth", tiny()))
+        read_model(saved(tmp_path / "x.pth", tiny()))
 
 
 def test_torchscript_is_told(tmp_path):
@@ -316,14 +316,14 @@ def test_torchscript_is_told(tmp_path):
         for name in ("x/data.pkl", "x/code/__torch__.py", "x/constants.pkl"):
             archive.writestr(name, b"")
     with pytest.raises(ModelError, match="TorchScript"):
-        load_generator(path)
+        read_model(path)
 
 
 def test_other_zip_archives_are_told(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("readme.txt", b"weights inside")
     with pytest.raises(ModelError, match="zip archive without weights"):
-        load_generator(tmp_path / "x.pth")
+        read_model(tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize(
@@ -341,17 +341,17 @@ def test_other_zip_archives_are_told(tmp_path):
 )
 def test_files_without_a_generator(tmp_path, content, reason):
     with pytest.raises(ModelError, match=reason):
-        load_generator(saved(tmp_path / "x.pth", content))
+        read_model(saved(tmp_path / "x.pth", content))
 
 
 def test_a_pickle_that_holds_itself_ends(tmp_path):
     knot = {}
     knot["model"] = knot
     with pytest.raises(ModelError, match="no generator; it has model"):
-        load_generator(saved(tmp_path / "x.pth", knot))
+        read_model(saved(tmp_path / "x.pth", knot))
     knot["w"] = torch.zeros(1)
     with pytest.raises(ModelError, match="no generator"):
-        load_generator(saved(tmp_path / "x.pth", knot))
+        read_model(saved(tmp_path / "x.pth", knot))
 
 
 @pytest.mark.filterwarnings("ignore:Sparse")
@@ -373,7 +373,7 @@ def test_a_pickle_that_holds_itself_ends(tmp_path):
 )
 def test_unfit_parameters_are_named(tmp_path, key, value, reason):
     with pytest.raises(ModelError, match=reason):
-        load_generator(saved(tmp_path / "x.pth", tiny().state_dict() | {key: value}))
+        read_model(saved(tmp_path / "x.pth", tiny().state_dict() | {key: value}))
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
@@ -381,7 +381,7 @@ def test_quantised_parameters_are_refused(tmp_path):
     key = "conv_hr.weight"
     quantised = torch.quantize_per_tensor(torch.zeros(8, 8, 3, 3), 0.1, 0, torch.qint8)
     with pytest.raises(ModelError, match=r"conv_hr\.weight as qint8"):
-        load_generator(saved(tmp_path / "x.pth", tiny().state_dict() | {key: quantised}))
+        read_model(saved(tmp_path / "x.pth", tiny().state_dict() | {key: quantised}))
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_quantised_parameters_are_refused(tmp_path):
 def test_hyper_parameters_must_fit_the_weights(tmp_path, hparams, reason):
     content = {"model_state_dict": tiny().state_dict(), "hparams": hparams}
     with pytest.raises(ModelError, match=reason):
-        load_generator(saved(tmp_path / "x.pth", content))
+        read_model(saved(tmp_path / "x.pth", content))
 
 
 def test_the_eightfold_networks_of_enhanced_srgan_are_told(tmp_path):
@@ -404,7 +404,7 @@ def test_the_eightfold_networks_of_enhanced_srgan_are_told(tmp_path):
     state = tiny(scale_factor=8).state_dict()
     state |= {f"conv_up4.{kind}": state[f"conv_up3.{kind}"] for kind in ("weight", "bias")}
     with pytest.raises(ModelError, match="16"):
-        load_generator(saved(tmp_path / "x.pth", state))
+        read_model(saved(tmp_path / "x.pth", state))
 
 
 # Writing
@@ -424,7 +424,7 @@ def test_unsound_parameters_do_not_replace_a_sound_file(tmp_path):
         net.conv_last.bias[0] = 1e6
     with pytest.raises(ModelError, match=r"conv_last\.bias has NaN or infinite"):
         save_generator(path, net, dtype=torch.float16)
-    assert_same_output(load_generator(path).network, tiny())
+    assert_same_output(read_model(path).network, tiny())
 
 
 def test_unwritable_places_are_told(tmp_path):

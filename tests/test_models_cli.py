@@ -12,7 +12,7 @@ import torch
 from torch_sr.evaluation import metric_table
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"scale_factor": 2, "rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 1}
@@ -66,7 +66,7 @@ def test_info_tells_cost_reach_hashes_and_parents(run, models, tmp_path):
 
 def test_annotate_and_verify(run, models):
     assert run("models", "annotate", models[0], "licence=CC0-1.0", "author=A B", "name=")[0] == 0
-    assert load_generator(models[0]).info.metadata["author"] == "A B"
+    assert read_model(models[0]).info.metadata["author"] == "A B"
     code, out, _ = run("models", "verify", *models)
     assert (code, out.count("ok    ")) == (0, 3)
     data = bytearray(models[1].read_bytes())
@@ -120,7 +120,7 @@ def test_a_sweep_is_measured_and_its_best_alpha_named(run, models, set5, tmp_pat
 def test_images_are_mixed_pixel_by_pixel(models, photo):
     from torch_sr.evaluation.methods import load_sweep
 
-    _, found = load_sweep(*models[:2], [0, 0.25, 1], image_space=True, device="cpu")
+    found = load_sweep(*models[:2], alphas=[0, 0.25, 1], image_space=True, device="cpu")
     methods = {method.label: method.super_resolve for method in found}
     lr = photo(12, 14, 3, np.float32)
     psnr, esrgan = methods["images 0"](lr), methods["images 1"](lr)
@@ -136,21 +136,21 @@ def test_a_soup(run, models, tmp_path):
     out = tmp_path / "soup.pth"
     arguments = [part for model in models for part in ("-m", model)]
     assert run("interpolate", out, *arguments, "--weights", "0.5,0.25,0.25")[0] == 0
-    mixed = load_generator(out).network.state_dict()
-    states = [load_generator(model).network.state_dict() for model in models]
+    mixed = read_model(out).network.state_dict()
+    states = [read_model(model).network.state_dict() for model in models]
     key = "body.0.rdb1.conv1.weight"
     expected = np.average([state[key] for state in states], axis=0, weights=[0.5, 0.25, 0.25])
     np.testing.assert_allclose(mixed[key], expected, rtol=1e-5, atol=1e-8)
     assert run("interpolate", out, *arguments)[0] == 0  # equal shares
     expected = np.mean([state[key] for state in states], axis=0)
-    found = load_generator(out).network.state_dict()[key]
+    found = read_model(out).network.state_dict()[key]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_half_precision_is_stored_where_it_is_asked_for(run, models, tmp_path):
     out = tmp_path / "half.safetensors"
     assert run("interpolate", out, *ends(models), "--alpha", "0.5", "--dtype", "fp16")[0] == 0
-    assert load_generator(out).info.dtype == "float16"
+    assert read_model(out).info.dtype == "float16"
 
 
 def test_the_preview_is_of_the_picture(run, models, tmp_path):
@@ -214,7 +214,7 @@ def test_a_test_is_recorded_in_the_models(run, models, set5):
     assert code == 0
     means = json.loads(out)["mean"]["five"]
     for model in models[:2]:
-        results = json.loads(load_generator(model).info.metadata["results"])
+        results = json.loads(read_model(model).info.metadata["results"])
         assert results["five x2, protocol paper"]["psnr"] == pytest.approx(
             means[model.stem]["psnr"], abs=1e-4
         )
@@ -225,7 +225,7 @@ def test_what_cannot_be_recorded_is_told_before_the_work(run, models, tmp_path):
     code, _, err = run("test", "compact-x4", "-d", "nowhere", "--record")
     assert code == 1
     assert "is part of the package" in err
-    torch.save(load_generator(models[0]).network.state_dict(), tmp_path / "bare.pth")
+    torch.save(read_model(models[0]).network.state_dict(), tmp_path / "bare.pth")
     code, _, err = run("test", tmp_path / "bare.pth", "-d", "nowhere", "--record")
     assert code == 1
     assert "no place for records" in err

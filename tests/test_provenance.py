@@ -15,8 +15,8 @@ from torch_sr.errors import ModelError
 from torch_sr.models.conversion import convert
 from torch_sr.models.files.records import annotate, append_results, common_licence, weights_sha256
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.inspection import stored_state, verify_model
-from torch_sr.models.loading import load_generator
+from torch_sr.models.inspection import verify_model
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 
@@ -29,7 +29,7 @@ def model(tmp_path, request):
 
 
 def records(path):
-    return load_generator(path).info.metadata
+    return read_model(path).info.metadata
 
 
 def test_every_model_says_where_it_comes_from(model):
@@ -54,7 +54,7 @@ def test_dates_can_be_fixed(tmp_path, monkeypatch):
 
 def test_the_hash_is_that_of_the_parameters(model):
     expected = hashlib.sha256()
-    state = load_generator(model).network.state_dict()
+    state = read_model(model).network.state_dict()
     for name in sorted(state):
         array = state[name].numpy()
         expected.update(f"{name} torch.{array.dtype} {array.shape}\n".encode())
@@ -81,13 +81,13 @@ def test_the_hash_stays_through_layouts_and_half_precision(tmp_path):
     expected = records(tmp_path / "a.safetensors")["weights_sha256"]
     for layout in ("old", "mid", "new", "enhanced-srgan"):
         there = convert(tmp_path / "a.safetensors", tmp_path / f"{layout}.pth", layout=layout)
-        assert weights_sha256(stored_state(there)) == expected
+        assert read_model(there).weights_sha256 == expected
 
 
 def test_annotations_change_records_alone(model):
-    before = load_generator(model)
+    before = read_model(model)
     annotate(model, {"licence": "CC-BY-4.0", "name": None, "author": "Zoë", "numbers": [1, 2]})
-    after = load_generator(model)
+    after = read_model(model)
     assert after.info.metadata["licence"] == "CC-BY-4.0"
     assert after.info.metadata["author"] == "Zoë"
     assert json.loads(after.info.metadata["numbers"]) == [1, 2]

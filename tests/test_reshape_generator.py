@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from torch_sr import load_generator
 from torch_sr.models.files.writing import save_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "reshape_generator.py"
@@ -43,7 +43,7 @@ def test_blocks_are_left_out_as_a_user_does(network, tmp_path, monkeypatch, caps
     files = [str(tmp_path / name) for name in ("a.safetensors", "b.safetensors")]
     monkeypatch.setattr("sys.argv", ["reshape", *files, "--growth", "6", "--blocks", "0", "2"])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    shallower = load_generator(files[1]).network
+    shallower = read_model(files[1]).network
     assert (shallower.config.num_basic_blocks, shallower.config.growth_channels) == (2, 6)
     kept, old = shallower.body[1].rdb1.conv1, network.body[2].rdb1.conv1
     torch.testing.assert_close(kept.weight[:4], old.weight)

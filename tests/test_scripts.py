@@ -15,7 +15,7 @@ import torch
 from torch_sr.cli import scripts
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 ROOT = Path(__file__).parents[1]
@@ -298,7 +298,7 @@ def test_net_interpolation_mixes(run, tmp_path):
     )
     assert (code, printed) == (0, f"{out}\n")
     psnr, esrgan, mixed = (
-        load_generator(path).network.state_dict()["conv_first.weight"].numpy()
+        read_model(path).network.state_dict()["conv_first.weight"].numpy()
         for path in (tmp_path / "psnr.pth", tmp_path / "esrgan.pth", out)
     )
     np.testing.assert_allclose(mixed, 0.1 * psnr + 0.9 * esrgan, rtol=1e-5, atol=1e-7)
@@ -332,7 +332,7 @@ def test_train_trains(run, tmp_path, monkeypatch):
     assert best.startswith("pretraining  best   PSNR ")
     model = Path(last.rpartition("  ")[2])
     assert model.parent == tmp_path / "out" / "saved_models"
-    assert load_generator(model).info.scale_factor == 2
+    assert read_model(model).info.scale_factor == 2
 
 
 def test_autocast_is_half_precision_on_cuda(monkeypatch, capsys):

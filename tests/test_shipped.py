@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from torch_sr.models.inspection import inspect_model, verify_model
-from torch_sr.models.loading import load_generator
-from torch_sr.models.strength import load
+from torch_sr.models.loading import load
+from torch_sr.models.reading import read_model
 from torch_sr.models.weights import DEFAULT_MODEL, PAIRS, SHIPPED, shipped_path
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -41,7 +41,7 @@ def test_together_they_are_small():
 
 
 def test_the_configuration_to_start_from_has_the_sizes_of_the_default_model():
-    hparams = load_generator(shipped_path(DEFAULT_MODEL)).network.config.to_dict()
+    hparams = read_model(shipped_path(DEFAULT_MODEL)).network.config.to_dict()
     for file in ("starter_x4.json", "compact_x4.json"):
         sizes = json.loads((CONFIGS / file).read_text(encoding="utf-8"))["generator"]
         assert sizes == {key: hparams[key] for key in sizes}, file
@@ -73,7 +73,7 @@ def test_the_docs_have_the_default_strength(pair):
 def check_with_spandrel(path):
     """spandrel finds the same network in a file, and computes the same."""
     spandrel = pytest.importorskip("spandrel")
-    network = load_generator(path).network
+    network = read_model(path).network
     found = spandrel.ModelLoader(device="cpu").load_from_file(path)
     assert (found.architecture.id, found.scale, found.input_channels) == ("ESRGAN", 4, 3)
     channels, blocks = network.config.rrdb_channels, network.config.num_basic_blocks

@@ -12,7 +12,7 @@ from skimage.data import chelsea
 
 from torch_sr.data.resize import downscale, imresize
 from torch_sr.images import from_unit, to_nchw
-from torch_sr.models.strength import load
+from torch_sr.models.loading import load
 from torch_sr.models.weights import PAIRS, SHIPPED
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

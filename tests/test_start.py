@@ -14,7 +14,7 @@ from torch_sr.cli.main import main
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ConfigError, DataError, MissingDatasetError, ModelError
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.models.weights import shipped_path
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.building import build_generator
@@ -139,7 +139,7 @@ def test_like_takes_the_sizes_of_a_model_by_name_and_set_wins(run):
     code, out, err = run("--like", "compact-x4", "--print-config")
     assert (code, err) == (0, "")
     printed = json.loads(out)
-    hparams = load_generator(shipped_path("compact-x4")).network.config.to_dict()
+    hparams = read_model(shipped_path("compact-x4")).network.config.to_dict()
     sizes = ("rrdb_channels", "growth_channels", "num_basic_blocks")
     shipped = {key: hparams[key] for key in sizes}
     assert shipped.items() <= printed["generator"].items()

@@ -17,8 +17,7 @@ from torch_sr.images import read_image
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models import weights
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.inspection import stored_state
-from torch_sr.models.strength import ModelChoice, choose_model, load
+from torch_sr.models.loading import ModelChoice, choose_model, load
 from torch_sr.models.weights import shipped_path
 from torch_sr.networks.rrdb import RRDBNet
 
@@ -35,7 +34,7 @@ def other(tmp_path):
 
 def stored(name):
     """The parameters in a shipped file, as float64."""
-    return {key: value.double() for key, value in stored_state(shipped_path(name)).items()}
+    return {key: value.double() for key, value in load(name).network.state_dict().items()}
 
 
 # --- The network ----------------------------------------------------------------------------------
@@ -60,21 +59,26 @@ def test_the_ends_are_the_models_themselves_bit_for_bit(pair, strength, name):
     for key, value in alone.network.state_dict().items():
         assert torch.equal(end.network.state_dict()[key], value), key
     assert end.info == alone.info
-    assert (end.info.name, end.info.strength, end.info.mixed_with) == (name, strength, None)
+    assert (end.info.name, end.info.strength) == (name, strength)
+    assert end.weights_sha256 == alone.weights_sha256
 
 
 def test_what_is_known_of_a_mixture(pair):
     info = load(RESTORING, strength=0.25).info
-    assert info.files == (shipped_path(FAITHFUL), shipped_path(RESTORING))
-    assert (info.name, info.dtype, info.metadata) == (FAITHFUL, "float32", {"licence": "LGPL-2.1"})
-    told = json.loads(json.dumps(info.to_dict()))
-    assert (told["strength"], told["mixed_with"]) == (0.25, str(shipped_path(RESTORING)))
+    assert (info.path, info.files) == (None, ())
+    assert (info.name, info.dtype, info.stage) == (FAITHFUL, "float32", "interpolation")
+    assert (info.metadata["licence"], info.metadata["alpha"]) == ("LGPL-2.1", "0.25")
+    assert json.loads(info.metadata["parents"]) == [
+        {"name": name, "weight": weight, "weights_sha256": load(name).weights_sha256}
+        for name, weight in ((FAITHFUL, 0.75), (RESTORING, 0.25))
+    ]
+    assert json.loads(json.dumps(info.to_dict()))["strength"] == 0.25
 
 
 def test_a_model_without_a_partner_says_nothing_of_strength(pair, other):
     info = load(other).info
     assert info.strength is None
-    assert not {"strength", "mixed_with"} & info.to_dict().keys()
+    assert "strength" not in info.to_dict()
 
 
 def test_mixing_draws_no_random_numbers(pair):

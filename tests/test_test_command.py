@@ -15,7 +15,7 @@ from scipy.stats import bootstrap
 
 from torch_sr.evaluation import metric_choice, metric_table
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 DEVICE = ("--device", "cpu")
@@ -235,7 +235,7 @@ def test_cost_adds_columns_where_asked(run, save, draw):
         assert word in out
     assert "parameters" not in run(*command)[1]
     cost = json.loads(run(*command, "--cost", "--json")[1])["cost"]["five"]["m"]
-    network = load_generator(model).network
+    network = read_model(model).network
     assert cost["num_parameters"] == sum(p.numel() for p in network.parameters())
     assert cost["megapixels_per_second"] > 0
 
@@ -285,7 +285,7 @@ def test_a_sweep_is_written_though_it_cannot_be_measured(run, save, draw, tmp_pa
     assert code == 1
     written = [str(tmp_path / "new" / f"s_{alpha}.pth") for alpha in ("0", "0.5", "1")]
     assert printed.split() == written
-    assert all(load_generator(path).info.scale_factor == 2 for path in written)
+    assert all(read_model(path).info.scale_factor == 2 for path in written)
     assert err.startswith("torch-sr: error: use `pip install 'torch-sr[quality]'` and --perception")
     assert "niqe" in err
     assert "https://" in err
@@ -298,11 +298,11 @@ def test_a_sweep_is_written_though_it_cannot_be_measured(run, save, draw, tmp_pa
 
 def test_a_sweep_may_be_written_over_its_own_ends(run, save, tmp_path):
     first, last = save("m_1.pth"), save("m_0.5.pth", 2)
-    expected = load_generator(last).network.state_dict()
+    expected = read_model(last).network.state_dict()
     ends = ("--psnr-model-path", first, "--esrgan-model-path", last)
     code, _, err = run("interpolate", tmp_path / "m.pth", *ends, "--alpha", "0:1:0.5")
     assert code == 0, err
-    found = load_generator(tmp_path / "m_1.pth").network.state_dict()
+    found = read_model(tmp_path / "m_1.pth").network.state_dict()
     assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
@@ -354,10 +354,10 @@ def test_a_soup_by_labels(run, save, tmp_path):
     assert run(*soup, "--weights", "b=0.25,a=0.75")[0] == 0
     key = "body.0.rdb1.conv1.weight"
     first, second, mixed = (
-        load_generator(path).network.state_dict()[key] for path in (one, two, tmp_path / "soup.pth")
+        read_model(path).network.state_dict()[key] for path in (one, two, tmp_path / "soup.pth")
     )
     torch.testing.assert_close(mixed, 0.75 * first + 0.25 * second)
-    parents = json.loads(load_generator(tmp_path / "soup.pth").info.metadata["parents"])
+    parents = json.loads(read_model(tmp_path / "soup.pth").info.metadata["parents"])
     assert [(p["name"], p["weight"]) for p in parents] == [("a", 0.75), ("b", 0.25)]
     for weights in ("a=0.5,c=0.5", "a=0.5,0.5", "a=0.5,a=0.5"):
         code, _, err = run(*soup, "--weights", weights)

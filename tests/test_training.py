@@ -19,7 +19,7 @@ from torch_sr.errors import (
     ModelError,
     TorchSRError,
 )
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.training.loggers.json_lines import JSONLinesLogger
 from torch_sr.training.loggers.tensorboard import TensorBoardLogger
 from torch_sr.training.loggers.wandb import WandbLogger, check_wandb
@@ -58,7 +58,7 @@ def test_training_learns_logs_and_stores(settings, tmp_path):
         "1_RRDB_PSNR_x2_best_model.safetensors", "1_RRDB_PSNR_x2_best_checkpoint.pth",
         "1_RRDB_PSNR_x2_model.safetensors", "1_RRDB_PSNR_x2_checkpoint.pth",
     } <= stored  # fmt: skip
-    info = load_generator(result.model).info
+    info = read_model(result.model).info
     assert (info.scale_factor, info.stage) == (2, "pretraining")
     assert info.metadata["dataset"] == "photos"
     assert json.loads(info.metadata["configuration"])["seed"] == 3
@@ -104,7 +104,7 @@ def test_both_stages_run_one_after_the_other(settings, both_stages):
     recorder = Recorder()
     result = train(both_stages, settings, run="1", loggers=[recorder])
     assert result.model.name == "1_RRDB_ESRGAN_x2_model.safetensors"
-    assert load_generator(result.model).info.stage == "training"
+    assert read_model(result.model).info.stage == "training"
     assert [step for step, _ in recorder.losses] == [1, 2, 3, 4, 1, 2, 3, 4]
     first, *_, last = recorder.epochs
     assert {"val/content_loss", "val/perceptual_loss", "val/PSNR", "val/SSIM"} <= first[2].keys()

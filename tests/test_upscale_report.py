@@ -14,7 +14,9 @@ from torch_sr.cli.upscale.progress import Pace, _lines, duration, show_progress
 from torch_sr.cli.upscale.report import Report
 from torch_sr.inference.files.batch import Outcome
 from torch_sr.inference.files.jobs import Findings, Job
-from torch_sr.models.strength import ModelChoice
+from torch_sr.models.files.writing import save_generator
+from torch_sr.models.loading import ModelChoice
+from torch_sr.networks.rrdb import RRDBNet
 
 
 def make_jobs(count, pixels=1_000_000, folder="big"):
@@ -277,7 +279,7 @@ def test_clean_pictures_other_models_strengths_and_finished_files_are_not(
     faithful = {"model": "compact-x4"}
     assert upscale(photos / "good.jpg", photos / "clean.png", **faithful) == []
     other = tmp_path / "other.safetensors"
-    other.touch()
+    save_generator(other, RRDBNet(rrdb_channels=4, growth_channels=2, num_basic_blocks=1))
     assert upscale(photos, model=str(other)) == []
     assert upscale(photos) == []
     assert upscale(photos, strength=0.5) == []

@@ -16,7 +16,7 @@ from torch_sr.cli import main
 from torch_sr.errors import DownloadError, ModelError
 from torch_sr.models import zoo
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.strength import load
+from torch_sr.models.loading import load
 from torch_sr.models.weights import shipped_path
 from torch_sr.networks.rrdb import RRDBNet
 

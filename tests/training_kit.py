@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch_sr.config import parse_config
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.training.loggers.base import Logger
 from torch_sr.training.settings import RunSettings
 
@@ -95,4 +95,4 @@ class Recorder(Logger):
 
 
 def weights_of(path):
-    return load_generator(path).network.state_dict()
+    return read_model(path).network.state_dict()

@@ -1,7 +1,7 @@
 """torch-sr: train, test and use ESRGAN super-resolution networks.
 
-The names below are all that is public. They are imported when they are first used, because PyTorch
-takes a second to import and ``torch-sr --help`` should not.
+Every public name is below. Except for the errors, they are imported when they are first used,
+because importing PyTorch takes a second and ``torch-sr --help`` should not need it.
 """
 
 from __future__ import annotations
@@ -9,42 +9,46 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from torch_sr import errors
 from torch_sr._version import __version__
-from torch_sr.errors import TorchSRError
+from torch_sr.errors import *  # noqa: F403 - all of them, by its __all__
 
 if TYPE_CHECKING:
-    from torch_sr.inference.upscaler import Upscaler
-    from torch_sr.models.conversion import convert
-    from torch_sr.models.interpolation import interpolate
-    from torch_sr.models.loading import load_generator
-    from torch_sr.models.strength import load
-    from torch_sr.networks.rrdb import RRDBNet
+    from torch_sr.images import Header as Header
+    from torch_sr.images import Image as Image
+    from torch_sr.images import WriteOptions as WriteOptions
+    from torch_sr.inference.engines import Engine as Engine
+    from torch_sr.inference.upscaler import Upscaler as Upscaler
+    from torch_sr.metrics import psnr as psnr
+    from torch_sr.metrics import ssim as ssim
+    from torch_sr.models.conversion import convert as convert
+    from torch_sr.models.info import ModelInfo as ModelInfo
+    from torch_sr.models.interpolation import interpolate as interpolate
+    from torch_sr.models.loading import load as load
+    from torch_sr.models.model import Model as Model
+    from torch_sr.networks.rrdb import RRDBNet as RRDBNet
 
-__all__ = [
-    "RRDBNet",
-    "TorchSRError",
-    "Upscaler",
-    "__version__",
-    "convert",
-    "interpolate",
-    "load",
-    "load_generator",
-]
-
-_HOMES = {
-    "RRDBNet": "torch_sr.networks.rrdb",
-    "Upscaler": "torch_sr.inference.upscaler",
-    "convert": "torch_sr.models.conversion",
-    "interpolate": "torch_sr.models.interpolation",
-    "load": "torch_sr.models.strength",
-    "load_generator": "torch_sr.models.loading",
+_MODULES = {
+    "images": ("Header", "Image", "WriteOptions"),
+    "inference.engines": ("Engine",),
+    "inference.upscaler": ("Upscaler",),
+    "metrics": ("psnr", "ssim"),
+    "models.conversion": ("convert",),
+    "models.info": ("ModelInfo",),
+    "models.interpolation": ("interpolate",),
+    "models.loading": ("load",),
+    "models.model": ("Model",),
+    "networks.rrdb": ("RRDBNet",),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = ["__version__", *errors.__all__, *_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(f"torch_sr.{_MODULE_OF[name]}"), name)
     globals()[name] = value  # so that the next use does not come here
     return value
 

@@ -30,6 +30,7 @@ from torch_sr.errors import TorchSRError
 
 if TYPE_CHECKING:
     from torch_sr.data.sets.table import Purpose
+    from torch_sr.models.model import Model
 
 DataRoot = Annotated[
     Path,
@@ -237,6 +238,18 @@ def find_model(name_or_path: str | Path) -> Path:
     with download_progress() as tell:
         return zoo.find_model(
             name_or_path, lambda done, total: tell(str(name_or_path), done, total)
+        )
+
+
+def load_model(name_or_path: str | Path | None, strength: float | None = None) -> Model:
+    """Load a model, showing the progress of a download."""
+    from torch_sr.models.loading import load
+
+    with download_progress() as report:
+        return load(
+            name_or_path,
+            strength=strength,
+            progress=lambda done, total: report(str(name_or_path), done, total),
         )
 
 

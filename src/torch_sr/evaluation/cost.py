@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch_sr.evaluation.compare import Comparison
 from torch_sr.evaluation.method import Method
 from torch_sr.models.inspection import count_macs
-from torch_sr.models.loading import load_generator
+from torch_sr.models.model import Model
 
 OUTPUT = (1280, 720)
 """Width and height of the output that multiply-adds are counted for."""
@@ -45,7 +45,7 @@ class CostWatch:
     def __init__(self, methods: Sequence[Method], scale_factor: int) -> None:
         self._methods = {method.label: method for method in methods}
         self._sizes = {
-            method.label: _count(method, scale_factor) for method in methods if method.source
+            method.label: _count(method.model, scale_factor) for method in methods if method.model
         }
         self._seen: dict[str, dict[str, list[tuple[float, float]]]] = {}
 
@@ -73,10 +73,8 @@ class CostWatch:
         return MethodCost(parameters, macs, sum(mp for mp, _ in warm) / max(seconds, 1e-9))
 
 
-def _count(method: Method, scale_factor: int) -> tuple[int, int]:
+def _count(model: Model, scale_factor: int) -> tuple[int, int]:
     """Parameters, and multiply-adds for an output of the stated size."""
-    assert method.source is not None
-    loaded = load_generator(method.source)
-    per_pixel = count_macs(loaded.network, loaded.info.img_channels)
+    per_pixel = count_macs(model.network, model.img_channels)
     pixels = OUTPUT[0] * OUTPUT[1] / scale_factor**2
-    return loaded.info.num_parameters, round(per_pixel * pixels)
+    return model.info.num_parameters, round(per_pixel * pixels)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from torch_sr.aliases import Array
 from torch_sr.data.resize import imresize
+from torch_sr.models.model import Model
 
 SuperResolve = Callable[[Array], Array]
 """``(H, W, C)`` to ``(H * s, W * s, C)``, both uint8, both uint16, or both float32 in [0, 1]."""
@@ -27,7 +27,7 @@ class Method:
         super_resolve: computes the result.
         group: the sweep that it belongs to: interpolated ``networks``, or interpolated ``images``.
         alpha: its place in that sweep, in [0, 1].
-        source: the weights file of its network, if it has one.
+        model: the model that it computes with, if it is one.
         rounds_between: whether it rounds integers between its steps, so that its result for
             integers differs from its rounded result for floats.
     """
@@ -36,13 +36,13 @@ class Method:
     super_resolve: SuperResolve
     group: Group | None = None
     alpha: float | None = None
-    source: Path | None = None
+    model: Model | None = None
     rounds_between: bool = False
 
     @property
     def is_model(self) -> bool:
-        """Whether it is a weights file as it is: not the baseline, not part of a sweep."""
-        return self.group is None and self.source is not None
+        """Whether it is a model as it was loaded: not the baseline, not part of a sweep."""
+        return self.group is None and self.model is not None
 
 
 def bicubic(scale_factor: int) -> Method:

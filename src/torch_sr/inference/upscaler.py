@@ -17,15 +17,18 @@ Nothing here prints, and one :class:`Upscaler` may be used by several threads.
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
+from torch import Tensor, nn
 
 from torch_sr.aliases import Array, OnNote, Progress
 from torch_sr.devices import choose_device, choose_precision
@@ -46,8 +49,16 @@ from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.ensemble import SelfEnsemble
 from torch_sr.inference.files.upscaling import TargetSize, convert_file
 from torch_sr.inference.tiles import Strips, Tiles
-from torch_sr.models.loading import GeneratorInfo
-from torch_sr.models.strength import choose_model, load
+from torch_sr.models.info import ModelInfo
+from torch_sr.models.loading import load
+from torch_sr.models.model import Model
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+ImageFile: TypeAlias = str | Path | bytes | bytearray | memoryview | IO[bytes]
+"""A path, the bytes of a file, or a binary file object."""
+ImageT = TypeVar("ImageT", "Array", "Tensor", "PIL.Image.Image", "Image")
 
 _log = logging.getLogger(__name__)
 
@@ -56,41 +67,47 @@ class Upscaler:
     """Super-resolve images with one model.
 
     Args:
-        model: the name of a model that ships or is fetched on first use, the path of a weights
-            file, or an engine of your own, to which ``device``, ``precision`` and ``strength`` do
-            not apply. By default the shipped pair of models, at its default strength.
+        model: the name of a model, which is downloaded on first use if it does not ship; the path
+            of a weights file; a :class:`Model`, or a bare network, which are copied and not moved;
+            or an :class:`Engine`, to which ``device``, ``precision`` and ``strength`` do not
+            apply. By default the shipped pair of models, at its default strength.
+        scale_factor: of a bare network that is not an :class:`RRDBNet`; it takes and returns RGB.
+            For other channels, pass ``Model.from_network(network, img_channels=...)``.
         strength: of the two models of a pair, 0 for the faithful one, 1 for the one that restores
             photographs, or between them: their weights are interpolated, once. A model that is
             named without it is taken as it is.
-        device: ``auto`` (cuda, mps, cpu: the first there is), or one of them.
+        device: ``auto`` (the first available of cuda, mps, cpu), or one of them.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
             by default what suits device and free memory.
         overlap: context, in low-resolution pixels, on each inner side of a tile; by default what
             the network needs, which is measured on first use.
-        border: pixels by which a picture is mirrored beyond its borders before the network sees it;
-            by default as many as ``overlap``. 0 gives the network the bare picture, whose borders
-            it then changes, as it is done where papers measure.
+        border: low-resolution pixels by which an image is mirrored beyond its borders before the
+            network sees it; by default as many as ``overlap``. 0 gives the network the bare image,
+            whose borders it then changes; papers measure in this way.
         tta: take the mean over the eight flips and quarter turns; eight times slower.
 
     Raises:
-        ModelError: when the model is unknown or unreadable, ``strength`` is outside [0, 1], or
-            the model has no partner.
-        DownloadError: when it cannot be fetched.
-        DeviceError: when device or precision is not available.
-        ConfigError: for a tile size below 1, or an overlap or border below 0.
+        ModelError: the model is unknown or unreadable, ``strength`` is outside [0, 1], the model
+            has no partner, or the scale factor of a network is missing.
+        DownloadError: the model cannot be downloaded.
+        DeviceError: device or precision is not available.
+        ConfigError: a tile size below 1, or an overlap or border below 0.
 
     >>> upscaler = Upscaler("compact-x4", device="cpu")
     >>> upscaler.upscale(np.zeros((8, 9, 3), dtype=np.uint8)).shape
     (32, 36, 3)
-    >>> Upscaler("compact-x4", strength=0.7, device="cpu").info.strength
-    0.7
+    >>> import torch_sr
+    >>> model = torch_sr.interpolate("compact-x4", "compact-x4-real", 0.8)
+    >>> Upscaler(model, device="cpu").info.metadata["alpha"]
+    '0.8'
     """
 
     def __init__(
         self,
-        model: str | Path | Engine | None = None,
+        model: str | Path | Model | nn.Module | Engine | None = None,
         *,
+        scale_factor: int | None = None,
         strength: float | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -99,33 +116,19 @@ class Upscaler:
         border: int | None = None,
         tta: bool = False,
     ) -> None:
-        for name, value, least in (
-            ("tile_size", tile_size, 1),
-            ("overlap", overlap, 0),
-            ("border", border, 0),
-        ):
-            if value is not None and value < least:
-                raise ConfigError(f"{name} must be at least {least}, not {value}")
-        self.info: GeneratorInfo | None = None
-        if model is None or isinstance(model, (str, Path)):
-            choice = choose_model(model, strength)
-            loaded = load(choice.model, strength=choice.strength)
-            self.info = loaded.info
-            model = PyTorchEngine(
-                loaded.network,
-                loaded.info.scale_factor,
-                loaded.info.img_channels,
-                device,
-                _permitted(precision, device, loaded.info),
-                large_tiles=loaded.info.tiling != "free",
-            )
-        elif strength is not None:
-            raise ModelError(f"strength {strength:g}: leave it out, an engine has no partner")
-        self._engine: Engine = SelfEnsemble(model) if tta else model
+        _check_settings(tile_size, overlap, border)
+        self._model: Model | None = None
+        if model is None or isinstance(model, (str, Path, Model, nn.Module)):
+            self._model = _open_model(model, scale_factor, strength)
+            engine: Engine = _start_engine(self._model, device, precision)
+        else:
+            engine = _check_engine(model, scale_factor, strength)
+        self.info: ModelInfo | None = None if self._model is None else self._model.info
+        self._engine: Engine = SelfEnsemble(engine) if tta else engine
         # What is measured sees one orientation, and so it is done quickly.
-        self._tiles = Tiles(self._engine, model, self._tiling, overlap)
+        self._tiles = Tiles(self._engine, engine, self._tiling, overlap)
         self._precision = precision
-        self.scale_factor = model.scale_factor
+        self.scale_factor = engine.scale_factor
         self.tile_size = tile_size
         self._border = border
 
@@ -149,42 +152,60 @@ class Upscaler:
 
     @property
     def fingerprint(self) -> str:
-        """What results depend on beside the picture; empty for an engine of one's own."""
-        if self.info is None:
+        """Identifies the model and the settings that results depend on; empty for an engine."""
+        if self._model is None:
             return ""
-        found = [f"{file.resolve()} {_version_of(file)}" for file in self.info.files]
-        if self.info.mixed_with is not None:
-            found.append(f"strength {self.info.strength!r}")
+        info = self._model.info
+        network = (info.architecture, info.scale_factor, info.config)
         settings = (type(self._engine).__name__, self._precision, self.tile_size, self._border)
-        return " ".join([*found, str(settings)])
+        return f"{self._model.weights_sha256} {network} {settings}"
 
     @property
     def tiles_redone(self) -> int:
         """How many tiles were not finite in half precision and were computed again in full."""
         return self._engine.tiles_redone
 
+    @overload
+    def upscale(self, image: ImageFile, progress: Progress | None = None) -> Image: ...
+
+    @overload
+    def upscale(self, image: ImageT, progress: Progress | None = None) -> ImageT: ...
+
+    @overload
+    def upscale(
+        self,
+        image: list[ImageFile] | list[str] | list[Path] | tuple[ImageFile, ...],
+        progress: Progress | None = None,
+    ) -> list[Image]: ...
+
+    @overload
+    def upscale(
+        self, image: list[ImageT] | tuple[ImageT, ...], progress: Progress | None = None
+    ) -> list[ImageT]: ...
+
     def upscale(self, image: Any, progress: Progress | None = None) -> Any:
-        """Super-resolve a picture, or several.
+        """Super-resolve an image, or several.
 
         Args:
             image: one of these; a last channel of 2 or 4 is straight alpha.
 
                 - NumPy ``(H, W)``, ``(H, W, 1 to 4)``, or a batch ``(N, H, W, 1 to 4)``: uint8,
-                  uint16, or floats in [0, 1]; what is slightly outside is clipped
+                  uint16, or floats in [0, 1]; slightly larger or smaller values are clipped
                 - PyTorch ``(1 to 4, H, W)`` or ``(N, 1 to 4, H, W)``, of these types
                 - a Pillow image
+                - an :class:`Image`, whose EXIF, color profile and other metadata are kept
                 - a path, the bytes of an image file, or a binary file object, each of which gives
-                  an array ``(H, W, 1 to 4)`` of the file's own depth
+                  an :class:`Image` of the depth of the file, with its metadata
                 - a list or tuple of these, which gives a list
             progress: called after each tile.
 
         Returns:
-            The same kind of picture, ``scale_factor`` times as high and wide.
+            The same kind of image, ``scale_factor`` times as high and wide.
 
         Raises:
-            ImageError: when the file cannot be read, it is not an image, or its values are NaN,
+            ImageError: the file cannot be read, it is not an image, or its values are NaN,
                 infinite or far outside [0, 1].
-            DeviceMemoryError: when not even the smallest tile fits.
+            DeviceMemoryError: not even the smallest tile fits.
 
         >>> import torch
         >>> upscaler = Upscaler("compact-x4", device="cpu")
@@ -194,19 +215,14 @@ class Upscaler:
         if isinstance(image, (list, tuple)):
             return [self.upscale(each, progress) for each in image]
         if isinstance(image, (str, Path)):
-            sr = self.upscale_image(read_image(image, strictly=True), progress)
-            pixels = sr.to_array()
-            return pixels if sr.values is None else sr.values.restore(pixels, sr.channels)
+            return self._upscale_image(read_image(image, strictly=True), progress)
+        if isinstance(image, Image):
+            return self._upscale_image(image, progress)
         if isinstance(image, (bytes, bytearray, memoryview)) or hasattr(image, "read"):
             with as_file(image) as path:
                 return self.upscale(path, progress)
         batch, restore = to_batch(image)
         return restore(self._upscale_batch(batch, progress))
-
-    def upscale_image(self, image: Image, progress: Progress | None = None) -> Image:
-        """Super-resolve colour and alpha; depth, gray and metadata stay what they are."""
-        sr = Image.from_array(self._upscale_batch(image.to_array()[None], progress)[0])
-        return replace(image, color=sr.color, alpha=sr.alpha)
 
     def upscale_file(
         self,
@@ -294,6 +310,11 @@ class Upscaler:
         border, height, width = (n * scale for n in (self.border, header.height, header.width))
         return cut_borders(bands, border, height, width)
 
+    def _upscale_image(self, image: Image, progress: Progress | None) -> Image:
+        """Super-resolve color and alpha; depth, gray and metadata stay what they are."""
+        sr = Image.from_array(self._upscale_batch(image.to_array()[None], progress)[0])
+        return replace(image, color=sr.color, alpha=sr.alpha)
+
     def _upscale_batch(self, batch: Array, progress: Progress | None) -> Array:
         number, height, width, layers = batch.shape
         scale = self.scale_factor
@@ -314,10 +335,62 @@ class Upscaler:
         return out
 
 
-def _version_of(file: Path) -> str:
-    """Size and time of a file, which another version of it changes."""
-    status = file.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
+def _check_settings(tile_size: int | None, overlap: int | None, border: int | None) -> None:
+    for name, value, least in (
+        ("tile_size", tile_size, 1),
+        ("overlap", overlap, 0),
+        ("border", border, 0),
+    ):
+        if value is not None and value < least:
+            raise ConfigError(f"{name} must be at least {least}, not {value}")
+
+
+def _open_model(
+    model: str | Path | Model | nn.Module | None, scale_factor: int | None, strength: float | None
+) -> Model:
+    """Load a model by name or path; copy one that belongs to the caller."""
+    if model is None or isinstance(model, (str, Path)):
+        if scale_factor is not None:
+            raise ModelError(f"leave out scale_factor {scale_factor}: {model} has its own")
+        return load(model, strength=strength)
+    if strength is not None:
+        raise ModelError(
+            f"strength {strength:g}: leave it out, or pass it to torch_sr.load; only the name of a "
+            "model has a partner"
+        )
+    if isinstance(model, Model):
+        if scale_factor not in (None, model.scale_factor):
+            raise ModelError(f"leave out scale_factor {scale_factor}: the model has its own")
+        return Model(copy.deepcopy(model.network), model.info, weights_sha256=model.weights_sha256)
+    return Model.from_network(copy.deepcopy(model), scale_factor=scale_factor)
+
+
+def _start_engine(model: Model, device: str, precision: str) -> PyTorchEngine:
+    return PyTorchEngine(
+        model.network,
+        model.scale_factor,
+        model.img_channels,
+        device,
+        _permitted(precision, device, model.info),
+        large_tiles=model.info.tiling != "free",
+    )
+
+
+def _check_engine(engine: Engine, scale_factor: int | None, strength: float | None) -> Engine:
+    """Refuse what is not an engine, and arguments that do not apply to one."""
+    needed = ("scale_factor", "img_channels", "tile_area", "tiles_redone")
+    absent = object()
+    has_all = all(inspect.getattr_static(engine, key, absent) is not absent for key in needed)
+    if not (callable(engine) and has_all):
+        raise ModelError(
+            f"give a name, a file, a Model, a network or an engine: {type(engine).__name__} is "
+            "none of these"
+        )
+    if strength is not None:
+        raise ModelError(f"strength {strength:g}: leave it out, an engine has no partner")
+    if scale_factor not in (None, engine.scale_factor):
+        raise ModelError(f"leave out scale_factor {scale_factor}: the engine has its own")
+    return engine
 
 
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:
@@ -326,7 +399,7 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     refuse_existing(target, overwrite=overwrite)
 
 
-def _permitted(precision: str, device: str, info: GeneratorInfo) -> str:
+def _permitted(precision: str, device: str, info: ModelInfo) -> str:
     """The precision asked for, or by ``auto`` one in which the network does not overflow.
 
     Raises:

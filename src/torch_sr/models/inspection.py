@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from torch_sr.download import find_digest
 from torch_sr.errors import ModelError
-from torch_sr.models.files.layouts import detect_layout, strip_prefixes, to_canonical
-from torch_sr.models.files.reading import load_state
-from torch_sr.models.files.records import weights_sha256
-from torch_sr.models.loading import GeneratorInfo, load_generator
+from torch_sr.models.info import ModelInfo
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 _PROBE = 64  # pixels a side: a multiple of every window in use
@@ -38,7 +35,7 @@ class ModelReport:
         licence: as recorded, or that of the architecture's makers where it is restrictive.
     """
 
-    info: GeneratorInfo
+    info: ModelInfo
     num_bytes: int
     sha256: str
     weights_sha256: str
@@ -61,58 +58,43 @@ def inspect_model(path: str | Path) -> ModelReport:
     Raises:
         ModelError: the file cannot be read, or holds no sound generator.
     """
-    loaded = load_generator(path)
-    state = stored_state(path)
-    network = loaded.network
-    files = loaded.info.files
+    model = read_model(path)
+    network, info = model.network, model.info
     return ModelReport(
-        info=loaded.info,
-        num_bytes=sum(file.stat().st_size for file in files),
-        sha256=find_digest(files[-1], "sha256"),
-        weights_sha256=weights_sha256(state),
-        tensor_types=dict(Counter(str(v.dtype).removeprefix("torch.") for v in state.values())),
-        macs_per_pixel=count_macs(network, loaded.info.img_channels),
+        info=info,
+        num_bytes=sum(file.stat().st_size for file in info.files),
+        sha256=find_digest(info.files[-1], "sha256"),
+        weights_sha256=model.weights_sha256,
+        tensor_types=info.tensor_types,
+        macs_per_pixel=count_macs(network, info.img_channels),
         receptive_field=receptive_field(network) if isinstance(network, RRDBNet) else None,
-        licence=loaded.info.metadata.get("licence") or loaded.info.restriction,
+        licence=info.metadata.get("licence") or info.restriction,
     )
 
 
 def verify_model(path: str | Path) -> None:
-    """See that a file holds a sound generator, and the parameters that were written to it.
+    """Check that a file has a usable generator, and the parameters that were written to it.
 
     Raises:
         ModelError: it does not.
     """
-    recorded = load_generator(path).info.metadata.get("weights_sha256")
-    if recorded is None:
-        return
-    found = weights_sha256(stored_state(path))
-    if found != recorded:
+    model = read_model(path)
+    recorded, found = model.info.metadata.get("weights_sha256"), model.weights_sha256
+    if recorded not in (None, found):
         raise ModelError(
             f"{path} is damaged or was changed: its parameters have the SHA-256 {found}, and "
             f"{recorded} is recorded; fetch or make it again"
         )
 
 
-def stored_state(path: str | Path) -> dict[str, Tensor]:
-    """The parameters of a file as they are stored, under RRDBNet's names where it is one.
-
-    Raises:
-        ModelError: the file cannot be read.
-    """
-    state = strip_prefixes(load_state(path).tensors)
-    return state if detect_layout(state) is None else to_canonical(state).state
-
-
 def count_macs(network: nn.Module, img_channels: int) -> int:
     """Multiplications with addition of convolutions and matrices, for each pixel of the input."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    device = "cpu"
     if isinstance(network, RRDBNet):  # of which none but the shapes is needed
-        device = "meta"
-        with torch.device(device):
+        with torch.device("meta"):
             network = RRDBNet.from_config(network.config).eval()
+    device = next((parameter.device for parameter in network.parameters()), "cpu")
     image = torch.zeros(1, img_channels, _PROBE, _PROBE, device=device)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(image)

@@ -1,84 +1,153 @@
-"""Network interpolation (ESRGAN, section 3.4): a way between fidelity and texture.
+"""Network interpolation (ESRGAN, section 3.4): several models -> one.
 
 Every parameter of the result lies on the line between those of a PSNR-driven network and those of
 a GAN-driven network that was trained from it: ``(1 - alpha) * psnr + alpha * esrgan``. A soup is
-the same with more than two networks (Wortsman et al. 2022, "Model soups"). Where a file holds the
-average of its weights beside the weights in training, the average is taken.
+the same with more than two networks (Wortsman et al. 2022, "Model soups"). If a file also has the
+average of its weights in training, the average is taken.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from torch_sr.errors import ModelError
-from torch_sr.models.files.records import common_licence, weights_sha256
-from torch_sr.models.files.writing import check_target, save_generator
-from torch_sr.models.inspection import stored_state
-from torch_sr.models.loading import GeneratorInfo, LoadedGenerator, load_generator
-from torch_sr.models.zoo import find_model, with_records
+from torch_sr.models.files.records import common_licence
+from torch_sr.models.model import Model, ModelLike
+from torch_sr.models.zoo import open_model
 from torch_sr.networks.rrdb import RRDBNet
-
-Model: TypeAlias = str | Path | RRDBNet
-"""A network, or the name or file of one."""
 
 _MOST_STEPS = 1000
 _SUM_TOLERANCE = 1e-6
 
 
-def interpolate(psnr: Model, esrgan: Model, alpha: float) -> RRDBNet:
+def interpolate(psnr: ModelLike, esrgan: ModelLike, alpha: float) -> Model:
     """Interpolate two networks, in float32 for every stored type.
 
     Args:
-        psnr: the network at ``alpha`` 0.
+        psnr: the network at ``alpha`` 0: a name, a file, a model or an :class:`RRDBNet`.
         esrgan: the network at ``alpha`` 1.
         alpha: share of the second, in [0, 1].
 
+    Returns:
+        a new model, exact at both ends; its records are the parents with their hashes and shares,
+        ``alpha``, and the licenses and data sets of both.
+
     Raises:
         ModelError: ``alpha`` out of range, a file that cannot be read, or networks that differ.
+        DownloadError: a model cannot be downloaded.
 
     >>> import torch_sr
-    >>> torch_sr.interpolate("compact-x4", "compact-x4", 0.5).scale_factor
-    4
+    >>> model = torch_sr.interpolate("compact-x4", "compact-x4-real", 0.5)
+    >>> model.scale_factor, model.info.metadata["alpha"]
+    (4, '0.5')
     """
-    _check_alpha(alpha)
-    return mix_networks([psnr, esrgan], [1.0 - alpha, alpha])
+    check_alpha(alpha)
+    return mix([psnr, esrgan], [1.0 - alpha, alpha], alpha=alpha)
 
 
-def load_network(model: Model) -> RRDBNet:
-    """The network of a name or a file, or itself.
+def open_parents(
+    models: Sequence[ModelLike], names: Sequence[str | None] | None = None
+) -> list[Model]:
+    """Load the models to be mixed, each once.
+
+    Args:
+        models: names, files, models or bare networks.
+        names: what a mixture records of each; None keeps the name of the model.
 
     Raises:
-        ModelError: a file that cannot be read, or holds another architecture.
-        DownloadError: one that cannot be fetched.
+        ModelError: a file that cannot be read, another architecture than RRDBNet, or networks that
+            differ in their sizes.
+        DownloadError: a model cannot be downloaded.
     """
-    if isinstance(model, RRDBNet):
-        return model
-    return require_rrdbnet(load_generator(find_model(model)))
+    given = names or [None] * len(models)
+    parents = [
+        _open_parent(model, name, number)
+        for number, (model, name) in enumerate(zip(models, given, strict=True), start=1)
+    ]
+    spoken = [
+        str(model) if isinstance(model, (str, Path)) else parent.info.origin
+        for model, parent in zip(models, parents, strict=True)
+    ]
+    for name, parent in zip(spoken, parents, strict=True):
+        _check_alike(spoken[0], require_rrdbnet(parents[0]), name, require_rrdbnet(parent))
+    return parents
 
 
-def mix_networks(models: Sequence[Model], weights: Sequence[float]) -> RRDBNet:
-    """Mix several networks alike, each with a weight; the weights add up to 1.
+def mix(
+    models: Sequence[ModelLike],
+    weights: Sequence[float],
+    *,
+    names: Sequence[str | None] | None = None,
+    alpha: float | None = None,
+) -> Model:
+    """Mix several networks of the same sizes, each with a weight; the weights add up to 1.
+
+    Args:
+        models, names: see :func:`open_parents`.
+        weights: a share in [0, 1] for each.
+        alpha: recorded, if the two models are the ends of an interpolation.
+
+    Returns:
+        a new model with a record of its parents.
 
     Raises:
-        ModelError: weights that do not, a file that cannot be read, or networks that differ.
+        ModelError: weights that do not add up, a file that cannot be read, or networks that differ.
+        DownloadError: a model cannot be downloaded.
     """
     check_weights(len(models), weights)
-    networks = [load_network(model) for model in models]
+    parents = open_parents(models, names)
+    networks = [require_rrdbnet(parent) for parent in parents]
     with torch.device("meta"):  # no memory yet, and no random numbers drawn
         mixed = RRDBNet.from_config(networks[0].config)
-    names = [_name_of(model) for model in models]
-    for name, network in zip(names[1:], networks[1:], strict=True):
-        _check_alike(names[0], networks[0], name, network)
     states = [network.state_dict() for network in networks]
     mixed.load_state_dict(mix_states(states, weights), assign=True)
-    return mixed.eval()
+    model = Model.from_network(
+        mixed,
+        name=" + ".join(parent.info.name for parent in parents),
+        metadata=_describe_mixture(parents, weights, alpha),
+    )
+    model.info = replace(model.info, stage="interpolation")
+    return model
+
+
+def _open_parent(model: ModelLike, name: str | None, number: int) -> Model:
+    if isinstance(model, RRDBNet):
+        return Model.from_network(model, name=name or f"model {number}")
+    opened = model if isinstance(model, Model) else open_model(model)
+    if name is None:
+        return opened
+    return Model(
+        opened.network,
+        replace(opened.info, name=name),
+        weights_sha256=opened.weights_sha256,
+    )
+
+
+def _describe_mixture(
+    parents: Sequence[Model], weights: Sequence[float], alpha: float | None
+) -> dict[str, str]:
+    """The records of a mixture, as text."""
+    found = [
+        {"name": parent.info.name, "weight": weight, "weights_sha256": parent.weights_sha256}
+        for parent, weight in zip(parents, weights, strict=True)
+    ]
+    metadata = {
+        "parents": json.dumps(found),
+        "licence": common_licence(parent.info.metadata.get("licence") for parent in parents),
+    }
+    datasets = [p.info.metadata["dataset"] for p in parents if "dataset" in p.info.metadata]
+    if datasets:
+        metadata["dataset"] = "; ".join(dict.fromkeys(datasets))
+    if alpha is not None:
+        metadata["alpha"] = json.dumps(alpha)
+    return metadata
 
 
 def mix_states(
@@ -104,98 +173,6 @@ def mix_states(
                     f"{tuple(other[key].shape)} in another; they must be alike"
                 )
     return {key: _weighted_sum([s[key] for s in states], weights) for key in first}
-
-
-@dataclass(frozen=True)
-class Parent:
-    """A model read to be mixed, with what is recorded of it.
-
-    Args:
-        name: as it is recorded.
-        network: its weights.
-        info: what loading found.
-        weights_sha256: of the parameters as they are stored.
-    """
-
-    name: str
-    network: RRDBNet
-    info: GeneratorInfo
-    weights_sha256: str
-
-
-def read_parents(
-    models: Sequence[str | Path], names: Sequence[str | None] | None = None
-) -> list[Parent]:
-    """Read models once, so that mixtures may be written over their files.
-
-    Args:
-        models: weights files or names of models.
-        names: what to record of each; None takes the name that the file gives itself.
-
-    Raises:
-        ModelError: a file that cannot be read, or networks that differ in architecture.
-        DownloadError: one that cannot be fetched.
-    """
-    parents = []
-    for model, name in zip(models, names or [None] * len(models), strict=True):
-        loaded = with_records(load_generator(find_model(model)))
-        digest = weights_sha256(stored_state(loaded.info.path))
-        network = require_rrdbnet(loaded)
-        parents.append(Parent(name or loaded.info.name, network, loaded.info, digest))
-    for model, parent in zip(models, parents, strict=True):
-        _check_alike(str(models[0]), parents[0].network, str(model), parent.network)
-    return parents
-
-
-def write_mixture(
-    models: Sequence[str | Path] | Sequence[Parent],
-    weights: Sequence[float],
-    out_path: str | Path,
-    *,
-    alpha: float | None = None,
-    dtype: torch.dtype | None = None,
-) -> None:
-    """Mix models and write the result with a record of its parents.
-
-    Args:
-        models: weights files, names of models, or what :func:`read_parents` gave.
-        weights: as for :func:`mix_networks`.
-        out_path: ends in ``.safetensors``, ``.pth`` or ``.pt``; it may be a parent's file.
-        alpha: recorded, where the two models are the ends of an interpolation.
-        dtype: type to store; float32 by default.
-
-    Raises:
-        ModelError: a file that cannot be read or written, or networks that differ.
-    """
-    check_weights(len(models), weights)
-    check_target(out_path)
-    parents = [model if isinstance(model, Parent) else read_parents([model])[0] for model in models]
-    network = mix_networks([parent.network for parent in parents], weights)
-    metadata: dict[str, Any] = {
-        "parents": [
-            {"name": parent.name, "weight": weight, "weights_sha256": parent.weights_sha256}
-            for parent, weight in zip(parents, weights, strict=True)
-        ],
-        "licence": common_licence(parent.info.metadata.get("licence") for parent in parents),
-    }
-    datasets = [p.info.metadata["dataset"] for p in parents if "dataset" in p.info.metadata]
-    if datasets:
-        metadata["dataset"] = "; ".join(dict.fromkeys(datasets))
-    if alpha is not None:
-        metadata["alpha"] = alpha
-    save_generator(out_path, network, stage="interpolation", metadata=metadata, dtype=dtype)
-
-
-def interpolate_files(
-    psnr_path: str | Path, esrgan_path: str | Path, alpha: float, out_path: str | Path
-) -> None:
-    """Interpolate two weights files of any layouts into a third; see :func:`write_mixture`.
-
-    Raises:
-        ModelError: a file that cannot be read or written, or networks that differ.
-    """
-    _check_alpha(alpha)
-    write_mixture([psnr_path, esrgan_path], [1.0 - alpha, alpha], out_path, alpha=alpha)
 
 
 def parse_alphas(text: str, name: str = "alpha") -> list[float]:
@@ -226,7 +203,7 @@ def parse_alphas(text: str, name: str = "alpha") -> list[float]:
             f"{name} is {text!r}; write a number from 0 to 1, or first:last:step such as 0:1:0.1"
         ) from None
     for alpha in alphas:
-        _check_alpha(alpha, name)
+        check_alpha(alpha, name)
     return alphas
 
 
@@ -252,7 +229,12 @@ def sweep_paths(out_path: Path, alphas: Sequence[float]) -> list[Path]:
     ]
 
 
-def _check_alpha(alpha: float, name: str = "alpha") -> None:
+def check_alpha(alpha: float, name: str = "alpha") -> None:
+    """Refuse a share outside [0, 1].
+
+    Raises:
+        ModelError: it is.
+    """
     if not 0.0 <= alpha <= 1.0:  # NaN fails too
         raise ModelError(f"{name} is {alpha}; it must be between 0 and 1")
 
@@ -296,21 +278,17 @@ def _weighted_sum(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     return total
 
 
-def require_rrdbnet(loaded: LoadedGenerator) -> RRDBNet:
+def require_rrdbnet(model: Model) -> RRDBNet:
     """The network of a model that can be interpolated.
 
     Raises:
         ModelError: it is of another architecture.
     """
-    if not isinstance(loaded.network, RRDBNet):
+    if not isinstance(model.network, RRDBNet):
         raise ModelError(
-            f"{loaded.info.path} is a {loaded.info.architecture}; only RRDBNet is interpolated"
+            f"{model.info.origin} is a {model.info.architecture}; only RRDBNet is interpolated"
         )
-    return loaded.network
-
-
-def _name_of(model: Model) -> str:
-    return "one network" if isinstance(model, RRDBNet) else str(model)
+    return model.network
 
 
 def _list(weights: Sequence[float]) -> str:

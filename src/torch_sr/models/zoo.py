@@ -18,7 +18,8 @@ from torch_sr.errors import DownloadError, MissingExtraError, ModelError
 from torch_sr.files import expand_home
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
 from torch_sr.models.files.ncnn.reading import find_graph, weights_path
-from torch_sr.models.loading import LoadedGenerator
+from torch_sr.models.model import Model
+from torch_sr.models.reading import read_model
 from torch_sr.models.weights import SHIPPED, canonical_name, shipped_path
 
 __all__ = [
@@ -32,8 +33,8 @@ __all__ = [
     "is_intact",
     "models_dir",
     "name_of",
+    "open_model",
     "remove",
-    "with_records",
 ]
 
 
@@ -91,14 +92,22 @@ def name_of(path: Path) -> str | None:
     return None
 
 
-def with_records(model: LoadedGenerator) -> LoadedGenerator:
-    """Add the table's author and licence of an installed or fetched file that records none."""
-    name, info = name_of(model.info.path), model.info
-    if name is None:
-        return model
-    known = {"author": ZOO[name].author, "licence": ZOO[name].licence}
-    info = dataclasses.replace(info, metadata=known | info.metadata)
-    return dataclasses.replace(model, info=info)
+def open_model(name_or_path: str | Path, progress: OpenProgress | None = None) -> Model:
+    """Find a model and read it; author and license come from the table if the file has none.
+
+    Args:
+        name_or_path, progress: see :func:`find_model`.
+
+    Raises:
+        ModelError: unknown name, or a file that cannot be read.
+        DownloadError, MissingExtraError: as :func:`find_model`.
+    """
+    path = find_model(name_or_path, progress)
+    model, name = read_model(path), name_of(path)
+    if name is not None:
+        known = {"author": ZOO[name].author, "licence": ZOO[name].licence}
+        model.info = dataclasses.replace(model.info, metadata=known | model.info.metadata)
+    return model
 
 
 def fetch(model: ZooModel, progress: OpenProgress | None = None) -> Path:

@@ -18,7 +18,7 @@ from torch_sr.cli.console import (
     Download,
     describe_error,
     fetch_first,
-    find_model,
+    load_model,
     print_failure,
 )
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch_sr.evaluation.compare import ImageScore
     from torch_sr.evaluation.method import Method
     from torch_sr.evaluation.metric_table import MetricSettings
-    from torch_sr.models.interpolation import Parent
+    from torch_sr.models.model import Model
 
 _SWEEP = "Looking for an alpha"
 _SOUP = "More than two networks"
@@ -249,18 +249,17 @@ def _write_sweep(
     """Write the networks, then look at them; what was written is reported even if that fails."""
     from torch_sr.errors import TorchSRError
     from torch_sr.evaluation.metric_table import MetricSettings
-    from torch_sr.models.interpolation import read_parents, sweep_paths, write_mixture
+    from torch_sr.models.interpolation import interpolate as mix_ends
+    from torch_sr.models.interpolation import open_parents, sweep_paths
 
-    for end in ends:
-        find_model(end)  # fetches with a progress bar
-    parents = read_parents(ends)
-    setting = MetricSettings(parents[0].network.scale_factor, device=device)
+    psnr, esrgan = parents = open_parents([load_model(end) for end in ends])
+    setting = MetricSettings(parents[0].scale_factor, device=device)
     if download:
         fetch_first(plan.specs, data_root, setting.scale_factor, "test")
     _check_datasets(plan.specs, data_root, setting.scale_factor)
     targets = sweep_paths(out, plan.alphas) if len(plan.alphas) > 1 else [out]
     for value, target in zip(plan.alphas, targets, strict=True):
-        write_mixture(parents, [1.0 - value, value], target, alpha=value, dtype=dtype)
+        mix_ends(psnr, esrgan, value).save(target, dtype=dtype)
     found: dict[str, Any] = {"models": list(map(str, targets))}
     try:
         if plan.looks:
@@ -278,7 +277,7 @@ def _write_sweep(
 
 def _look(
     plan: _Plan,
-    parents: Sequence[Parent],
+    parents: Sequence[Model],
     out: Path,
     setting: MetricSettings,
     data_root: Path,
@@ -287,9 +286,9 @@ def _look(
     """Draw the strip and the curve, and add them to what was found."""
     from torch_sr.evaluation.methods import load_sweep
 
-    psnr, esrgan = (parent.network for parent in parents)
-    _, methods = load_sweep(
-        psnr, esrgan, plan.alphas, image_space=plan.image_space, device=setting.device
+    psnr, esrgan = parents
+    methods = load_sweep(
+        psnr, esrgan, alphas=plan.alphas, image_space=plan.image_space, device=setting.device
     )
     if plan.preview is not None:
         strip = _strip_of(out)
@@ -305,7 +304,7 @@ def _write_soup(
 ) -> None:
     from torch_sr.errors import ModelError
     from torch_sr.evaluation.labels import parse_named
-    from torch_sr.models.interpolation import check_weights, read_parents, write_mixture
+    from torch_sr.models.interpolation import check_weights, mix
 
     named = [parse_named(model) for model in models]
     labels = [model.label for model in named]
@@ -314,8 +313,8 @@ def _write_soup(
             raise ModelError(f"choose another label: {label!r} is given to two models")
     shares = _shares(weights, labels)
     check_weights(len(models), shares)
-    paths = [find_model(model.model) for model in named]
-    write_mixture(read_parents(paths, labels), shares, out, dtype=dtype)
+    loaded = [load_model(model.model) for model in named]
+    mix(loaded, shares, names=labels).save(out, dtype=dtype)
 
 
 def _shares(text: str | None, labels: Sequence[str | None]) -> list[float]:
@@ -340,7 +339,7 @@ def _shares(text: str | None, labels: Sequence[str | None]) -> list[float]:
 
 
 def _torch_dtype(name: str | None) -> torch.dtype | None:
-    from torch_sr.models.conversion import find_dtype
+    from torch_sr.models.saving import find_dtype
 
     return None if name is None else find_dtype(name)
 

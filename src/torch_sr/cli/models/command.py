@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torch_sr.cli.console import AsJSON, Overwrite, check_free, find_model
+from torch_sr.cli.console import AsJSON, Overwrite, check_free, find_model, load_model
 
 if TYPE_CHECKING:
     from torch_sr.models.inspection import ModelReport
@@ -116,7 +116,7 @@ def convert(
 
     for file in written_files(target):
         check_free(file, overwrite=overwrite)
-    print(convert_model(find_model(source), target, layout=layout, dtype=dtype))
+    print(convert_model(load_model(source), target, layout=layout, dtype=dtype))
 
 
 @app.command("extract")

@@ -102,12 +102,12 @@ def _by_command(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def _shipped_row(name: str) -> dict[str, Any]:
-    from torch_sr.models.loading import load_generator
+    from torch_sr.models.reading import read_model
     from torch_sr.models.weights import shipped_path
 
     path = shipped_path(name)
     assert path is not None
-    info = load_generator(path).info
+    info = read_model(path).info
     return _row(
         name,
         "shipped",

@@ -17,8 +17,9 @@ from torch_sr.cli.console import (
     Download,
     Precision,
     cache_progress,
+    download_progress,
     fetch_first,
-    find_model,
+    load_model,
     progress_bar,
 )
 from torch_sr.cli.test.choices import (
@@ -224,7 +225,6 @@ def load_methods(
     from torch_sr.devices import choose_device
     from torch_sr.errors import ModelError
     from torch_sr.evaluation import methods as known
-    from torch_sr.evaluation.labels import parse_named
     from torch_sr.evaluation.metric_table import MetricSettings
     from torch_sr.metrics import PROTOCOLS
 
@@ -233,14 +233,17 @@ def load_methods(
         "precision": precision,
         "tile_size": tile_size or known.TILE_SIZE,
     }
-    for model in models:
-        find_model(parse_named(model).model)  # fetches with a progress bar
     alphas = [step / sweep_steps for step in range(sweep_steps + 1)]
     taken = known.sweep_labels(alphas) if sweep is not None else []
-    scale_factor, methods = known.load_models(models, strengths=strengths, **where, taken=taken)
+    with download_progress() as report:
+        methods = known.load_models(
+            models, strengths=strengths, **where, taken=taken, on_download=report
+        )
+    scale_factor = known.common_scale_factor(methods)
     if sweep is not None:
-        psnr, esrgan = map(find_model, sweep)
-        factor, steps = known.load_sweep(psnr, esrgan, alphas, **where)
+        psnr, esrgan = map(load_model, sweep)
+        steps = known.load_sweep(psnr, esrgan, alphas=alphas, **where)
+        factor = known.common_scale_factor(steps)
         if factor != scale_factor:
             raise ModelError(f"--sweep is of x{factor}, the other models are of x{scale_factor}")
         methods += steps

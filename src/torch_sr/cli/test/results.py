@@ -92,12 +92,13 @@ def record_scores(
         means = mean_scores([score for score in scores if score.protocol == protocol])
         where = f"x{setting.scale_factor}, protocol {protocol}"
         for method in methods:
-            if method.is_model and method.source is not None:
+            path = method.model.info.path if method.is_model and method.model else None
+            if path is not None:
                 results = {
                     f"{dataset} {where}": _finite(found[method.label])
                     for dataset, found in means.items()
                 }
-                append_results(method.source, results)
+                append_results(path, results)
 
 
 def has_display() -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from torch_sr.cli.console import AsJSON, find_model
+from torch_sr.cli.console import AsJSON, load_model
 from torch_sr.cli.upscale import options
 from torch_sr.cli.upscale.progress import show_progress
 from torch_sr.cli.upscale.report import Report
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch_sr.inference.files.batch import BatchOptions, Outcome
     from torch_sr.inference.files.jobs import Job
     from torch_sr.inference.upscaler import Upscaler
-    from torch_sr.models.strength import ModelChoice
+    from torch_sr.models.loading import ModelChoice
 
 _TOO_LOW = 0.5  # part of the default strength
 
@@ -71,16 +71,15 @@ def upscale(
     from torch_sr.inference.files.batch import BatchOptions, survey, target_size
     from torch_sr.inference.files.jobs import find_jobs, read_names, shard
     from torch_sr.inference.upscaler import Upscaler
-    from torch_sr.models.strength import choose_model
+    from torch_sr.models.loading import choose_model
 
     names = [name for argument in images for name in _expanded(argument, read_names)]
     findings = find_jobs(names, out, suffix=suffix, format=format, sheets=compare)
     choice = choose_model(model, strength)
-    source = find_model(choice.model) if choice.strength is None else choice.model
+    loaded = load_model(choice.model, choice.strength)
     upscalers = [
         Upscaler(
-            source,
-            strength=choice.strength,
+            loaded,
             device=name,
             precision=precision,
             tile_size=tile_size,

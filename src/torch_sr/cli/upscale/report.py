@@ -17,7 +17,7 @@ from torch_sr.cli.upscale.progress import duration, short
 if TYPE_CHECKING:
     from torch_sr.inference.files.batch import Outcome
     from torch_sr.inference.files.jobs import Findings, Job
-    from torch_sr.models.strength import ModelChoice
+    from torch_sr.models.loading import ModelChoice
 
 _NOTES_SHOWN = 3  # of one kind; the others are counted
 

@@ -11,7 +11,7 @@ from torch_sr.config import parse_config
 from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import CheckpointError
 from torch_sr.models.files.writing import save_generator
-from torch_sr.models.loading import load_generator
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.runs.checkpoints import load_newest
 
@@ -66,7 +66,7 @@ def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
     """
     state = load_newest(checkpoint)
     if state is None:
-        loaded = load_generator(checkpoint)
+        loaded = read_model(checkpoint)
         if raw or not isinstance(loaded.network, RRDBNet):
             raise CheckpointError(
                 f"{checkpoint}: no checkpoint of torch-sr, it holds one {loaded.info.architecture}"

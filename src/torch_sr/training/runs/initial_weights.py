@@ -13,9 +13,9 @@ from torch import Tensor
 from torch_sr.config import to_overrides
 from torch_sr.errors import CheckpointError, ModelError
 from torch_sr.models.files.hparams import TOP_LEVEL, nest_hparams
-from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.model import Model
 from torch_sr.models.weights import SHIPPED, shipped_path
-from torch_sr.models.zoo import find_model, name_of
+from torch_sr.models.zoo import name_of, open_model
 from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
 
 
@@ -32,7 +32,7 @@ def like_overrides(name_or_path: str | Path) -> list[str]:
         ModelError: the model cannot be read, or is of another architecture than the trainings'.
         DownloadError: it cannot be fetched.
     """
-    loaded = load_generator(find_model(name_or_path))
+    loaded = open_model(name_or_path)
     if not isinstance(loaded.network, RRDBNet):
         raise ModelError(
             f"{name_or_path}: choose an RRDBNet (ESRGAN) model, the only architecture that can be "
@@ -66,7 +66,7 @@ def find_differences(model: RRDBConfig, config: RRDBConfig) -> dict[str, tuple[A
     }
 
 
-def check_fit(model: LoadedGenerator, config: RRDBConfig, *, partial: bool = False) -> None:
+def check_fit(model: Model, config: RRDBConfig, *, partial: bool = False) -> None:
     """Refuse a model with which a training of these sizes cannot start.
 
     Args:
@@ -77,7 +77,7 @@ def check_fit(model: LoadedGenerator, config: RRDBConfig, *, partial: bool = Fal
     Raises:
         CheckpointError: it has other sizes, or is of another architecture.
     """
-    name = model_label(model.info.path)
+    name = model_label(model)
     if not isinstance(model.network, RRDBNet):
         raise CheckpointError(
             f"{name}: start from an RRDBNet (ESRGAN) model, the only architecture that can be "
@@ -93,7 +93,7 @@ def check_fit(model: LoadedGenerator, config: RRDBConfig, *, partial: bool = Fal
         )
 
 
-def take_what_fits(network: RRDBNet, model: LoadedGenerator) -> list[str]:
+def take_what_fits(network: RRDBNet, model: Model) -> list[str]:
     """Copy the parameters that have the same name and shape in a model.
 
     Returns:
@@ -105,7 +105,7 @@ def take_what_fits(network: RRDBNet, model: LoadedGenerator) -> list[str]:
     """
     assert isinstance(model.network, RRDBNet)  # check_fit has seen to it
     theirs, ours = model.network.state_dict(), network.state_dict()
-    name = model_label(model.info.path)
+    name = model_label(model)
     fitting = {
         key: value
         for key, value in theirs.items()
@@ -133,10 +133,14 @@ def _list_sizes(differences: Mapping[str, tuple[Any, Any]]) -> str:
     )
 
 
-def model_label(path: Path) -> str:
+def model_label(model: Path | Model) -> str:
     """The name of a model that has one, or else its path."""
-    shipped = (name for name in SHIPPED if shipped_path(name) == path)
-    return next(shipped, None) or name_of(path) or str(path)
+    if isinstance(model, Model):
+        if model.info.path is None:
+            return model.info.name
+        model = model.info.path
+    shipped = (name for name in SHIPPED if shipped_path(name) == model)
+    return next(shipped, None) or name_of(model) or str(model)
 
 
 def _describe(

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch_sr.config import Hyperparameters
 from torch_sr.errors import CheckpointError
-from torch_sr.models.loading import LoadedGenerator, load_generator
+from torch_sr.models.model import Model
+from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
 from torch_sr.training.runs.checkpoints import load_newest
 from torch_sr.training.runs.initial_weights import check_fit, model_label, take_what_fits
@@ -39,7 +40,7 @@ class StartingPoint:
 
     path: Path | None = None
     checkpoint: Mapping[str, Any] | None = None
-    model: LoadedGenerator | None = None
+    model: Model | None = None
     chosen_stage: str | None = None
     partial: bool = False
 
@@ -68,7 +69,7 @@ class StartingPoint:
         if self.model is None:
             return []
         kind = _CALLED.get(self.model.info.stage or "")
-        name = model_label(self.model.info.path)
+        name = model_label(self.model)
         text = f"starting the {_CALLED[first]} stage ({first}) from {name}"
         text += f", a model of the {kind} stage" if kind else ""
         if first == _GAN_STAGE and "pretraining" in config.stages:
@@ -173,7 +174,7 @@ def read_start(
         return StartingPoint()
     checkpoint = load_newest(path)
     if checkpoint is None:
-        return StartingPoint(path, model=load_generator(path), chosen_stage=stage, partial=partial)
+        return StartingPoint(path, model=read_model(path), chosen_stage=stage, partial=partial)
     if options:
         raise CheckpointError(
             f"{path}: leave out {options}, which goes with a model, to resume this checkpoint; or "
