@@ -25,10 +25,11 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from torch_sr.aliases import Array
-from torch_sr.data.resize import imresize
 from torch_sr.errors import TorchSRError
-from torch_sr.evaluation.method import Method
-from torch_sr.images import Image, convert, from_unit, is_image_name, read_image, to_unit
+from torch_sr.evaluation.method import BASELINE, Method, bicubic
+from torch_sr.images import is_image_name, read_image
+from torch_sr.images.compositing import flatten, to_rgb
+from torch_sr.images.window_sums import window_sums
 
 _AROUND = 32  # low-resolution pixels of context
 _MARGIN, _CAPTION = 8, 24
@@ -109,7 +110,7 @@ def _panels(
         f"input, {image.shape[1]}x{image.shape[0]} pixels": pixels.repeat(scale, 0).repeat(
             scale, 1
         ),
-        "bicubic": imresize(_on_white(around), float(scale))[inner, inner],
+        BASELINE: bicubic(scale).super_resolve(_on_white(around))[inner, inner],
     }
     for method in methods:
         result = _super_resolved(method, around, options.cache)
@@ -151,8 +152,7 @@ def most_detailed(rgb: Array, side: int) -> tuple[int, int]:
     """
     gray = rgb.astype(np.float64).mean(axis=2)
     down, across = np.gradient(gray)
-    total = np.pad(np.hypot(down, across) ** 0.5, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    sums = window_sums(np.hypot(down, across) ** 0.5, side)
     rows, columns = (min(size // 10, (size - side) // 2) for size in gray.shape)
     inner = sums[rows : len(sums) - rows, columns : sums.shape[1] - columns]
     top, left = np.unravel_index(int(inner.argmax()), inner.shape)
@@ -160,13 +160,8 @@ def most_detailed(rgb: Array, side: int) -> tuple[int, int]:
 
 
 def _on_white(layers: Array) -> Array:
-    """Any layers and depth as 8-bit RGB, what is transparent as white."""
-    image = Image.from_array(layers)
-    color = to_unit(np.broadcast_to(image.color, (*image.color.shape[:2], 3)))
-    if image.alpha is not None:
-        opacity = to_unit(image.alpha)[..., None]
-        color = color * opacity + 1 - opacity
-    return convert(from_unit(color, np.uint8), np.uint8)
+    """Any layers and depth as 8-bit RGB, transparency on white."""
+    return to_rgb(flatten(layers))
 
 
 def _draw(panels: Mapping[str, Array], columns: int) -> Pillow.Image:

@@ -95,16 +95,27 @@ def compare(
         DataError: when an image is too small for a metric.
         ModelError: when a network computes NaN or infinite values.
     """
+    for index in range(len(pairs.names)):
+        yield compare_image(methods, dataset, pairs, index, protocols)
+
+
+def compare_image(
+    methods: Sequence[Method],
+    dataset: str,
+    pairs: ImagePairs,
+    index: int,
+    protocols: Sequence[ProtocolMetrics],
+) -> Comparison:
+    """Measure every method on one image; see :func:`compare`."""
     main, *further = protocols
+    lr, hr = pairs[index]
+    comparison = Comparison(dataset, pairs.names[index], lr, hr, {}, {}, main.protocol.name)
+    comparison.further.update({found.protocol.name: {} for found in further})
     exact = not all(found.protocol.round_to_8_bit for found in protocols)
-    for index, image in enumerate(pairs.names):
-        lr, hr = pairs[index]
-        comparison = Comparison(dataset, image, lr, hr, {}, {}, main.protocol.name)
-        comparison.further.update({found.protocol.name: {} for found in further})
-        given = to_unit(lr) if exact else lr
-        for method in methods:
-            _add_method(comparison, method, given, protocols)
-        yield comparison
+    given = to_unit(lr) if exact else lr
+    for method in methods:
+        _add_method(comparison, method, given, protocols)
+    return comparison
 
 
 def _add_method(

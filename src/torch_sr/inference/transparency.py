@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from torch_sr.aliases import Floats, Pixels
+from torch_sr.images.window_sums import window_sums
 
 _RADII = (1, 2, 4, 8, 16)
 REACH = _RADII[-1]
@@ -37,7 +38,8 @@ def bleed(layers: Pixels) -> Pixels:
     sums = np.concatenate([layers[..., :-1] * weights, weights], axis=-1)
     result: Pixels = layers.copy()
     for radius in _RADII:
-        means = _box_sums(sums, radius)
+        padded = np.pad(sums, [(0, 0)] * (sums.ndim - 3) + [(radius, radius)] * 2 + [(0, 0)])
+        means = window_sums(padded, 2 * radius + 1, axes=(-3, -2))
         found = hidden & (means[..., -1] > (0 if integer else 1e-9))
         colors = means[found]
         colors = colors[:, :-1] / colors[:, -1:]
@@ -69,15 +71,3 @@ def without_halo(opacity: Floats, alpha: Floats, scale_factor: int) -> Floats:
         for extreme in (np.minimum.reduce(around), np.maximum.reduce(around))
     )
     return np.clip(opacity, low, high)
-
-
-def _box_sums(values: Pixels, radius: int) -> Pixels:
-    """Sums over squares of ``2 * radius + 1`` pixels, cut at the border: ``(..., H, W, C)``."""
-    for axis in (-3, -2):
-        size = values.shape[axis]
-        total = np.cumsum(values, axis=axis)
-        total = np.concatenate([np.zeros_like(np.take(total, [0], axis)), total], axis=axis)
-        after = np.minimum(np.arange(size) + radius + 1, size)
-        before = np.maximum(np.arange(size) - radius, 0)
-        values = np.take(total, after, axis) - np.take(total, before, axis)
-    return values

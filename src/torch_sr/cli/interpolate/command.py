@@ -292,7 +292,7 @@ def _look(
     )
     if plan.preview is not None:
         strip = _strip_of(out)
-        _draw_strip(strip, plan.preview, methods)
+        _draw_strip(strip, plan.preview, methods, setting.scale_factor)
         found["preview"] = str(strip)
     if plan.specs:
         scores = _measure(methods, plan, setting, data_root)
@@ -349,18 +349,15 @@ def _strip_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}_preview.png")
 
 
-def _draw_strip(out: Path, image: Path, methods: Sequence[Method]) -> None:
+def _draw_strip(out: Path, image: Path, methods: Sequence[Method], scale_factor: int) -> None:
     """A row of the networks, and one of the mixed pictures where there are any."""
-    from torch_sr.evaluation.presentation.figures import draw_strip
+    from torch_sr.evaluation.presentation.strips import draw_strip
     from torch_sr.evaluation.store import store_image
     from torch_sr.images import read_image
 
     groups = list(dict.fromkeys(method.group for method in methods))
-    rows = [
-        {method.label: method.super_resolve for method in methods if method.group == group}
-        for group in groups
-    ]
-    store_image(out, draw_strip(read_image(image).to_array(), rows))
+    rows = [[method for method in methods if method.group == group] for group in groups]
+    store_image(out, draw_strip(read_image(image).to_array(), rows, scale_factor))
 
 
 def _measure(
@@ -406,10 +403,10 @@ def _draw_curve(
 
 def _print(found: dict[str, Any], as_json: bool) -> None:
     """Files on stdout, a line each; what was measured in a table before them."""
-    from torch_sr.cli.test.results import without_infinity
+    from torch_sr.evaluation.averages import json_safe
 
     if as_json:
-        print(json.dumps(without_infinity(found), indent=2))
+        print(json.dumps(json_safe(found), indent=2))
         return
     if "means" in found:
         _print_means(found["means"])

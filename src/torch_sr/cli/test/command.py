@@ -312,7 +312,7 @@ def _make_store(out_dir: Path, specs: list[str], methods: Sequence[Method]) -> R
 
 
 def _store(store: ResultStore, comparison: Comparison) -> None:
-    from torch_sr.evaluation.presentation.figures import draw_sheet
+    from torch_sr.evaluation.presentation.sheets import draw_sheet
 
     store.add(comparison, draw_sheet(comparison))
 

@@ -16,7 +16,7 @@ from torch_sr.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch_sr.config import Hyperparameters
-    from torch_sr.evaluation.method import SuperResolve
+    from torch_sr.evaluation.method import Method
     from torch_sr.training.photos.plan import TrainingPlan
     from torch_sr.training.runs.result import TrainingResult
     from torch_sr.training.settings import RunSettings
@@ -158,6 +158,7 @@ def draw_sheet(
         result: of the training.
     """
     from torch_sr.data.image_pairs import open_pairs
+    from torch_sr.evaluation.method import Method
     from torch_sr.evaluation.presentation.before_after import draw_before_after
     from torch_sr.images import Image, write_image
     from torch_sr.inference.upscaler import Upscaler
@@ -175,21 +176,18 @@ def draw_sheet(
         channels=config.img_channels,
         cache_dir=settings.cache_dir,
     )
-    methods: dict[str, SuperResolve] = {
-        "before" if start is not None else "bicubic": _before(config, settings, start),
-        "after": Upscaler(model, device=settings.device, border=0).upscale,
-    }
+    after = Method("after", Upscaler(model, device=settings.device, border=0).upscale)
+    methods = [_before(config, settings, start), after]
     file = sheet_file(settings.out_dir)
     write_image(file, Image(draw_before_after(pairs, methods)))
     print(file)
 
 
-def _before(config: Hyperparameters, settings: RunSettings, start: str | None) -> SuperResolve:
+def _before(config: Hyperparameters, settings: RunSettings, start: str | None) -> Method:
     """The model that the training started from, or bicubic interpolation."""
-    from torch_sr.data.resize import imresize
+    from torch_sr.evaluation.method import Method, bicubic
     from torch_sr.inference.upscaler import Upscaler
 
-    if start is not None:
-        return Upscaler(start, device=settings.device, border=0).upscale
-    scale = float(config.scale_factor)
-    return lambda lr: imresize(lr, scale)
+    if start is None:
+        return bicubic(config.scale_factor)
+    return Method("before", Upscaler(start, device=settings.device, border=0).upscale)

@@ -154,7 +154,7 @@ def _note_compression(
 
 def _with_sheet(outcome: Outcome, damaged: str) -> Outcome:
     """Draw the sheet that is asked for, unless it exists; a failure is the file's own."""
-    from torch_sr.evaluation.presentation.figures import draw_upscaled
+    from torch_sr.evaluation.presentation.upscaled_sheet import draw_upscaled
     from torch_sr.images import Image, display_name, write_image
 
     job = outcome.job

@@ -1,17 +1,13 @@
-"""figures.py: the place shown is the telling one, and the pictures hold what they should."""
+"""sheets.py and places.py: the place shown says most, and the pictures hold what they should."""
 
 import numpy as np
 import pytest
 
 from torch_sr.evaluation.compare import Comparison
-from torch_sr.evaluation.presentation import figures
-from torch_sr.evaluation.presentation.figures import (
-    DETAIL,
-    describe,
-    draw_sheet,
-    error_map,
-    telling_place,
-)
+from torch_sr.evaluation.presentation import sheets
+from torch_sr.evaluation.presentation.error_maps import error_map
+from torch_sr.evaluation.presentation.places import DETAIL, differing_place
+from torch_sr.evaluation.presentation.sheets import describe, draw_sheet
 
 ACCENT = (214, 64, 38)
 
@@ -28,10 +24,10 @@ def compare(hr, scale=4, spoilt=(slice(0), slice(0)), methods=("bicubic", "model
 
 
 @pytest.mark.parametrize("at", [(0, 0), (64, 128), (136, 200), (70, 33)])
-def test_the_telling_place_is_where_methods_differ(photo, at):
+def test_the_place_shown_is_where_methods_differ(photo, at):
     top, left = at
     spoilt = (slice(top, top + 40), slice(left, left + 40))
-    found_top, found_left, side = telling_place(compare(photo(200, 264), spoilt=spoilt))
+    found_top, found_left, side = differing_place(compare(photo(200, 264), spoilt=spoilt))
     assert side == DETAIL
     assert found_top % 4 == found_left % 4 == 0
     assert found_top <= top
@@ -44,7 +40,7 @@ def test_the_telling_place_is_where_methods_differ(photo, at):
 def test_a_small_image_is_its_own_place(photo, size):
     height, width = (side // 4 * 4 for side in size)
     comparison = compare(photo(height, width))
-    top, left, side = telling_place(comparison)
+    top, left, side = differing_place(comparison)
     assert side == min(DETAIL, height // 4 * 4, width // 4 * 4)
     assert 0 <= top <= height - side
     assert 0 <= left <= width - side
@@ -117,10 +113,10 @@ def test_no_row_of_a_sheet_has_one_cell_alone(photo, count):
 
 def test_a_long_name_is_written_whole_on_a_sheet(photo, monkeypatch):
     written = []
-    original = figures._write
+    original = sheets.write_line
     monkeypatch.setattr(
-        figures,
-        "_write",
+        sheets,
+        "write_line",
         lambda draw, at, text, *rest: (written.append(text), original(draw, at, text, *rest)),
     )
     name = "192_cr_23_rrdb_div2k_bsds500_perceptual_epoch_12000_best"
