@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 PSNR_CEILING = 60.0
 """Decibels that one image counts for at most in a mean; rounding to 8 bits alone leaves 59."""
@@ -49,3 +50,16 @@ def mean_over_images(values: Mapping[str, float], ceiling: float = math.inf) -> 
     for value in finite:
         total += value
     return ImageMean(total / len(finite) if finite else math.nan, bounded, left_out)
+
+
+def json_safe(value: Any) -> Any:
+    """Plain values in which NaN and infinities, which JSON does not have, are None.
+
+    >>> json_safe({"psnr": math.inf, "ssim": [1.0, math.nan]})
+    {'psnr': None, 'ssim': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {key: json_safe(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

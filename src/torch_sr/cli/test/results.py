@@ -113,7 +113,7 @@ def open_window(comparison: Comparison) -> None:
     """Show a sheet in the viewer of the desktop."""
     from PIL import Image as PillowImage
 
-    from torch_sr.evaluation.presentation.figures import draw_sheet
+    from torch_sr.evaluation.presentation.sheets import draw_sheet
 
     PillowImage.fromarray(draw_sheet(comparison)).show(title=comparison.image)
 
@@ -170,7 +170,9 @@ def print_json(
     }
     if others:
         result["other_protocols"] = {other.protocol: _plain(other) for other in others}
-    print(json.dumps(without_infinity(result), indent=2, allow_nan=False))
+    from torch_sr.evaluation.averages import json_safe
+
+    print(json.dumps(json_safe(result), indent=2, allow_nan=False))
 
 
 def _plain(results: Results) -> dict[str, Any]:
@@ -246,12 +248,3 @@ def _finite(metrics: dict[str, float]) -> dict[str, float]:
 
 def _sortable(value: float) -> float:
     return -math.inf if math.isnan(value) else value
-
-
-def without_infinity(value: Any) -> Any:
-    """Plain values in which what JSON cannot write, such as the PSNR of equal images, is None."""
-    if isinstance(value, dict):
-        return {key: without_infinity(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_infinity(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,10 +1,10 @@
-"""Strips of dots for the report: every image under every method, as SVG."""
+"""Dot plots for the report: the values of every image, one line per method."""
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from torch_sr.evaluation.averages import mean_over_images
 from torch_sr.evaluation.compare import ImageScore
@@ -12,71 +12,101 @@ from torch_sr.evaluation.labels import wrap
 from torch_sr.evaluation.metric_table import METRICS
 from torch_sr.evaluation.presentation.tables import number
 
+WIDTH = 320
 _LETTERS = 48  # of a line of text
 _LINE = 13  # pixels
-_WIDTH, _RIM = 320, 6
+_RIM = 6
 
 
-def draw_strips(scores: Sequence[ImageScore]) -> str:
-    """A row of plots for each data set: a plot for each metric, and in it a line a method."""
+@dataclass(frozen=True)
+class Mark:
+    """A dot or the mark of a mean: where it is, and the text that appears over it."""
+
+    x: str
+    title: str
+
+
+@dataclass(frozen=True)
+class MethodLine:
+    """The values of one method.
+
+    Args:
+        label: its label in lines of text, each with its baseline in pixels.
+        y: of the dots, in pixels.
+        dots: one for each image with a finite value.
+        mean: of these; None without any.
+    """
+
+    label: list[tuple[int, str]]
+    y: int
+    dots: list[Mark]
+    mean: Mark | None
+
+
+@dataclass(frozen=True)
+class DotPlot:
+    """One metric on one data set.
+
+    Args:
+        title: of the plot.
+        description: for readers that cannot see it.
+        lines: one per method, the baseline first.
+        low, high: the ends of the axis, as text.
+        bottom: the text baseline of these, in pixels.
+    """
+
+    title: str
+    description: str
+    lines: list[MethodLine]
+    low: str
+    high: str
+    bottom: int
+
+
+def dot_plots(scores: Sequence[ImageScore]) -> list[list[DotPlot]]:
+    """A row of plots for each data set, one plot per metric."""
     metrics = list(scores[0].metrics) if scores else []
     rows = []
     for dataset in dict.fromkeys(score.dataset for score in scores):
-        own = [score for score in scores if score.dataset == dataset]
-        plots = "".join(_plot(dataset, own, metric) for metric in metrics)
-        rows.append(f"<div class=plots>{plots}</div>")
-    return "".join(rows)
+        found = [score for score in scores if score.dataset == dataset]
+        rows.append([_plot(dataset, found, metric) for metric in metrics])
+    return rows
 
 
-def _plot(dataset: str, scores: Sequence[ImageScore], metric: str) -> str:
-    title = html.escape(f"{dataset}: {METRICS[metric].title}")
-    return f"<div class=plot><h3>{title}</h3>{_strip(scores, metric)}</div>"
+def _plot(dataset: str, scores: Sequence[ImageScore], metric: str) -> DotPlot:
+    finite = [score.metrics[metric] for score in scores if math.isfinite(score.metrics[metric])]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    lines = list(_lines(scores, metric, low, (high - low) or 1.0))
+    title = METRICS[metric].title
+    return DotPlot(
+        f"{dataset}: {title}",
+        f"{title} of every image, one line per method",
+        lines,
+        number(low, metric),
+        number(high, metric),
+        lines[-1].y + 26,
+    )
 
 
-def _strip(scores: Sequence[ImageScore], metric: str) -> str:
-    values = [score.metrics[metric] for score in scores]
-    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
-    low, span = min(finite), (max(finite) - min(finite)) or 1.0
-    parts, y = [], 0
-    for index, method in enumerate(dict.fromkeys(score.method for score in scores)):
-        lines = wrap(method, lambda line: len(line) <= _LETTERS)
-        parts += [
-            f'<text class=m x="0" y="{y + _LINE * n}">{html.escape(line)}</text>'
-            for n, line in enumerate(lines, start=1)
+def _lines(
+    scores: Sequence[ImageScore], metric: str, low: float, span: float
+) -> Iterator[MethodLine]:
+    y = 0
+    for method in dict.fromkeys(score.method for score in scores):
+        texts = wrap(method, lambda line: len(line) <= _LETTERS)
+        label = [(y + _LINE * n, text) for n, text in enumerate(texts, start=1)]
+        y += _LINE * len(texts) + 14
+        values = {score.image: score.metrics[metric] for score in scores if score.method == method}
+        dots = [
+            Mark(_place(value, low, span), f"{image}: {number(value, metric)}")
+            for image, value in values.items()
+            if math.isfinite(value)
         ]
-        y += _LINE * len(lines) + 14
-        own = [score for score in scores if score.method == method]
-        kind = ' class="baseline"' if index == 0 else ""
-        parts.append(f"<g{kind}>{_line(own, metric, low, span, y)}</g>")
+        mean = mean_over_images(values).value
+        shown = Mark(_place(mean, low, span), f"mean {number(mean, metric)}") if dots else None
+        yield MethodLine(label, y, dots, shown)
         y += 12
-    bottom = y + 14
-    parts.append(f'<text x="0" y="{bottom}">{number(min(finite), metric)}</text>')
-    right = f'x="{_WIDTH}" y="{bottom}" text-anchor="end"'
-    parts.append(f"<text {right}>{number(max(finite), metric)}</text>")
-    label = html.escape(f"{METRICS[metric].title} of every image, one line a method")
-    box = f'viewBox="0 0 {_WIDTH} {bottom + 4}"'
-    return f'<svg {box} role="img" aria-label="{label}">{"".join(parts)}</svg>'
-
-
-def _line(scores: Sequence[ImageScore], metric: str, low: float, span: float, y: int) -> str:
-    """The dots of one method, and a mark at their mean."""
-    dots = "".join(_dot(score, metric, low, span, y) for score in scores)
-    mean = mean_over_images({score.image: score.metrics[metric] for score in scores}).value
-    mark = ""
-    if math.isfinite(mean):
-        x = _place(mean, low, span)
-        title = f"<title>mean {number(mean, metric)}</title>"
-        mark = f'<line class=mean x1="{x}" x2="{x}" y1="{y - 8}" y2="{y + 8}">{title}</line>'
-    return f'<line x1="0" x2="{_WIDTH}" y1="{y}" y2="{y}"/>{dots}{mark}'
-
-
-def _dot(score: ImageScore, metric: str, low: float, span: float, y: int) -> str:
-    value = score.metrics[metric]
-    if not math.isfinite(value):
-        return ""
-    title = html.escape(f"{score.image}: {number(value, metric)}")
-    return f'<circle cx="{_place(value, low, span)}" cy="{y}" r="4"><title>{title}</title></circle>'
 
 
 def _place(value: float, low: float, span: float) -> str:
-    return f"{_RIM + (_WIDTH - 2 * _RIM) * (value - low) / span:.1f}"
+    return f"{_RIM + (WIDTH - 2 * _RIM) * (value - low) / span:.1f}"
