@@ -147,7 +147,7 @@ def test_logs_that_cannot_be_sent_or_written_are_found(settings, tmp_path, monke
 
     monkeypatch.setattr("torch_sr.training.preflight.options.check_wandb", refuse)
     config = parse_config(TINY)
-    assert "wandb login" in failures_of(config, replace(settings, wandb="on"))["logs"]
+    assert "wandb login" in failures_of(config, replace(settings, wandb=True))["logs"]
     assert not (settings.out_dir / "logs").exists()
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
     assert "--no-tensorboard" in failures_of(config, settings)["logs"]

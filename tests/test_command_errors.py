@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-from torch_sr.cli.console import run_command
+from torch_sr.cli.exits import run_command
 
 LONG = "a" * 300
 

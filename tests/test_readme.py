@@ -47,7 +47,7 @@ def test_command_is_understood(command):
     while hasattr(command, "commands"):  # models, data
         name, *arguments = arguments
         command = command.commands[name]
-    command.make_context(name, arguments)
+    command.load().make_context(name, arguments)
 
 
 def test_links_lead_somewhere():

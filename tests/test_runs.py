@@ -10,7 +10,7 @@ import pytest
 import torch
 from training_kit import TINY, Recorder, checkpoint_state
 
-from torch_sr.cli.train.command import find_newest, run_training
+from torch_sr.cli.train.run import find_newest, run_training
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, TorchSRError
 from torch_sr.training.loggers.json_lines import JSONLinesLogger

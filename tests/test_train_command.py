@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from torch_sr.cli.train import command as train
+from torch_sr.cli.train import run as train
 from torch_sr.config import parse_config
 from torch_sr.errors import TorchSRError
 from torch_sr.models.files.writing import save_generator
@@ -15,7 +15,7 @@ from torch_sr.training.settings import RunSettings
 
 def test_only_data_of_the_stages_that_run_are_fetched(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(train, "fetch_first", lambda specs, *rest: asked.extend(specs))
+    monkeypatch.setattr(train, "download_data", lambda specs, *rest: asked.extend(specs))
     model = tmp_path / "psnr.safetensors"
     save_generator(model, RRDBNet(**config_of_both().generator_kwargs), stage="pretraining")
     settings = RunSettings(tmp_path / "data", tmp_path / "out", resume=model, device="cpu")

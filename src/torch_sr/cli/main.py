@@ -1,8 +1,8 @@
-"""The ``torch-sr`` command: one table of sub-commands, each a thin module.
+"""The ``torch-sr`` command: the table of all its commands.
 
-Heavy packages are imported by the commands when they run, so that ``--help`` is quick.
-Exit codes: 0 done, 1 something failed (one line on stderr), 2 wrong usage, 130 interrupted; see
-docs/commands.md.
+A command is imported when it is called (:mod:`torch_sr.cli.lazy`), so that ``--help`` and
+completion are quick. Each is a function whose parameters become options
+(:mod:`torch_sr.cli.options`).
 """
 
 from __future__ import annotations
@@ -11,42 +11,115 @@ from typing import Annotated
 
 import typer
 
-from torch_sr.cli.console import run_command, show_version, wants_json
-from torch_sr.cli.data import command as data
-from torch_sr.cli.interpolate import command as interpolate
-from torch_sr.cli.models import command as models
-from torch_sr.cli.test import command as test
-from torch_sr.cli.train import command as train
-from torch_sr.cli.upscale import command as upscale
+from torch_sr._version import __version__
+from torch_sr.cli.exits import run_command, wants_json
+from torch_sr.cli.lazy import Lazy, group
 
-app = typer.Typer(
+_CLI = "torch_sr.cli"
+
+COMMANDS = {
+    "upscale": Lazy(
+        f"{_CLI}.upscale.command:upscale",
+        "Super-resolve images and videos: photo.jpg becomes photo_sr.jpg.",
+    ),
+    "train": Lazy(
+        f"{_CLI}.train.command:train",
+        "Train a generator, from a configuration or from a folder of photographs (--images).",
+    ),
+    "test": Lazy(
+        f"{_CLI}.test.command:test",
+        "Measure models on data sets and compare them with bicubic interpolation.",
+    ),
+    "interpolate": Lazy(
+        f"{_CLI}.interpolate.command:interpolate",
+        "Mix the weights of networks: (1 - alpha) * FIRST + alpha * SECOND.",
+    ),
+}
+MODELS = {
+    "list": Lazy(
+        f"{_CLI}.models.listing:list_models",
+        "List the models that have names, and where each comes from.",
+    ),
+    "info": Lazy(
+        f"{_CLI}.models.info:info",
+        "Print the contents of a weights file: architecture, scale, sizes, cost, hashes, records.",
+    ),
+    "convert": Lazy(
+        f"{_CLI}.models.convert:convert",
+        "Write a model in another layout, file format or dtype.",
+    ),
+    "extract": Lazy(f"{_CLI}.models.convert:extract", "Make a model from a training checkpoint."),
+    "annotate": Lazy(
+        f"{_CLI}.models.annotate:annotate",
+        "Record the name, author, license, description or data set of a model in its file.",
+    ),
+    "verify": Lazy(
+        f"{_CLI}.models.verify:verify",
+        "Check files against their recorded hashes, and their weights for NaN and infinity.",
+    ),
+    "download": Lazy(
+        f"{_CLI}.models.downloads:download",
+        "Download models ahead of time; installed and downloaded models are kept.",
+    ),
+    "remove": Lazy(f"{_CLI}.models.downloads:remove", "Remove downloaded models."),
+    "path": Lazy(
+        f"{_CLI}.models.downloads:path",
+        "Print the path of a model, or without a name the folder of downloaded models.",
+    ),
+}
+DATA = {
+    "list": Lazy(
+        f"{_CLI}.data.listing:list_datasets",
+        "List the data sets known by name, and where they are.",
+    ),
+    "download": Lazy(
+        f"{_CLI}.data.download:download",
+        "Download data sets from where they are published; an interrupted download is resumed.",
+    ),
+    "check": Lazy(
+        f"{_CLI}.data.check:check",
+        "Find faults of data sets: sizes, shifts, colors, duplicates; exit code 1 if any.",
+    ),
+    "prepare": Lazy(
+        f"{_CLI}.data.prepare:prepare",
+        "Decode data sets into the cache now, rather than when a training starts.",
+    ),
+    "degrade": Lazy(
+        f"{_CLI}.data.degrade:degrade",
+        "Write pairs of high resolution (HR) and degraded low resolution (LR).",
+    ),
+}
+
+app = group(
+    "Train, test and use ESRGAN super-resolution networks.",
+    COMMANDS,
     name="torch-sr",
-    help="Train, test and use ESRGAN super-resolution networks.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("upscale")(upscale.upscale)
-app.command("train")(train.train)
-app.command("test")(test.test)
-app.command("interpolate")(interpolate.interpolate)
-app.add_typer(models.app, name="models")
-app.add_typer(data.app, name="data")
+app.add_typer(group("List, download, inspect, convert and make models.", MODELS), name="models")
+app.add_typer(group("List, download, check, prepare and degrade data sets.", DATA), name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"torch-sr {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Train, test and use ESRGAN super-resolution networks."""
+    """Options of ``torch-sr`` itself."""
 
 
 def main() -> None:
     """Entry point of ``torch-sr`` and ``python -m torch_sr``."""
-    # Without its standalone mode Typer leaves wrong usage to us, who write it as JSON.
+    # Outside its standalone mode Typer raises usage errors, which run_command prints as JSON.
     run_command(lambda: app(prog_name="torch-sr", standalone_mode=not wants_json()))
 
 

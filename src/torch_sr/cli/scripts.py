@@ -13,12 +13,15 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from torch_sr.cli.console import run_command
+from torch_sr.cli.exits import run_command
+from torch_sr.options import build, split_commas
+from torch_sr.training.settings import Every
 
 
 def train_main() -> None:
@@ -44,36 +47,20 @@ def net_interpolation_main() -> None:
 def train(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr train`` does, and log to Weights & Biases where it is configured."""
     options = parse_train(arguments)
-    from torch_sr.cli.console import find_model
-    from torch_sr.cli.train.command import read_config, start_training
-    from torch_sr.cli.train.results import show_use
-    from torch_sr.training.settings import Every, Intervals, RunSettings
+    from torch_sr.cli.train.run import train_config
+    from torch_sr.training.settings import RunSettings
 
-    start, models = options.load_checkpoint, options.store_model_interval
-    settings = RunSettings(
-        data_root=options.data_root,
-        out_dir=options.out_dir,
-        resume=None if start is None else find_model(start),
-        start_stage=options.start_stage,
-        partial=options.partial,
+    values = vars(options)
+    if options.no_data_parallel:
+        values["devices"] = 1
+    if options.autocast:
+        values["precision"] = _autocast_precision(values.get("device", "auto"))
+    settings = replace(
+        build(RunSettings, values),
         resume_auto=options.resume is not None,
-        name=options.name,
-        intervals=Intervals(
-            checkpoint=Every(options.checkpoint_interval),
-            store_model=None if models is None else Every(models),
-            best_warmup=options.best_checkpoint_warmup,
-        ),
-        device=options.device,
-        devices=1 if options.no_data_parallel else None,
-        precision=_autocast_precision(options.device) if options.autocast else "fp32",
-        accumulate=options.accumulate,
-        val_metrics=tuple(part.strip() for part in options.val_metrics.split(",") if part.strip()),
-        wandb="auto",  # the description logs with it
+        wandb_if_available=True,  # the description logs with it
     )
-    config = read_config(options.config_file, options.like, options.set)
-    result = start_training(config, settings)
-    if result is not None:
-        show_use(result, settings.resume)
+    train_config(options.config_file, settings, options.set, like=options.like)
 
 
 def test(arguments: Sequence[str]) -> None:
@@ -156,8 +143,8 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "-i",
         "--checkpoint-interval",
-        type=_positive,
-        default=1,
+        type=_epochs,
+        default=Every(1),
         help="Epochs from one stored checkpoint to the next. Default: 1",
     )
     add(
@@ -170,7 +157,7 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "-s",
         "--store-model-interval",
-        type=_positive,
+        type=_epochs,
         help="Epochs from one stored model to the next. "
         "If not specified, only the best and the last are stored",
     )
@@ -315,6 +302,7 @@ def _add_run_options(
         add(
             "--out-dir",
             type=Path,
+            dest="out",
             default=Path(),
             help="Parent of saved_models/ and logs/. Default: the working directory",
         )
@@ -350,7 +338,8 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--name", help="Name of the run and its files. Default: the time")
     add(
         "--val-metrics",
-        default="",
+        type=split_commas,
+        default=(),
         help="Also measured in validations: lpips,dists,niqe,brisque,perceptual_loss",
     )
     add(
@@ -378,6 +367,10 @@ def _autocast_precision(device: str) -> str:
         return "fp16"
     print("note: --autocast needs a GPU with CUDA; training in full precision", file=sys.stderr)
     return "fp32"
+
+
+def _epochs(text: str) -> Every:
+    return Every(_positive(text))
 
 
 def _positive(text: str) -> int:

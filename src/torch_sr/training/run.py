@@ -255,7 +255,7 @@ class _Run:
             self.fabric.global_rank,
         )
         limits = StageLimits(section.num_epoch, section.num_steps)
-        notes = run_notes(crops.pairs, self.settings.licence)
+        notes = run_notes(crops.pairs, self.settings.license)
         measured = Validation(validation, self.extra)
         return _StageData(loader, sampler, measured, notes, limits)
 

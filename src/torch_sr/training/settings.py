@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch_sr.errors import ConfigError
+from torch_sr.options import DATA_ROOT, DEVICE, Option, split_commas
 
+_START = "Start and resume"
+_STORAGE = "Validation and storage"
+_LOGS = "Logging"
+_COMPUTE = "Computation"
 _INTERVAL = re.compile(r"\s*(\d+)\s*(epochs?|steps?)?\s*", re.IGNORECASE)
 
 
@@ -59,26 +64,47 @@ class Every:
         return f"{self.count} {self.unit if self.count > 1 else self.unit[:-1]}"
 
 
+def _interval(*flags: str, help: str) -> Option:  # noqa: A002
+    """An option that takes an interval."""
+    return Option(help, flags, panel=_STORAGE, metavar="INTERVAL", parse=Every.parse)
+
+
 @dataclass(frozen=True)
 class Intervals:
     """How often the trainer does what is not training; all of it is also done at the end.
 
-    Args:
-        checkpoint: store the checkpoint.
-        validate: measure on the validation images.
-        store_model: store the model under its own name, ``…_epoch_10_model.safetensors`` or
-            ``…_step_500_model.safetensors``; None never does.
-        images: show validation images to the loggers, when these are measured on.
-        best_warmup: epochs before a best model is stored.
-        keep_checkpoints: how many older checkpoints are kept beside the newest.
+    A stored model has a name of its own, ``…_epoch_10_model.safetensors`` or
+    ``…_step_500_model.safetensors``; without ``store_model`` only the best and the last are stored.
     """
 
-    checkpoint: Every = Every(1)
-    validate: Every = Every(1)
-    store_model: Every | None = None
-    images: Every = Every(1)
-    best_warmup: int = 0
-    keep_checkpoints: int = 1
+    checkpoint: Annotated[
+        Every,
+        _interval(
+            "--checkpoint-interval", "-i", help="Epochs between checkpoints, or '500 steps'."
+        ),
+    ] = Every(1)
+    validate: Annotated[
+        Every, _interval("--validation-interval", help="Epochs or steps between validations.")
+    ] = Every(1)
+    store_model: Annotated[
+        Every | None,
+        _interval("--store-model-interval", help="Epochs or steps between stored models."),
+    ] = None
+    images: Annotated[
+        Every, _interval("--image-interval", help="Epochs or steps between logged images.")
+    ] = Every(1)
+    best_warmup: Annotated[
+        int,
+        Option(
+            "Epochs before a best model is stored.",
+            ("--best-checkpoint-warmup", "-w"),
+            panel=_STORAGE,
+            min=0,
+        ),
+    ] = 0
+    keep_checkpoints: Annotated[
+        int, Option("Older checkpoints kept besides the newest.", panel=_STORAGE, min=0)
+    ] = 1
 
 
 @dataclass(frozen=True)
@@ -99,55 +125,106 @@ class RunFiles:
 class RunSettings:
     """The settings of one run: everything that is not a hyper-parameter.
 
+    The options of ``torch-sr train`` are made from these fields.
+
     Args:
-        data_root: folder of the data sets.
-        out_dir: parent of ``saved_models/`` and ``logs/``.
-        resume: a checkpoint to resume, or a model to start from.
-        start_stage: ``pretraining`` or ``training``, with which a training from a model begins;
-            None begins with the GAN stage, where there is one.
-        partial: take from a model the parameters that fit, in place of all.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        devices: how many of them, a process each; None takes all GPUs, or one CPU. torchrun, where
-            it has started this process, decides by itself.
-        precision: ``fp32``, ``bf16`` or ``fp16``; mixed, with weights in fp32.
-        accumulate: parts into which every mini-batch is split, to take less memory.
-        compile: the networks by ``torch.compile``.
-        channels_last: keep weights and images in that order, a quarter faster where it matters.
-        num_workers: processes that cut crops ahead; 0 does it in the training process. None takes
-            a few beside a GPU, and none on a CPU, which they would only share.
-        intervals: how often to validate and store.
+        start_stage: with which a training from a model begins; None begins with the GAN stage, if
+            there is one.
+        devices: torchrun, if it started this process, decides instead.
+        num_workers: 0 cuts crops in the training process.
         cache_dir: where decoded images are kept.
-        licence: recorded in the models.
         resume_auto: ``resume`` was looked for; a run of the same ``name`` that has stored nothing
             is then started again.
-        name: of the run, the first part of its files; None takes the time it starts.
-        val_metrics: measured on the validation images besides PSNR and SSIM; see
-            :data:`torch_sr.training.validation.EXTRA_METRICS`.
-        tensorboard: log for TensorBoard.
-        wandb: log to Weights & Biases: ``off``, ``on``, or ``auto``, which does so where it is
-            installed and configured and never fails.
+        val_metrics: see :data:`torch_sr.training.validation.EXTRA_METRICS`.
+        wandb_if_available: log to Weights & Biases if it is installed and configured; never fails.
     """
 
-    data_root: Path = Path("data")
-    out_dir: Path = Path()
-    resume: Path | None = None
-    start_stage: str | None = None
-    partial: bool = False
-    device: str = "auto"
-    devices: int | None = None
-    precision: str = "fp32"
-    accumulate: int = 1
-    compile: bool = False
-    channels_last: bool = True
-    num_workers: int | None = None
+    data_root: Annotated[Path, DATA_ROOT] = Path("data")
+    out_dir: Annotated[
+        Path, Option("Folder for saved_models/ and logs/.", ("--out", "-o"), metavar="FOLDER")
+    ] = Path()
+    name: Annotated[str | None, Option("Name of the run and its files.", default="the time")] = None
+    license: Annotated[str | None, Option("Recorded in the models: CC-BY-4.0.")] = None
+    resume: Annotated[
+        Path | None,
+        Option(
+            "Checkpoint to resume, or a model to start from, by file or name.",
+            ("--load-checkpoint", "-l"),
+            panel=_START,
+            metavar="CHECKPOINT|MODEL",
+        ),
+    ] = None
+    start_stage: Annotated[
+        Literal["pretraining", "training"] | None,
+        Option("Stage to begin with if -l names a model.", panel=_START, default="training"),
+    ] = None
+    partial: Annotated[
+        bool,
+        Option("Take the parameters that fit from the model of -l; list the rest.", panel=_START),
+    ] = False
     intervals: Intervals = field(default_factory=Intervals)
+    val_metrics: Annotated[
+        tuple[str, ...],
+        Option(
+            "Also measured in validations: lpips,dists,niqe,brisque,perceptual_loss.",
+            panel=_LOGS,
+            parse=split_commas,
+        ),
+    ] = ()
+    tensorboard: Annotated[
+        bool, Option("Log scalars and validation images for TensorBoard.", panel=_LOGS)
+    ] = True
+    wandb: Annotated[
+        bool,
+        Option(
+            "Log the same to Weights & Biases; needs the extra wandb.",
+            ("--wandb/--no-wandb",),
+            panel=_LOGS,
+        ),
+    ] = False
+    device: Annotated[str, replace(DEVICE, panel=_COMPUTE)] = "auto"
+    devices: Annotated[
+        int | None,
+        Option(
+            "Processes, each with its own device and mini-batch.",
+            panel=_COMPUTE,
+            min=1,
+            default="all GPUs",
+        ),
+    ] = None
+    precision: Annotated[
+        str, Option("fp32, bf16 or fp16 (mixed); weights stay fp32.", panel=_COMPUTE)
+    ] = "fp32"
+    accumulate: Annotated[
+        int,
+        Option("Parts that each mini-batch is split into, to save memory.", panel=_COMPUTE, min=1),
+    ] = 1
+    compile: Annotated[
+        bool,
+        Option(
+            "Compile the networks (torch.compile).", ("--compile/--no-compile",), panel=_COMPUTE
+        ),
+    ] = False
+    channels_last: Annotated[
+        bool,
+        Option(
+            "Store images and weights in channels-last memory format, which is faster on most "
+            "devices.",
+            panel=_COMPUTE,
+        ),
+    ] = True
+    num_workers: Annotated[
+        int | None,
+        Option(
+            "Processes that cut training crops.",
+            panel=_COMPUTE,
+            min=0,
+            default="4 with a GPU, otherwise 0",
+        ),
+    ] = None
     cache_dir: Path | None = None
-    licence: str | None = None
     resume_auto: bool = False
-    name: str | None = None
-    val_metrics: tuple[str, ...] = ()
-    tensorboard: bool = True
-    wandb: Literal["off", "on", "auto"] = "off"
+    wandb_if_available: bool = False
 
     @property
     def models_dir(self) -> Path:

@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torch_sr.cli.console import (
-    AsJSON,
-    DataRoot,
-    Device,
-    Download,
-    describe_error,
-    fetch_first,
-    load_model,
-    print_failure,
-)
+from torch_sr.cli.downloads import download_data, load_model
+from torch_sr.cli.exits import describe_error, print_failure
+from torch_sr.cli.options import AsJSON, DataRoot, Device, Download
 
 if TYPE_CHECKING:
     import torch
@@ -255,7 +248,7 @@ def _write_sweep(
     psnr, esrgan = parents = open_parents([load_model(end) for end in ends])
     setting = MetricSettings(parents[0].scale_factor, device=device)
     if download:
-        fetch_first(plan.specs, data_root, setting.scale_factor, "test")
+        download_data(plan.specs, data_root, setting.scale_factor, "test")
     _check_datasets(plan.specs, data_root, setting.scale_factor)
     targets = sweep_paths(out, plan.alphas) if len(plan.alphas) > 1 else [out]
     for value, target in zip(plan.alphas, targets, strict=True):

@@ -1,14 +1,21 @@
-"""What ``torch-sr models list`` shows: every model with a name, and where it comes from."""
+"""``torch-sr models list``: every model with a name, and where it comes from."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch_sr.models.packages import PackagedModel
-    from torch_sr.models.zoo import ZooModel
+from rich.console import Console
+from rich.table import Column, Table
+
+from torch_sr.cli.options import AsJSON
+from torch_sr.models import weights
+from torch_sr.models.packages import PackagedModel
+from torch_sr.models.reading import read_model
+from torch_sr.models.weights import SHIPPED, find_pair, shipped_path
+from torch_sr.models.zoo import ZOO, ZooModel, models_dir
 
 _WIDE = 110  # characters of a terminal that leave room for architectures and authors
 _KEYS = (
@@ -17,11 +24,17 @@ _KEYS = (
 )
 
 
+def list_models(as_json: AsJSON = False) -> None:
+    """List the models that have names, and where each comes from."""
+    rows = known_models()
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_list(rows)
+
+
 def known_models() -> list[dict[str, Any]]:
     """A row for each model that ships, is in the zoo, or was put in the cache folder by hand."""
-    from torch_sr.models.weights import SHIPPED
-    from torch_sr.models.zoo import ZOO, models_dir
-
     rows = [_shipped_row(name) for name in SHIPPED]
     rows += [_zoo_row(model) for model in ZOO.values()]
     known = {model.file for model in ZOO.values()}
@@ -33,28 +46,24 @@ def known_models() -> list[dict[str, Any]]:
 
 
 def describe_package(packaged: PackagedModel) -> dict[str, str | None]:
-    """The package of a model, for JSON; the version is None where it is not installed."""
+    """The package of a model, for JSON; the version is None if it is not installed."""
     return {"name": packaged.package, "version": packaged.version}
 
 
 def describe_pair(name: str) -> dict[str, Any]:
     """The other end of a model's slider, and the default strength; None without a partner."""
-    from torch_sr.models.weights import find_pair
-
     if (pair := find_pair(name)) is None:
         return {"partner": None, "default_strength": None}
     return {"partner": pair.partner(name), "default_strength": pair.default_strength}
 
 
 def print_list(rows: list[dict[str, Any]]) -> None:
-    """Print the rows as a table; on stderr, how to get those that are not here."""
-    from torch_sr.models.weights import PAIRS
-
+    """Print the rows as a table; on stderr, how to get those that are not available yet."""
     unavailable = [row for row in rows if row["status"] == "unavailable"]
     rows = [row for row in rows if row not in unavailable]
     _print_table(rows)
     print("\n-m NAME uses a model, and downloads it first if necessary.", file=sys.stderr)
-    for pair in PAIRS:
+    for pair in weights.PAIRS:
         print(
             f"--strength goes from {pair.faithful} (0, faithful) to {pair.restoring} (1, "
             f"restoring); the default is {pair.default_strength:g}.",
@@ -63,8 +72,6 @@ def print_list(rows: list[dict[str, Any]]) -> None:
     for command, names in _by_command(rows).items():
         print(f"\n{command} installs {', '.join(names)}.", file=sys.stderr)
     if unavailable:
-        from torch_sr.models.zoo import models_dir
-
         listed = ", ".join(row["name"] for row in unavailable)
         print(
             f"\nThese have no permanent address: download them from {unavailable[0]['page']} "
@@ -74,9 +81,6 @@ def print_list(rows: list[dict[str, Any]]) -> None:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-
     console = Console(width=None if sys.stdout.isatty() else 160)
     columns = ("architecture", "licence", "author") if console.width >= _WIDE else ("licence",)
     table = Table(Column("name", overflow="fold"), "from", "scale", *columns, box=None)
@@ -89,22 +93,19 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _source(row: dict[str, Any]) -> str:
     if row["status"] == "installed":
         return "{name} {version}".format(**row["package"])
-    return "cache" if row["status"] == "fetched" else str(row["status"])
+    return "cache" if row["status"] == "downloaded" else str(row["status"])
 
 
 def _by_command(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """The models that are not here and that a package has, by the command that installs it."""
+    """The models that can be installed with a package, by the command that installs it."""
     found: dict[str, list[str]] = {}
     for row in rows:
-        if row["install"] and row["status"] in ("to fetch", "to install"):
+        if row["install"] and row["status"] in ("to download", "to install"):
             found.setdefault(row["install"], []).append(row["name"])
     return found
 
 
 def _shipped_row(name: str) -> dict[str, Any]:
-    from torch_sr.models.reading import read_model
-    from torch_sr.models.weights import shipped_path
-
     path = shipped_path(name)
     assert path is not None
     info = read_model(path).info
@@ -139,9 +140,9 @@ def _zoo_row(model: ZooModel) -> dict[str, Any]:
 
 def _status(model: ZooModel, path: Path | None) -> str:
     if path is not None:
-        return "fetched" if path == model.path else "installed"
+        return "downloaded" if path == model.path else "installed"
     if model.urls:
-        return "to fetch"
+        return "to download"
     return "unavailable" if model.packaged is None else "to install"
 
 

@@ -10,18 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torch_sr.cli.console import (
-    AsJSON,
-    DataRoot,
-    Device,
-    Download,
-    Precision,
-    cache_progress,
-    download_progress,
-    fetch_first,
-    load_model,
-    progress_bar,
-)
+from torch_sr.cli.bars import cache_progress, download_progress, progress_bar
+from torch_sr.cli.downloads import download_data, load_model
+from torch_sr.cli.options import AsJSON, DataRoot, Device, Download
 from torch_sr.cli.test.choices import (
     check_files,
     choose_datasets,
@@ -146,7 +137,7 @@ def test(
     record: Record = False,
     as_json: AsJSON = False,
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "fp32",
     tile_size: TileSize = None,
 ) -> None:
     """Measure models on data sets, beside bicubic: PSNR, SSIM and more; tables and pictures."""
@@ -279,7 +270,7 @@ def measure(
     from torch_sr.evaluation.evaluate import evaluate
 
     if download:
-        fetch_first(specs, data_root, setting.scale_factor, "test")
+        download_data(specs, data_root, setting.scale_factor, "test")
     with ExitStack() as stack:
         tell = stack.enter_context(cache_progress())
         bar = stack.enter_context(progress_bar("images"))

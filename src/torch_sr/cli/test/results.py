@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from torch_sr.cli.console import find_model
+from torch_sr.cli.downloads import find_model
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from torch_sr.cli.train.terminal import ConsoleLogger
 from torch_sr.errors import TorchSRError
-
-if TYPE_CHECKING:
-    from torch_sr.training.loggers.base import Logger
-    from torch_sr.training.settings import RunSettings
+from torch_sr.training.loggers.base import Logger
+from torch_sr.training.loggers.json_lines import JSONLinesLogger
+from torch_sr.training.loggers.tensorboard import TensorBoardLogger, load_tensorboard
+from torch_sr.training.loggers.wandb import WandbLogger, check_wandb
+from torch_sr.training.settings import RunSettings
 
 
 def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
@@ -20,27 +21,20 @@ def make_loggers(settings: RunSettings, run: str) -> list[Logger]:
         MissingExtraError: when wandb is wanted and not installed.
         LogError: when wandb is not logged in, or TensorBoard is not installed.
     """
-    from torch_sr.cli.train.terminal import ConsoleLogger
-    from torch_sr.training.loggers.json_lines import JSONLinesLogger
-    from torch_sr.training.loggers.tensorboard import TensorBoardLogger, load_tensorboard
-    from torch_sr.training.loggers.wandb import WandbLogger
-
     logs = settings.logs_dir(run)
     loggers: list[Logger] = [ConsoleLogger(), JSONLinesLogger(logs)]
     if settings.tensorboard:
         load_tensorboard()
         loggers.append(TensorBoardLogger(logs))
-    if settings.wandb == "on":
+    if settings.wandb:
         loggers.append(WandbLogger(logs, run))
-    elif settings.wandb == "auto":
+    elif settings.wandb_if_available:
         loggers += find_wandb(logs, run)
     return loggers
 
 
 def find_wandb(logs: Path, run: str) -> list[Logger]:
     """A logger for Weights & Biases where it can be used; say whether it is."""
-    from torch_sr.training.loggers.wandb import WandbLogger, check_wandb
-
     try:
         mode = check_wandb()
     except TorchSRError as error:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from torch_sr.cli.console import AsJSON, load_model
+from torch_sr.cli.downloads import load_model
+from torch_sr.cli.options import AsJSON
 from torch_sr.cli.upscale import options
 from torch_sr.cli.upscale.progress import show_progress
 from torch_sr.cli.upscale.report import Report

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from torch_sr.aliases import OnNote
-from torch_sr.cli.console import progress_bar
+from torch_sr.cli.bars import progress_bar
 
 if TYPE_CHECKING:
     from torch_sr.inference.files.batch import Outcome

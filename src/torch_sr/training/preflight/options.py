@@ -78,7 +78,7 @@ def check_logs(settings: RunSettings) -> str:
     if settings.tensorboard:
         load_tensorboard()
         places.append("TensorBoard")
-    if settings.wandb == "on":
+    if settings.wandb:
         places.append(f"Weights & Biases ({check_wandb()})")
     return ", ".join(places)
 

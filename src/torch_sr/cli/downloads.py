@@ -1,0 +1,45 @@
+"""Models and data sets that a command needs, downloaded if necessary, with progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch_sr.cli.bars import download_progress
+from torch_sr.data.sets.downloads import download_missing
+from torch_sr.data.sets.table import Purpose
+from torch_sr.models import zoo
+from torch_sr.models.loading import load
+from torch_sr.models.model import Model
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The file of a model."""
+    with download_progress() as show:
+        return zoo.find_model(
+            name_or_path, lambda done, total: show(str(name_or_path), done, total)
+        )
+
+
+def load_model(name_or_path: str | Path | None, strength: float | None = None) -> Model:
+    """A model; see :func:`torch_sr.load`."""
+    with download_progress() as show:
+        return load(
+            name_or_path,
+            strength=strength,
+            progress=lambda done, total: show(str(name_or_path), done, total),
+        )
+
+
+def download_data(
+    specs: Sequence[str], data_root: Path, scale_factor: int, purpose: Purpose
+) -> None:
+    """Download those data sets known by name that are missing."""
+    with download_progress() as show:
+        download_missing(
+            specs,
+            data_root=data_root,
+            scale_factor=scale_factor,
+            purpose=purpose,
+            progress=show,
+        )

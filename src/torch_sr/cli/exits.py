@@ -1,0 +1,140 @@
+"""How a command ends: errors in one line, exit codes, and errors as JSON with ``--json``.
+
+Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 interrupted; see docs/commands.md.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, cast
+
+import typer
+
+from torch_sr.errors import TorchSRError
+
+USAGE, INTERRUPTED = 2, 130  # exit codes, besides 0 and 1
+
+# The class of all usage errors, which Typer does not export.
+_UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
+
+
+def run_command(command: Callable[[], Any]) -> None:
+    """Run a command and exit: our own errors become one line on stderr and an exit code.
+
+    With ``--json`` they are an object on stdout as well.
+
+    Args:
+        command: returns an exit code, or anything else for 0.
+    """
+    if not sys.warnoptions:  # warnings of libraries are for developers; python -W shows them
+        warnings.simplefilter("ignore")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # Lightning announces each precision it is set to, which the user chose.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    # libvips warns before it fails, and our error says it better.
+    logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)
+    _print_any_name()
+    try:
+        code = _flushed(command)
+    except TorchSRError as error:
+        fail(str(error), type(error).__name__)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except MemoryError:
+        message = "not enough memory; close other programs, or use a smaller model or batch"
+        fail(message, "MemoryError")
+    except BrokenPipeError:  # the reader of our output has exited, as head does
+        _discard_output()
+        sys.exit(1)
+    except OSError as error:
+        if (described := _describe(error)) is None:
+            raise
+        if error.filename is None:  # stdout itself cannot be written
+            _discard_output()
+        fail(described, "OSError")
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # from pathlib before Python 3.13
+            raise
+        fail(f"remove the circular links: {error}", "OSError")
+    except _UsageError as error:
+        fail(error.format_message(), "UsageError", USAGE)  # type: ignore[attr-defined]
+    if code == INTERRUPTED:
+        if wants_json():
+            print(json.dumps(describe_error("Interrupted", "interrupted", INTERRUPTED)), flush=True)
+        print("interrupted", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _flushed(command: Callable[[], Any]) -> Any:
+    """Run a command and flush its output, so that a full disk is one of its errors."""
+    try:
+        return command()
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """Print nothing more, not even when the interpreter flushes at its exit."""
+    with suppress(OSError, ValueError, AttributeError):  # a test's stream has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _describe(error: OSError) -> str | None:
+    """The error in one line; None if it concerns neither a file nor a full disk."""
+    from torch_sr.files import explain
+    from torch_sr.images.naming import display_name
+
+    names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    if not names and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    shown = " and ".join(display_name(os.fsdecode(name)) or "''" for name in names)
+    return f"{shown or 'the output cannot be written'}: {explain(error)}"
+
+
+def wants_json() -> bool:
+    """Whether ``--json`` is given; read before the command line is parsed, which may fail."""
+    arguments = sys.argv[1:]
+    return "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
+
+
+def _print_any_name() -> None:
+    """Print file names that are not valid text as their bytes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
+
+
+def fail(message: str, kind: str = "TorchSRError", code: int = 1) -> NoReturn:
+    """Print one line on stderr, with ``--json`` an object on stdout too, and exit.
+
+    Args:
+        message: what is wrong, and the remedy.
+        kind: the class of the error.
+        code: to exit with.
+    """
+    if wants_json():
+        print(json.dumps(describe_error(kind, message, code)), flush=True)
+    print_failure(message)
+    sys.exit(code)
+
+
+def print_failure(message: str) -> None:
+    """Print one line on stderr."""
+    print(f"torch-sr: error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def describe_error(kind: str, message: str, code: int) -> dict[str, Any]:
+    """An error as ``--json`` prints it."""
+    line = " ".join(message.split())
+    return {"error": {"type": kind, "message": line, "exit_code": code}}

@@ -1,0 +1,77 @@
+"""Commands that are imported when they are called, so that help and completion are quick.
+
+A group knows of each command its name, the place of its function, and the line that the help of
+the group shows. The line is that of the function's docstring; a test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from torch_sr.cli.options import with_options
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A command that is not imported yet.
+
+    Args:
+        place: module and function, as ``torch_sr.cli.train.command:train``.
+        line: what it does, in one line.
+    """
+
+    place: str
+    line: str
+
+
+class _Unloaded(TyperCommand):
+    """A command as the help of its group lists it."""
+
+    def __init__(self, name: str, lazy: Lazy) -> None:
+        super().__init__(name, help=lazy.line)
+        self._place = lazy.place
+
+    def load(self) -> Any:
+        """Import the command and return it."""
+        module, _, function = self._place.partition(":")
+        app = typer.Typer(add_completion=False)
+        app.command(self.name)(with_options(getattr(import_module(module), function)))
+        return typer.main.get_command(app)
+
+
+class _LazyGroup(TyperGroup):
+    """A group that imports a command when it is called."""
+
+    lazy: Mapping[str, Lazy] = {}
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, command in self.lazy.items():
+            self.commands.setdefault(name, _Unloaded(name, command))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, _Unloaded) else command, rest
+
+
+def group(line: str, commands: Mapping[str, Lazy], **options: Any) -> typer.Typer:
+    """A group of commands.
+
+    Args:
+        line: its help.
+        commands: by name.
+        options: further ones of :class:`typer.Typer`.
+    """
+
+    class Group(_LazyGroup):
+        """The group of these commands."""
+
+        lazy = commands
+
+    return typer.Typer(cls=Group, help=line, no_args_is_help=True, **options)

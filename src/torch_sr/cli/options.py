@@ -1,0 +1,107 @@
+"""Options of Typer, generated from settings classes; and the options that several commands share.
+
+A command is a function. A parameter annotated with an :class:`~torch_sr.options.Option` is an
+option of the command line. A parameter whose type is a settings class (see
+:mod:`torch_sr.options`) stands for all its options, and receives the complete object::
+
+    def train(*, settings: RunSettings, check: Annotated[bool, Option("Find faults.")] = False): ...
+
+Arguments are Typer's own. Typer parses the command line: it provides shell completion, panels in
+the help, and error messages. Called from Python, a command is an ordinary function.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from torch_sr.errors import TorchSRError
+from torch_sr.options import (
+    DATA_ROOT,
+    DEVICE,
+    Option,
+    OptionField,
+    build,
+    find_option,
+    option_fields,
+)
+
+DataRoot = Annotated[Path, DATA_ROOT]
+Download = Annotated[bool, Option("Download data sets that are missing and known by name.")]
+Device = Annotated[str, DEVICE]
+AsJSON = Annotated[bool, Option("Print the result as JSON.", ("--json",))]
+Overwrite = Annotated[bool, Option("Replace the new file if it exists already.")]
+Overrides = Annotated[
+    list[str] | None,
+    Option("Override a hyper-parameter: generator.num_basic_blocks=8.", ("--set",)),
+]
+
+
+def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command as Typer understands it: settings and descriptions become options."""
+    classes: dict[str, type] = {}
+    names: set[str] = set()
+    shown: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        option = find_option(parameter.annotation)
+        if is_dataclass(parameter.annotation):
+            classes[name] = parameter.annotation
+            names |= {field.name for field in option_fields(classes[name])}
+            shown += map(_parameter, option_fields(classes[name]))
+        elif option is not None:
+            kind = get_args(parameter.annotation)[0]
+            shown.append(_parameter(OptionField((name,), kind, parameter.default, option), name))
+        else:
+            shown.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    def call(**values: Any) -> Any:
+        settings = {name: build(kind, values) for name, kind in classes.items()}
+        own = {name: value for name, value in values.items() if name not in names}
+        return command(**own, **settings)
+
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    return call
+
+
+def _parameter(field: OptionField, name: str | None = None) -> inspect.Parameter:
+    """An option as a parameter that Typer understands, by the option's name or another one."""
+    option = field.option
+    words = (
+        option.help if option.default is None else rf"{option.help} \[default: {option.default}]"
+    )
+    made = typer.Option(
+        *field.flags,
+        help=words,
+        rich_help_panel=option.panel,
+        min=option.min,
+        max=option.max,
+        metavar=option.metavar,
+        envvar=option.env,
+        parser=None if option.parse is None else _parser(option.parse),
+    )
+    kind = field.type if option.parse is None else str
+    return inspect.Parameter(
+        name or field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=field.default,
+        annotation=Annotated[kind, made],
+    )
+
+
+def _parser(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """A parser whose errors are wrong usage; Typer gives it the default as well."""
+
+    def convert(value: Any) -> Any:
+        try:
+            return parse(value) if isinstance(value, str) else value
+        except TorchSRError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return convert

@@ -1,0 +1,159 @@
+"""Train by a configuration: read it, download what is missing, check or train, print the result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from torch_sr.cli.bars import cache_progress
+from torch_sr.cli.downloads import download_data, find_model
+from torch_sr.cli.exits import INTERRUPTED
+from torch_sr.cli.train.loggers import make_loggers
+from torch_sr.cli.train.results import show_result, show_use
+from torch_sr.config import Hyperparameters, load_config, to_overrides
+from torch_sr.data.sets.resolve import train_and_val_specs
+from torch_sr.errors import TorchSRError
+from torch_sr.training.launch import is_first_process
+from torch_sr.training.preflight import check as preflight
+from torch_sr.training.run import train as run_stages
+from torch_sr.training.runs.initial_weights import like_overrides
+from torch_sr.training.runs.names import find_checkpoint, reserved_run
+from torch_sr.training.runs.result import TrainingResult
+from torch_sr.training.runs.starting_point import read_start
+from torch_sr.training.settings import RunSettings
+
+
+def train_config(
+    file: Path,
+    settings: RunSettings,
+    overrides: Sequence[str],
+    *,
+    like: str | None = None,
+    print_config: bool = False,
+    check: bool = False,
+) -> TrainingResult | None:
+    """Train by a configuration; or print it, or only check what would fail.
+
+    Args:
+        file: the configuration.
+        settings: of the run; ``resume`` may be the name of a model.
+        overrides: as of ``--set``.
+        like: the model whose sizes the generator gets.
+        print_config: print the complete configuration and stop.
+        check: check and stop.
+    """
+    if settings.resume is not None:
+        settings = replace(settings, resume=find_model(settings.resume))
+    config = read_config(file, like, overrides)
+    if print_config:
+        print(config.to_json(), end="")
+        return None
+    result = start_training(config, settings, check=check)
+    if result is not None:
+        show_use(result, settings.resume)
+    return result
+
+
+def read_config(file: Path, like: str | None, overrides: Sequence[str]) -> Hyperparameters:
+    """The configuration with the sizes of ``--like`` and overrides; conflicts are noted."""
+    sizes = like_overrides(find_model(like)) if like is not None else []
+    config = load_config(file, [*sizes, *overrides])
+    for note in _compare_sizes(sizes, config):
+        print(f"note: {note}", file=sys.stderr)
+    return config
+
+
+def start_training(
+    config: Hyperparameters, settings: RunSettings, *, check: bool = False
+) -> TrainingResult | None:
+    """Download what is missing and train; or only check what would fail, which has no result."""
+    if settings.resume_auto:
+        settings = find_newest(settings)
+    if check:
+        check_training(config, settings)
+        return None
+    return run_training(config, settings)
+
+
+def find_newest(settings: RunSettings) -> RunSettings:
+    """The settings that resume the newest checkpoint, if there is one; prints which."""
+    found = find_checkpoint(settings.models_dir, settings.name)
+    of = f" of the run {settings.name}" if settings.name else ""
+    if is_first_process():
+        new = f"no checkpoint{of} in {settings.models_dir}: new run"
+        print(f"resuming {found}" if found else new, file=sys.stderr)
+    if found is None:
+        return settings
+    # What -l and its options name was where the run started.
+    return replace(settings, resume=found, start_stage=None, partial=False)
+
+
+def check_training(config: Hyperparameters, settings: RunSettings) -> None:
+    """Print each finding in a line; exit with code 1 if something would fail."""
+    if config.download:
+        _download_data(config, _find_stages(config, settings), settings.data_root)
+    findings = []
+    for finding in preflight.check_training(config, settings):
+        findings.append(finding)
+        if is_first_process():
+            print(f"{finding.verdict:4}  {finding.subject}: {finding.text}")
+    if not all(finding.passed for finding in findings):
+        raise typer.Exit(1)
+
+
+def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResult:
+    """Train, showing progress; print the models with their figures, or how to resume after a stop.
+
+    Raises:
+        typer.Exit: with code 130 after a stop.
+    """
+    first = is_first_process()
+    start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
+    _download_data(config, start.stages(config), settings.data_root)
+    with ExitStack() as stack:
+        run = stack.enter_context(reserved_run(settings, start))
+        loggers = make_loggers(settings, run) if first else []
+        for logger in loggers:
+            stack.callback(logger.close)
+        progress = stack.enter_context(cache_progress())
+        result = run_stages(
+            config, settings, run=run, start=start, loggers=loggers, cache_progress=progress
+        )
+    if first:
+        show_result(result)
+    if not result.finished:
+        raise typer.Exit(INTERRUPTED)
+    return result
+
+
+def _compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str]:
+    """Which sizes of ``--like`` are replaced by ``--set``, a sentence each."""
+    final = dict(override.split("=", 1) for override in to_overrides(config.to_dict()))
+    for size in sizes:
+        key, value = size.split("=", 1)
+        if final[key] != value:
+            yield f"--set {key}={final[key]} replaces {value} of the model named with --like"
+
+
+def _download_data(config: Hyperparameters, stages: Sequence[str], data_root: Path) -> None:
+    """Download the missing data sets of these stages, if the configuration says so."""
+    if not (config.download and is_first_process()):  # the others wait for its downloads
+        return
+    for name in stages:
+        train, val = train_and_val_specs(config.stages[name])
+        download_data(train, data_root, config.scale_factor, "train")
+        download_data(val, data_root, config.scale_factor, "val")
+
+
+def _find_stages(config: Hyperparameters, settings: RunSettings) -> list[str]:
+    """The stages that will run; all if the start cannot be read, which the check reports."""
+    try:
+        start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
+    except TorchSRError:
+        return list(config.stages)
+    return start.stages(config)
