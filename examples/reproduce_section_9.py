@@ -155,7 +155,7 @@ def train(name: str, options: argparse.Namespace, changes: list[str]) -> None:
     overrides = [word for change in changes for word in ("--set", change)]
     torch_sr(
         *("train", config_file(name), *overrides, *resume),
-        *("--data-root", options.data_root, "--out-dir", folder),
+        *("--data-root", options.data_root, "--out", folder),
         *("--device", options.device, "--precision", options.precision),
     )
 
@@ -221,7 +221,7 @@ def test(models: list[Path], protocol: str, options: argparse.Namespace) -> str:
         torch_sr(
             *("test", *models, "--datasets", options.datasets, "--protocol", protocol, "--json"),
             *("--data-root", options.data_root, "--device", options.device),
-            *("--out-dir", folder, "--report", report),
+            *("--out", folder, "--report", report),
         )
     )
     rows = [f"## 9.5 Comparison metrics, protocol {protocol}", ""]

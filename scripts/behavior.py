@@ -198,7 +198,7 @@ def train(run: Any, work: Path, name: str, changes: Mapping[str, Any]) -> Digest
     config = work / f"{name}.json"
     config.write_text(json.dumps({**BASE, "perceptual_loss": loss, **changes}))
     out = work / name
-    arguments = ("--device", "cpu", "--data-root", work / "data", "--out-dir", out, "--name", name)
+    arguments = ("--device", "cpu", "--data-root", work / "data", "--out", out, "--name", name)
     if refused := run("train.py", config, *arguments):
         return {"refused": refused}
     (log,) = (out / "logs").rglob("metrics.jsonl")

@@ -289,7 +289,9 @@ def test_test_prints_a_table(run, model, data_root):
 
 
 def test_test_json(run, model, data_root):
-    code, out, _ = run("test", model, "-d", "set5", "-s", "1", "--json", "--device", "cpu")
+    code, out, _ = run(
+        "test", model, "-d", "set5", "--show-results", "1", "--json", "--device", "cpu"
+    )
     assert code == 0
     found = json.loads(out)
     assert found["protocol"] == "paper"
@@ -317,7 +319,7 @@ def test_test_compares_several_models(run, model, data_root, tmp_path):
     assert len(names(out_dir)) == 3
     assert names(out_dir / "set5") == ["baby_sheet.png", "butterfly_sheet.png"]
     assert names(out_dir / "models_tiny" / "set5") == ["baby_sr.png", "butterfly_sr.png"]
-    code, out, _ = run("test", model, other, "-d", "set5", "-s", "1", "--device", "cpu")
+    code, out, _ = run("test", model, other, "-d", "set5", "--show-results", "1", "--device", "cpu")
     assert out.splitlines()[-1].split()[-1] in {"models/tiny", "other/tiny"}
 
 
@@ -347,7 +349,9 @@ def test_test_json_of_infinite_psnr_is_null(run, model, data_root):
 
 def test_test_stores_what_it_measured(run, model, data_root, tmp_path):
     out_dir = tmp_path / "results"
-    code, out, _ = run("test", model, "-d", "set5", "-o", out_dir, "-s", "9", "--device", "cpu")
+    code, out, _ = run(
+        "test", model, "-d", "set5", "-o", out_dir, "--show-results", "9", "--device", "cpu"
+    )
     assert code == 0
     assert names(out_dir / "set5") == [
         f"{name}_{kind}.png" for name in ("baby", "butterfly") for kind in ("sheet", "sr")
@@ -479,10 +483,10 @@ def test_best_images_are_shown_where_there_is_a_display(run, model, data_root, m
     shown = []
     monkeypatch.setattr(PillowImage.Image, "show", lambda self, title: shown.append(title))
     monkeypatch.setattr(command, "has_display", lambda: True)
-    run("test", model, "-d", "set5", "-s", "1", "--device", "cpu")
+    run("test", model, "-d", "set5", "--show-results", "1", "--device", "cpu")
     assert len(shown) == 1
     monkeypatch.setattr(command, "has_display", lambda: False)
-    run("test", model, "-d", "set5", "-s", "1", "--device", "cpu")
+    run("test", model, "-d", "set5", "--show-results", "1", "--device", "cpu")
     assert len(shown) == 1
 
 

@@ -102,7 +102,7 @@ def test_check_of_a_configuration_uses_the_same_sides(root, tmp_path):
     file.write_text(
         json.dumps({"pretraining": {"train_datasets": ["photos"]}, "training": {"num_epoch": 0}})
     )
-    result = run("data", "check", file, "--root", root, "--crop", 16, "--json")
+    result = run("data", "check", file, "--data-root", root, "--crop", 16, "--json")
     datasets = json.loads(result.stdout)["datasets"]
     assert [(s["label"], s["purpose"], s["images"]) for s in datasets] == [
         ("photos:train", "train", 7),
@@ -115,9 +115,9 @@ def test_check_of_a_configuration_uses_the_same_sides(root, tmp_path):
 def test_check_takes_parts_and_lists_below_the_root_or_here(root, tmp_path, monkeypatch, target):
     (root / "list.txt").write_text("photos/1.png\nphotos/2.png\n")
     monkeypatch.chdir(tmp_path)
-    below = json.loads(run("data", "check", target, "--root", root, "--json").stdout)
+    below = json.loads(run("data", "check", target, "--data-root", root, "--json").stdout)
     monkeypatch.chdir(root)
-    here = json.loads(run("data", "check", target, "--root", tmp_path, "--json").stdout)
+    here = json.loads(run("data", "check", target, "--data-root", tmp_path, "--json").stdout)
     assert below["datasets"] == here["datasets"]
     assert here["datasets"][0]["label"] == target
 

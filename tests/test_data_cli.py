@@ -48,11 +48,11 @@ def root(tmp_path, monkeypatch):
 
 
 def test_list(run, root):
-    code, out, _ = run("list", "--root", root)
+    code, out, _ = run("list", "--data-root", root)
     assert code == 0
     assert "div2k-wild" in out
     (root / "Set5").mkdir()
-    code, out, _ = run("list", "--root", root, "--json")
+    code, out, _ = run("list", "--data-root", root, "--json")
     rows = {row["name"]: row for row in json.loads(out)}
     assert rows["set5"]["folders"] == [str(root / "Set5")]
     assert not rows["manga109"]["download"]
@@ -78,7 +78,7 @@ def site(monkeypatch, tmp_path):
 
 
 def test_download(run, tmp_path, site):
-    code, out, _ = run("download", "set5", "--scale", 4, "--root", tmp_path / "data")
+    code, out, _ = run("download", "set5", "--scale-factor", 4, "--data-root", tmp_path / "data")
     assert code == 0
     assert out.strip() == str(tmp_path / "data/benchmark/Set5/HR")
     assert (tmp_path / "data/benchmark/Set5/HR/baby.png").read_bytes() == b"x"
@@ -86,7 +86,7 @@ def test_download(run, tmp_path, site):
 
 def test_a_download_that_fails_is_one_line(run, tmp_path, site):
     site.behaviours["/benchmark.zip"] = [answer(404)]
-    code, out, err = run("download", "set5", "--root", tmp_path / "data")
+    code, out, err = run("download", "set5", "--data-root", tmp_path / "data")
     assert (code, out) == (1, "")
     assert err.startswith(
         "torch-sr: error: benchmark.zip cannot be downloaded: get http://127.0.0.1"
@@ -101,12 +101,12 @@ def test_a_download_that_fails_is_one_line(run, tmp_path, site):
         (["nothing"], 1, "cannot be downloaded; choose from div2k"),
         (["bsds500", "--split", "dev"], 2, "bsds500 has train, val, test"),
         (["set5", "--split", "train"], 2, "set5 has none"),
-        (["set5", "--scale", "0"], 2, "greater than"),
+        (["set5", "--scale-factor", "0"], 2, "greater than"),
         ([], 2, "Missing argument"),
     ],
 )
 def test_bad_downloads(run, tmp_path, arguments, code, words):
-    found, _, err = run("download", *arguments, "--root", tmp_path)
+    found, _, err = run("download", *arguments, "--data-root", tmp_path)
     assert found == code
     assert words in " ".join(err.split())
 
@@ -147,7 +147,7 @@ def test_check_of_a_sound_folder(run, root):
     code, out, _ = run("check", root / "mine")
     assert code == 0
     assert "nothing found" in out
-    code, out, _ = run("check", "mine", "--root", root, "--json")
+    code, out, _ = run("check", "mine", "--data-root", root, "--json")
     assert code == 0
     assert json.loads(out)["datasets"][0]["with_lr"] == 3
 
@@ -170,7 +170,7 @@ def test_check_of_a_configuration(run, root, tmp_path):
         "training": {"num_epoch": 0},
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    code, out, _ = run("check", tmp_path / "config.json", "--root", root, "--json")
+    code, out, _ = run("check", tmp_path / "config.json", "--data-root", root, "--json")
     assert code == 1
     found = {(f["severity"], f["check"], f["dataset"]) for f in json.loads(out)["findings"]}
     assert found == {
@@ -183,7 +183,7 @@ def test_check_of_nothing(run, tmp_path):
     code, _, err = run("check", tmp_path)
     assert code == 1
     assert "contains no images" in err
-    code, out, _ = run("check", "nowhere", "--root", tmp_path, "--json")
+    code, out, _ = run("check", "nowhere", "--data-root", tmp_path, "--json")
     assert code == 1
     assert "not a known name, and there is no folder" in json.loads(out)["findings"][0]["message"]
 

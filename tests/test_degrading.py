@@ -303,7 +303,7 @@ def test_json_and_a_folder_of_the_current_directory(run, root, monkeypatch):
     (root / "photos/more").mkdir()
     shutil.move(root / "photos/c.png", root / "photos/more/c.png")
     out = root / "new/out"
-    arguments = ["--jpeg", 40, "--noise", 5, "-s", 2, "--json"]
+    arguments = ["--jpeg", 40, "--noise", 5, "--scale-factor", 2, "--json"]
     code, printed, _ = run("data", "degrade", "more", out, *arguments)
     assert code == 0
     assert json.loads(printed) == {"hr": str(out / "HR"), "lr": str(out / "LR"), "pairs": 1}

@@ -20,7 +20,7 @@ def test_section_9_from_nothing(tmp_path, save_photo, monkeypatch):
     command = [
         *(sys.executable, EXAMPLE, "--minute", "--only", NAME, "--device", "cpu"),
         *("--train-datasets", "photos", "--val-datasets", "set5"),
-        *("--data-root", "data", "--out-dir", "out", "--datasets", "set5"),
+        *("--data-root", "data", "--out", "out", "--datasets", "set5"),
         *(word for change in changes for word in ("--set", change)),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -207,7 +207,7 @@ def test_an_output_folder_that_is_a_file_is_refused_before_images_are_looked_at(
 ):
     settings.out_dir.write_text("x")
     looked = []
-    with pytest.raises(LogError, match="name another --out-dir"):
+    with pytest.raises(LogError, match="name another --out"):
         first.plan_training(
             photos, settings, start=start, progress=lambda *done: looked.append(done)
         )
@@ -254,7 +254,7 @@ def test_results_of_upscaling_in_another_folder_are_left_out(photos, settings, s
 
 def test_intervals_that_the_person_gives_stay(photos, settings, start, paced):
     intervals = replace(settings.intervals, checkpoint=Every(7, "steps"), keep_checkpoints=3)
-    own = replace(settings, intervals=intervals, accumulate=2, licence="CC-BY-4.0")
+    own = replace(settings, intervals=intervals, accumulate=2, license="CC-BY-4.0")
     planned = first.plan_training(photos, own, start=start)
     assert planned.settings.intervals.checkpoint == Every(7, "steps")
     words = shlex.split(planned.command)
@@ -262,7 +262,7 @@ def test_intervals_that_the_person_gives_stay(photos, settings, start, paced):
         ("--checkpoint-interval", "7 steps"),
         ("--keep-checkpoints", "3"),
         ("--accumulate", "2"),
-        ("--licence", "CC-BY-4.0"),
+        ("--license", "CC-BY-4.0"),
     ):
         assert words[words.index(option) + 1] == value
 
@@ -376,7 +376,7 @@ def short(monkeypatch, tmp_path):
 
 
 def _train(photos, start, *words):
-    options = ["--out-dir", "run1", "-l", start, "--device", "cpu", "--no-tensorboard"]
+    options = ["--out", "run1", "-l", start, "--device", "cpu", "--no-tensorboard"]
     return main.app(["train", "--images", str(photos), *options, *words], standalone_mode=False)
 
 
@@ -410,7 +410,7 @@ def test_the_stored_command_trains_the_same_weights_again(
     monkeypatch.chdir(elsewhere)
     program, *words = shlex.split(command)
     assert program == "torch-sr"
-    words[words.index("--out-dir") + 1] = str(tmp_path / "run2")
+    words[words.index("--out") + 1] = str(tmp_path / "run2")
     main.app(words, standalone_mode=False)
     (before,), (after,) = (
         (tmp_path / run / "saved_models").glob("*_x4_model.safetensors") for run in ("run1", "run2")

@@ -80,7 +80,7 @@ def test_annotate_and_verify(run, models):
 
 def test_verify_without_anything_fetched(run, tmp_path, monkeypatch, no_packages):
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
-    assert run("models", "verify")[:2] == (0, "nothing has been fetched or installed yet\n")
+    assert run("models", "verify")[:2] == (0, "no models have been downloaded or installed yet\n")
     assert run("models", "verify", "esrgan-x4")[0] == 1
 
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_recorded_is_told_before_the_work(run, models, tmp_path):
     assert "no place for records" in err
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "fetch", "path", "remove"])
+@pytest.mark.parametrize("command", ["info", "verify", "download", "path", "remove"])
 def test_an_empty_name_is_no_model(run, command):
     code, out, _ = run("models", command, "")
     assert code == 1

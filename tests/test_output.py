@@ -67,10 +67,10 @@ def test_upscale_prints_what_the_schema_says(run, model, photos):
         ("models_list", ["models", "list"]),
         ("models_info", ["models", "info", "{model}"]),
         ("data_list", ["data", "list"]),
-        ("data_check", ["data", "check", "{photos}", "--scale", "2"]),
-        ("data_prepare", ["data", "prepare", "{photos}", "--scale", "2", "--estimate"]),
+        ("data_check", ["data", "check", "{photos}", "--scale-factor", "2"]),
+        ("data_prepare", ["data", "prepare", "{photos}", "--scale-factor", "2", "--estimate"]),
         ("data_degrade", ["data", "degrade", "{photos}", "{folder}", "--jpeg", "50"]),
-        ("test", ["test", "{model}", "-d", "{photos}", "-s", "1", "--device", "cpu"]),
+        ("test", ["test", "{model}", "-d", "{photos}", "--show-results", "1", "--device", "cpu"]),
         (
             "interpolate",
             [

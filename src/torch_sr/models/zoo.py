@@ -168,7 +168,7 @@ def find_file(name: str) -> Path:
 
 
 def _explain_absence(model: ZooModel) -> str:
-    fetch = f"`torch-sr models fetch {model.name}`"
+    fetch = f"`torch-sr models download {model.name}`"
     if model.packaged is None:
         return f"has not been fetched; run {fetch}"
     if not model.urls:
@@ -189,7 +189,9 @@ def check_intact(model: ZooModel, path: Path) -> None:
     """
     if path == model.path:
         if not is_intact(model):
-            raise ModelError(f"{path} is damaged; run `torch-sr models fetch {model.name}` again")
+            raise ModelError(
+                f"{path} is damaged; run `torch-sr models download {model.name}` again"
+            )
     elif model.packaged is not None:
         for damaged in model.packaged.damaged_files():
             raise ModelError(

@@ -167,7 +167,7 @@ class _Run:
         if mine != first:
             raise CheckpointError(
                 f"process {self.fabric.global_rank} resumes from {mine}, the first one from "
-                f"{first}: give all machines the same --out-dir or checkpoint"
+                f"{first}: give all machines the same --out or checkpoint"
             )
 
     def _measures_perceptual(self) -> bool:

@@ -85,6 +85,6 @@ def check_results(
             for file in (store.sheet(image), *results):
                 if file.parent.resolve() in sources:
                     raise DataError(
-                        f"--out-dir: choose another folder; results of {spec} would be stored in "
+                        f"--out: choose another folder; results of {spec} would be stored in "
                         f"{file.parent}, among its images"
                     )

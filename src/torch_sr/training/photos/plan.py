@@ -72,7 +72,7 @@ class TrainingPlan:
         except OSError as error:
             folder = self.settings.out_dir
             raise ConfigError(
-                f"{folder}: name another --out-dir: {write_failure(error, folder)}"
+                f"{folder}: name another --out: {write_failure(error, folder)}"
             ) from error
 
     def describe(self) -> Iterator[str]:

@@ -186,7 +186,7 @@ def _complete(
 def _refuse_second(out_dir: Path) -> None:
     if holds_training(out_dir):
         raise ConfigError(
-            f"name another --out-dir, or add --resume auto to continue the training that {out_dir} "
+            f"name another --out, or add --resume auto to continue the training that {out_dir} "
             "holds already"
         )
 

@@ -73,7 +73,7 @@ def check_logs(settings: RunSettings) -> str:
         try_writing(folder)
     except OSError as error:
         reason = write_failure(error, folder)
-        raise LogError(f"{folder}: name another --out-dir: cannot write logs: {reason}") from error
+        raise LogError(f"{folder}: name another --out: cannot write logs: {reason}") from error
     places = [str(folder)]
     if settings.tensorboard:
         load_tensorboard()
