@@ -17,6 +17,7 @@ from torch_sr.images import Image, read_image, write_image
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.settings import Every
 
 ROOT = Path(__file__).parents[1]
 USAGES = {
@@ -123,7 +124,7 @@ def test_usage_of_train(monkeypatch):
     assert options.store_model_interval == Every(4)
     monkeypatch.setenv("TORCH_SR_DATA", "elsewhere")
     options = scripts.parse_train(["x.json"])
-    assert (options.checkpoint_interval, options.best_checkpoint_warmup) == (1, 0)
+    assert (options.checkpoint_interval, options.best_checkpoint_warmup) == (Every(1), 0)
     assert options.store_model_interval is None
     assert options.data_root == Path("elsewhere")
 

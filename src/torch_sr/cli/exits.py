@@ -64,7 +64,7 @@ def run_command(command: Callable[[], Any]) -> None:
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):  # from pathlib before Python 3.13
             raise
-        fail(f"remove the circular links: {error}", "OSError")
+        fail(f"remove the links that lead in a circle: {error}", "OSError")
     except _UsageError as error:
         fail(error.format_message(), "UsageError", USAGE)  # type: ignore[attr-defined]
     if code == INTERRUPTED:
