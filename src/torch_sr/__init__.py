@@ -14,6 +14,11 @@ from torch_sr._version import __version__
 from torch_sr.errors import *  # noqa: F403 - all of them, by its __all__
 
 if TYPE_CHECKING:
+    from torch_sr.evaluation.compare import Comparison as Comparison
+    from torch_sr.evaluation.compare import ImageScore as ImageScore
+    from torch_sr.evaluation.evaluate import Evaluation as Evaluation
+    from torch_sr.evaluation.evaluate import evaluate as evaluate
+    from torch_sr.evaluation.method import Method as Method
     from torch_sr.images import Header as Header
     from torch_sr.images import Image as Image
     from torch_sr.images import WriteOptions as WriteOptions
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
     from torch_sr.networks.rrdb import RRDBNet as RRDBNet
 
 _MODULES = {
+    "evaluation.compare": ("Comparison", "ImageScore"),
+    "evaluation.evaluate": ("Evaluation", "evaluate"),
+    "evaluation.method": ("Method",),
     "images": ("Header", "Image", "WriteOptions"),
     "inference.engines": ("Engine",),
     "inference.upscaler": ("Upscaler",),

@@ -63,7 +63,7 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-Table = dict[str, dict[str, dict[str, T]]]
+ByDataset = dict[str, dict[str, dict[str, T]]]
 """``[dataset][method][metric]``, in order of first appearance."""
 
 
@@ -84,12 +84,12 @@ def describe_left_out(left_out: Mapping[str, float], images: int) -> str:
     )
 
 
-def summarize(scores: Sequence[ImageScore]) -> Table[Summary]:
+def summarize(scores: Sequence[ImageScore]) -> ByDataset[Summary]:
     """Means and intervals by data set, method and metric."""
     return _by_table(scores, _summary)
 
 
-def mean_scores(scores: Sequence[ImageScore]) -> Table[float]:
+def mean_scores(scores: Sequence[ImageScore]) -> ByDataset[float]:
     """The means of :func:`summarize` alone."""
     return _by_table(scores, lambda values: mean_over_images(values).value)
 
@@ -100,7 +100,7 @@ def overall_means(scores: Sequence[ImageScore]) -> dict[str, dict[str, float]]:
     return mean_scores(together)[""] if scores else {}
 
 
-def left_out_notes(table: Table[Summary]) -> list[str]:
+def left_out_notes(table: ByDataset[Summary]) -> list[str]:
     """A sentence for every mean that is not over all images."""
     return [
         f"{dataset}, {metric} of {method}: {describe_left_out(found.left_out, found.images)}"
@@ -111,7 +111,7 @@ def left_out_notes(table: Table[Summary]) -> list[str]:
     ]
 
 
-def differences(scores: Sequence[ImageScore], reference: str) -> Table[Difference]:
+def differences(scores: Sequence[ImageScore], reference: str) -> ByDataset[Difference]:
     """Every other method minus the reference, by the paired bootstrap over images."""
     values = _by_table(scores, dict)
     return {
@@ -169,8 +169,10 @@ def _summary(values: Mapping[str, float]) -> Summary:
     return Summary(found.value, low, high, len(values), found.left_out)
 
 
-def _by_table(scores: Sequence[ImageScore], summary: Callable[[dict[str, float]], T]) -> Table[T]:
-    grouped: Table[dict[str, float]] = {}
+def _by_table(
+    scores: Sequence[ImageScore], summary: Callable[[dict[str, float]], T]
+) -> ByDataset[T]:
+    grouped: ByDataset[dict[str, float]] = {}
     for score in scores:
         metrics = grouped.setdefault(score.dataset, {}).setdefault(score.method, {})
         for name, value in score.metrics.items():

@@ -288,12 +288,13 @@ def measure(
         return evaluate(
             methods,
             specs,
-            metrics,
-            setting,
+            metrics=metrics,
+            protocols=setting.protocols,
             data_root=data_root,
+            device=setting.device,
             cache_progress=tell,
             on_comparison=seen,
-        )
+        ).scores
 
 
 def _make_store(out_dir: Path, specs: list[str], methods: Sequence[Method]) -> ResultStore:
@@ -329,16 +330,10 @@ def _results(
     costs: CostWatch | None,
 ) -> list[Results]:
     """What there is to show, by protocol."""
-    from torch_sr.evaluation.presentation.tables import Results
-    from torch_sr.evaluation.statistics import differences, summarize
+    from torch_sr.evaluation.presentation.tables import results_by_protocol
 
-    found = []
-    for protocol in setting.protocols:
-        own = [score for score in scores if score.protocol == protocol]
-        apart = {} if reference is None else differences(own, reference)
-        spent = {} if costs is None else costs.costs()
-        found.append(Results(protocol, summarize(own), reference, apart, spent))
-    return found
+    spent = {} if costs is None else costs.costs()
+    return results_by_protocol(scores, setting.protocols, reference, spent)
 
 
 def _print(

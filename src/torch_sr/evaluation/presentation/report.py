@@ -11,7 +11,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ from torch_sr.evaluation.metric_table import METRICS
 from torch_sr.evaluation.presentation.dot_plots import WIDTH, dot_plots
 from torch_sr.evaluation.presentation.places import differing_place
 from torch_sr.evaluation.presentation.tables import (
-    Results,
     difference_table,
     mean_table,
     number,
+    results_by_protocol,
 )
-from torch_sr.evaluation.statistics import differences, left_out_notes, summarize
+from torch_sr.evaluation.statistics import left_out_notes
 from torch_sr.files import atomic_write
 
 DETAIL = 480
@@ -163,11 +163,7 @@ class Report:
     def to_html(self) -> str:
         """The whole page."""
         scores = self.scores
-        results = Results(self.protocol, summarize(scores), self.reference)
-        compared = None
-        if self.reference is not None and scores:
-            found = differences(scores, self.reference)
-            compared = difference_table(replace(results, differences=found))
+        (results,) = results_by_protocol(scores, [self.protocol], self.reference)
         methods = list(dict.fromkeys(score.method for score in scores))
         datasets = list(dict.fromkeys(score.dataset for score in scores))
         shown = [_LR, *methods, _HR]
@@ -179,7 +175,7 @@ class Report:
             left_out=left_out_notes(results.summary),
             means=mean_table(results),
             reference=self.reference,
-            differences=compared,
+            differences=difference_table(results) if results.differences else None,
             plot_rows=dot_plots(scores),
             plot_width=WIDTH,
             baseline=methods[0] if methods else "the baseline",

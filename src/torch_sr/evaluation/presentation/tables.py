@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from torch_sr.evaluation.compare import ImageScore
 from torch_sr.evaluation.cost import OUTPUT, MethodCost
 from torch_sr.evaluation.metric_table import METRICS
-from torch_sr.evaluation.statistics import Difference, Summary
-from torch_sr.evaluation.statistics import Table as ByDataset
+from torch_sr.evaluation.statistics import ByDataset, Difference, Summary, differences, summarize
 
 MISSING = "–"  # noqa: RUF001 - the dash of typography
 _COSTS = ("parameters", f"multiply-adds for {OUTPUT[0]}x{OUTPUT[1]}", "megapixels/s")
@@ -71,6 +70,28 @@ class Results:
         """All metrics, in their order."""
         methods = [metrics for methods in self.summary.values() for metrics in methods.values()]
         return list(dict.fromkeys(metric for metrics in methods for metric in metrics))
+
+
+def results_by_protocol(
+    scores: Sequence[ImageScore],
+    protocols: Sequence[str],
+    reference: str | None = None,
+    costs: Mapping[str, Mapping[str, MethodCost]] | None = None,
+) -> list[Results]:
+    """Take means, intervals and differences of the scores under each protocol.
+
+    Args:
+        scores: of every image.
+        protocols: the names of the protocols.
+        reference: the method that others are compared with, if any.
+        costs: by data set and method.
+    """
+    found = []
+    for protocol in protocols:
+        own = [score for score in scores if score.protocol == protocol]
+        apart = {} if reference is None else differences(own, reference)
+        found.append(Results(protocol, summarize(own), reference, apart, costs or {}))
+    return found
 
 
 def mean_table(results: Results) -> Table:
