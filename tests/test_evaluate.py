@@ -33,7 +33,7 @@ def tiny(tmp_path):
 
 @pytest.fixture
 def data_root(tmp_path, save_photo, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     for number in range(2):
         save_photo(tmp_path / "data" / "photos" / f"{number}.png", 32, 40, seed=number)
     save_photo(tmp_path / "data" / "other" / "0.png", 32, 40, seed=9)
@@ -115,7 +115,7 @@ def test_the_example_of_the_docs(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     squares = colors.repeat(12, axis=0).repeat(12, axis=1)
     Pillow.fromarray(squares).save(tmp_path / "photos" / "squares.png")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     docs = Path(__file__).resolve().parents[1] / "docs" / "testing.md"
     result = doctest.testfile(str(docs), module_relative=False)

@@ -10,8 +10,9 @@ import numpy as np
 
 from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
+from torch_sr.images.compositing import on_white, to_rgb
 from torch_sr.images.naming import PathLike, naming
-from torch_sr.images.pixels import Header, convert, from_unit, to_unit
+from torch_sr.images.pixels import Header, convert
 
 Pages: TypeAlias = bool | Literal["frames"]
 """All frames and pages of a file; those of animations only; or the first picture alone."""
@@ -164,11 +165,10 @@ def fit(rows: Pixels, header: Header, writer: Format) -> Pixels:
     """Bring rows ``(h, W, layers)`` to the nearest that the format can hold."""
     color, alpha = rows[..., : header.channels], rows[..., header.channels :]
     if header.alpha and not writer.alpha:  # onto white
-        opacity = to_unit(alpha)
-        color = from_unit(to_unit(color) * opacity + (1 - opacity), rows.dtype)
+        color = on_white(color, alpha)
         alpha = alpha[..., :0]
-    if header.channels == 1 and not writer.gray:
-        color = np.repeat(color, 3, axis=2)
+    if not writer.gray:
+        color = to_rgb(color)
     if color.shape[2] + alpha.shape[2] != rows.shape[2] or color.shape[2] != header.channels:
         rows = np.dstack([color, alpha])
     fitted = fitted_header(header, writer)

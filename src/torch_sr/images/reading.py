@@ -22,6 +22,7 @@ import numpy as np
 
 from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
+from torch_sr.images.compositing import LUMA, to_rgb
 from torch_sr.images.damaged import load_damaged
 from torch_sr.images.decoding import decode, header_of, is_turned, to_gray_or_rgb
 from torch_sr.images.extras import complete
@@ -325,10 +326,9 @@ def read_samples(path: PathLike, channels: int = 3, depth: int = 8) -> Pixels:
     if channels == 1:
         if image.channels == 1:
             return color
-        luma: Pixels = color @ np.array([[0.299], [0.587], [0.114]])
+        luma: Pixels = color @ np.array(LUMA).reshape(3, 1)
         return np.rint(luma).astype(dtype)
-    if image.channels == 1:
-        color = np.repeat(color, 3, axis=2)
+    color = to_rgb(color)
     if channels == 3:
         return color
     opaque = np.full(color.shape[:2], max_value(dtype), dtype=dtype)

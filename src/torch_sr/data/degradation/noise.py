@@ -8,8 +8,9 @@ import numpy as np
 
 from torch_sr.aliases import Bytes, Floats
 from torch_sr.data.degradation.levels import to_levels
+from torch_sr.images.compositing import LUMA
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_LUMA = np.array(LUMA, np.float32)
 _STRIP = 1 << 20  # samples
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torch_sr.aliases import Array
+from torch_sr.images.compositing import LUMA
 
 Hash = npt.NDArray[np.int8]
 """``(255,)`` of -1 and 1."""
@@ -30,7 +31,7 @@ or more; JPEG of quality 30 changes 7, shrinking by 4 changes 8, cropping 5 % ch
 BENCHMARKS = ("set5", "set14", "b100")
 _SIDE = 32
 _FREQUENCIES = 16
-_LUMA = np.array([0.299, 0.587, 0.114])
+_LUMA = np.array(LUMA)
 _CHUNK = 4096
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from torch_sr.aliases import Array
+from torch_sr.images.compositing import LUMA
 
 REGION = 256
 """Side of the middle part that is registered, in LR pixels."""
@@ -22,7 +23,7 @@ _STEPS = 6
 _BLOCK = 8
 _GAMMAS = [step / 100 for step in range(40, 252, 2)]
 _LEAST_CONTRAST = 2 / 255
-_LUMA = np.array([0.299, 0.587, 0.114])
+_LUMA = np.array(LUMA)
 
 
 def find_shift(lr: Array, expected: Array) -> tuple[float, float] | None:

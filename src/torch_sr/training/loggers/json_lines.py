@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch_sr.evaluation.averages import json_safe
 from torch_sr.training.loggers.base import Logger, reporting_write_errors
 
 
@@ -33,7 +33,7 @@ class JSONLinesLogger(Logger):
                 pass
 
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
-        numbers = {name: x if math.isfinite(x) else None for name, x in metrics.items()}
+        numbers = json_safe(metrics)
         self._write({"epoch": epoch, "step": step, **numbers})
 
     def on_validation(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
