@@ -1,9 +1,8 @@
-"""Fixtures for all tests: small photo-like images, and the real data where they lie at hand."""
+"""Fixtures for all tests: small images, tiny models and trainings, and commands in this process."""
 
 import os
 import sys
 from importlib.metadata import PackageNotFoundError
-from pathlib import Path
 
 # The tests run in as many processes as there are cores, so each computes with one thread. Before
 # PyTorch is imported, and for the processes that a test starts.
@@ -15,13 +14,14 @@ import requests
 import torch
 from PIL import Image as PillowImage
 from skimage.data import chelsea
-from training_kit import make_both_stages, make_settings
+from training_kit import Recorder, WholeRun, make_both_stages, make_settings, weights_of
 
 from torch_sr.cli.main import main
 from torch_sr.images import Image, write_image
 from torch_sr.models import weights
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.run import train
 
 
 def make_photo(height, width, channels=3, dtype=np.uint8, seed=0):
@@ -90,16 +90,6 @@ def save_photo():
     return save
 
 
-@pytest.fixture(scope="session")
-def shared_data():
-    """The folder of real data: $TORCH_SR_DATA, or ../shared/data beside the repository."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("TORCH_SR_DATA") or beside)
-    if not (folder / "benchmark").is_dir():
-        pytest.skip(f"no real data in {folder}; set TORCH_SR_DATA")
-    return folder
-
-
 @pytest.fixture
 def pair(tmp_path, monkeypatch):
     """A tiny pair in place of the shipped models, which stays in ``tmp_path / "pair"``."""
@@ -136,6 +126,23 @@ def data_root(tmp_path_factory):
 def settings(data_root, tmp_path):
     """Settings of a run on the CPU."""
     return make_settings(data_root, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def whole_run(data_root, tmp_path_factory):
+    """Train without interruption, each configuration once: its weights, losses and epochs."""
+    runs = {}
+
+    def run(config):
+        key = config.to_json()
+        if key not in runs:
+            settings = make_settings(data_root, tmp_path_factory.mktemp("whole"))
+            recorder = Recorder()
+            model = train(config, settings, run="whole", loggers=[recorder]).model
+            runs[key] = WholeRun(weights_of(model), recorder.losses, recorder.epochs)
+        return runs[key]
+
+    return run
 
 
 @pytest.fixture(scope="session")

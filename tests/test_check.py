@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -227,17 +226,13 @@ def test_a_container_has_its_own_limit(monkeypatch):
     assert devices_module.free_memory(torch.device("cpu")) == 3 * MEGABYTE
 
 
-def test_the_command_fails_where_something_would(data_root, tmp_path):
+def test_the_command_fails_where_something_would(run, data_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "config.json").write_text(parse_config(TINY).to_json())
-    command = [
-        sys.executable, "-m", "torch_sr", "train", "config.json", "--check", "--device", "cpu",
-        "--data-root", str(data_root),
-    ]  # fmt: skip
-    sound, unsound = (
-        subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True)
-        for more in ([], ["--set", 'pretraining.train_datasets=["nothing"]'])
-    )
-    assert (sound.returncode, sound.stderr) == (0, "")
-    assert all(line.startswith("ok    ") for line in sound.stdout.splitlines())
-    assert (unsound.returncode, unsound.stderr) == (1, "")
-    assert "FAIL  pretraining data:" in unsound.stdout
+    command = ["train", "config.json", "--check", "--device", "cpu", "--data-root", data_root]
+    code, out, err = run(*command)
+    assert (code, err) == (0, "")
+    assert all(line.startswith("ok    ") for line in out.splitlines())
+    code, out, err = run(*command, "--set", 'pretraining.train_datasets=["nothing"]')
+    assert (code, err) == (1, "")
+    assert "FAIL  pretraining data:" in out

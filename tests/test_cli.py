@@ -535,27 +535,23 @@ def test_results_that_cannot_be_stored(run, model, data_root, tmp_path):
 
 
 def test_upscale_prints_names_that_are_no_text(model, tmp_path):
-    strange = os.fsdecode(b"b\xff\n.png")
-    write_noise(tmp_path / strange)
-    write_noise(tmp_path / "\u65e5.png")
-    command = [
-        sys.executable,
-        "-m",
-        "torch_sr",
-        "upscale",
-        tmp_path,
-        "-m",
-        model,
-        "--device",
-        "cpu",
-    ]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    for code in (0, 1):  # the second time the results exist
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
+    strange = os.fsdecode(b"b\xff\n")
+    for name in (strange, "\u65e5", f"{strange}2", "\u65e52"):
+        write_noise(tmp_path / f"{name}.png")
+    for name in (strange, "\u65e5"):  # the results of these exist, which is an error
+        write_noise(tmp_path / f"{name}_sr.png")
+    command = [sys.executable, "-m", "torch_sr", "upscale", tmp_path, "-m", model]
+    done = subprocess.run(
+        [*command, "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\\u65e52_sr.png" in done.stdout
     assert len(done.stderr.splitlines()) == 3
-    assert (tmp_path / os.fsdecode(b"b\xff\n_sr.png")).exists()
+    assert (tmp_path / f"{strange}2_sr.png").exists()
 
 
 def test_upscale_resamples_and_chooses_the_format(run, model, pictures):

@@ -9,6 +9,7 @@ from PIL import Image as PillowImage
 from PIL import ImageCms
 
 from torch_sr.data.inspection.check import check_datasets, datasets_of, find_datasets
+from torch_sr.data.inspection.perceptual_hashes import perceptual_hash
 from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError
 
@@ -253,34 +254,16 @@ def test_a_folder_that_may_not_be_read(folder, tmp_path):
     find_datasets(tmp_path, 4)
 
 
-# --- Real data ----------------------------------------------------------------------------------
-
-
-def test_val_of_bsds500_is_b100(shared_data):
-    specs = {"train": ["bsds500:val"], "val": ["set5"]}
-    datasets, findings = datasets_of(specs, shared_data, 4)
-    report = check_datasets(datasets, 4, findings=findings)
-    assert not report.passed
-    assert next(f for f in report.findings if f.severity == "error").message.startswith(
-        "contains all 100 images of B100"
+@pytest.mark.parametrize(("count", "words"), [(4, "all 4 images"), (5, "4 of the 5 images")])
+def test_images_of_a_benchmark_are_named(folder, scene, monkeypatch, count, words):
+    published = np.stack([perceptual_hash(scene(seed)) for seed in range(count)])
+    monkeypatch.setattr(
+        "torch_sr.data.inspection.rules.known_benchmarks", lambda: {"set14": published}
     )
-
-
-def test_training_data_of_bsds500_contain_one_image_of_set5(shared_data):
-    datasets, findings = datasets_of({"train": ["bsds500"], "test": ["set5"]}, shared_data, 4)
-    report = check_datasets(datasets, 4, findings=findings)
-    assert {f.check for f in report.findings if f.severity == "error"} == {
-        "benchmark",
-        "duplicate",
-    }
-    assert all("302003.jpg" in f.message for f in report.findings if f.severity == "error")
-
-
-@pytest.mark.parametrize("scale_factor", [2, 3, 4])
-def test_the_benchmarks_pass(shared_data, scale_factor):
-    specs = {"test": ["set5", "set14"]}
-    datasets, findings = datasets_of(specs, shared_data, scale_factor)
-    assert check_datasets(datasets, scale_factor, findings=findings).passed
+    finding = only(check(folder))
+    assert (finding.severity, finding.check) == ("error", "benchmark")
+    assert finding.message.startswith(f"contains {words} of Set14")
+    assert "do not report Set14" in finding.message
 
 
 # --- Validation sets, and what files contain besides their pixels -------------------------------

@@ -186,23 +186,6 @@ def test_every_row_is_sound():
         assert not set(row.train) & {*row.val, *row.test}
 
 
-@pytest.mark.parametrize(
-    ("spec", "purpose", "count"),
-    [
-        ("bsds500", "train", 400),
-        ("bsds500", "test", 100),
-        ("SunHays80", "train", 80),
-        ("set5", "test", 5),
-        ("set14", "test", 14),
-    ],
-)
-def test_real_data_as_they_lie(shared_data, spec, purpose, count):
-    for scale_factor in (2, 3, 4):
-        pairs = resolve(spec, shared_data, scale_factor, purpose)
-        assert len({pair.hr for pair in pairs}) == count
-        assert all((pair.lr is not None) == spec.startswith("set") for pair in pairs)
-
-
 # --- open.py ------------------------------------------------------------------------------------
 
 

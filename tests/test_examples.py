@@ -1,32 +1,40 @@
 """The recipe of section 9, with one training of hardly a step."""
 
-import subprocess
+import importlib
 import sys
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "reproduce_section_9.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 NAME = "p192_t128_cr_16_rrdb_div2k+bsds500"
 
 
-def test_section_9_from_nothing(tmp_path, save_photo, monkeypatch):
+def test_section_9_from_nothing(run, tmp_path, save_photo, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    script = importlib.import_module("reproduce_section_9")
+
+    def torch_sr(*arguments):  # in this process, not in one for every command
+        code, out, err = run(*arguments)
+        assert code == 0, err
+        return out
+
+    monkeypatch.setattr(script, "torch_sr", torch_sr)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     for number in range(3):
         save_photo(tmp_path / f"data/photos/{number}.png", 64, 64, seed=number)
         save_photo(tmp_path / f"data/Set5/{number}.png", 48, 64, seed=number + 5)
     stages = ("pretraining", "training")
-    changes = [
-        *(f"{stage}.num_steps=1" for stage in stages),
-    ]
+    changes = [f"{stage}.num_steps=1" for stage in stages]
     command = [
-        *(sys.executable, EXAMPLE, "--minute", "--only", NAME, "--device", "cpu"),
+        *("reproduce_section_9.py", "--minute", "--only", NAME, "--device", "cpu"),
         *("--train-datasets", "photos", "--val-datasets", "set5"),
         *("--data-root", "data", "--out", "out", "--datasets", "set5"),
         *(word for change in changes for word in ("--set", change)),
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", command)
+    script.main()
     out = tmp_path / "out"
-    assert done.stdout.strip() == str(Path("out/README.md"))
+    assert capsys.readouterr().out.strip() == str(Path("out/README.md"))
     page = (out / "README.md").read_text(encoding="utf-8")
     for kind in ("PSNR", "ESRGAN", "ESRGAN-interp"):
         assert (out / "models" / f"{NAME}_{kind}.safetensors").is_file()

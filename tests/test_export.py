@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -19,13 +17,11 @@ from torch_sr.training.runs.checkpoints import load_checkpoint
 from torch_sr.training.runs.export import extract_model
 
 
-def test_a_checkpoint_becomes_the_model_of_its_epoch(settings, tmp_path, monkeypatch):
+def test_a_checkpoint_becomes_the_model_of_its_epoch(run, settings, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")  # they are written one after the other
     result = train(parse_config(TINY), settings, run="1")
     out = tmp_path / "models" / "a.safetensors"
-    command = [sys.executable, "-m", "torch_sr", "models", "extract", result.checkpoint, out]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(out)
+    assert run("models", "extract", result.checkpoint, out)[:2] == (0, f"{out}\n")
     stored, extracted = read_model(result.model), read_model(out)
     assert extracted.info.metadata == stored.info.metadata
     assert result.model.read_bytes() == out.read_bytes()

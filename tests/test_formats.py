@@ -12,9 +12,3 @@ def test_what_survives_is_what_the_documentation_says(tmp_path):
     script = runpy.run_path(str(ROOT / "benchmarks" / "formats.py"))
     table = script["make_table"](tmp_path)
     assert table in (ROOT / "docs" / "upscaling.md").read_text(encoding="utf-8")
-
-
-def test_real_photographs_keep_what_they_have(shared_data, tmp_path):
-    script = runpy.run_path(str(ROOT / "benchmarks" / "formats.py"))
-    table = script["make_photo_table"](shared_data / "photos", tmp_path)
-    assert table in (ROOT / "docs" / "upscaling.md").read_text(encoding="utf-8")

@@ -9,12 +9,8 @@ from scipy.stats import bootstrap
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from torch_sr.data.image_pairs import open_pairs
 from torch_sr.errors import DataError
-from torch_sr.evaluation.compare import compare
-from torch_sr.evaluation.method import bicubic
-from torch_sr.evaluation.metric_table import MetricSettings, build_protocol_metrics
-from torch_sr.evaluation.statistics import mean_interval, mean_scores
+from torch_sr.evaluation.statistics import mean_interval
 from torch_sr.metrics import PROTOCOLS, MetricProtocol, luma, measure, psnr, ssim
 
 
@@ -168,33 +164,3 @@ def test_too_small_images():
 def test_images_of_two_shapes():
     with pytest.raises(DataError, match=r"\(1, 3, 20, 20\) and \(1, 3, 20, 24\)"):
         measure(torch.rand(1, 3, 20, 20), torch.rand(1, 3, 20, 24), 4)
-
-
-@pytest.mark.parametrize(
-    ("name", "scale_factor", "published_psnr", "published_ssim"),
-    [  # Dong et al. 2015 and Kim et al. 2016; x4 as in ESRGAN (Wang et al. 2018)
-        ("set5", 2, 33.66, 0.9299),
-        ("set5", 3, 30.39, 0.8682),
-        ("set5", 4, 28.42, 0.8104),
-        ("set14", 2, 30.24, 0.8688),
-        ("set14", 3, 27.55, 0.7742),
-        ("set14", 4, 26.00, 0.7027),
-        ("b100", 4, 25.96, 0.6675),
-    ],
-)
-def test_bicubic_rows_of_the_papers(
-    shared_data, tmp_path, name, scale_factor, published_psnr, published_ssim
-):
-    pairs = open_pairs(
-        [name],
-        data_root=shared_data,
-        scale_factor=scale_factor,
-        purpose="test",
-        cache_dir=tmp_path,
-    )
-    panels = build_protocol_metrics(["psnr", "ssim"], MetricSettings(scale_factor))
-    compared = compare([bicubic(scale_factor)], name, pairs, panels)
-    scores = [score for comparison in compared for score in comparison.scores]
-    means = mean_scores(scores)[name]["bicubic"]
-    assert means["psnr"] == pytest.approx(published_psnr, abs=0.05)
-    assert means["ssim"] == pytest.approx(published_ssim, abs=0.002)

@@ -9,15 +9,12 @@ from PIL import Image as PillowImage
 from torch_sr.data.inspection.perceptual_hashes import (
     BENCHMARKS,
     LIMIT,
-    _describe_benchmarks,
     block_means,
     find_matches,
     known_benchmarks,
     perceptual_hash,
     turned_hashes,
 )
-from torch_sr.data.sets.resolve import resolve
-from torch_sr.images import read_samples
 
 
 @pytest.fixture
@@ -118,27 +115,6 @@ def test_shipped_hashes():
         "b100": 100,
     }
     assert set(known) == set(BENCHMARKS)
-
-
-def test_shipped_hashes_are_those_of_the_benchmarks(shared_data):
-    from importlib.resources import files
-
-    shipped = files("torch_sr.data.inspection").joinpath("benchmarks.json").read_text("utf-8")
-    assert _describe_benchmarks(shared_data) + "\n" == shipped
-
-
-def test_no_two_real_pictures_are_taken_for_one(shared_data):
-    specs = (("bsds500:train+test+val", "train"), ("set5", "test"), ("set14", "test"))
-    pairs = [pair for spec, purpose in specs for pair in resolve(spec, shared_data, 4, purpose)]
-    hashes = np.stack([turned_hashes(read_samples(pair.hr)) for pair in pairs])
-    found = {
-        frozenset((pairs[a].name, pairs[b].name))
-        for a, b, _ in find_matches(hashes, hashes[:, 0])
-        if a != b
-    }
-    woman = frozenset(("302003", "img_005_SRF_4"))  # BSDS500's train split holds one of Set5
-    face = frozenset(("img_004_SRF_4", "img_006_SRF_4"))  # and Set14 another
-    assert found == {woman, face}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

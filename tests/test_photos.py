@@ -10,6 +10,7 @@ from PIL import ImageCms
 
 from torch_sr.data.inspection.findings import CheckedSet
 from torch_sr.data.inspection.pair import inspect_pair
+from torch_sr.data.inspection.perceptual_hashes import perceptual_hash
 from torch_sr.data.photos.grouping import SAME_BURST, SAME_SCENE, group_similar
 from torch_sr.data.photos.selection import choose_images
 from torch_sr.data.sets.file_pairs import FilePair
@@ -123,12 +124,13 @@ def test_what_spoils_a_training_is_left_out_with_a_reason(tmp_path):
         assert "\n" not in found[name]
 
 
-def test_benchmark_pictures_are_left_out(tmp_path, shared_data):
+def test_benchmark_images_are_left_out(tmp_path, monkeypatch):
     folder = fill(tmp_path / "photos", 3)
-    source = shared_data / "benchmark/Set5/image_SRF_4/img_003_SRF_4_HR.png"
-    PillowImage.open(source).rotate(90).save(folder / "butterfly.jpg", quality=80)
+    published = perceptual_hash(np.asarray(scene(7)))[None]
+    monkeypatch.setattr("torch_sr.data.photos.unfit.known_benchmarks", lambda: {"set5": published})
+    scene(7).rotate(90, expand=True).save(folder / "turned.jpg", quality=80)
     found = reasons(choose(folder))
-    assert found == {"butterfly.jpg": "a picture of Set5, which models are tested on"}
+    assert found == {"turned.jpg": "a picture of Set5, which models are tested on"}
 
 
 def shots(folder, seed, count):

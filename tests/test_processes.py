@@ -37,12 +37,12 @@ TORCHRUN = [
 
 @pytest.mark.parametrize(("launcher", "devices"), [(TORCHRUN, 0), ([], 2)])
 def test_two_processes_are_one_with_the_doubled_batch(
-    settings, both_stages, tmp_path, launcher, devices
+    settings, both_stages, whole_run, tmp_path, launcher, devices
 ):
     # The U-Net discriminator, for batch normalisation sees half of the mini-batch by design.
     overrides = ["discriminator.kind=unet", "discriminator.unet_channels=2"]
     alone = parse_config(both_stages.to_dict(), overrides=[*overrides, "batch_size=4"])
-    expected = weights_of(train(alone, settings, run="alone").model)
+    expected = whole_run(alone).weights
 
     halves = parse_config(both_stages.to_dict(), overrides=[*overrides, "batch_size=2"])
     (tmp_path / "config.json").write_text(halves.to_json())

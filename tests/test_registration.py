@@ -6,8 +6,6 @@ from skimage.registration import phase_cross_correlation
 
 from torch_sr.data.inspection.registration import find_shift, match_colors
 from torch_sr.data.resize import downscale
-from torch_sr.data.sets.resolve import resolve
-from torch_sr.images import read_samples, to_unit
 
 
 @pytest.fixture
@@ -80,15 +78,3 @@ def test_gray_and_small_images_have_colours_too():
     gray = np.linspace(0, 1, 25).reshape(5, 5, 1)
     assert match_colors(gray, gray).difference == 0
     assert match_colors(gray * 0, gray).difference == pytest.approx(127.5)
-
-
-@pytest.mark.parametrize("scale_factor", [2, 3, 4])
-def test_the_papers_low_resolution_lies_where_it_should(shared_data, scale_factor):
-    for pair in resolve("set5", shared_data, scale_factor, "test"):
-        hr, lr = (to_unit(read_samples(path)) for path in (pair.hr, pair.lr))
-        expected = np.clip(downscale(hr, scale_factor), 0, 1)
-        assert max(map(abs, find_shift(lr, expected))) < 0.001
-        assert match_colors(lr, expected).difference < 0.1
-        nearest = hr[::scale_factor, ::scale_factor][: lr.shape[0], : lr.shape[1]]
-        off = (scale_factor - 1) / 2 / scale_factor
-        assert find_shift(nearest, expected) == pytest.approx((off, off), abs=0.03)

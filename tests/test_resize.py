@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
-from skimage.io import imread
 
 from torch_sr.data.resize import crop_to_multiple, downscale, imresize
 from torch_sr.errors import DataError
@@ -46,17 +45,6 @@ def dense_imresize(image, scale, edge):
             result = np.clip(np.floor(result + 0.5), 0, np.iinfo(image.dtype).max)
         image = result.astype(image.dtype)
     return image
-
-
-@pytest.mark.parametrize("scale_factor", [2, 3, 4])
-@pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14)])
-def test_benchmark_files_without_a_differing_pixel(shared_data, name, count, scale_factor):
-    folder = shared_data / "benchmark" / name / f"image_SRF_{scale_factor}"
-    files = sorted(folder.glob("*_HR.png"))
-    assert len(files) == count
-    for file in files:
-        lr = imread(file.with_name(file.name.replace("_HR", "_LR")))
-        np.testing.assert_array_equal(downscale(imread(file), scale_factor), lr, file.name)
 
 
 @pytest.mark.parametrize("edge", EDGES)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shlex
 import signal
-import subprocess
-import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from training_kit import (
 
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError
+from torch_sr.training.loggers.base import Logger
 from torch_sr.training.run import train
 from torch_sr.training.runs.checkpoints import (
     load_checkpoint,
@@ -33,12 +34,15 @@ from torch_sr.training.runs.starting_point import read_start
 from torch_sr.training.settings import Intervals
 
 
-@pytest.mark.parametrize("at_step", [1, 2, 3, 5])
-def test_interrupted_run_ends_at_the_very_same_weights(settings, at_step):
-    config = parse_config(TINY, overrides=["pretraining.scheduler=cosine"])
-    whole = Recorder()
-    expected = weights_of(train(config, settings, run="whole", loggers=[whole]).model)
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
 
+
+@pytest.mark.parametrize("at_step", [1, 2, 3, 5])
+def test_interrupted_run_ends_at_the_very_same_weights(settings, whole_run, at_step):
+    config = parse_config(TINY, overrides=["pretraining.scheduler=cosine"])
+    whole = whole_run(config)
     interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
     stopped = train(config, settings, run="stopped", loggers=[interrupt])
     assert not stopped.finished
@@ -50,21 +54,19 @@ def test_interrupted_run_ends_at_the_very_same_weights(settings, at_step):
 
     assert interrupt.losses + rest.losses == whole.losses
     assert interrupt.epochs + rest.epochs == whole.epochs
-    found = weights_of(model)
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert_same(weights_of(model), whole.weights)
 
 
 @pytest.mark.parametrize("at_step", [2, 3])
-def test_another_optimizer_with_weight_decay_is_resumed_exactly(settings, at_step):
+def test_another_optimizer_with_weight_decay_is_resumed_exactly(settings, whole_run, at_step):
     overrides = ["pretraining.optimizer=adamw", "pretraining.weight_decay=0.1"]
     config = parse_config(TINY, overrides=overrides)
-    expected = weights_of(train(config, settings, run="whole").model)
+    expected = whole_run(config).weights
     interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
     stopped = train(config, settings, run="stopped", loggers=[interrupt])
     resumed = replace(settings, resume=stopped.checkpoint)
-    found = weights_of(train(config, resumed, run="stopped").model)
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
-    plain = weights_of(train(parse_config(TINY), settings, run="adam").model)
+    assert_same(weights_of(train(config, resumed, run="stopped").model), expected)
+    plain = whole_run(parse_config(TINY)).weights
     assert not all(torch.equal(plain[key], expected[key]) for key in expected)
 
 
@@ -134,9 +136,10 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("at_step", [1, 4, 5, 6, 7])
-def test_interrupted_anywhere_both_stages_end_at_the_same_weights(settings, both_stages, at_step):
-    whole = Recorder()
-    expected = weights_of(train(both_stages, settings, run="whole", loggers=[whole]).model)
+def test_interrupted_anywhere_both_stages_end_at_the_same_weights(
+    settings, both_stages, whole_run, at_step
+):
+    whole = whole_run(both_stages)
     interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
     stopped = train(both_stages, settings, run="stopped", loggers=[interrupt])
     assert not stopped.finished
@@ -145,7 +148,7 @@ def test_interrupted_anywhere_both_stages_end_at_the_same_weights(settings, both
     found = weights_of(train(both_stages, resumed, run="stopped", loggers=[rest]).model)
     assert interrupt.losses + rest.losses == whole.losses
     assert interrupt.epochs + rest.epochs == whole.epochs
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert_same(found, whole.weights)
 
 
 def test_finished_pretraining_starts_the_gan_stage(settings, both_stages):
@@ -186,50 +189,50 @@ def test_a_flipped_bit_is_noticed_and_the_one_before_serves(tmp_path, caplog):
     assert load_newest(path)["value"] == 1
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from torch_sr.config import load_config
-from torch_sr.training.loggers.base import Logger
-from torch_sr.training.run import train
-from torch_sr.training.settings import RunSettings
-config, root, out, num_workers, moment = sys.argv[1:]
+# Imports PyTorch once; every process that a test kills is forked from it.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["torch_sr.training.run"])
+
+
+def train_until_killed(config, settings, moment):
+    """Train in a process that dies at a moment, as by a power failure."""
+    if moment.startswith("save"):
+        torch.save = dying_save(torch.save, int(moment.removeprefix("save ")))
+    train(config, settings, run="killed", loggers=[Killer(moment)])
+
+
+class Killer(Logger):
+    """Die at a step, counted over both stages, or between the stages."""
+
+    def __init__(self, moment):
+        self.steps, self.moment = 0, moment
+
+    def on_start(self, run):
+        if self.moment == "boundary" and run["stage"] == "training":
+            die()
+
+    def on_step(self, epoch, step, losses):
+        self.steps += 1
+        if self.moment == f"step {self.steps}":
+            die()
+
+
+def dying_save(save, at_call):
+    """``torch.save``, except that one call writes half of the file and dies."""
+    calls = []
+
+    def half(state, file):
+        calls.append(file)
+        save(state, file)
+        if len(calls) == at_call:
+            Path(file).write_bytes(Path(file).read_bytes()[:1000])
+            die()
+
+    return half
+
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
-
-class Killer(Logger):
-    steps = 0
-    def on_start(self, run):
-        if moment == "boundary" and run["stage"] == "training":
-            die()
-    def on_step(self, epoch, step, losses):
-        Killer.steps += 1
-        if moment == f"step {Killer.steps}":
-            die()
-
-if moment.startswith("save"):
-    import torch
-    save, calls = torch.save, []
-    def half(state, file):
-        calls.append(1)
-        save(state, file)
-        if moment == f"save {len(calls)}":
-            Path(file).write_bytes(Path(file).read_bytes()[:1000])
-            die()
-    torch.save = half
-settings = RunSettings(
-    Path(root), Path(out), device="cpu", num_workers=int(num_workers), cache_dir=Path(root, "cache")
-)
-train(load_config(config), settings, run="killed", loggers=[Killer()])
-"""
-
-
-@pytest.fixture(scope="module")
-def whole_run(data_root, vgg_file, tmp_path_factory):
-    """The weights of both stages in a run that nothing stopped."""
-    settings = make_settings(data_root, tmp_path_factory.mktemp("whole"))
-    return weights_of(train(make_both_stages(vgg_file), settings, run="whole").model)
 
 
 @pytest.mark.parametrize(
@@ -245,16 +248,16 @@ def whole_run(data_root, vgg_file, tmp_path_factory):
     ],
 )
 def test_killed_at_any_moment_it_ends_at_the_very_same_weights(
-    settings, both_stages, whole_run, tmp_path, moment, num_workers, stage
+    settings, both_stages, whole_run, moment, num_workers, stage
 ):
-    (tmp_path / "config.json").write_text(both_stages.to_json())
-    paths = [tmp_path / "config.json", settings.data_root, settings.out_dir]
-    command = [sys.executable, "-c", KILLED, *map(str, paths), str(num_workers), moment]
-    killed = subprocess.run(command, check=False, timeout=100)
-    assert killed.returncode == -signal.SIGKILL
+    arguments = (both_stages, replace(settings, num_workers=num_workers), moment)
+    process = FORKS.Process(target=train_until_killed, args=arguments)
+    process.start()
+    process.join(timeout=100)
+    assert process.exitcode == -signal.SIGKILL
     checkpoint = settings.models_dir / f"killed_RRDB_{stage}_x2_checkpoint.pth"
     found = weights_of(train(both_stages, replace(settings, resume=checkpoint), run="killed").model)
-    assert all(torch.equal(found[key], whole_run[key]) for key in whole_run)
+    assert_same(found, whole_run(both_stages).weights)
 
 
 def test_changes_since_the_checkpoint_are_told(settings, both_stages):
@@ -361,7 +364,7 @@ def test_a_checkpoint_of_the_original_project_goes_on_with_its_stage(
         {
             "epoch_i": 7,
             "stage": stage,
-            "g_model_state_dict": whole_run,
+            "g_model_state_dict": whole_run(both_stages).weights,
             "hparams": {"batch_size": 16},
         },
         path,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch_sr.config import parse_config
 from torch_sr.models.reading import read_model
 from torch_sr.training.loggers.base import Logger
@@ -92,6 +94,14 @@ class Recorder(Logger):
 
     def on_images(self, step, images):
         self.images |= images
+
+
+class WholeRun(NamedTuple):
+    """What a training without interruption ends at."""
+
+    weights: dict
+    losses: list
+    epochs: list
 
 
 def weights_of(path):
