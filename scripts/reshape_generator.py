@@ -23,7 +23,7 @@ from torch_sr.models.files.writing import save_generator
 from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
-_KEPT = ("author", "licence", "dataset", "data")
+_KEPT = ("author", "license", "dataset", "data")
 """Records that stay true; metrics, results and configuration are of the network before."""
 
 

@@ -103,7 +103,7 @@ def pair(tmp_path, monkeypatch):
                 parameter += 0.05 * torch.randn_like(parameter)
             network.conv_last.bias.fill_(0.5)
         path = tmp_path / "pair" / f"{name}.safetensors"
-        metadata = {"name": name, "licence": "LGPL-2.1"}
+        metadata = {"name": name, "license": "LGPL-2.1"}
         save_generator(path, network, metadata=metadata, dtype=torch.float16)
         monkeypatch.setitem(weights.SHIPPED, name, str(path))
     monkeypatch.setattr(weights, "PAIRS", (pair,))

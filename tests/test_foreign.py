@@ -1,4 +1,4 @@
-"""Networks of other architectures: recognised, run by their own rules, licences named."""
+"""Networks of other architectures: recognised, run by their own rules, licenses named."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_it_is_inspected_too(save):
     assert report["receptive_field"] is None
 
 
-def test_restrictive_licences_are_named(save, caplog, photo):
+def test_restrictive_licenses_are_named(save, caplog, photo):
     extra = pytest.importorskip("spandrel_extra_arches.architectures.SRFormer")
     network = extra.SRFormer(
         img_size=16,
@@ -148,11 +148,11 @@ def test_restrictive_licences_are_named(save, caplog, photo):
         info = read_model(path).info
     assert info.restriction == "CC BY-NC 4.0"
     assert "SRFormer is an architecture under CC BY-NC 4.0" in caplog.text
-    assert inspect_model(path).licence == "CC BY-NC 4.0"
+    assert inspect_model(path).license == "CC BY-NC 4.0"
     assert Upscaler(path, device="cpu").upscale(photo(9, 8)).shape == (18, 16, 3)
 
 
-def test_every_restricted_architecture_has_its_licence():
+def test_every_restricted_architecture_has_its_license():
     extra = pytest.importorskip("spandrel_extra_arches")
     assert {str(support.architecture.id) for support in extra.EXTRA_REGISTRY} == set(RESTRICTED)
 

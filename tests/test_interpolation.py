@@ -33,7 +33,7 @@ def tiny(seed, **hparams):
 @pytest.fixture
 def parents(tmp_path):
     psnr, esrgan = tmp_path / "psnr.pth", tmp_path / "esrgan.safetensors"
-    save_generator(psnr, tiny(1), stage="pretraining", metadata={"licence": "MIT"})
+    save_generator(psnr, tiny(1), stage="pretraining", metadata={"license": "MIT"})
     save_generator(esrgan, tiny(2), stage="training")
     return psnr, esrgan
 
@@ -125,7 +125,7 @@ def test_files_of_different_layouts(parents, tmp_path, name):
         {"name": name, "weight": weight, "weights_sha256": weights_sha256(tiny(n).state_dict())}
         for name, weight, n in (("psnr", 0.75, 1), ("esrgan", 0.25, 2))
     ]
-    assert loaded.info.metadata["licence"] == "MIT and unstated"
+    assert loaded.info.metadata["license"] == "MIT and unstated"
 
 
 def test_the_result_may_replace_a_parent(parents):

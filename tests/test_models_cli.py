@@ -25,7 +25,7 @@ def models(tmp_path):
     for seed, name in enumerate(("psnr", "gan", "third")):
         torch.manual_seed(seed)
         paths.append(tmp_path / f"{name}.safetensors")
-        save_generator(paths[-1], RRDBNet(**TINY), metadata={"licence": "MIT"})
+        save_generator(paths[-1], RRDBNet(**TINY), metadata={"license": "MIT"})
     return paths
 
 
@@ -54,7 +54,7 @@ def test_info_tells_cost_reach_hashes_and_parents(run, models, tmp_path):
     assert found["macs_per_pixel"] > 1000
     assert found["receptive_field"] > 30
     assert 4 <= found["overlap"] <= 40
-    assert found["licence"] == "MIT"
+    assert found["license"] == "MIT"
     parents = found["metadata"]["parents"]
     assert [parent["name"] for parent in parents] == ["psnr", "gan"]
     one = json.loads(run("models", "info", models[0], "--json")[1])
@@ -65,7 +65,7 @@ def test_info_tells_cost_reach_hashes_and_parents(run, models, tmp_path):
 
 
 def test_annotate_and_verify(run, models):
-    assert run("models", "annotate", models[0], "licence=CC0-1.0", "author=A B", "name=")[0] == 0
+    assert run("models", "annotate", models[0], "license=CC0-1.0", "author=A B", "name=")[0] == 0
     assert read_model(models[0]).info.metadata["author"] == "A B"
     code, out, _ = run("models", "verify", *models)
     assert (code, out.count("ok    ")) == (0, 3)
@@ -75,7 +75,7 @@ def test_annotate_and_verify(run, models):
     code, out, _ = run("models", "verify", *models)
     assert (code, out.count("ok    "), out.count("FAIL")) == (1, 2, 1)
     assert run("models", "annotate", models[0], "hparams={}")[0] == 2
-    assert run("models", "annotate", models[0], "licence")[0] == 2
+    assert run("models", "annotate", models[0], "license")[0] == 2
 
 
 def test_verify_without_anything_fetched(run, tmp_path, monkeypatch, no_packages):
@@ -239,9 +239,9 @@ def test_an_empty_name_is_no_model(run, command):
 
 
 def test_annotations_are_given_once_and_not_to_shipped_models(run, models):
-    code, _, err = run("models", "annotate", models[0], "licence=MIT", "licence=BSD")
+    code, _, err = run("models", "annotate", models[0], "license=MIT", "license=BSD")
     assert code == 2
-    assert "licence is given twice" in err
-    code, _, err = run("models", "annotate", "compact-x4", "licence=MIT")
+    assert "license is given twice" in err
+    code, _, err = run("models", "annotate", "compact-x4", "license=MIT")
     assert code == 1
     assert "copy compact-x4 to a file first" in err

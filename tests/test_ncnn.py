@@ -406,14 +406,14 @@ def test_whatever_is_changed_is_refused_in_one_line(model):
 
 
 def test_records_that_are_lost_are_named(tmp_path, caplog):
-    metadata = {"licence": "CC0-1.0", "name": "mine", "date": "today"}
+    metadata = {"license": "CC0-1.0", "name": "mine", "date": "today"}
     save_generator(tmp_path / "a.safetensors", rrdbnet(), stage="training", metadata=metadata)
     with caplog.at_level(logging.WARNING):
         convert(tmp_path / "a.safetensors", tmp_path / "m.param")
-    assert "hold no records; left out: stage, licence CC0-1.0, name" in caplog.text
+    assert "hold no records; left out: stage, license CC0-1.0, name" in caplog.text
     assert "date" not in caplog.text
     with pytest.raises(ModelError, match="ncnn files hold no records"):
-        annotate(tmp_path / "m.param", {"licence": "MIT"})
+        annotate(tmp_path / "m.param", {"license": "MIT"})
 
 
 @pytest.mark.parametrize(

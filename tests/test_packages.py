@@ -179,7 +179,7 @@ def test_the_list_says_from_where(installed, run):
     assert (row["status"], row["path"]) == ("installed", str(installed))
     assert row["package"] == {"name": "fake-models", "version": "1.2"}
     assert row["install"] == INSTALL
-    assert (row["licence"], row["author"]) == ("BSD-3-Clause", "Xintao Wang et al.")
+    assert (row["license"], row["author"]) == ("BSD-3-Clause", "Xintao Wang et al.")
     line = rf"{NAME} +fake-models 1.2 +x4 +RRDBNet +BSD-3-Clause +Xintao Wang"
     assert re.search(line, run("models", "list")[1])
 
@@ -204,15 +204,15 @@ def test_info_says_from_where(installed, cached, run):
     assert json.loads(run("models", "info", "compact-x4", "--json")[1])["source"] == "shipped"
 
 
-def test_what_is_made_from_it_has_its_licence(installed, run, tmp_path):
+def test_what_is_made_from_it_has_its_license(installed, run, tmp_path):
     target = tmp_path / "copy.safetensors"
     assert run("models", "convert", NAME, target)[0] == 0
     records = torch_sr.load(target).info.metadata
-    assert (records["licence"], records["author"]) == ("BSD-3-Clause", "Xintao Wang et al.")
+    assert (records["license"], records["author"]) == ("BSD-3-Clause", "Xintao Wang et al.")
     ends = ("--psnr-model-path", NAME, "--esrgan-model-path", target)
     assert run("interpolate", tmp_path / "mixed.safetensors", *ends, "--alpha", "0.5")[0] == 0
     mixed = torch_sr.load(tmp_path / "mixed.safetensors").info.metadata
-    assert mixed["licence"] == "BSD-3-Clause"
+    assert mixed["license"] == "BSD-3-Clause"
 
 
 def test_fetch_says_that_it_is_here(installed, run):

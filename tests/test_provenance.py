@@ -13,7 +13,7 @@ import torch
 
 from torch_sr.errors import ModelError
 from torch_sr.models.conversion import convert
-from torch_sr.models.files.records import annotate, append_results, common_licence, weights_sha256
+from torch_sr.models.files.records import annotate, append_results, common_license, weights_sha256
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.inspection import verify_model
 from torch_sr.models.reading import read_model
@@ -35,7 +35,7 @@ def records(path):
 def test_every_model_says_where_it_comes_from(model):
     found = records(model)
     assert found["version"]
-    assert found["licence"] == "unstated"
+    assert found["license"] == "unstated"
     assert (found["name"], found["steps"]) == ("mine", "3")
     age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(
         found["date"]
@@ -86,9 +86,9 @@ def test_the_hash_stays_through_layouts_and_half_precision(tmp_path):
 
 def test_annotations_change_records_alone(model):
     before = read_model(model)
-    annotate(model, {"licence": "CC-BY-4.0", "name": None, "author": "Zoë", "numbers": [1, 2]})
+    annotate(model, {"license": "CC-BY-4.0", "name": None, "author": "Zoë", "numbers": [1, 2]})
     after = read_model(model)
-    assert after.info.metadata["licence"] == "CC-BY-4.0"
+    assert after.info.metadata["license"] == "CC-BY-4.0"
     assert after.info.metadata["author"] == "Zoë"
     assert json.loads(after.info.metadata["numbers"]) == [1, 2]
     assert "name" not in after.info.metadata
@@ -98,6 +98,18 @@ def test_annotations_change_records_alone(model):
         assert torch.equal(after.network.state_dict()[key], value)
     verify_model(model)
     assert [file.name for file in model.parent.iterdir()] == [model.name]
+
+
+def test_the_former_spelling_of_license_is_read_and_replaced(tmp_path):
+    network = RRDBNet(rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
+    save_generator(tmp_path / "a.safetensors", network, metadata={"licence": "MIT"})
+    assert records(tmp_path / "a.safetensors")["license"] == "MIT"  # as of an older checkpoint
+    old = {"params_ema": network.state_dict(), "metadata": {"licence": "MIT", "name": "x"}}
+    torch.save(old, tmp_path / "b.pth")
+    assert records(tmp_path / "b.pth") == {"license": "MIT", "name": "x"}
+    annotate(tmp_path / "b.pth", {"license": "CC0-1.0"})
+    content = torch.load(tmp_path / "b.pth", weights_only=True)
+    assert content["metadata"] == {"license": "CC0-1.0", "name": "x"}
 
 
 def test_results_are_added_to_earlier_ones(model):
@@ -161,7 +173,7 @@ def test_changed_parameters_are_noticed(tmp_path):
         verify_model(path)
 
 
-def test_licences_of_mixtures():
-    assert common_licence([]) == "unstated"
-    assert common_licence([None, None]) == "unstated"
-    assert common_licence(["MIT", "Apache-2.0", "MIT"]) == "MIT and Apache-2.0"
+def test_licenses_of_mixtures():
+    assert common_license([]) == "unstated"
+    assert common_license([None, None]) == "unstated"
+    assert common_license(["MIT", "Apache-2.0", "MIT"]) == "MIT and Apache-2.0"

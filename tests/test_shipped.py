@@ -27,7 +27,7 @@ def test_a_shipped_model_is_sound_and_described(name):
     assert report["name"] == name
     assert report["num_parameters"] == sum(value.numel() for value in stored.values())
     assert report["tensor_types"] == {"float16": len(stored)}
-    assert report["licence"] == "LGPL-2.1"
+    assert report["license"] == "LGPL-2.1"
     assert report["num_bytes"] == path.stat().st_size
     assert len(report["sha256"]) == len(report["weights_sha256"]) == 64
     assert isinstance(report["metadata"]["configuration"], dict)

@@ -67,7 +67,7 @@ def test_what_is_known_of_a_mixture(pair):
     info = load(RESTORING, strength=0.25).info
     assert (info.path, info.files) == (None, ())
     assert (info.name, info.dtype, info.stage) == (FAITHFUL, "float32", "interpolation")
-    assert (info.metadata["licence"], info.metadata["alpha"]) == ("LGPL-2.1", "0.25")
+    assert (info.metadata["license"], info.metadata["alpha"]) == ("LGPL-2.1", "0.25")
     assert json.loads(info.metadata["parents"]) == [
         {"name": name, "weight": weight, "weights_sha256": load(name).weights_sha256}
         for name, weight in ((FAITHFUL, 0.75), (RESTORING, 0.25))
@@ -159,7 +159,7 @@ def test_the_slider_changes_the_fingerprint_and_the_name_does_not(pair):
     assert len(several) == 4
     before = fingerprint(FAITHFUL, 0.5)
     network = RRDBNet(rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
-    save_generator(shipped_path(RESTORING), network, metadata={"licence": "longer"})
+    save_generator(shipped_path(RESTORING), network, metadata={"license": "longer"})
     assert fingerprint(FAITHFUL, 0.5) != before
 
 

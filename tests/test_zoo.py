@@ -81,7 +81,7 @@ def test_rows_are_complete_and_addresses_last():
     assert len({model.file for model in zoo.ZOO.values()}) == len(zoo.ZOO)
     for name, model in zoo.ZOO.items():
         assert name == model.name == name.lower()
-        assert model.licence
+        assert model.license
         assert model.author
         if not model.urls:
             assert model.name.startswith("enhanced-srgan-") or model.packaged
@@ -250,7 +250,7 @@ def line_of(text, name):
     return next(line for line in text.splitlines() if line.split()[:1] == [name])
 
 
-def test_the_list_names_licences_and_what_lies_beside(run, home, content):
+def test_the_list_names_licenses_and_what_lies_beside(run, home, content):
     (home / "models").mkdir(parents=True)
     (home / "models" / "own.pth").write_bytes(content)
     code, out, err = run("models", "list")

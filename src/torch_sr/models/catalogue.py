@@ -1,4 +1,4 @@
-"""The table of models that have names and do not ship: packages, addresses, hashes, licences.
+"""The table of models that have names and do not ship: packages, addresses, hashes, licenses.
 
 The hashes of the Real-ESRGAN models are in OpenModelDB (``data/models``) and in the commit pages
 of several copies at Hugging Face; those of the two ESRGAN models and of its copy for BasicSR in
@@ -37,7 +37,7 @@ class ZooModel:
             permanent address.
         scale_factor: how much larger results are.
         architecture: of the network.
-        licence: of the weights, as their makers state it.
+        license: of the weights, as their makers state it.
         author: who trained it.
         page: a page about it.
         packaged: a package with the model, whose weights may be stored in another type.
@@ -51,7 +51,7 @@ class ZooModel:
     urls: tuple[str, ...]
     scale_factor: int
     architecture: str
-    licence: str
+    license: str
     author: str
     page: str
     packaged: PackagedModel | None = None

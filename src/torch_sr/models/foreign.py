@@ -37,7 +37,7 @@ RESTRICTED = {
     "Restormer": "Academic Public License (not for commercial use)",
     "SRFormer": "CC BY-NC 4.0",
 }
-"""The licences of the architectures in spandrel_extra_arches, as spandrel's repository has them."""
+"""The licenses of the architectures in spandrel_extra_arches, as spandrel's repository has them."""
 
 COMPACT = "RealESRGAN Compact"
 """spandrel's name of SRVGGNetCompact."""
@@ -113,7 +113,7 @@ def build_foreign(state: Mapping[str, Tensor], output_scale: int | None = None) 
     generator = ForeignGenerator(found, output_scale if compact else None)
     if generator.restriction:
         _log.warning(
-            "%s is an architecture under %s; check this licence before you use its results",
+            "%s is an architecture under %s; check this license before you use its results",
             generator.architecture,
             generator.restriction,
         )

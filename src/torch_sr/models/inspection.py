@@ -32,7 +32,7 @@ class ModelReport:
         macs_per_pixel: multiplications with addition for each pixel of the input.
         receptive_field: pixels a side of the input that one pixel of the output may depend on, by
             counting layers; None for architectures other than RRDBNet.
-        licence: as recorded, or that of the architecture's makers where it is restrictive.
+        license: as recorded, or that of the architecture's makers where it is restrictive.
     """
 
     info: ModelInfo
@@ -42,7 +42,7 @@ class ModelReport:
     tensor_types: dict[str, int]
     macs_per_pixel: int
     receptive_field: int | None
-    licence: str | None
+    license: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values, ready for JSON; records that are JSON become what they hold."""
@@ -68,7 +68,7 @@ def inspect_model(path: str | Path) -> ModelReport:
         tensor_types=info.tensor_types,
         macs_per_pixel=count_macs(network, info.img_channels),
         receptive_field=receptive_field(network) if isinstance(network, RRDBNet) else None,
-        licence=info.metadata.get("licence") or info.restriction,
+        license=info.metadata.get("license") or info.restriction,
     )
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from torch_sr.errors import ModelError
-from torch_sr.models.files.records import common_licence
+from torch_sr.models.files.records import common_license
 from torch_sr.models.model import Model, ModelLike
 from torch_sr.models.zoo import open_model
 from torch_sr.networks.rrdb import RRDBNet
@@ -140,7 +140,7 @@ def _describe_mixture(
     ]
     metadata = {
         "parents": json.dumps(found),
-        "licence": common_licence(parent.info.metadata.get("licence") for parent in parents),
+        "license": common_license(parent.info.metadata.get("license") for parent in parents),
     }
     datasets = [p.info.metadata["dataset"] for p in parents if "dataset" in p.info.metadata]
     if datasets:

@@ -105,7 +105,7 @@ def open_model(name_or_path: str | Path, progress: OpenProgress | None = None) -
     path = find_model(name_or_path, progress)
     model, name = read_model(path), name_of(path)
     if name is not None:
-        known = {"author": ZOO[name].author, "licence": ZOO[name].licence}
+        known = {"author": ZOO[name].author, "license": ZOO[name].license}
         model.info = dataclasses.replace(model.info, metadata=known | model.info.metadata)
     return model
 

@@ -15,10 +15,10 @@ from torch_sr.models.weights import shipped_path
 def annotate(
     model: Annotated[Path, typer.Argument(help="A model that torch-sr wrote.")],
     records: Annotated[
-        list[str], typer.Argument(help="licence=CC-BY-4.0 author=… ; nothing after = removes it.")
+        list[str], typer.Argument(help="license=CC-BY-4.0 author=… ; nothing after = removes it.")
     ],
 ) -> None:
-    """Record the name, author, licence, description or data set of a model in its file."""
+    """Record the name, author, license, description or data set of a model in its file."""
     changes = {}
     for record in records:
         key, equals, value = record.partition("=")

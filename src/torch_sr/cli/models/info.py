@@ -53,7 +53,7 @@ def _completed(report: ModelReport, path: Path) -> dict[str, Any]:
     if row is None or (path == row.path and row.sha256 not in (None, report.sha256)):
         return found
     found |= {"name": row.name, "author": row.author, "page": row.page, "source": "cache"}
-    found["licence"] = found["licence"] or row.licence
+    found["license"] = found["license"] or row.license
     if path != row.path and row.packaged is not None:
         found |= {"source": "package", "package": describe_package(row.packaged)}
     return found

@@ -19,7 +19,7 @@ from torch_sr.models.zoo import ZOO, ZooModel, models_dir
 
 _WIDE = 110  # characters of a terminal that leave room for architectures and authors
 _KEYS = (
-    *("scale_factor", "architecture", "licence", "author", "page"),
+    *("scale_factor", "architecture", "license", "author", "page"),
     *("sha256", "path", "package", "install"),
 )
 
@@ -82,7 +82,7 @@ def print_list(rows: list[dict[str, Any]]) -> None:
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
-    columns = ("architecture", "licence", "author") if console.width >= _WIDE else ("licence",)
+    columns = ("architecture", "license", "author") if console.width >= _WIDE else ("license",)
     table = Table(Column("name", overflow="fold"), "from", "scale", *columns, box=None)
     for row in rows:
         scale = f"x{row['scale_factor']}" if row["scale_factor"] else ""
@@ -114,7 +114,7 @@ def _shipped_row(name: str) -> dict[str, Any]:
         "shipped",
         scale_factor=info.scale_factor,
         architecture=info.architecture,
-        licence=info.metadata.get("licence"),
+        license=info.metadata.get("license"),
         author="torch-sr",
         path=str(path),
     )
@@ -127,7 +127,7 @@ def _zoo_row(model: ZooModel) -> dict[str, Any]:
         _status(model, path),
         scale_factor=model.scale_factor,
         architecture=model.architecture,
-        licence=model.licence,
+        license=model.license,
         author=model.author,
         page=model.page,
         urls=list(model.urls),

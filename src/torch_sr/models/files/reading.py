@@ -149,7 +149,8 @@ def _read_safetensors(path: Path) -> RawWeights:
         )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = dict(sorted((file.metadata() or {}).items()))  # it knows no order
+            unordered = file.metadata() or {}
+            metadata = rename_former_keys(dict(sorted(unordered.items())))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError(f"{path} is truncated or damaged: {_first_line(error)}") from error
@@ -215,7 +216,8 @@ def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
         names = ", ".join(map(str, list(content)[:4])) or "nothing"
         raise ModelError(f"{path} holds no generator; it has {names}")
     hparams, stage, given = around.get("hparams"), around.get("stage"), around.get("metadata")
-    metadata = {str(key): str(value) for key, value in _mapping(given).items()}
+    records = rename_former_keys(_mapping(given))
+    metadata = {key: str(value) for key, value in records.items()}
     if "epoch_i" in around:
         metadata["epoch_i"] = str(around["epoch_i"])
     return RawWeights(
@@ -226,6 +228,13 @@ def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
         None if stage is None else str(stage),
         metadata,
     )
+
+
+def rename_former_keys(records: Mapping[Any, Any]) -> dict[str, Any]:
+    """Records by their present names: the key ``license`` used to be ``licence``."""
+    found = {str(key): value for key, value in records.items()}
+    former = found.pop("licence", None)
+    return found if former is None else {"license": former, **found}
 
 
 def _has_tensors(value: Any, depth: int = _DEEPEST) -> bool:

@@ -1,6 +1,6 @@
 """Where a model comes from: what a weights file says of itself, and adding to it.
 
-Each file that is written holds, beside its parameters, the version of torch-sr, the date, a licence
+Each file that is written holds, beside its parameters, the version of torch-sr, the date, a license
 and a hash of the parameters; a training adds its configuration, metrics and a fingerprint of its
 data, an interpolation its parents. The hash is that of the parameters under RRDBNet's names, so it
 stays what it is in every layout and file format.
@@ -23,13 +23,13 @@ from torch import Tensor
 from torch_sr._version import __version__
 from torch_sr.errors import ModelError
 from torch_sr.files import atomic_write
-from torch_sr.models.files.reading import load_state
+from torch_sr.models.files.reading import load_state, rename_former_keys
 
 UNSTATED = "unstated"
-"""The licence of a model without a stated licence."""
+"""The license of a model without a stated license."""
 WRITTEN = ("format", "architecture", "version", "date", "weights_sha256", "hparams", "scale_factor")
 """Records that are computed whenever a model is written."""
-ANNOTATIONS = ("name", "author", "licence", "description", "dataset")
+ANNOTATIONS = ("name", "author", "license", "description", "dataset")
 """Records that a person may set."""
 
 
@@ -45,14 +45,16 @@ def records(
         given: further records; what is not text becomes JSON. Those of `WRITTEN` are not taken.
         architecture: name of the network.
     """
-    kept = {key: value for key, value in (given or {}).items() if key not in WRITTEN}
+    kept = {
+        key: value for key, value in rename_former_keys(given or {}).items() if key not in WRITTEN
+    }
     return {
         "format": "torch-sr",
         "architecture": architecture,
         "version": __version__,
         "date": _now(),
         "weights_sha256": weights_sha256(state),
-        "licence": UNSTATED,
+        "license": UNSTATED,
         **{key: _as_text(value) for key, value in kept.items()},
     }
 
@@ -67,13 +69,13 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def common_licence(licences: Iterable[str | None]) -> str:
-    """The licence of what is made of several models: theirs, or all of them by name.
+def common_license(licenses: Iterable[str | None]) -> str:
+    """The license of what is made of several models: theirs, or all of them by name.
 
-    >>> common_licence(["Apache-2.0", "Apache-2.0"]), common_licence(["Apache-2.0", "MIT", None])
+    >>> common_license(["Apache-2.0", "Apache-2.0"]), common_license(["Apache-2.0", "MIT", None])
     ('Apache-2.0', 'Apache-2.0 and MIT and unstated')
     """
-    return " and ".join(dict.fromkeys(licence or UNSTATED for licence in licences)) or UNSTATED
+    return " and ".join(dict.fromkeys(license or UNSTATED for license in licenses)) or UNSTATED
 
 
 def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
@@ -159,6 +161,7 @@ def _rewrite_pickle(path: Path, changes: Mapping[str, Any]) -> None:
 
 
 def _changed(before: Mapping[str, str], changes: Mapping[str, Any]) -> dict[str, str]:
+    before = rename_former_keys(before)
     after = {**before, **{k: _as_text(v) for k, v in changes.items() if v is not None}}
     return {key: value for key, value in after.items() if changes.get(key, value) is not None}
 

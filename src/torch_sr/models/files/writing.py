@@ -205,7 +205,7 @@ def _save_ncnn(
     with _written(path, state):
         write_ncnn(path, graph, half=half)
     lost = [
-        f"{key} {value}" if key == "licence" else key
+        f"{key} {value}" if key == "license" else key
         for key, value in notes.items()
         if value not in (None, UNSTATED) and key not in WRITTEN
     ]

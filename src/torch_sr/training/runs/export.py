@@ -46,10 +46,10 @@ def model_metadata(
     }
 
 
-def run_notes(pairs: ImagePairs, licence: str | None) -> dict[str, Any]:
-    """What a run records beside its configuration: its images, by a hash of them, and a licence."""
+def run_notes(pairs: ImagePairs, license: str | None) -> dict[str, Any]:
+    """What a run records beside its configuration: its images, by a hash of them, and a license."""
     data = {"images": len(pairs), "fingerprint": pairs.digest()}
-    return {"data": data, **({"licence": licence} if licence else {})}
+    return {"data": data, **({"license": license} if license else {})}
 
 
 def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
