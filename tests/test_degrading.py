@@ -199,7 +199,7 @@ def test_images_of_one_name_stay_apart(root):
 def test_what_is_not_of_this_command_is_never_touched(root):
     (root / "mine").mkdir()
     (root / "mine/notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="choose another folder; it has other files in it"):
+    with pytest.raises(DataError, match="choose another folder; it contains other files"):
         degrade(root, "mine", overwrite=True)
     before = contents(root)
     for out in ("photos", ".", "photos/../photos"):

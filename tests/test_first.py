@@ -240,7 +240,7 @@ def test_a_training_inside_the_photographs_is_not_trained_on(photos, settings, s
     chosen = planned.chosen
     assert len(chosen.training) + len(chosen.validation) == 8
     assert not any("run" in path.parent.name for path in chosen.training + chosen.validation)
-    assert any("run holds a training" in remark for remark in chosen.remarks)
+    assert any("run contains a training" in note for note in chosen.notes)
 
 
 def test_results_of_upscaling_in_another_folder_are_left_out(photos, settings, start, paced):

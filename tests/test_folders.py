@@ -1,4 +1,4 @@
-"""folders.py and unused.py: which folder is which, and what must not be ignored in silence."""
+"""folders.py and unused.py: the role of each folder, and warnings about unused files."""
 
 import logging
 import os
@@ -71,7 +71,7 @@ def test_common_names_of_folders_are_pairs_the_right_way_round(tmp_path, picture
     pictures(tmp_path / "set", {high: 32, low: 8})
     assert folders(find_pairs(tmp_path / "set", 4)) == {(high, low)}
     assert folders(find_pairs(tmp_path / "set" / high, 4)) == {(high, low)}
-    with pytest.raises(DataError, match=rf"{low}: name .*{high} instead, of which it is the low"):
+    with pytest.raises(DataError, match=rf"{low}: name .*{high} instead; this folder is its low"):
         find_pairs(tmp_path / "set" / low, 4)
 
 
@@ -131,15 +131,15 @@ def test_several_low_resolutions_are_a_choice_that_is_told(tmp_path, pictures):
 @pytest.mark.parametrize(
     ("heights", "words"),
     [
-        ({"HR": 32, "phone": 8}, r"write .*:HR<phone to train on .*, or .*:HR to do without"),
+        ({"HR": 32, "phone": 8}, r"write .*:HR<phone to train on .*, or .*:HR to train without"),
         ({"big": 32, "small": 8}, r"write .*:big<small to train on pairs, or name one"),
         ({"1": 8, "2": 32}, r"write .*:2<1 to train on pairs"),
         ({"a": 32, "LR": 8}, r"write .*:a<LR to train on pairs"),
         (
             {"train/input": 8, "train/target": 32, "test/input": 8, "test/target": 32},
-            r"name .*test instead, which holds pairs, target and input",
+            r"name .*test instead, which contains pairs, target and input",
         ),
-        ({"train/HR": 32, "train/LR": 8}, r"name .*train instead, which holds pairs, HR and LR"),
+        ({"train/HR": 32, "train/LR": 8}, r"name .*train instead, which contains pairs, HR and LR"),
     ],
 )
 def test_low_resolution_is_never_ignored_nor_taken_for_originals(
@@ -213,8 +213,8 @@ def test_images_under_unusual_names_are_told(tmp_path, pictures):
     (root / "c").write_bytes((root / "b.png").read_bytes())
     (root / "film.mov").write_text("no image")
     (remark,) = resolve_custom(root, "", 4).warnings
-    assert remark.startswith(f"rename the images in {root} whose names do not end as images do")
-    assert remark.endswith("1 .picture, 1 without an ending")
+    assert remark.startswith(f"rename the images in {root} that do not have the suffix of an image")
+    assert remark.endswith("1 .picture, 1 without a suffix")
 
 
 def test_repeated_lines_of_a_list_are_told(tmp_path, pictures):

@@ -54,7 +54,7 @@ def test_a_folder_is_split_and_nothing_is_lost(tmp_path):
     assert chosen.training == sorted(chosen.training)
 
 
-def test_the_split_depends_on_pictures_and_seed_alone(tmp_path):
+def test_the_split_depends_on_images_and_seed_only(tmp_path):
     folder = fill(tmp_path / "photos", 20)
     first = choose(folder)
     assert choose(folder) == first
@@ -110,13 +110,13 @@ def test_what_spoils_a_training_is_left_out_with_a_reason(tmp_path):
         "moving.gif": "3 frames or pages",
         "001_sr.jpg": "upscaled from 001.png",
         "001_sr_sr.jpg": "upscaled from 001_sr.jpg",
-        "z copy.png": "the same picture as 002.png",
-        "re-encoded.jpg": "the same picture as 003.png",
+        "z copy.png": "the same image as 002.png",
+        "re-encoded.jpg": "the same image as 003.png",
         "lr.png": "a smaller copy of large.png (90x72 of 180x144 pixels)",
     }
     turned = {"004.png", "turned.png"} & set(found)
     assert len(turned) == 1
-    assert "the same picture as" in found.pop(*turned)
+    assert "the same image as" in found.pop(*turned)
     assert set(found) == set(parts)
     for name, part in parts.items():
         assert part in found[name]
@@ -130,7 +130,7 @@ def test_benchmark_images_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr("torch_sr.data.photos.unfit.known_benchmarks", lambda: {"set5": published})
     scene(7).rotate(90, expand=True).save(folder / "turned.jpg", quality=80)
     found = reasons(choose(folder))
-    assert found == {"turned.jpg": "a picture of Set5, which models are tested on"}
+    assert found == {"turned.jpg": "an image of Set5, which models are tested on"}
 
 
 def shots(folder, seed, count):
@@ -156,7 +156,7 @@ def test_shots_of_one_scene_are_never_on_both_sides(tmp_path):
 
 
 def test_shots_of_a_burst_are_known_by_camera_and_time(tmp_path):
-    """Halves of two scenes each, too unlike for their fingerprints alone."""
+    """Halves of two scenes each, too different for their hashes alone."""
 
     def shoot(name, seed, other, second, camera):
         image = scene(seed, 80, 96)
@@ -207,10 +207,10 @@ def test_large_images_are_not_validated_on_where_others_are(tmp_path, monkeypatc
     )
     chosen = choose(folder, val_fraction=0.5)
     assert len(chosen.validation) == 6
-    assert any(remark.startswith("4 images are of more than") for remark in chosen.remarks)
+    assert any(note.startswith("4 images are of more than") for note in chosen.notes)
 
 
-def test_remarks_tell_what_is_unusual(tmp_path):
+def test_notes_report_what_is_unusual(tmp_path):
     folder = fill(tmp_path / "photos", 4)
     scene(10).convert("L").save(folder / "gray.png")
     cut = scene(11).convert("RGBA")
@@ -224,10 +224,10 @@ def test_remarks_tell_what_is_unusual(tmp_path):
         scene(20 + quality).save(folder / f"q{quality}.jpg", quality=quality)
     (folder / "notes.txt").write_text("")
     (folder / "film.MOV").write_text("")
-    text = "\n".join(choose(folder).remarks)
+    text = "\n".join(choose(folder).notes)
     assert "1 image is gray" in text
     assert "1 image is stored with an alpha channel, which is left out" in text
-    assert "1 image is in the colours of P3xx" in text
+    assert "1 image is in the colors of P3xx" in text
     assert "1 .mov, 1 .txt" in text
     assert "2 images are JPEG of a quality below 70" in text
     assert "12 images are few for a training" in text
@@ -275,7 +275,7 @@ def test_small_images_are_never_validated_on(tmp_path):
 def test_pairs_of_high_and_low_resolution_are_not_mixed(tmp_path):
     fill(tmp_path / "photos/2024/HR", 3)
     fill(tmp_path / "photos/2024/LR", 3)
-    with pytest.raises(DataError, match=r'"train_datasets": \[".*2024"\].*HR and LR hold pairs'):
+    with pytest.raises(DataError, match=r'"train_datasets": \[".*2024"\].*HR and LR contain pairs'):
         choose(tmp_path / "photos")
 
 

@@ -1,13 +1,13 @@
-"""MATLAB's ``imresize(image, scale, "bicubic")``, bit for bit.
+"""Resize images exactly as MATLAB's ``imresize(image, scale, "bicubic")``.
 
-Every published super-resolution number starts from low-resolution images that MATLAB made, and
-other bicubic filters (OpenCV, Pillow, torch) differ by up to tenths of a dB. This module restates
-the algorithm: Keys' cubic kernel (Keys 1981, a = -0.5), widened by the factor when shrinking so
-that it also removes aliases; rows first, then columns; 8- and 16-bit images rounded, half up, and
-clipped after each of the two passes. It reproduces the low-resolution images of the SelfExSR
-copies of Set5 and Set14 at x2, x3 and x4 without one differing pixel.
+The low-resolution images of published super-resolution results were made by MATLAB, and other
+bicubic filters (OpenCV, Pillow, torch) change the results by up to tenths of a dB. The algorithm is
+Keys' cubic kernel (Keys 1981, a = -0.5), widened by the factor when downscaling for antialiasing;
+rows first, then columns; 8- and 16-bit images are rounded, half up, and clipped after each of the
+two passes. The result is identical, in every pixel, to the low-resolution images of the SelfExSR
+copies of Set5 and Set14 at x2, x3 and x4.
 
-It does one kernel and one factor for both axes; it is not a general resampler.
+There is one kernel, and one factor for both axes; this is not a general resampler.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ def imresize(image: Array, scale: float, edge: Edge = "replicate") -> Array:
         scale: factor for both axes, above 0; the result is ``ceil(H * scale)`` by
             ``ceil(W * scale)``.
         edge: ``"replicate"`` repeats the border pixel, which is what reproduces the published
-            benchmark files; ``"symmetric"`` mirrors, as MATLAB has done since R2010a or so.
+            benchmark files; ``"symmetric"`` mirrors, as newer versions of MATLAB do (since about
+            R2010a).
 
     Returns:
-        The resized image, of the same dtype and number of axes.
+        the resized image, of the same dtype and number of axes.
 
     Raises:
-        DataError: for an empty image, another number of axes, another dtype or a bad scale.
+        DataError: the image is empty, or its number of axes, dtype or scale is not supported.
     """
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise DataError(f"imresize: image of shape {image.shape}; need (H, W) or (H, W, C)")
@@ -54,11 +55,11 @@ def imresize(image: Array, scale: float, edge: Edge = "replicate") -> Array:
 
 
 def downscale(image: Array, scale_factor: int, edge: Edge = "replicate") -> Array:
-    """Make the low-resolution partner of a high-resolution image, as the papers do.
+    """Make the low resolution of an image as the papers do.
 
     Args:
-        image: ``(H, W)`` or ``(H, W, C)``; it is first cropped at the bottom and the right to a
-            multiple of ``scale_factor``.
+        image: ``(H, W)`` or ``(H, W, C)``; first cropped at the bottom and right to a multiple of
+            ``scale_factor``.
         scale_factor: whole number, 1 or more.
         edge: see :func:`imresize`.
 
@@ -66,8 +67,7 @@ def downscale(image: Array, scale_factor: int, edge: Edge = "replicate") -> Arra
         ``(H // scale_factor, W // scale_factor[, C])``, of the same dtype.
 
     Raises:
-        DataError: when the image is smaller than one low-resolution pixel, or as
-            :func:`imresize`.
+        DataError: the image is smaller than one LR pixel, or see :func:`imresize`.
     """
     cropped = crop_to_multiple(image, scale_factor)
     return cropped if scale_factor == 1 else imresize(cropped, 1 / scale_factor, edge)
@@ -77,7 +77,8 @@ def crop_to_multiple(image: Array, scale_factor: int) -> Array:
     """Crop ``(H, W[, C])`` at the bottom and right so that ``scale_factor`` divides H and W.
 
     Raises:
-        DataError: when nothing would be left, or for another number of axes or a factor below 1.
+        DataError: no pixels would be left, the number of axes is not 2 or 3, or the factor is
+            below 1.
     """
     if image.ndim not in (2, 3):
         raise DataError(f"image of shape {image.shape}; need (H, W) or (H, W, C)")
@@ -94,11 +95,11 @@ def crop_to_multiple(image: Array, scale_factor: int) -> Array:
 
 def _resize_axis(image: Array, scale: float, axis: int, edge: Edge) -> Array:
     weights, indices = _contributions(image.shape[axis], scale, edge)
-    source = np.ascontiguousarray(np.moveaxis(image, axis, 0))  # whole rows gather much faster
+    source = np.ascontiguousarray(np.moveaxis(image, axis, 0))  # gathering rows is much faster
     broadcast = (slice(None),) + (None,) * (source.ndim - 1)
     total = np.zeros((len(weights), *source.shape[1:]), dtype=np.float64)
     term = np.empty_like(total)
-    # One tap after another: another order of summation would round some ties otherwise.
+    # Sum tap by tap: another order would round some ties differently.
     for tap in range(weights.shape[1]):
         total += np.multiply(weights[:, tap][broadcast], source[indices[:, tap]], out=term)
     if np.issubdtype(image.dtype, np.integer):
@@ -109,20 +110,20 @@ def _resize_axis(image: Array, scale: float, axis: int, edge: Edge) -> Array:
 def _contributions(length: int, scale: float, edge: Edge) -> tuple[Array, Array]:
     """Weights and source indices, both ``(out_length, taps)``, of every output sample."""
     out_length = math.ceil(length * scale)
-    shrink = min(scale, 1.0)  # below 1 the kernel is stretched, which is the antialiasing
+    shrink = min(scale, 1.0)  # below 1 the kernel is stretched, for antialiasing
     width = _KERNEL_WIDTH / shrink
-    centres = (np.arange(1, out_length + 1) / scale) + 0.5 * (1 - 1 / scale)
-    first = np.floor(centres - width / 2)
+    centers = (np.arange(1, out_length + 1) / scale) + 0.5 * (1 - 1 / scale)
+    first = np.floor(centers - width / 2)
     taps = math.ceil(width) + 2
     positions = first[:, None] + np.arange(taps)
-    weights = shrink * _cubic(shrink * (centres[:, None] - positions))
+    weights = shrink * _cubic(shrink * (centers[:, None] - positions))
     weights /= weights.sum(axis=1, keepdims=True)
     used = np.any(weights != 0, axis=0)
     return weights[:, used], _fold(positions[:, used].astype(np.int64) - 1, length, edge)
 
 
 def _fold(indices: Array, length: int, edge: Edge) -> Array:
-    """Bring indices from outside ``[0, length)`` back into it."""
+    """Map indices outside of ``[0, length)`` to indices inside."""
     if edge == "replicate":
         return np.clip(indices, 0, length - 1)
     period = np.concatenate([np.arange(length), np.arange(length)[::-1]])

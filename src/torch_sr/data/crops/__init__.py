@@ -1,1 +1,1 @@
-"""What a training draws: aligned random crops, augmented, in a reproducible order."""
+"""Draw random crops for a training: aligned, augmented, in a reproducible order."""

@@ -1,9 +1,9 @@
-"""What is done to a crop before the network sees it: the description's spatial and hard transforms.
+"""Augment crops: flip and transpose both resolutions, and degrade LR with Albumentations.
 
-The spatial ones turn LR and HR alike and are views of the pixels; the hard ones, made by
-Albumentations (Buslaev et al. 2020, https://doi.org/10.3390/info11020125), spoil LR alone. All
-draw from the generator they are given and keep no random state, so a sample stays a function of
-its key. Albumentations is imported here alone, and only where a transform of its is asked for.
+Flips and transposes return views of the pixels. Albumentations (Buslaev et al. 2020,
+https://doi.org/10.3390/info11020125) compresses LR, blanks squares of it, or applies a pipeline of
+the user. All draw from the random generator that they are given and have no random state, so that a
+sample is a function of its key. Albumentations is only imported here, and only if it is used.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from torch_sr.errors import ConfigError
 
 Spatial = Literal["described", "dihedral", "none"]
 Orientation = tuple[bool, bool, bool]
-"""Whether rows are reversed, then columns, then both swapped."""
+"""Whether rows are reversed, whether columns are reversed, and whether both are then swapped."""
 
 JPEG_QUALITY = (65, 100)
-"""Of a compression, on libjpeg's scale; like the two below as in enhanced-srgan's ``train.py``."""
+"""Range of the quality on libjpeg's scale; this and the next two are those of enhanced-srgan."""
 HOLES = 8
 HOLE_SIDE = 2
-"""Squares that a coarse dropout blanks, and their side in low-resolution pixels."""
+"""Number of squares that a coarse dropout blanks, and their side in LR pixels."""
 TRIES = 16
-"""Draws that a user's pipeline is tried with before the training."""
+"""Random draws with which a user's pipeline is tested before the training."""
 
 
 def draw_orientation(spatial: Spatial, rng: np.random.Generator) -> Orientation:
-    """Choose how a crop lies.
+    """Draw the orientation of a crop.
 
     Args:
         spatial: "described" leaves half of the crops as they are and does one of two things to the
             others: a flip with 0.25 probability, of rows, of columns or of both alike, or a
             transpose with 0.75; "dihedral" takes each of the eight flips and rotations equally
             often; "none" draws nothing.
-        rng: the sample's own.
+        rng: of the sample.
     """
     if spatial == "none":
         return False, False, False
@@ -57,7 +57,7 @@ def draw_orientation(spatial: Spatial, rng: np.random.Generator) -> Orientation:
 
 
 def orient(image: Array, orientation: Orientation) -> Array:
-    """Turn an image ``(H, W, C)``: a view, ``(W, H, C)`` where it is transposed."""
+    """Flip and transpose an image ``(H, W, C)``; a view, ``(W, H, C)`` if it is transposed."""
     rows, columns, transpose = orientation
     image = image[::-1] if rows else image
     image = image[:, ::-1] if columns else image
@@ -65,23 +65,23 @@ def orient(image: Array, orientation: Orientation) -> Array:
 
 
 def restore(image: Array, orientation: Orientation) -> Array:
-    """The inverse of :func:`orient`, also a view."""
+    """The inverse of :func:`orient`; also a view."""
     rows, columns, transpose = orientation
     image = image.transpose(1, 0, 2) if transpose else image
     return orient(image, (rows, columns, False))
 
 
 class HardTransforms:
-    """Spoil low-resolution crops at random, so that the network learns to mend them.
+    """Degrade LR crops at random, so that the network learns to restore them.
 
     Args:
         compression: probability of a JPEG compression; alpha is not compressed.
         coarse_dropout: probability that 8 squares of 2x2 pixels become black (and transparent).
         pipeline: JSON or YAML file written by ``albumentations.save``, applied after those two. Its
-            transforms must leave the crop's shape, and should leave every pixel where it is.
+            transforms must not change the shape of the crop, and should not move pixels.
 
     Raises:
-        ConfigError: when the pipeline cannot be read, or holds what is no transform of
+        ConfigError: the pipeline cannot be read, or contains something else than transforms of
             Albumentations.
     """
 
@@ -112,19 +112,19 @@ class HardTransforms:
         return any((self._compression, self._dropout, self._own))
 
     def __call__(self, lr: Array, rng: np.random.Generator) -> Array:
-        """Return a spoilt copy of ``(H, W, C)`` uint8, a function of ``lr`` and ``rng`` alone.
+        """Return a degraded copy of ``(H, W, C)`` uint8 that depends only on ``lr`` and ``rng``.
 
         Raises:
-            ConfigError: when the pipeline fails, or changes the crop's shape or type.
+            ConfigError: the pipeline fails, or changes the crop's shape or type.
         """
-        # One stream for all: set_random_seed would give every transform the same numbers, and the
-        # two hard ones would always come together.
+        # One stream for all: with set_random_seed, every transform would get the same numbers, and
+        # the two would always be applied together.
         state = rng, random.Random(int(rng.integers(2**63)))
         lr = lr.copy()  # the cache is read-only, and some transforms write into their input
         if self._compression:
             self._compression.set_random_state(*state)
-            colours = lr[..., 2::-1] if lr.shape[2] > 1 else lr  # OpenCV's order is BGR
-            colours[...] = self._compression(image=np.ascontiguousarray(colours))["image"]
+            colors = lr[..., 2::-1] if lr.shape[2] > 1 else lr  # OpenCV's order is BGR
+            colors[...] = self._compression(image=np.ascontiguousarray(colors))["image"]
         if self._dropout:
             self._dropout.set_random_state(*state)
             lr = self._dropout(image=lr)["image"]
@@ -134,31 +134,31 @@ class HardTransforms:
         return lr
 
     def try_on(self, lr: Array) -> None:
-        """Apply the pipeline some times, so that one that does not fit fails at the start."""
+        """Apply the pipeline several times, so that an unsuitable one fails before the training."""
         for seed in range(TRIES if self.pipeline is not None else 0):
             self(lr, np.random.default_rng(seed))
 
     def _apply_own(self, lr: Array) -> Array:
         assert self._own is not None
         try:
-            spoilt = self._own(image=lr)["image"]
+            augmented = self._own(image=lr)["image"]
         except Exception as error:
             raise _refusal(self.pipeline, f"fails on {_describe(lr)}: {_words(error)}") from error
-        if not isinstance(spoilt, np.ndarray) or _describe(spoilt) != _describe(lr):
+        if not isinstance(augmented, np.ndarray) or _describe(augmented) != _describe(lr):
             raise _refusal(
                 self.pipeline,
-                f"makes {_describe(spoilt)} of {_describe(lr)}; it must keep shape and type",
+                f"must keep shape and type; it makes {_describe(augmented)} of {_describe(lr)}",
             )
-        return spoilt
+        return augmented
 
 
 def load_pipeline(path: str | Path) -> Any:
-    """Read what ``albumentations.save`` wrote: YAML where the file's name says so, else JSON.
+    """Read a file written by ``albumentations.save``: YAML or JSON, by its suffix.
 
-    Only transforms that Albumentations itself defines are made; no code comes out of the file.
+    Only transforms that Albumentations itself defines are created; no code is read from the file.
 
     Raises:
-        ConfigError: in one line, with the file and the reason.
+        ConfigError: the file cannot be read, or is not such a pipeline.
     """
     a = _albumentations()
     try:
@@ -177,9 +177,9 @@ def load_pipeline(path: str | Path) -> Any:
             pipeline = a.from_dict(data)
             return pipeline if isinstance(pipeline, a.Compose) else a.Compose([pipeline])
     except (KeyError, TypeError) as error:
-        raise _refusal(path, f"is not what albumentations.save writes: {_words(error)}") from error
-    except Exception as error:  # whatever its transforms say about their arguments
-        raise _refusal(path, f"holds no usable pipeline: {_words(error)}") from error
+        raise _refusal(path, f"was not written by albumentations.save: {_words(error)}") from error
+    except Exception as error:  # its transforms may raise anything about their arguments
+        raise _refusal(path, f"does not contain a usable pipeline: {_words(error)}") from error
 
 
 def _parse(text: str, is_yaml: bool) -> Any:
@@ -191,7 +191,7 @@ def _parse(text: str, is_yaml: bool) -> Any:
 
 
 def _check_classes(transform: Any) -> None:
-    """Refuse what is no transform of Albumentations itself, down to the innermost."""
+    """Refuse everything except the transforms of Albumentations, also in nested ones."""
     from albumentations.core.composition import BaseCompose
     from albumentations.core.serialization import SERIALIZABLE_REGISTRY, shorten_class_name
     from albumentations.core.transforms_interface import BasicTransform
@@ -200,13 +200,13 @@ def _check_classes(transform: Any) -> None:
     made = SERIALIZABLE_REGISTRY.get(shorten_class_name(name))
     own = made is not None and made.__module__.partition(".")[0] == "albumentations"
     if not own or not issubclass(made, BaseCompose | BasicTransform):
-        raise ValueError(f"{name} is no transform of Albumentations that a file can hold")
+        raise ValueError(f"{name} is not a transform of Albumentations that a file can contain")
     for inner in transform.get("transforms", ()):
         _check_classes(inner)
 
 
 def _albumentations() -> Any:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it asks the internet on import
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would use the network
     import albumentations
 
     return albumentations

@@ -1,4 +1,4 @@
-"""Where a crop is in its image: cut out of both resolutions alike, with or without surroundings."""
+"""Place a crop in its image, and cut it out of both resolutions, with or without surroundings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Size = tuple[int, int]
 
 UPRIGHT: Orientation = (False, False, False)
 CONTEXT = 4
-"""LR pixels around a crop that are degraded with it, as blur needs them."""
+"""LR pixels around a crop that are degraded with it, because blur needs them."""
 GRID = 16
-"""LR pixels after which JPEG's grid repeats: blocks of 8, of which chroma has half as many."""
+"""LR pixels after which the grid of JPEG repeats: blocks of 8 pixels, 16 for halved chroma."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A rectangle of an image, in LR pixels, and how it is turned once it is cut out."""
+    """A rectangle of an image, in LR pixels, and its orientation after it is cut out."""
 
     top: int
     left: int
@@ -36,13 +36,13 @@ class Place:
         return orient(image[rows, left : left + self.width * scale], self.orientation)
 
     def widen(self, size: Size, rng: np.random.Generator) -> tuple[Place, Place]:
-        """Draw surroundings from an image of ``size``.
+        """Add surroundings within an image of ``size``.
 
-        Once turned, they are larger by a random number of pixels at the top and left, so that
-        JPEG's grid, which begins there, is at a random place in the crop.
+        In the oriented crop, they are larger by a random number of pixels at the top and left, so
+        that the grid of JPEG, which starts there, is at a random place in the crop.
 
         Returns:
-            the larger place, and this one inside that, before it is turned.
+            the larger place, and this place relative to the larger one, before the orientation.
         """
         rows, columns, _ = self.orientation
         extra = rng.integers(GRID, size=2)
@@ -56,23 +56,23 @@ class Place:
         return larger, inner
 
     def cut_turned(self, image: Array, scale: int = 1) -> Array:
-        """As :meth:`cut`, from an image that is turned by ``orientation`` already."""
+        """As :meth:`cut`, from an image that already has the ``orientation``."""
         return self.cut(restore(image, self.orientation), scale)
 
 
 def _margins(extra: int, *, flipped: bool) -> tuple[int, int]:
-    """LR pixels before and after a crop along one axis; the extra ones come first once turned."""
+    """LR pixels before and after a crop along one axis; orienting puts the extra ones first."""
     return (CONTEXT, CONTEXT + extra) if flipped else (CONTEXT + extra, CONTEXT)
 
 
 def draw_place(size: Size, crop_size: Size, spatial: Spatial, rng: np.random.Generator) -> Place:
-    """Draw where and how a crop is.
+    """Draw the place and the orientation of a crop.
 
     Args:
         size: of the LR image.
-        crop_size: of the crop, in LR pixels, once it is turned.
+        crop_size: of the oriented crop, in LR pixels.
         spatial: see :func:`~torch_sr.data.crops.augmentation.draw_orientation`.
-        rng: the sample's own.
+        rng: of the sample.
     """
     orientation = draw_orientation(spatial, rng)
     height, width = crop_size[::-1] if orientation[2] else crop_size

@@ -1,8 +1,8 @@
-"""Mini-batches of aligned random crops, each a pure function of (seed, epoch, index).
+"""Load mini-batches of aligned random crops, each a function of (seed, epoch, index).
 
-No random state lives in the data set or in a worker: the sampler names epoch and index of every
-sample, and the sample's own generator is seeded from them. So the same step sees the same pixels
-whatever the number of workers, and a run can go on from the middle of an epoch.
+There is no random state in the data set or in a worker: the sampler gives epoch and index of every
+sample, and the random generator of the sample is seeded with them. The pixels of a step therefore
+do not depend on the number of workers, and a run can be resumed in the middle of an epoch.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:  # imports OpenCV, which not all training needs
     from torch_sr.data.degradation import Degradation
 
 _DEGRADING = 1
-"""Behind (seed, epoch, index): the stream of numbers for degradations, apart from all others."""
+"""Appended to (seed, epoch, index): a separate stream of random numbers for degradations."""
 
 
 class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
-    """Aligned random crops, flipped, transposed and with LR augmented or degraded at random.
+    """Aligned random crops, randomly flipped and transposed; LR is randomly augmented or degraded.
 
-    All have the depth of the deepest image. Augmented and degraded LR has passed through 8 bits.
+    All have the depth of the deepest image. Augmented and degraded LR was rounded to 8 bits.
 
     Args:
         pairs: the images.
-        crop_size: height and width of the HR crop; None takes whole images and leaves them as
-            they lie.
+        crop_size: height and width of the HR crop; None takes whole images, neither flipped nor
+            transposed.
         seed: of the whole run.
-        spatial: how crops are turned, see
+        spatial: how crops are flipped and transposed, see
             :func:`~torch_sr.data.crops.augmentation.draw_orientation`.
-        compression: of the LR crops, like the next two, see
+        compression, coarse_dropout, pipeline: augmentation of the LR crops, see
             :class:`~torch_sr.data.crops.augmentation.HardTransforms`.
-        degradation: makes the LR of some crops, by its configuration's ``probability``, unless the
-            image has LR of its own; it comes before the three above.
+        degradation: makes the LR of some crops, with the ``probability`` of its configuration, if
+            LR is bicubic; the augmentation is applied afterwards.
 
     Raises:
-        DataError: when an image is smaller than the crop.
-        ConfigError: when the pipeline cannot be read, or does not fit the crops.
+        DataError: an image is smaller than the crop.
+        ConfigError: the pipeline cannot be read, or does not fit the crops.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
     def _check_sizes(self, crop_size: tuple[int, int]) -> None:
         pairs = self.pairs
         height, width = (size // pairs.scale_factor for size in crop_size)
-        if self.spatial != "none":  # either side, for a crop may be transposed
+        if self.spatial != "none":  # for either side, because a crop may be transposed
             height = width = max(height, width)
         for index, name in enumerate(pairs.names):
             h, w = pairs.lr_size(index)
@@ -88,7 +88,7 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
                 raise DataError(f"{name}: {self._describe_size(index, crop_size)}")
 
     def _describe_size(self, index: int, crop_size: tuple[int, int]) -> str:
-        """Why an image is too small, with its true size, and what to change."""
+        """Why an image is too small, with its size, and what to change."""
         height, width = self.pairs.hr_size(index)
         crop, side = f"{crop_size[1]}x{crop_size[0]}", max(crop_size)
         if self.spatial == "none" or crop_size[0] == crop_size[1]:
@@ -126,7 +126,7 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         return draw_place(lr.shape[:2], (height, width), self.spatial, rng)
 
     def _draw_degrading(self, epoch: int, index: int) -> np.random.Generator | None:
-        """The random numbers that degrade a sample; None for one that is not degraded."""
+        """The random generator that degrades a sample; None if it is not degraded."""
         if self.degradation is None or not self.pairs.lr_is_made(index):
             return None
         rng = np.random.default_rng((self.seed, epoch, index, _DEGRADING))
@@ -150,8 +150,8 @@ def training_loader(
     """Mini-batches ``(N, C, h, w)`` and ``(N, C, h * s, w * s)``, uint8 or uint16.
 
     Returns:
-        the loader, and the sampler on which to set ``epoch`` (and ``skip_batches``) before each
-        pass.
+        the loader, and its sampler; set ``epoch`` (and ``skip_batches``) of the sampler before each
+        epoch.
     """
     sampler = EpochSampler(len(crops), crops.seed, batch_size, processes, rank)
     loader = DataLoader(
@@ -162,21 +162,21 @@ def training_loader(
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="spawn" if num_workers else None,
         worker_init_fn=_use_one_thread if crops.degradation else None,
-        persistent_workers=num_workers > 0,  # starting them takes seconds, and they hold no state
-        generator=torch.Generator(),  # or else every pass would advance the global one
+        persistent_workers=num_workers > 0,  # starting them takes seconds, and they have no state
+        generator=torch.Generator(),  # otherwise every epoch would advance the global one
     )
     return loader, sampler
 
 
 def _use_one_thread(_: int) -> None:
-    """Keep OpenCV from starting a thread for every core in each of the workers."""
+    """Keep OpenCV from starting a thread per core in each worker."""
     import cv2
 
     cv2.setNumThreads(1)
 
 
 def to_float(image: Tensor) -> Tensor:
-    """uint8 or uint16 to float in [0, 1], after the transfer to a device: less to carry."""
+    """Convert uint8 or uint16 to float in [0, 1]; call it on the device, to transfer less."""
     return image.float() / torch.iinfo(image.dtype).max
 
 

@@ -1,4 +1,4 @@
-"""The order of the training samples, which depends only on (seed, epoch)."""
+"""Sample the training images in an order that depends only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ SampleKey = tuple[int, int]
 
 
 class EpochSampler(Sampler[SampleKey]):
-    """The order of one epoch's samples, which depends only on (seed, epoch).
+    """The order of the samples of one epoch, which depends only on (seed, epoch).
 
-    Several processes share each mini-batch: together they see what one process with as many times
-    the batch size would.
+    Several processes share each mini-batch: together they see the samples that one process with the
+    batch size of all would see.
 
     Args:
         length: images in the data set.
         seed: of the whole run.
         batch_size: of one process; a last, incomplete batch is dropped, unless it is the only one.
         processes: how many share the data.
-        rank: which of them this is.
+        rank: of this process.
 
     Raises:
-        DataError: when there are fewer images than processes.
+        DataError: there are fewer images than processes.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class EpochSampler(Sampler[SampleKey]):
     ) -> None:
         if length < processes:
             raise DataError(
-                f"{length} training images are too few for {processes} processes; start fewer"
+                f"start fewer processes: {length} training images are too few for {processes}"
             )
         self.length = length
         self.seed = seed
@@ -47,7 +47,7 @@ class EpochSampler(Sampler[SampleKey]):
 
     @property
     def recipe(self) -> dict[str, int]:
-        """All that decides which samples come when."""
+        """Everything that decides the order of the samples."""
         return {
             "images": self.length,
             "seed": self.seed,
@@ -57,7 +57,7 @@ class EpochSampler(Sampler[SampleKey]):
 
     @property
     def batches(self) -> int:
-        """Mini-batches in a whole epoch."""
+        """Number of mini-batches in a whole epoch."""
         return self.length // (self.batch_size * self._processes)
 
     def __len__(self) -> int:

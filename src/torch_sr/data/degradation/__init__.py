@@ -1,8 +1,8 @@
-"""Low resolution degraded like ordinary photographs: blurred, noisy and compressed twice.
+"""Degrade low resolution like ordinary photographs: blur, noise and compression, twice.
 
 The second-order pipeline of Real-ESRGAN (Wang et al. 2021, https://arxiv.org/abs/2107.10833,
-section 3). Every part is a function of its arguments, including the random generator; nothing is
-global. Colours are float32 in [0, 1] unless stated otherwise.
+section 3). Every part is a function of its arguments, including the random generator; there is no
+global state. Colors are float32 in [0, 1] unless stated otherwise.
 """
 
 from torch_sr.data.degradation.pipeline import Degradation

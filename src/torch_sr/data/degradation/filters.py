@@ -1,4 +1,4 @@
-"""Blur and resizing of ``(H, W, C)`` float32 images, by OpenCV."""
+"""Blur and resize ``(H, W, C)`` float32 images with OpenCV."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 from torch_sr.aliases import Floats
 
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
-"""Area is the mean over a pixel's square. The other two have no antialiasing when they shrink, like
-cheap resizing. Bicubic has a = -0.75."""
+"""Area is the mean over the square of a pixel. The other two downscale without antialiasing, like
+simple software. Bicubic has a = -0.75."""
 
 _EXACT = 1e-7
-"""Largest difference between weights that counts as none in float32."""
+"""Largest difference between weights that is negligible in float32."""
 
 
 def blur(image: Floats, kernel: Floats) -> Floats:
-    """Filter every channel; the image is mirrored at the centres of its outermost pixels.
+    """Filter every channel; the image is mirrored at the centers of its outermost pixels.
 
     Args:
         image: ``(H, W, C)``.
-        kernel: of :mod:`torch_sr.data.degradation.kernels`.
+        kernel: see :mod:`torch_sr.data.degradation.kernels`.
     """
     column, row = kernel.sum(axis=1), kernel.sum(axis=0)
     if np.allclose(np.outer(column, row), kernel, rtol=0, atol=_EXACT):  # a round Gaussian
@@ -31,12 +31,12 @@ def blur(image: Floats, kernel: Floats) -> Floats:
 
 
 def resize(image: Floats, size: tuple[int, int], interpolation: str) -> Floats:
-    """Resize to ``size``, height and width; the borders of the picture stay in place.
+    """Resize to ``size``, height and width; the borders of the image stay in place.
 
     Args:
         image: ``(H, W, C)``.
         size: of the result.
-        interpolation: of :data:`INTERPOLATIONS`.
+        interpolation: one of :data:`INTERPOLATIONS`.
     """
     if image.shape[:2] == size:
         return image
@@ -46,5 +46,5 @@ def resize(image: Floats, size: tuple[int, int], interpolation: str) -> Floats:
 
 
 def draw_interpolation(rng: np.random.Generator) -> str:
-    """The name of one of :data:`INTERPOLATIONS`, each as likely."""
+    """Draw one of :data:`INTERPOLATIONS`, with equal probabilities."""
     return list(INTERPOLATIONS)[rng.integers(len(INTERPOLATIONS))]

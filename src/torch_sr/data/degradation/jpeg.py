@@ -1,4 +1,4 @@
-"""JPEG compression by libjpeg, with the halved chroma that cameras and web sites use."""
+"""Compress images as JPEG with libjpeg, with halved chroma as cameras and web sites do."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def compress(image: Floats, quality: int) -> Floats:
         quality: on libjpeg's scale, 1 to 100.
 
     Raises:
-        DataError: when a side has more pixels than JPEG can hold.
+        DataError: a side has more pixels than JPEG supports.
     """
     return to_unit(compress_levels(to_levels(image), quality))
 
 
 def compress_levels(image: Bytes, quality: int) -> Bytes:
-    """Likewise for uint8, ``(H, W, 1)`` gray or ``(H, W, 3)`` RGB."""
+    """As :func:`compress`, for uint8 ``(H, W, 1)`` gray or ``(H, W, 3)`` RGB."""
     height, width = image.shape[:2]
     if max(height, width) > _LARGEST_SIDE:
         raise DataError(
-            f"cut the image into crops: JPEG holds at most {_LARGEST_SIDE} pixels a side, and it "
-            f"has {width}x{height} where it is compressed"
+            f"cut the image into crops: JPEG supports at most {_LARGEST_SIDE} pixels per side, and "
+            f"the image has {width}x{height} when it is compressed"
         )
     # OpenCV's order is BGR.
     _, data = cv2.imencode(

@@ -1,9 +1,9 @@
-"""Blur kernels of optics, of motion and of sharpening in cameras; each sums to 1.
+"""Make blur kernels of optics, motion and sharpening in cameras; each sums to 1.
 
-The shapes and the way they are drawn are those of Real-ESRGAN (Wang et al. 2021, section 3.1 and
+The shapes and their distributions are those of Real-ESRGAN (Wang et al. 2021, section 3.1 and
 3.3) and, for the generalized and the plateau Gaussian, Liu et al. 2020 (https://arxiv.org/abs/
-2005.12597). A kernel is a ``(size, size)`` float32 array, the same when turned by 180 degrees, so
-convolution and correlation with it are one. An odd ``size`` keeps the picture in its place.
+2005.12597). A kernel is a ``(size, size)`` float32 array and is symmetric under a rotation by 180
+degrees, so that convolution and correlation are the same. An odd ``size`` does not shift the image.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ from torch_sr.aliases import Doubles, Floats
 from torch_sr.config import BlurConfig
 
 Sigma = tuple[float, float]
-"""Standard deviations in pixels, along the two axes before the kernel is turned."""
+"""Standard deviations in pixels, along the two axes before the kernel is rotated."""
 
 SMALLEST_SIZE = 7
-_WIDE_SIZE = 13  # from here on a sinc filter may be as narrow as pi / 5
+_WIDE_SIZE = 13  # from this size, the cutoff of a sinc filter may be as low as pi / 5
 _QUADRATURE = 128  # steps over half a period: exact to double precision up to 51 pixels
 
 
 def gaussian_kernel(size: int, sigma: Sigma, angle: float = 0.0) -> Floats:
-    """A Gaussian, round where both ``sigma`` are equal.
+    """A Gaussian, isotropic if both ``sigma`` are equal.
 
     Args:
         size: of each side, odd.
         sigma: standard deviation along x and along y, in pixels.
-        angle: by which the kernel is turned, in radians, from x towards y (downwards).
+        angle: of the rotation, in radians, from x to y (downwards).
     """
-    return _normalise(np.exp(-0.5 * _squared_distance(size, sigma, angle)))
+    return _normalize(np.exp(-0.5 * _squared_distance(size, sigma, angle)))
 
 
 def generalized_kernel(size: int, sigma: Sigma, angle: float, beta: float) -> Floats:
-    """A generalized Gaussian: pointed where ``beta`` is below 1, flat-topped above.
+    """A generalized Gaussian: peaked if ``beta`` is below 1, flat-topped if it is above 1.
 
     Args:
         size, sigma, angle: as for :func:`gaussian_kernel`.
         beta: exponent of the squared distance; 1 gives the Gaussian.
     """
-    return _normalise(np.exp(-0.5 * _squared_distance(size, sigma, angle) ** beta))
+    return _normalize(np.exp(-0.5 * _squared_distance(size, sigma, angle) ** beta))
 
 
 def plateau_kernel(size: int, sigma: Sigma, angle: float, beta: float) -> Floats:
-    """A plateau that falls as ``1 / (1 + d ** beta)`` of the squared distance ``d``.
+    """A plateau that decreases as ``1 / (1 + d ** beta)`` of the squared distance ``d``.
 
     Args:
         size, sigma, angle: as for :func:`gaussian_kernel`.
         beta: steepness of the slope.
     """
-    return _normalise(1 / (1 + _squared_distance(size, sigma, angle) ** beta))
+    return _normalize(1 / (1 + _squared_distance(size, sigma, angle) ** beta))
 
 
 def sinc_kernel(size: int, cutoff: float) -> Floats:
-    """The ideal low-pass filter of two dimensions, cut to a square; it rings at edges.
+    """The ideal low-pass filter in two dimensions, cut to a square; it causes ringing at edges.
 
     Args:
         size: of each side, odd.
-        cutoff: radius of the frequencies that pass, in radians a pixel, at most pi.
+        cutoff: radius of the frequencies that pass, in radians per pixel, at most pi.
     """
     y, x = _grid(size)
-    return _normalise(cutoff**2 / (2 * math.pi) * _jinc(cutoff * np.hypot(x, y)))
+    return _normalize(cutoff**2 / (2 * math.pi) * _jinc(cutoff * np.hypot(x, y)))
 
 
 def draw_kernel(config: BlurConfig, rng: np.random.Generator) -> Floats:
@@ -81,13 +81,13 @@ def draw_kernel(config: BlurConfig, rng: np.random.Generator) -> Floats:
 
 
 def draw_size(config: BlurConfig, rng: np.random.Generator) -> int:
-    """An odd size, from 7 to the largest of the configuration."""
+    """Draw an odd size, from 7 to the largest of the configuration."""
     sizes = range(SMALLEST_SIZE, config.kernel_size + 1, 2)
     return sizes[rng.integers(len(sizes))]
 
 
 def _draw_cutoff(size: int, rng: np.random.Generator) -> float:
-    """A cutoff that a sinc kernel of this size can have."""
+    """Draw the cutoff of a sinc kernel of this size."""
     lowest = math.pi / 3 if size < _WIDE_SIZE else math.pi / 5
     return float(rng.uniform(lowest, math.pi))
 
@@ -102,7 +102,7 @@ def _draw_sigma(
 
 
 def _draw_exponent(limits: tuple[float, float], rng: np.random.Generator) -> float:
-    """Below and above 1 equally often, since most of the range may lie on one side."""
+    """Draw below and above 1 equally often, because most of the range may be on one side."""
     low, high = limits
     if low <= 1 <= high:
         low, high = (low, 1.0) if rng.random() < 0.5 else (1.0, high)
@@ -110,19 +110,19 @@ def _draw_exponent(limits: tuple[float, float], rng: np.random.Generator) -> flo
 
 
 def _shares(weights: list[float]) -> Doubles:
-    """Probabilities that sum to 1 in floating point too."""
+    """Probabilities whose floating-point sum is 1."""
     shares: Doubles = np.asarray(weights, dtype=np.float64)
     return np.asarray(shares / shares.sum())
 
 
 def _grid(size: int) -> tuple[Doubles, Doubles]:
-    """Rows and columns of the pixels, relative to the middle one."""
+    """Rows and columns of the pixels, relative to the center."""
     steps: Doubles = np.linspace(-(size - 1) / 2, (size - 1) / 2, size)
     return steps[:, None], steps[None, :]
 
 
 def _squared_distance(size: int, sigma: Sigma, angle: float) -> Doubles:
-    """From every pixel to the middle one, in standard deviations (Mahalanobis)."""
+    """Squared Mahalanobis distance of every pixel from the center."""
     y, x = _grid(size)
     along = x * math.cos(angle) + y * math.sin(angle)
     across = y * math.cos(angle) - x * math.sin(angle)
@@ -130,14 +130,14 @@ def _squared_distance(size: int, sigma: Sigma, angle: float) -> Doubles:
 
 
 def _jinc(x: Doubles) -> Doubles:
-    """``J1(x) / x`` by its integral, since SciPy is not a dependency; 1/2 in the middle.
+    """``J1(x) / x`` by its integral, because SciPy is not a dependency; 1/2 at the center.
 
-    Poisson's integral ``(1/pi) * int_0^pi cos(x cos t) sin(t)^2 dt`` (DLMF 10.9.4), to which the
-    trapezoidal rule is exact in double precision, since the integrand is periodic and smooth.
+    Poisson's integral ``(1/pi) * int_0^pi cos(x cos t) sin(t)^2 dt`` (DLMF 10.9.4), for which the
+    trapezoidal rule is exact in double precision, because the integrand is periodic and smooth.
     """
     t = np.arange(_QUADRATURE) * (math.pi / _QUADRATURE)
     return np.asarray(np.cos(x[..., None] * np.cos(t)) @ np.sin(t) ** 2 / _QUADRATURE)
 
 
-def _normalise(kernel: Doubles) -> Floats:
+def _normalize(kernel: Doubles) -> Floats:
     return np.asarray(kernel / kernel.sum(), np.float32)

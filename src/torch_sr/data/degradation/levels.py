@@ -1,4 +1,4 @@
-"""Between stored samples and the float32 colours in [0, 1] that degradations compute with."""
+"""Convert between stored samples and the float32 colors in [0, 1] that degradations use."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 
 from torch_sr.aliases import Array, Bytes, Floats
 
-COLOURS = 3
+COLORS = 3
 """Channels beyond these are alpha."""
 
 
 def to_unit(image: Array) -> Floats:
-    """Samples of uint8 or uint16 as float32 in [0, 1], a contiguous copy of the same shape."""
+    """Convert uint8 or uint16 to float32 in [0, 1], as a contiguous copy of the same shape."""
     white = np.float32(np.iinfo(image.dtype).max)
     unit: Floats = np.ascontiguousarray(image, dtype=np.float32) / white
     return unit
 
 
 def to_levels(image: Floats) -> Bytes:
-    """Float32 in [0, 1] as uint8, rounded and clipped."""
+    """Convert float32 in [0, 1] to uint8, rounded and clipped."""
     return to_samples(image, np.dtype(np.uint8))
 
 
 def to_samples(image: Floats, dtype: np.dtype[Any]) -> Array:
-    """Float32 in [0, 1] as ``dtype``, uint8 or uint16, rounded and clipped."""
+    """Convert float32 in [0, 1] to ``dtype``, uint8 or uint16, rounded and clipped."""
     white = np.iinfo(dtype).max
     samples: Array = np.clip(image * np.float32(white) + np.float32(0.5), 0, white).astype(dtype)
     return samples

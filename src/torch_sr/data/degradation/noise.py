@@ -1,4 +1,4 @@
-"""Noise of sensors, added to ``(H, W, C)`` float32 images in [0, 1]."""
+"""Add the noise of camera sensors to ``(H, W, C)`` float32 images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def add_gaussian_noise(
     Args:
         image: ``(H, W, C)``.
         sigma: standard deviation, in levels of 0 to 255.
-        rng: the source of the noise.
-        gray: add the same to all channels.
+        rng: of the noise.
+        gray: add the same noise to all channels.
     """
     height, width, channels = image.shape
     shape = (height, width, 1 if gray else channels)
@@ -36,15 +36,15 @@ def add_poisson_noise(
 ) -> Floats:
     """Add the noise of counted photons, whose variance is proportional to the signal, and clip.
 
-    The signal is the image in levels of 0 to 255, one photon each. (Real-ESRGAN takes as many
-    photons as there are different levels in the image, rounded up to a power of 2. These are 256
-    for most images, but so few for a plain sky that its noise is very strong.)
+    The signal is the image in levels of 0 to 255, one photon per level. (In Real-ESRGAN, the number
+    of photons is the number of different levels in the image, rounded up to a power of 2. This is
+    256 for most images, but so few for a plain sky that its noise is very strong.)
 
     Args:
         image: ``(H, W, C)``.
         scale: factor of the noise; its variance is ``scale ** 2 * signal``.
-        rng: the source of the noise.
-        gray: take the luma as the signal, and add the same noise to all channels.
+        rng: of the noise.
+        gray: use luma as the signal, and add the same noise to all channels.
     """
     signal = to_levels(_luma(image) if gray else image)
     noise = _count(signal, rng) - signal
@@ -52,7 +52,7 @@ def add_poisson_noise(
 
 
 def _count(signal: Bytes, rng: np.random.Generator) -> Floats:
-    """Poisson numbers by strips of rows, because NumPy creates them as int64."""
+    """Poisson numbers, drawn in strips of rows because NumPy creates them as int64."""
     counts = np.empty(signal.shape, np.float32)
     rows = max(1, _STRIP // math.prod(signal.shape[1:]))
     for top in range(0, len(signal), rows):
@@ -65,5 +65,5 @@ def _clip(image: Floats) -> Floats:
 
 
 def _luma(image: Floats) -> Floats:
-    """``(H, W, 1)``."""
+    """Luma ``(H, W, 1)``."""
     return image if image.shape[2] == 1 else image @ _LUMA[:, None]

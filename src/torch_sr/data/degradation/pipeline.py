@@ -1,4 +1,4 @@
-"""The order of the degradations: two rounds, the second of which ends at LR's size.
+"""Apply the degradations in order: two rounds, the second of which ends at the size of LR.
 
 ::
 
@@ -18,7 +18,7 @@ from torch_sr.config import BlurConfig, DegradationConfig, RoundConfig
 from torch_sr.data.degradation.filters import blur, draw_interpolation, resize
 from torch_sr.data.degradation.jpeg import compress
 from torch_sr.data.degradation.kernels import draw_kernel, draw_size, sinc_kernel
-from torch_sr.data.degradation.levels import COLOURS, to_levels, to_unit
+from torch_sr.data.degradation.levels import COLORS, to_levels, to_unit
 from torch_sr.data.degradation.noise import add_gaussian_noise, add_poisson_noise
 from torch_sr.data.degradation.sharpening import sharpen
 from torch_sr.data.resize import crop_to_multiple, downscale
@@ -42,39 +42,39 @@ class Degradation:
         self.scale_factor = scale_factor
 
     def __call__(self, hr: Array, rng: Rng) -> Bytes:
-        """Degrade an image, whatever ``config.probability`` is.
+        """Degrade an image, regardless of ``config.probability``.
 
         The result depends only on the arguments.
 
         Args:
-            hr: ``(H, W, C)``, uint8 or uint16: gray, RGB, or RGB and alpha, which is shrunk by the
-                bicubic filter and neither blurred nor compressed.
-            rng: the source of all random numbers.
+            hr: ``(H, W, C)``, uint8 or uint16: gray, RGB, or RGB and alpha, which is downscaled by
+                the bicubic filter and neither blurred nor compressed.
+            rng: of all random numbers.
 
         Returns:
             ``(H // s, W // s, C)``.
 
         Raises:
-            DataError: when the image is smaller than one LR pixel, or larger than JPEG holds.
+            DataError: the image is smaller than one LR pixel, or larger than JPEG supports.
         """
         hr = crop_to_multiple(hr, self.scale_factor)
         height, width = hr.shape[:2]
         size = height // self.scale_factor, width // self.scale_factor
-        lr = to_levels(self._degrade(to_unit(hr[..., :COLOURS]), size, rng))
-        alpha = hr[..., COLOURS:]
+        lr = to_levels(self._degrade(to_unit(hr[..., :COLORS]), size, rng))
+        alpha = hr[..., COLORS:]
         if not alpha.shape[2]:
             return lr
         small = convert(downscale(alpha, self.scale_factor), np.uint8)
         return np.concatenate([lr, small], axis=2)
 
     def target(self, hr: Array) -> Array:
-        """The target of the training, from which the degraded image is made as well.
+        """The target of the training, which is also the input of the degradation.
 
         Args:
             hr: ``(H, W, C)``, uint8 or uint16.
 
         Returns:
-            the image, sharpened with ``config.sharpen_targets``.
+            the image, sharpened if ``config.sharpen_targets`` is set.
         """
         return sharpen(hr) if self.config.sharpen_targets else hr
 
@@ -90,7 +90,7 @@ class Degradation:
         return self._finish(_compress(image, second, rng), size, rng)
 
     def _finish(self, image: Floats, size: Size, rng: Rng) -> Floats:
-        """Resize to LR's size; the sinc filter mimics the ringing of sharpened pictures."""
+        """Resize to the size of LR; the sinc filter imitates the ringing of sharpened images."""
         image = resize(image, size, draw_interpolation(rng))
         if rng.random() >= self.config.final_sinc_probability:
             return image
@@ -114,7 +114,7 @@ def _blur(image: Floats, config: BlurConfig, rng: Rng) -> Floats:
 
 
 def _draw_factor(config: RoundConfig, rng: Rng) -> float:
-    """Above 1, below 1, or 1."""
+    """Draw a factor above 1, below 1, or 1."""
     up, down, _ = config.resize_probabilities
     smallest, largest = config.resize_range
     choice = rng.random()

@@ -1,9 +1,9 @@
-"""Write a data set of degraded pairs to a folder, for validation, tests, and other trainers.
+"""Write a data set of degraded pairs to a folder: ``torch-sr data degrade``.
 
-``OUT/HR`` and ``OUT/LR`` get PNG files of the same names, a layout that is found as pairs again,
-and ``OUT/degradation.json`` records how they were made. The random numbers of a pair depend only on
-the seed, the image's name and the number of the copy. Hence the same call writes the same bytes,
-and other images in the folder make no difference.
+The PNG files in ``OUT/HR`` and ``OUT/LR`` have the same names, so that the folder is a data set of
+pairs, and ``OUT/degradation.json`` records how they were made. The random numbers of a pair depend
+only on the seed, the name of the image and the number of the copy. The same call therefore writes
+the same bytes, and other images in the data set have no influence.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 
 from torch_sr.aliases import Array, Progress
 from torch_sr.config import DegradationConfig
+from torch_sr.data.cached_images import cancelling_pool
 from torch_sr.data.crops.geometry import Place, draw_place
 from torch_sr.data.degradation import Degradation
 from torch_sr.data.degradation.jpeg import compress_levels
@@ -36,15 +36,15 @@ from torch_sr.images import Image, convert, write_image
 
 RECORD = "degradation.json"
 HR, LR = "HR", "LR"
-_MOST_THREADS = 4  # each holds copies of an image in float32
+_MOST_THREADS = 4  # each needs copies of an image in float32
 
 Rng = np.random.Generator
 _Job = tuple[int, str, Rng]
-"""An image's index, the name of its files, its random numbers."""
+"""Index of an image, name of the files, random generator."""
 _Maker = Callable[[int, Rng], tuple[Array, Array]]
-"""From an image's index and its random numbers to LR and HR."""
+"""From the index of an image and a random generator to LR and HR."""
 _Degrade = Callable[[int, Place, Rng], tuple[Array, Array]]
-"""Likewise, of a part of the image."""
+"""Likewise, for a part of the image."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class NoiseAndJPEG:
     """A plain degradation of LR: Gaussian noise, then JPEG compression.
 
     Args:
-        noise: standard deviation in levels of 0 to 255; 0 for none.
-        jpeg: quality of the compression, 1 to 100; None for none.
+        noise: standard deviation in levels of 0 to 255; 0 for no noise.
+        jpeg: quality of the compression, 1 to 100; None for no compression.
     """
 
     noise: float = 0.0
@@ -86,24 +86,24 @@ def degrade_set(
     Args:
         spec: high-resolution images, such as ``bsds500:val`` or a folder.
         out: the new folder.
-        how: a configuration degrades the HR of every image, whatever its ``probability``;
-            :class:`NoiseAndJPEG` degrades the set's own LR, or bicubic LR if it has none.
-        data_root: where data sets are.
+        how: a configuration degrades the HR of every image, regardless of its ``probability``;
+            :class:`NoiseAndJPEG` degrades the LR of the data set, or bicubic LR if it has none.
+        data_root: folder of the data sets.
         scale_factor: between HR and LR.
         purpose, channels: see :func:`~torch_sr.data.image_pairs.open_pairs`.
         crop: side of random crops of HR, in pixels; None takes whole images.
-        per_image: pairs of each image, each drawn independently.
+        per_image: number of pairs for each image, drawn independently.
         seed: of all random numbers.
         overwrite: replace the images of an earlier call in ``out``.
-        progress: called with the pairs done and their number.
+        progress: called with the pairs done and the pairs in all.
 
     Returns:
-        how many pairs were written.
+        the number of pairs that were written.
 
     Raises:
-        DataError: for data sets that are missing or unfit, crops larger than an image, and a folder
-            that cannot be written to or has other files in it.
-        ImageError: when an image cannot be read or written.
+        DataError: the data set is missing or unusable, an image is smaller than the crop, or the
+            folder cannot be written to or contains other files.
+        ImageError: an image cannot be read or written.
     """
     sources = [pair.hr for pair in resolve(spec, data_root, scale_factor, purpose)]
     _check_folder(out, sources, overwrite=overwrite)
@@ -123,9 +123,10 @@ def degrade_set(
     record["pairs"] = len(jobs)
     _prepare(out, {**record, "complete": False})
     work = _writer(out, _build_maker(pairs, how, crop))
-    for done, _ in enumerate(_in_threads(work, jobs), start=1):
-        if progress is not None:
-            progress(done, len(jobs))
+    with cancelling_pool(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for done, _ in enumerate(pool.map(work, jobs), start=1):
+            if progress is not None:
+                progress(done, len(jobs))
     _write_record(out, {**record, "complete": True})
     return len(jobs)
 
@@ -133,7 +134,7 @@ def degrade_set(
 def _build_maker(
     pairs: ImagePairs, how: DegradationConfig | NoiseAndJPEG, crop: int | None
 ) -> _Maker:
-    """Return what makes LR ``(H, W, C)`` uint8 and its HR; crops are degraded with a margin."""
+    """A function that makes LR ``(H, W, C)`` uint8 and its HR; crops are degraded with a margin."""
     scale = pairs.scale_factor
     if isinstance(how, DegradationConfig):
         degrade = _degrade_hr(pairs, how)
@@ -175,7 +176,7 @@ def _writer(out: Path, make: _Maker) -> Callable[[_Job], None]:
         index, file_name, rng = job
         try:
             lr, hr = make(index, rng)
-        except DataError as error:  # such as too many pixels for JPEG
+        except DataError as error:  # for example too many pixels for JPEG
             raise DataError(f"{Path(file_name).stem}: {error}") from error
         for folder, image in ((HR, hr), (LR, lr)):
             write_image(out / folder / file_name, Image.from_array(image))
@@ -183,18 +184,8 @@ def _writer(out: Path, make: _Maker) -> Callable[[_Job], None]:
     return write
 
 
-def _in_threads(work: Callable[[_Job], None], jobs: Sequence[_Job]) -> Iterator[None]:
-    """Do all jobs; an error or an interrupt starts no further one."""
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        try:
-            yield from pool.map(work, jobs)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 def _list_jobs(names: Sequence[str], copies: int, seed: int) -> list[_Job]:
-    """Every pair to be written, in order."""
+    """All pairs to be written, in order."""
     return [
         (index, file_name, _generator(seed, name, copy))
         for index, name in enumerate(_file_names(names))
@@ -203,13 +194,13 @@ def _list_jobs(names: Sequence[str], copies: int, seed: int) -> list[_Job]:
 
 
 def _generator(seed: int, name: str, copy: int) -> Rng:
-    """The random numbers of one pair."""
+    """The random generator of one pair."""
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
     return np.random.default_rng((seed, int.from_bytes(digest[:8], "little"), copy))
 
 
 def _file_names(names: Sequence[str]) -> list[str]:
-    """Names of files without their suffix, no two alike: ``label/a/1`` becomes ``a_1``."""
+    """Distinct names of files without their suffix: ``label/a/1`` becomes ``a_1``."""
     taken: set[str] = set()
     found = []
     for name in names:
@@ -248,7 +239,7 @@ def _check_crop(pairs: ImagePairs, crop: int) -> None:
 
 
 def _check_folder(out: Path, sources: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse a folder with the originals, or with files that are not of an earlier call."""
+    """Refuse a folder that contains the originals, or files that an earlier call did not write."""
     place = Path(os.path.realpath(out))
     for source in sources:
         if place in Path(os.path.realpath(source)).parents:
@@ -258,16 +249,16 @@ def _check_folder(out: Path, sources: Iterable[Path], *, overwrite: bool) -> Non
     except OSError as error:
         raise DataError(f"{out}: {explain(error)}") from error
     if there and not (out / RECORD).is_file():
-        raise DataError(f"{out}: choose another folder; it has other files in it")
+        raise DataError(f"{out}: choose another folder; it contains other files")
     if there and not overwrite:
         raise DataError(f"{out} exists; --overwrite replaces it, or choose another folder")
 
 
 def _prepare(out: Path, record: Mapping[str, Any]) -> None:
-    """Make the folders, mark them as ours, and remove the images of an earlier call."""
+    """Create the folders, mark them as ours, and remove the images of an earlier call."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write_record(out, record)  # first, so that the folder is ours if this run is killed
+        _write_record(out, record)  # first, so that the folder is marked if this run is killed
         for folder in (out / HR, out / LR):
             folder.mkdir(exist_ok=True)
             for file in list_images(folder):
@@ -282,7 +273,7 @@ def _write_record(out: Path, record: Mapping[str, Any]) -> None:
 
 
 def _describe(how: DegradationConfig | NoiseAndJPEG) -> dict[str, Any]:
-    """How LR is made, as JSON has it."""
+    """How LR is made, as JSON."""
     if isinstance(how, NoiseAndJPEG):
         return asdict(how)
     return {"degradation": how.model_dump(mode="json", exclude={"probability"})}

@@ -1,1 +1,1 @@
-"""A folder of photographs as training data: unfit images left out, similar ones kept together."""
+"""Choose training and validation images from a folder of photographs."""

@@ -1,7 +1,7 @@
-"""Groups of similar images, and a validation set of whole groups.
+"""Group similar images, and choose whole groups for validation.
 
-Two shots of one scene, one to train on and one to validate on, would make a model look better than
-it is. So images whose fingerprints are close are kept together; see
+Two photographs of one scene, one for training and one for validation, would make a model look
+better than it is. Images with similar perceptual hashes are therefore kept together; see
 :mod:`torch_sr.data.inspection.perceptual_hashes`.
 """
 
@@ -21,23 +21,24 @@ from torch_sr.data.ssim_size import smallest_side
 from torch_sr.errors import DataError
 
 SAME_SCENE = 80
-"""Differing signs of a fingerprint up to which two images are kept together. Unrelated images
-differ by 85 or more, and one or two pairs too many in a group do no harm."""
+"""Differing signs of a perceptual hash up to which two images are kept together. Unrelated images
+differ by 85 or more; a few pairs too many in a group do no harm."""
 MOST = 20
-"""Images to validate on, at most: more take time and hardly change the mean."""
+"""Largest number of validation images: more take time and hardly change the mean."""
 BURST = 3.0
-"""Seconds between two shots of one camera within which a looser likeness is enough."""
+"""Seconds between two photographs of one camera that belong to one burst."""
 SAME_BURST = 105
-"""Differing signs up to which such shots are kept together; unrelated ones have 127 on average."""
+"""Differing signs up to which the images of a burst are kept together; unrelated images have 127 on
+average."""
 LARGE = 4_000_000
-"""Pixels above which an image takes long to validate on; others are preferred."""
+"""Pixels above which validation on an image is slow; smaller images are preferred."""
 
 Group = list[InspectedPair]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images by what they are for; ``spare`` are too similar to those of validation."""
+    """Images by purpose; ``spare`` ones are unused because they are similar to validation."""
 
     training: Group
     validation: Group
@@ -45,10 +46,10 @@ class Split:
 
 
 def group_similar(images: Sequence[InspectedPair]) -> list[Group]:
-    """Images that show one scene, together; the groups depend on no order.
+    """Group images that show one scene; the groups do not depend on the order of the images.
 
     Args:
-        images: with fingerprints.
+        images: all with perceptual hashes.
     """
     if not images:
         return []
@@ -71,7 +72,7 @@ def group_similar(images: Sequence[InspectedPair]) -> list[Group]:
 
 
 def _bursts(images: Sequence[InspectedPair], hashes: Array) -> Iterator[tuple[int, int]]:
-    """Shots that one camera took shortly one after the other, and that look alike."""
+    """Similar images that one camera took within a short time."""
     taken = sorted(
         (image.camera, image.moment, number)
         for number, image in enumerate(images)
@@ -86,23 +87,23 @@ def _bursts(images: Sequence[InspectedPair], hashes: Array) -> Iterator[tuple[in
 def split_groups(
     groups: Sequence[Group], *, scale_factor: int, val_fraction: float, seed: int, name: str
 ) -> Split:
-    """Choose whole groups to validate on: small ones of images of modest size, at random.
+    """Choose whole groups for validation, at random: small groups of images of moderate size.
 
     Args:
-        groups: of :func:`group_similar`.
+        groups: see :func:`group_similar`.
         scale_factor: of the training.
-        val_fraction: part of the images to validate on: at least 1 image, at most :data:`MOST`.
-        seed: decides which; the same pictures give the same choice, whatever their names.
+        val_fraction: share of validation images: at least 1 image, at most :data:`MOST`.
+        seed: decides which; the choice does not depend on the names of the files.
         name: of the data set, for messages.
 
     Raises:
-        DataError: when all images show one scene, or all are too small to validate on.
+        DataError: all images show one scene, or are too small for validation.
     """
     total = sum(map(len, groups))
     if len(groups) < 2:
         raise DataError(
             f"{name}: add images of other scenes; all {total} usable images show the same one, so "
-            "none is left to validate on"
+            "none is left for validation"
         )
     least = smallest_side(scale_factor)
     fit = [group for group in groups if all(min(image.size) >= least for image in group)]
@@ -136,7 +137,7 @@ def _is_large(group: Group) -> bool:
 
 
 def _lot(group: Group, seed: int) -> str:
-    """A number drawn for a group, from its pictures and the seed alone."""
+    """A random order of groups that depends only on the pixels and the seed."""
     words = [
         hashlib.sha256(f"{seed} {image.size}".encode() + image.hashes.tobytes()).hexdigest()
         for image in group

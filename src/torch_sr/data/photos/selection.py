@@ -1,9 +1,9 @@
-"""A folder of ordinary photographs -> images to train on and images to validate on.
+"""Choose images for training and validation from a folder of photographs.
 
-Every image is decoded once. What would spoil a training is left out, with the reason; validation
-gets a part of the rest, in whole groups of similar images, so that no scene is on both sides. The
-choice depends on the pictures and the seed, not on the order in which a file system lists them.
-Nothing in the folder is changed.
+Every image is decoded once. Unfit images are left out, with the reason; a part of the others is
+for validation, in whole groups of similar images, so that no scene is on both sides. The choice
+depends on the images and the seed, not on the order in which a file system lists them. Nothing in
+the folder is changed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch_sr.aliases import Progress
 from torch_sr.data.inspection.findings import CheckedSet
-from torch_sr.data.inspection.pair import InspectedPair, inspect_pair
+from torch_sr.data.inspection.pair import InspectedPair, inspect_all
 from torch_sr.data.photos.grouping import LARGE, Split, group_similar, split_groups
 from torch_sr.data.photos.unfit import find_unfit
 from torch_sr.data.sets.file_pairs import FilePair, find_paired_folders
@@ -27,14 +26,14 @@ from torch_sr.errors import DataError
 from torch_sr.images import display_name, is_image_name
 
 FEW = 50
-"""Images below which a training is told that they are few."""
+"""Number of images below which a note reports that they are few."""
 POOR = 70
-"""JPEG quality below which the traces of compression are plain to see."""
+"""JPEG quality below which compression artifacts are clearly visible."""
 _LEAST = 2
 _LISTS = ("training_images.txt", "validation_images.txt")
-_FOLDERS_OF_TRAININGS = ("saved_models", "logs")
-_PICTURES_OF_TRAININGS = re.compile(r"before_after\.png|check_(pre)?training\.png")
-_OF_SYSTEMS = ("thumbs.db", "desktop.ini")
+_TRAINING_FOLDERS = ("saved_models", "logs")
+_TRAINING_IMAGES = re.compile(r"before_after\.png|check_(pre)?training\.png")
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -42,28 +41,28 @@ class ChosenImages:
     """What :func:`choose_images` chose, every list sorted by name.
 
     Args:
-        training: images to train on.
-        validation: images to validate on.
+        training: images for training.
+        validation: images for validation.
         left_out: images that are used for neither, and why.
-        remarks: what else to know, one sentence each.
+        notes: properties of the images that a user should know, one sentence each.
     """
 
     training: list[Path]
     validation: list[Path]
     left_out: list[tuple[Path, str]] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def write_lists(self, folder: Path) -> tuple[Path, Path]:
-        """Write ``training_images.txt`` and ``validation_images.txt``, made for configurations.
+        """Write ``training_images.txt`` and ``validation_images.txt`` for a configuration.
 
         Args:
-            folder: where; created if it is missing.
+            folder: of the two files; created if needed.
 
         Returns:
             the two lists, see :mod:`torch_sr.data.sets.list_files`.
 
         Raises:
-            DataError: when they cannot be written.
+            DataError: they cannot be written.
         """
         lists = folder / _LISTS[0], folder / _LISTS[1]
         try:
@@ -85,25 +84,26 @@ def choose_images(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> ChosenImages:
-    """Choose images to train on and to validate on from a folder and its sub-folders.
+    """Choose images for training and validation from a folder and its sub-folders.
 
     Args:
         folder: of photographs, in any format that torch-sr reads.
         scale_factor: of the training.
         crop_size: height and width of its crops, in pixels; None for whole images.
-        val_fraction: part of the images to validate on, in (0, 1): at least 1 image, at most 20.
-        seed: decides which these are.
+        val_fraction: share of validation images, in (0, 1): at least 1 image, at most 20.
+        seed: decides which images these are.
         workers: threads; all cores by default.
-        progress: called with the images done and in all.
+        progress: called with the images done and the images in all.
 
     Raises:
-        DataError: when the folder cannot be read, holds pairs of HR and LR, or fewer than 2 usable
-            images.
+        DataError: the folder cannot be read, contains pairs of HR and LR, or has fewer than 2
+            usable images.
     """
-    files, remarks = _find_photos(folder, scale_factor)
-    looks = _look_at_all(files, scale_factor, crop_size, workers, progress)
-    reasons = find_unfit(looks, folder)
-    usable = [look for look in looks if look.pair.hr not in reasons]
+    files, notes = _find_photos(folder, scale_factor)
+    photos = CheckedSet("photographs", "train", [FilePair(file.stem, file, None) for file in files])
+    images = inspect_all([photos], scale_factor, crop_size, workers=workers, progress=progress)
+    reasons = find_unfit(images, folder)
+    usable = [image for image in images if image.pair.hr not in reasons]
     _refuse_too_few(folder, usable, reasons, crop_size)
     split = split_groups(
         group_similar(usable),
@@ -112,56 +112,56 @@ def choose_images(
         seed=seed,
         name=str(folder),
     )
-    for look in split.spare:
-        reasons[look.pair.hr] = "shows the same scene as an image that is validated on"
+    for image in split.spare:
+        reasons[image.pair.hr] = "shows the same scene as a validation image"
     return ChosenImages(
         _paths(split.training),
         _paths(split.validation),
         sorted(reasons.items()),
-        [*remarks, *_remarks(split)],
+        [*notes, *_notes(split)],
     )
 
 
 def _find_photos(folder: Path, scale_factor: int) -> tuple[list[Path], list[str]]:
-    """The image files of a folder and its sub-folders, and remarks on the others."""
+    """The image files of a folder and its sub-folders, and notes about the others."""
     if folder.is_file():
         raise DataError(f"{folder}: name the folder {folder.parent} instead; this is a file")
     if not folder.is_dir():
         raise DataError(f"{folder}: name a folder of photographs; there is no such folder")
     files: list[Path] = []
     others: Counter[str] = Counter()
-    remarks: list[str] = []
+    notes: list[str] = []
 
     def on_error(error: OSError) -> None:
-        remarks.append(f"{error.filename} was left out: {error.strerror}")
+        notes.append(f"{error.filename} was left out: {error.strerror}")
 
     for parent, folders, names in os.walk(folder, onerror=on_error):
         if set(_LISTS) <= set(names):
-            folders[:] = [name for name in folders if name not in _FOLDERS_OF_TRAININGS]
+            folders[:] = [name for name in folders if name not in _TRAINING_FOLDERS]
             names = [name for name in names if not _is_of_training(name)]
-            remarks.append(
-                f"{display_name(Path(parent))} holds a training: its files were left out."
+            notes.append(
+                f"{display_name(Path(parent))} contains a training: its files were left out."
             )
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         _refuse_paired(Path(parent), scale_factor)
         for name in names:
             if is_image_name(name):
                 files.append(Path(parent, name))
-            elif not name.startswith(".") and name.lower() not in _OF_SYSTEMS:
+            elif not name.startswith(".") and name.lower() not in _SYSTEM_FILES:
                 others[Path(name).suffix.lower() or "without a suffix"] += 1
     if not files:
         found = f" of its {others.total()} files" if others else ""
         raise DataError(f"{folder}: name a folder of photographs; none{found} is an image")
     if others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-        remarks.append(f"Files that are not images by their names were left out: {kinds}.")
-    return sorted(files), remarks
+        notes.append(f"Files without the suffix of an image were left out: {kinds}.")
+    return sorted(files), notes
 
 
 def _is_of_training(name: str) -> bool:
-    """Whether a file beside the lists of a training was written by it."""
+    """Whether a file next to the lists of a training was written by that training."""
     own = (*_LISTS, "config.json", "command.txt")
-    return name in own or _PICTURES_OF_TRAININGS.fullmatch(name) is not None
+    return name in own or _TRAINING_IMAGES.fullmatch(name) is not None
 
 
 def _refuse_paired(folder: Path, scale_factor: int) -> None:
@@ -171,28 +171,8 @@ def _refuse_paired(folder: Path, scale_factor: int) -> None:
         raise DataError(
             f'{folder}: write "train_datasets": ["{folder.absolute()}"] into a configuration to '
             f"train on its pairs, or name the folder {found[0]} to make low resolution from {hr} "
-            f"alone; {hr} and {lr} hold pairs of high and low resolution"
+            f"alone; {hr} and {lr} contain pairs of high and low resolution"
         )
-
-
-def _look_at_all(
-    files: Sequence[Path],
-    scale_factor: int,
-    crop_size: tuple[int, int] | None,
-    workers: int | None,
-    progress: Progress | None,
-) -> list[InspectedPair]:
-    pairs = [FilePair(file.stem, file, None) for file in files]
-    dataset = CheckedSet("photographs", "train", pairs)
-    looks = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for look in pool.map(
-            lambda pair: inspect_pair(dataset, pair, scale_factor, crop_size), pairs
-        ):
-            looks.append(look)
-            if progress is not None:
-                progress(len(looks), len(pairs))
-    return looks
 
 
 def _refuse_too_few(
@@ -212,34 +192,34 @@ def _refuse_too_few(
     )
 
 
-def _remarks(split: Split) -> Iterator[str]:
+def _notes(split: Split) -> Iterator[str]:
     used = [*split.training, *split.validation]
-    for words, count in sorted(Counter(part for look in used for part in _parts(look)).items()):
+    for words, count in sorted(Counter(part for image in used for part in _parts(image)).items()):
         yield f"{_count(count)} {words}."
-    for note, count in sorted(Counter(note for look in used for note in look.notes).items()):
+    for note, count in sorted(Counter(note for image in used for note in image.notes).items()):
         yield f"{note} ({_count(count).rpartition(' ')[0]})."
-    large = sum(look.size[0] * look.size[1] > LARGE for look in split.validation)
+    large = sum(image.size[0] * image.size[1] > LARGE for image in split.validation)
     if large:
         size = f"more than {LARGE // 1_000_000} megapixels"
-        yield f"{_count(large)} of {size} and validated on, which takes longer."
+        yield f"{_count(large)} of {size} and used for validation, which takes longer."
     if len(used) < FEW:
         yield f"{_count(len(used))} few for a training: add more, or start from a trained model."
 
 
-def _parts(look: InspectedPair) -> Iterator[str]:
-    """What is unusual about an image, to follow "is" or "are"."""
-    if "alpha" in look.kind:
+def _parts(image: InspectedPair) -> Iterator[str]:
+    """What is unusual about an image, as a phrase that follows "is" or "are"."""
+    if "alpha" in image.kind:
         yield "stored with an alpha channel, which is left out"
-    if "gray" in look.kind:
+    if "gray" in image.kind:
         yield "gray: all three channels are the same"
-    if look.quality is not None and look.quality < POOR:
+    if image.quality is not None and image.quality < POOR:
         yield f"JPEG of a quality below {POOR}: a model learns its blocks and ringing"
-    if look.profile:
-        yield f"in the colours of {look.profile}, which are taken for sRGB"
+    if image.profile:
+        yield f"in the colors of {image.profile}, which are used as sRGB"
 
 
-def _paths(looks: Iterable[InspectedPair]) -> list[Path]:
-    return sorted(look.pair.hr for look in looks)
+def _paths(images: Iterable[InspectedPair]) -> list[Path]:
+    return sorted(image.pair.hr for image in images)
 
 
 def _count(number: int) -> str:

@@ -1,7 +1,7 @@
-"""Images that would spoil a training on photographs, each with a plain reason.
+"""Find images that are unfit for a training on photographs, each with a reason.
 
-Left out are results of earlier upscaling, images that are damaged, too small, animated or blank,
-pictures of the published benchmarks, and all copies of a picture but the largest.
+These are results of earlier upscaling, images that are damaged, too small, animated or blank,
+images of the published benchmarks, and all copies of an image but the largest.
 """
 
 from __future__ import annotations
@@ -20,92 +20,92 @@ from torch_sr.data.sets.table import DATASETS
 from torch_sr.images import display_name
 
 SAME_PICTURE = 32
-"""Differing signs of a fingerprint up to which one picture is a copy of another: re-encoded,
-resized or turned. JPEG of quality 30 changes 7, shrinking by 4 changes 8. Shots of a burst differ
-by more as soon as something moves, and stay."""
+"""Differing signs of a perceptual hash up to which one image is a copy of another: re-encoded,
+resized or turned. JPEG of quality 30 changes 7, shrinking by 4 changes 8. The images of a burst
+differ by more as soon as something moves, and are not copies."""
 _RESULT = "_sr"  # what torch-sr upscale appends to a name
 
 
-def find_unfit(looks: Sequence[InspectedPair], folder: Path) -> dict[Path, str]:
-    """Images that would spoil a training, and why.
+def find_unfit(images: Sequence[InspectedPair], folder: Path) -> dict[Path, str]:
+    """Find images that are unfit for a training, and why.
 
     Args:
-        looks: all images of a folder, with fingerprints of all their turns.
-        folder: which names in the reasons are relative to.
+        images: all images of a folder, with the hashes of all flips and rotations.
+        folder: that names in the reasons are relative to.
 
     Returns:
-        one reason each, without the image's own name.
+        one reason for each, without the image's name.
     """
     reasons: dict[Path, str] = {}
     for find in (_results, _faulty, _animated, _blank, _benchmarks, _copies):
-        left = [look for look in looks if look.pair.hr not in reasons]
+        left = [image for image in images if image.pair.hr not in reasons]
         reasons |= dict(find(left, folder))
     return reasons
 
 
-def _results(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
-    """``photo_sr.png`` beside ``photo.jpg``, or larger than it in another folder.
+def _results(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
+    """Find ``photo_sr.png`` next to ``photo.jpg``, or larger than it in another folder.
 
-    What a network made is no photograph.
+    The output of a network is not a photograph.
     """
     by_stem: dict[str, list[InspectedPair]] = defaultdict(list)
-    for look in looks:
-        by_stem[look.pair.hr.stem].append(look)
-    for look in looks:
-        path = look.pair.hr
+    for image in images:
+        by_stem[image.pair.hr.stem].append(image)
+    for image in images:
+        path = image.pair.hr
         if not path.stem.endswith(_RESULT):
             continue
         for source in by_stem.get(path.stem.removesuffix(_RESULT), ()):
-            if source.pair.hr.parent == path.parent or _is_enlarged(source, look):
+            if source.pair.hr.parent == path.parent or _is_enlarged(source, image):
                 yield path, f"upscaled from {_shown(source.pair.hr, folder)}"
                 break
 
 
-def _is_enlarged(source: InspectedPair, look: InspectedPair) -> bool:
-    """Whether an image is larger than another one, and has its proportions."""
-    if 0 in source.size or look.size <= source.size:
+def _is_enlarged(source: InspectedPair, image: InspectedPair) -> bool:
+    """Whether an image is larger than another one and has the same proportions."""
+    if 0 in source.size or image.size <= source.size:
         return False
-    (height, width), (larger_height, larger_width) = source.size, look.size
+    (height, width), (larger_height, larger_width) = source.size, image.size
     rounding = 0.5 / height + 0.5 / width
     return abs(larger_height / height - larger_width / width) <= rounding
 
 
-def _faulty(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
-    for look in looks:
-        for check, message in look.faults[:1]:
-            reason = f"{_size(look)} pixels are smaller than the crop"
+def _faulty(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
+    for image in images:
+        for check, message in image.faults[:1]:
+            reason = f"{_size(image)} pixels are smaller than the crop"
             if check != "size":
-                reason = message.removeprefix(f"{display_name(look.pair.hr)}: ")
-            yield look.pair.hr, reason
+                reason = message.removeprefix(f"{display_name(image.pair.hr)}: ")
+            yield image.pair.hr, reason
 
 
-def _animated(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
-    for look in looks:
-        if look.frames > 1:
-            text = f"{look.frames} frames or pages; save those to train on as single images"
-            yield look.pair.hr, text
+def _animated(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
+    for image in images:
+        if image.frames > 1:
+            text = f"{image.frames} frames or pages; save those to train on as single images"
+            yield image.pair.hr, text
 
 
-def _blank(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
-    for look in looks:
-        if look.contrast < FLAT:
-            yield look.pair.hr, f"nearly blank: its contrast is {look.contrast:.1f} levels of 255"
+def _blank(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
+    for image in images:
+        if image.contrast < FLAT:
+            yield image.pair.hr, f"nearly blank: its contrast is {image.contrast:.1f} levels of 255"
 
 
-def _benchmarks(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
-    if not looks:
+def _benchmarks(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
+    if not images:
         return
     for name, known in known_benchmarks().items():
-        for number in {mine for mine, *_ in find_matches(_hashes(looks), known)}:
+        for number in {mine for mine, *_ in find_matches(_hashes(images), known)}:
             title = DATASETS[name].title
-            yield looks[number].pair.hr, f"a picture of {title}, which models are tested on"
+            yield images[number].pair.hr, f"an image of {title}, which models are tested on"
 
 
-def _copies(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
-    """All but the largest of what is one picture."""
-    if not looks:
+def _copies(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
+    """Find the copies of each image but the largest one."""
+    if not images:
         return
-    ranked = sorted(looks, key=lambda look: (-_pixels(look), -_bytes(look), look.pair.hr))
+    ranked = sorted(images, key=lambda image: (-_pixels(image), -_bytes(image), image.pair.hr))
     hashes = _hashes(ranked)
     same: dict[int, list[int]] = defaultdict(list)
     for later, earlier, _ in find_matches(hashes, hashes[:, 0], SAME_PICTURE):
@@ -119,30 +119,30 @@ def _copies(looks: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path
             yield ranked[later].pair.hr, _copy_of(ranked[later], ranked[original], folder)
 
 
-def _copy_of(look: InspectedPair, original: InspectedPair, folder: Path) -> str:
+def _copy_of(image: InspectedPair, original: InspectedPair, folder: Path) -> str:
     name = _shown(original.pair.hr, folder)
-    if _pixels(look) == _pixels(original):
-        return f"the same picture as {name}"
-    return f"a smaller copy of {name} ({_size(look)} of {_size(original)} pixels)"
+    if _pixels(image) == _pixels(original):
+        return f"the same image as {name}"
+    return f"a smaller copy of {name} ({_size(image)} of {_size(original)} pixels)"
 
 
-def _hashes(looks: Sequence[InspectedPair]) -> Array:
-    return np.stack([look.hashes for look in looks if look.hashes is not None])
+def _hashes(images: Sequence[InspectedPair]) -> Array:
+    return np.stack([image.hashes for image in images if image.hashes is not None])
 
 
-def _pixels(look: InspectedPair) -> int:
-    return math.prod(look.size)
+def _pixels(image: InspectedPair) -> int:
+    return math.prod(image.size)
 
 
-def _bytes(look: InspectedPair) -> int:
+def _bytes(image: InspectedPair) -> int:
     try:
-        return look.pair.hr.stat().st_size
+        return image.pair.hr.stat().st_size
     except OSError:
         return 0
 
 
-def _size(look: InspectedPair) -> str:
-    return f"{look.size[1]}x{look.size[0]}"
+def _size(image: InspectedPair) -> str:
+    return f"{image.size[1]}x{image.size[0]}"
 
 
 def _shown(path: Path, folder: Path) -> str:

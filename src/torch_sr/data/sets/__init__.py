@@ -1,1 +1,1 @@
-"""Where images are: data sets by name, folders, lists, archives, and how HR and LR are paired."""
+"""Where images are: known data sets, custom folders and lists, and how HR and LR are paired."""

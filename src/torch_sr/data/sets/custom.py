@@ -1,16 +1,16 @@
-"""A data set of one's own: a folder or a list, the parts of it that are named, what is unused.
+"""Resolve a folder or an image list of your own, whole or in parts, to image pairs.
 
 =============================  =================================================================
-specification                  what it takes
+specification                  image pairs
 =============================  =================================================================
-``photos``                     the folder, see :func:`~torch_sr.data.sets.file_pairs.find_pairs`
-``photos:2023+2024``           two of its sub-folders
-``set:train``                  ``set/train``, or ``set/HR/train`` with ``set/LR/train``
-``set:GT``                     the images of ``set/GT`` alone; low resolution is made
-``set:GT<LQ``                  pairs of ``set/GT`` and ``set/LQ``
-``set:GT<LQ_jpeg<LQ_blur``     two pairs for each image of ``set/GT``
-``photos:train, photos:val``   the two sides of a split, where no sub-folders have these names
-``set:GT<LQ:val``              a side of that part
+``photos``                     all, see :func:`~torch_sr.data.sets.file_pairs.find_pairs`
+``photos:2023+2024``           those of two sub-folders
+``set:train``                  those of ``set/train``, or of ``set/HR/train`` and ``set/LR/train``
+``set:GT``                     only the images of ``set/GT``; low resolution is made
+``set:GT<LQ``                  those of ``set/GT`` and ``set/LQ``
+``set:GT<LQ_jpeg<LQ_blur``     two for each image of ``set/GT``
+``photos:train, photos:val``   one side of a split, if no sub-folder has this name
+``set:GT<LQ:val``              one side of that part
 =============================  =================================================================
 """
 
@@ -37,7 +37,7 @@ from torch_sr.errors import DataError
 
 @dataclass(frozen=True)
 class Resolved:
-    """The image pairs of a specification, and warnings on what it leaves aside."""
+    """The image pairs of a specification, and warnings about files that are not used."""
 
     pairs: list[FilePair]
     warnings: list[str] = field(default_factory=list)
@@ -48,16 +48,16 @@ def resolve_custom(path: Path, parts: str, scale_factor: int) -> Resolved:
 
     Args:
         path: of the folder or list.
-        parts: what follows the colon; empty for all of it.
+        parts: the text after the colon; empty for all pairs.
         scale_factor: between the two resolutions.
 
     Raises:
-        DataError: when something is missing, unpaired, or would be ignored.
+        DataError: a folder or image is missing or unpaired, or low resolution would be ignored.
     """
     if not parts:
         return _whole(path, scale_factor)
     inner, _, side = parts.rpartition(":")
-    if inner and side in SIDES:  # of a part, such as GT<LQ:val
+    if inner and side in SIDES:  # one side of a part, such as GT<LQ:val
         part = resolve_custom(path, inner, scale_factor)
         name = f"{path}:{inner}"
         return Resolved(split_pairs(part.pairs, side, scale_factor, name), part.warnings)
@@ -65,7 +65,7 @@ def resolve_custom(path: Path, parts: str, scale_factor: int) -> Resolved:
     found = [_part(path, part, scale_factor) for part in named]
     pairs = [pair for part in found for pair in part.pairs]
     return Resolved(
-        with_unique_names(pairs), [remark for part in found for remark in part.warnings]
+        with_unique_names(pairs), [warning for part in found for warning in part.warnings]
     )
 
 
@@ -89,12 +89,12 @@ def _part(path: Path, part: str, scale_factor: int) -> Resolved:
     if part in SIDES:
         whole = _whole(path, scale_factor)
         return Resolved(split_pairs(whole.pairs, part, scale_factor, str(path)), whole.warnings)
-    there = "" if path.is_file() else f", a sub-folder, or HR<LR, two of them, not {part!r}"
-    raise DataError(f"{path}:{part}: write {' or '.join(SIDES)} after the colon{there}")
+    more = "" if path.is_file() else f", a sub-folder, or HR<LR, two of them, not {part!r}"
+    raise DataError(f"{path}:{part}: write {' or '.join(SIDES)} after the colon{more}")
 
 
 def _below_high(path: Path, part: str, scale_factor: int) -> Path | None:
-    """``set/HR/train`` for ``set:train``, where the parts are below the two resolutions."""
+    """``set/HR/train`` for ``set:train``, if the parts are below the two resolutions."""
     if not part or not path.is_dir():
         return None
     hr_folder = find_hr_folder(path, scale_factor)
@@ -102,11 +102,11 @@ def _below_high(path: Path, part: str, scale_factor: int) -> Path | None:
 
 
 def _several(path: Path, part: str, scale_factor: int) -> Iterator[FilePair]:
-    """``GT<LQ_jpeg<LQ_blur``; the images of several folders are named after these."""
+    """Pairs of ``GT<LQ_jpeg<LQ_blur``; with several LR folders, names start with the folder."""
     high, *lows = (place.strip() for place in part.split("<"))
     for name in (high, *lows):
         if not name or not (path / name).is_dir():
-            raise DataError(f"{path}:{part}: correct the folder {name!r}; {path} has none")
+            raise DataError(f"{path}:{part}: correct the folder {name!r}; {path} does not have it")
     for low in lows:
         factor = path / low / f"X{scale_factor}"
         folder = factor if factor.is_dir() else path / low
@@ -119,5 +119,5 @@ def _is_part(path: Path, part: str) -> bool:
 
 
 def is_list(path: Path) -> bool:
-    """Whether a path is an image list, by its name."""
+    """Whether a path is an image list, by its suffix."""
     return path.is_file() and path.suffix.lower() in LIST_SUFFIXES

@@ -1,7 +1,7 @@
-"""Find the images of a folder and pair high with low resolution, by the layouts in use.
+"""Find the image files of a folder and pair high with low resolution, by common structures.
 
 ========================================================  ==================================
-layout                                                    used by
+structure                                                 used by
 ========================================================  ==================================
 ``image_SRF_4/img_001_SRF_4_{HR,LR}.png``                 SelfExSR benchmarks
 ``HR/baby.png`` + ``LR_bicubic/X4/babyx4.png``            EDSR benchmarks
@@ -9,12 +9,12 @@ layout                                                    used by
 ``X_HR/0001.png`` + ``X_LR_bicubic/X4/0001x4.png``        DIV2K, Flickr2K
 ``HR/train/0001000/1.png`` + ``X4/train/0001000/1x4.png`` LSDIR
 ``GT/baby.png`` + ``LQ/baby.png``, ``target`` + ``input`` see :mod:`torch_sr.data.sets.folders`
-images in the folder, or in ``HR/`` alone                 anybody; low resolution is made
-a text file that lists images, or pairs of them           see :mod:`torch_sr.data.sets.list_files`
+images in the folder, or in ``HR/`` only                  low resolution is made
+a text file that lists images or pairs of images          see :mod:`torch_sr.data.sets.list_files`
 ========================================================  ==================================
 
-A folder that has images in sub-folders only, as LSDIR's do, is taken with all of them. Files that
-are not images (``Thumbs.db``, ``.DS_Store``, text) are passed over.
+If a folder has images in sub-folders only, as in LSDIR, all of them are used. Files that are not
+images (``Thumbs.db``, ``.DS_Store``, text) are ignored.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Purpose = Literal["train", "val", "test"]
 
 @dataclass(frozen=True)
 class FilePair:
-    """One image of a data set; ``lr`` is None where it has to be made from ``hr``."""
+    """The files of one image pair; ``lr`` is None if LR has to be made from HR."""
 
     name: str
     hr: Path
@@ -56,15 +56,16 @@ def find_pairs(
     """List the image pairs of a folder, sorted by name.
 
     Args:
-        folder: in one of the layouts above.
+        folder: with one of the structures above.
         scale_factor: between the two resolutions.
-        track: how the low resolution was made, where that is more than a bicubic filter and so
-            cannot be made up for: DIV2K's ``unknown``, ``mild``, ``difficult`` or ``wild``.
-        alone: leave aside what is beside the folder, even if it is named as low resolution is.
+        track: how low resolution was made, if not by the bicubic filter: DIV2K's ``unknown``,
+            ``mild``, ``difficult`` or ``wild``. Low resolution of a track cannot be made here.
+        alone: ignore the folders next to this one, even if they are named like low resolution.
 
     Raises:
-        DataError: when the folder is missing, holds no images or several sets of them, or a
-            low-resolution folder, or one of its images, lacks.
+        MissingDatasetError: the low resolution of a track is missing.
+        DataError: the folder is missing, it contains no images or several data sets, or an image
+            has no partner.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the data root")
@@ -73,12 +74,11 @@ def find_pairs(
         return _pairs_by_suffix(factors[str(scale_factor)])
     if factors:
         there = ", ".join(f"x{factor}" for factor in factors)
-        raise DataError(f"{folder}: holds {there}, not x{scale_factor}; choose one of them")
-    beside = track is None and not alone
-    original = find_hr_of(folder, scale_factor) if beside else None
+        raise DataError(f"{folder}: choose one of {there}; it does not have x{scale_factor}")
+    original = find_hr_of(folder, scale_factor) if track is None and not alone else None
     if original is not None:
         raise DataError(
-            f"{folder}: name {original.absolute()} instead, of which it is the low resolution"
+            f"{folder}: name {original.absolute()} instead; this folder is its low resolution"
         )
     hr_folder = find_hr_folder(folder, scale_factor)
     if alone and hr_folder == folder:
@@ -87,13 +87,13 @@ def find_pairs(
     if track is not None and lr_folder is None:
         usual = expected_places(hr_folder, scale_factor, track)[0]
         raise MissingDatasetError(
-            f"{usual}: no such folder of images; fetch it with 'torch-sr data download'"
+            f"{usual}: no such folder of images; download it with 'torch-sr data download'"
         )
     return pair_folders(hr_folder, lr_folder, scale_factor)
 
 
 def find_paired_folders(folder: Path, scale_factor: int) -> tuple[Path, Path] | None:
-    """The sub-folders of high and low resolution, where a folder has both and they fit by name."""
+    """The sub-folders of high and low resolution; None if a folder does not have both."""
     hr_folder = find_hr_folder(folder, scale_factor)
     lr_folder = find_lr_folder(hr_folder, scale_factor) if hr_folder != folder else None
     return None if lr_folder is None else (hr_folder, lr_folder)
@@ -102,21 +102,21 @@ def find_paired_folders(folder: Path, scale_factor: int) -> tuple[Path, Path] | 
 def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> list[FilePair]:
     """Pair two folders by file name: ``baby`` with ``baby``, ``babyx4`` or ``baby_x4``.
 
-    Names that differ by words such as ``HR`` and ``LR`` are a pair where they fit no other name.
-    Without a second folder, ``baby_HR`` and ``baby_LR`` are looked for in the first.
+    Names that differ by words such as ``HR`` and ``LR`` are a pair if they fit no other name.
+    Without a second folder, the first is searched for ``baby_HR`` and ``baby_LR``.
 
-    Where there are several low-resolution images of one (``0001x4w1`` to ``0001x4w4``), each makes
-    a pair, named after itself.
+    If one image has several low-resolution images (``0001x4w1`` to ``0001x4w4``), each of them
+    makes a pair, which is named after it.
 
     Raises:
-        DataError: when there are no images, or one has no partner.
+        DataError: there are no images, or one has no partner.
     """
     hr_files = list_images(hr_folder)
     if not hr_files:
         below = [path.name for path in sub_folders(hr_folder)]
         there = f"; its sub-folders are {', '.join(below[:_MOST_NAMED])}" if below else ""
         raise DataError(
-            f"{hr_folder}: holds no images; put them there directly or in a sub-folder HR{there}"
+            f"{hr_folder}: contains no images; put them there or in a sub-folder HR{there}"
         )
     if lr_folder is None:
         within = match_within(hr_files, hr_folder, scale_factor)
@@ -142,10 +142,10 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
 
 
 def _of_one_kind(file: Path, partners: Sequence[Path]) -> list[Path]:
-    """Partners of which no two have one name: ``a.png`` is that of ``a.png``, not of ``a.jpg``.
+    """Select partners of different names: for ``a.png``, ``a.png`` and not ``a.jpg``.
 
     Raises:
-        DataError: when the suffixes do not tell which of them is meant.
+        DataError: the suffixes do not decide between partners of the same name.
     """
     counts = Counter(partner.stem for partner in partners)
     several = [partner for partner in partners if counts[partner.stem] > 1]
@@ -172,20 +172,20 @@ def _refuse_shared(found: Mapping[Path, Sequence[Path]]) -> None:
 
 
 def unpaired_lr(pairs: Sequence[FilePair]) -> list[Path]:
-    """Low-resolution images without a partner, in the folders that some pairs are of."""
+    """Low-resolution images without a partner, in the folders of the other LR images."""
     used = {pair.lr for pair in pairs} | {pair.hr for pair in pairs}
     folders = {pair.lr.parent for pair in pairs if pair.lr is not None}
     return [file for folder in sorted(folders) for file in list_images(folder) if file not in used]
 
 
 def describe_unpaired(files: Sequence[Path]) -> str:
-    """What to say of these."""
+    """A warning about :func:`unpaired_lr`."""
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return f"no HR image for {files[0]}{more}; LR without a partner is not used"
 
 
 def is_one_set(folder: Path, scale_factor: int) -> bool:
-    """Whether a folder is a data set, rather than one that holds several."""
+    """Whether a folder is one data set, rather than a folder of several."""
     if any(folder.glob("image_SRF_*")) or find_hr_folder(folder, scale_factor) != folder:
         return True
     return any(is_image_name(file) and file.is_file() for file in folder.iterdir())
@@ -197,10 +197,10 @@ def _pairs_by_suffix(folder: Path) -> list[FilePair]:
         name.removesuffix("_HR"): file for name, file in names.items() if name.endswith("_HR")
     }
     if not hr_files:
-        raise DataError(f"{folder}: holds no images named *_HR and *_LR")
+        raise DataError(f"{folder}: contains no images named *_HR and *_LR")
     pairs = [FilePair(name, file, names.get(f"{name}_LR")) for name, file in hr_files.items()]
     unpaired = [pair.hr for pair in pairs if pair.lr is None]
-    if len(unpaired) < len(pairs):  # without any, low resolution is made
+    if len(unpaired) < len(pairs):  # if all are unpaired, low resolution is made
         _refuse_unpaired(unpaired, folder)
     return pairs
 

@@ -1,6 +1,6 @@
-"""Which folders of a data set hold high and low resolution, by their names.
+"""Find the folders of high and low resolution in a data set, by their names.
 
-Known are the layouts of the benchmarks (``HR`` with ``LR_bicubic/X4``, ``DIV2K_train_HR`` with
+Known names are those of the benchmarks (``HR`` with ``LR_bicubic/X4``, ``DIV2K_train_HR`` with
 ``DIV2K_train_LR_bicubic/X4``, ``GTmod12`` with ``LRbicx4``) and the words of
 :mod:`torch_sr.data.sets.name_words`.
 """
@@ -46,10 +46,10 @@ _LR_OF_TRACK: tuple[str, ...] = (
 
 
 def find_hr_folder(folder: Path, scale_factor: int) -> Path:
-    """``HR`` or the like inside a folder, or the one ``X_HR``, or else the folder itself.
+    """Find ``HR`` or the like in a folder, or the only ``X_HR``; by default the folder itself.
 
     Raises:
-        DataError: when there are several.
+        DataError: there are several.
     """
     usual = next((folder / name for name in HR_FOLDERS if (folder / name).is_dir()), None)
     if usual is not None:
@@ -60,20 +60,20 @@ def find_hr_folder(folder: Path, scale_factor: int) -> Path:
     ]
     if len(inside) > 1:
         names = ", ".join(path.name for path in inside)
-        raise DataError(f"{folder}: name one of its folders {names}; it holds several sets")
+        raise DataError(f"{folder}: name one of its folders {names}; it contains several data sets")
     return inside[0] if inside else folder
 
 
 def find_lr_folder(hr_folder: Path, scale_factor: int, track: str | None = None) -> Path | None:
-    """The low-resolution folder beside the high-resolution one that holds images, if there is one.
+    """Find the folder of low resolution that belongs to one of high resolution; None if missing.
 
     Args:
-        hr_folder: of :func:`find_hr_folder`.
+        hr_folder: see :func:`find_hr_folder`.
         scale_factor: between the two resolutions.
-        track: how the low resolution was made; only folders of this name count.
+        track: how low resolution was made; only folders with this word count.
 
     Raises:
-        DataError: when there are several.
+        DataError: there are several.
     """
     for path in _usual_places(hr_folder, scale_factor, track):
         if path.is_dir() and list_images(path):
@@ -86,13 +86,13 @@ def find_lr_folder(hr_folder: Path, scale_factor: int, track: str | None = None)
         names = "<".join(_inside(path, hr_folder.parent) for path in found)
         raise DataError(
             f"{hr_folder}: write {spec}<{_inside(found[0], hr_folder.parent)} for one folder of "
-            f"low resolution, or {spec}<{names} for all that fit"
+            f"low resolution, or {spec}<{names} for all that match"
         )
     return found[0] if found else None
 
 
 def find_hr_of(folder: Path, scale_factor: int) -> Path | None:
-    """The high-resolution folder that a folder is the low resolution of, by name and content."""
+    """Find the folder of high resolution that belongs to one of low resolution."""
     role = role_of(folder.name)
     if role is None or role[0] != "low":
         return None
@@ -103,14 +103,14 @@ def find_hr_of(folder: Path, scale_factor: int) -> Path | None:
 
 
 def expected_places(hr_folder: Path, scale_factor: int, track: str | None) -> list[Path]:
-    """Where low resolution is looked for, by the benchmarks' names."""
+    """The folders of low resolution that are tried, by the names of the benchmarks."""
     return list(_usual_places(hr_folder, scale_factor, track))
 
 
 def is_bicubic(lr: Path) -> bool:
-    """Whether the folder of an LR image says that it was made by the bicubic filter alone.
+    """Whether the folder of an LR image says that only the bicubic filter was applied.
 
-    These are ``LR_bicubic/X4``, ``DIV2K_train_LR_bicubic/X4`` and ``LRbicx4``.
+    Such folders are ``LR_bicubic/X4``, ``DIV2K_train_LR_bicubic/X4`` and ``LRbicx4``.
     """
     return any(_BICUBIC.fullmatch(folder.name) for folder in list(lr.absolute().parents)[:2])
 
@@ -138,10 +138,10 @@ def _high_folders(folder: Path) -> list[Path]:
 
 
 def _partners(hr_folder: Path, scale_factor: int) -> Iterator[Path]:
-    """Folders beside one whose names say low resolution, with images of the same names.
+    """Sibling folders named like low resolution that contain images of the same names.
 
-    ``LQ/train`` belongs to ``GT/train``. A folder whose name differs by that word alone goes before
-    those that say more.
+    ``LQ/train`` belongs to ``GT/train``. A folder whose name differs only in the word for the
+    resolution has priority over one with more differences.
     """
     files = list_images(hr_folder)
     for high, below in ((hr_folder, "."), (hr_folder.parent, hr_folder.name)):
@@ -164,7 +164,7 @@ def _partners(hr_folder: Path, scale_factor: int) -> Iterator[Path]:
 
 
 def _rank(high: str, low: str) -> int | None:
-    """How well two names fit; None where they do not."""
+    """How well two names match, 0 best; None if they do not."""
     high, low = (re.sub(r"[ _.-]*x?\d+x?$", "", name) for name in (high, low))
     if high == low:
         return 0
@@ -172,7 +172,7 @@ def _rank(high: str, low: str) -> int | None:
 
 
 def _at_scale(folder: Path, rest: str, scale_factor: int) -> Path | None:
-    """``LQ``, or ``LQ/X4`` where there are such folders; None where it is of another factor."""
+    """``LQ``, or ``LQ/X4`` if there are such folders; None if its factor is another one."""
     factor = re.search(r"x(\d+)$", rest)
     if factor and int(factor[1]) != scale_factor:
         return None
@@ -183,7 +183,7 @@ def _at_scale(folder: Path, rest: str, scale_factor: int) -> Path | None:
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """The visible folders in a folder, sorted; none where it cannot be read."""
+    """The visible folders in a folder, sorted; empty if it cannot be read."""
     try:
         return sorted(
             path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")

@@ -1,4 +1,4 @@
-"""The image files of a folder, and the names by which high and low resolution belong together."""
+"""List the image files of a folder, and compare their names to find partners."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NOT_ORIGINAL = re.compile(r"^\.|(^|_)LR|^lr|^[Xx]\d+$|^image_SRF_")  # hidden, 
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, or else of its sub-folders, sorted by name.
+    """List the image files of a folder, or of its sub-folders if it has none, sorted by name.
 
     Raises:
-        DataError: when the folder cannot be read.
+        DataError: the folder cannot be read.
     """
     try:
-        with os.scandir(folder) as entries:  # which knows what is a file, unlike iterdir
+        with os.scandir(folder) as entries:  # knows the type of each entry, unlike iterdir
             names = [
                 entry.name for entry in entries if is_image_name(entry.name) and entry.is_file()
             ]
@@ -32,7 +32,7 @@ def list_images(folder: Path) -> list[Path]:
 
 def _walk(folder: Path) -> list[Path]:
     found = []
-    for parent, folders, names in os.walk(folder):  # which follows no links, so no loops
+    for parent, folders, names in os.walk(folder):  # does not follow links, so there are no loops
         folders[:] = [name for name in folders if not _NOT_ORIGINAL.search(name)]
         found += [Path(parent, name) for name in names if is_image_name(name)]
     return found
@@ -48,7 +48,7 @@ def stem(file: Path, folder: Path) -> str:
 def group_by_partner(
     files: Sequence[Path], folder: Path, scale_factor: int
 ) -> dict[str, list[Path]]:
-    """Low-resolution images by the name of their partner; an exact name goes before a suffix."""
+    """Low-resolution images by the name of their partner; exact names have priority."""
     suffix = re.compile(rf"_?x{scale_factor}(m|d|w\d?)?$", re.IGNORECASE)  # mild, difficult, wild
     exact: dict[str, list[Path]] = {}
     for file in files:
@@ -60,22 +60,22 @@ def group_by_partner(
 
 
 def partner_key(file: Path, folder: Path) -> str:
-    """What an image and its low resolution have in common, with the sub-folder they are in."""
+    """The part of the name that an image shares with its low resolution, with the sub-folder."""
     head, slash, name = stem(file, folder).rpartition("/")
     return head + slash + image_key(name)
 
 
 def by_plain_name(files: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Images by their names, without the words for high or low resolution.
+    """Images by their names without the words for high or low resolution.
 
-    Of ``baby`` and ``baby_LR`` in one folder, it is ``baby``.
+    For ``baby`` and ``baby_LR`` in one folder, this is the file ``baby``.
     """
     low_first = sorted(files, key=lambda file: not is_low(file.stem))
     return {partner_key(file, folder): file for file in low_first}
 
 
 def share_names(files: Sequence[Path], folder: Path, others: Sequence[Path], other: Path) -> bool:
-    """Whether two folders hold images of the same names, at least for half of the smaller one."""
+    """Whether at least half of the images of the smaller folder have partners in the other."""
     least = min(len(files), len(others))
     exact = {stem(file, folder) for file in files} & {stem(file, other) for file in others}
     if exact and 2 * len(exact) >= least:

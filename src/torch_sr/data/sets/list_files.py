@@ -1,4 +1,4 @@
-"""Image lists: text files with one image a line, or with HR and LR separated by a tab or a comma.
+"""Read and write image lists: text files with one image, or an HR and LR pair, per line.
 
 ::
 
@@ -7,10 +7,10 @@
     HR/0002.png, LR/0002x4.png
     "kittens, two of them.png"
 
-Paths are relative to the list's own folder. Empty lines and lines that begin with ``#`` are
-comments. A comma in the name of an existing file separates nothing. A path in double quotes is a
-JSON string (RFC 8259, section 7), so any name can be written: commas, tabs, line breaks and, as
-lone surrogates, bytes that are not UTF-8.
+HR and LR are separated by a tab or a comma. Paths are relative to the folder of the list. Empty
+lines and lines that start with ``#`` are ignored. A comma in the name of an existing file does not
+separate. A path in double quotes is a JSON string (RFC 8259, section 7), so that any name can be
+written: commas, tabs, line breaks and, as lone surrogates, bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _FIELD = re.compile(r'(?:^|[\t,])(?P<field> *"(?:[^"\\]|\\.)*" *(?=[\t,]|$)|[^\t
 
 
 def read_list(file: Path) -> list[FilePair]:
-    """Read an image list; the size that BasicSR's lists give after a name is ignored.
+    """Read an image list; the size after a name in the lists of BasicSR is ignored.
 
     Raises:
-        DataError: when the list cannot be read or is empty, or an image of it is missing.
+        DataError: the list cannot be read or is empty, or one of its images is missing.
     """
     try:
         lines = re.split(r"\r\n|\r|\n", file.read_bytes().decode("utf-8-sig"))
@@ -51,44 +51,44 @@ def read_list(file: Path) -> list[FilePair]:
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if not pairs:
-        raise DataError(f"{file}: write one path a line; the list is empty")
+        raise DataError(f"{file}: write one path per line; the list is empty")
     return with_unique_names(pairs)
 
 
 def find_repeated(pairs: Sequence[FilePair], file: Path) -> Iterator[str]:
-    """A remark on images that a list names several times."""
+    """Warn about images that a list names several times."""
     counts = Counter((pair.hr.resolve(), pair.lr) for pair in pairs)
     twice = [path for (path, _), count in counts.items() if count > 1]
     if twice:
         more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
         yield (
             f"remove the repeated lines from {display_name(file)}: {display_name(twice[0])}{more} "
-            "is listed more than once, and counts as often"
+            "is listed more than once, and is used as often"
         )
 
 
 def find_partly_paired(pairs: Sequence[FilePair], file: Path) -> Iterator[str]:
-    """A remark on lines without low resolution in a list that has it for others."""
+    """Warn about lines without low resolution in a list that has it on other lines."""
     alone = [pair.hr for pair in pairs if pair.lr is None]
     if 0 < len(alone) < len(pairs):
         yield (
             f"add low resolution to {len(alone)} of {len(pairs)} lines of {display_name(file)}, "
-            f"such as that of {display_name(alone[0])}, or it is made"
+            f"such as that of {display_name(alone[0])}; otherwise it is made"
         )
 
 
 def write_list(file: Path, images: Iterable[Path]) -> None:
     """Write a list that :func:`read_list` reads.
 
-    Paths are relative where an image is below the parent of the list's folder, so that both can be
-    moved together, and absolute elsewhere.
+    The path of an image below the parent of the list's folder is relative, so that both can be
+    moved together; other paths are absolute.
 
     Args:
         file: the list; its folder must exist.
-        images: what to list.
+        images: to be listed.
 
     Raises:
-        DataError: when the list cannot be written.
+        DataError: the list cannot be written.
     """
     folder = file.resolve().parent
     lines = [_quoted_if_needed(_portable(image.absolute(), folder)) for image in images]
@@ -100,7 +100,7 @@ def write_list(file: Path, images: Iterable[Path]) -> None:
 
 
 def _portable(image: Path, folder: Path) -> str:
-    image = image.parent.resolve() / image.name  # a link keeps its name
+    image = image.parent.resolve() / image.name  # resolves links in the folder only
     if image.is_relative_to(folder.parent) and folder.parent != folder.parent.parent:
         return Path(os.path.relpath(image, folder)).as_posix()
     return str(image)
@@ -119,7 +119,7 @@ def _quoted_if_needed(path: str) -> str:
 
 
 def with_unique_names(pairs: Sequence[FilePair]) -> list[FilePair]:
-    """``a``, then ``a-2``: two results must not have the name of one file."""
+    """Rename the second ``a`` to ``a-2``, so that results do not overwrite each other."""
     counts: Counter[str] = Counter()
     renamed = []
     for pair in pairs:
@@ -141,14 +141,14 @@ def _pair_of_line(line: str, file: Path, number: int) -> FilePair:
                 f"image {display_name(path)}"
             )
     name = fields[0]
-    # A path that leads elsewhere would, as a name, lead a result out of its folder.
+    # A name with such a path would put a result outside of its folder.
     elsewhere = name.is_absolute() or ".." in name.parts
     shown = name.stem if elsewhere else name.with_suffix("").as_posix()
     return FilePair(shown, paths[0], paths[1] if len(paths) > 1 else None)
 
 
 def _hint(line: str, file: Path, number: int) -> str:
-    """What else may be wrong with a line whose path does not exist."""
+    """What may be wrong with a line whose path does not exist."""
     halves = re.split(r"[;\s]+", line)
     if len(halves) == 2 and all((file.parent / half).is_file() for half in halves):
         return ", or separate HR and LR by a tab or a comma"

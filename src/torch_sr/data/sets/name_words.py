@@ -1,8 +1,8 @@
-"""What the words in the names of folders and files say: high or low resolution, or the same image.
+"""Words in names of folders and files that mean high or low resolution.
 
-Known are pairs of words: ``HR`` and ``LR``, ``GT`` and ``LQ``, ``hq`` and ``lq``, ``high`` and
+Known pairs of words are ``HR`` and ``LR``, ``GT`` and ``LQ``, ``hq`` and ``lq``, ``high`` and
 ``low``, ``target`` and ``input``, ``clean`` and ``noisy``, ``sharp`` and ``blur``, in any case,
-alone or as a part of a name (``trainHR`` and ``trainLR``, ``baby_HR.png`` and ``baby_LR.png``).
+alone or as part of a name (``trainHR`` and ``trainLR``, ``baby_HR.png`` and ``baby_LR.png``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HIGH = (
 _LOW = "lr|lq|ld|low|lo[ _-]?res|input|source|noisy|blurry|blurred|blur|degraded|distorted"
 _PART = r"(?:^|(?<=[\W_\d])|(?<=train)|(?<=test)|(?<=val)|(?<=valid))"
 _END = r"(?:[ _-]?res(?:olution)?|[ _-]?quality|mod\d+|s|[ _-]?images?)?(?=$|[\W_\d]|bic|x\d)"
-"""What may stand around such a word: the start of a name or of a part of it, and its end."""
+"""What may surround such a word: the start and the end of a name or of a part of it."""
 _FACTOR = r"x\d{1,2}(?:m|d|w\d?)?"  # DIV2K's mild, difficult, wild
 _FILTER = "bicubic|bicub|bic|bilinear|lanczos|nearest|downsampled|downscaled|down|small"
 _EXTRA = re.compile(
@@ -28,10 +28,10 @@ _BRACKETS = " _.-()[]*"
 
 
 def role_of(name: str) -> tuple[str, str] | None:
-    """Whether a name is one of high or of low resolution.
+    """Whether a name means high or low resolution.
 
     Returns:
-        ``"high"`` or ``"low"``, and the name with ``*`` for the word that says so.
+        ``"high"`` or ``"low"``, and the name with ``*`` in place of that word; None for neither.
 
     >>> role_of("train_HR"), role_of("trainLR_bicubic"), role_of("Targets"), role_of("slow")
     (('high', 'train*'), ('low', 'train*_bicubic'), ('high', '*'), None)
@@ -45,7 +45,7 @@ def role_of(name: str) -> tuple[str, str] | None:
 
 
 def is_low(name: str) -> bool:
-    """Whether a file's name is one of low resolution: by a word, a factor, or a filter.
+    """Whether the name of a file means low resolution: by a word, a factor or a filter.
 
     >>> is_low("baby_LR"), is_low("babyx4"), is_low("baby(lq)"), is_low("baby"), is_low("baby_HR")
     (True, True, True, False, False)
@@ -55,7 +55,7 @@ def is_low(name: str) -> bool:
 
 
 def image_key(name: str) -> str:
-    """What the names of one image have in common at high and at low resolution.
+    """The part of the name that the high and the low resolution of an image share.
 
     >>> {image_key(name) for name in ("baby", "baby_HR", "LR_baby", "baby(lq)", "baby-x4")}
     {'baby'}
@@ -71,7 +71,7 @@ def image_key(name: str) -> str:
 
 
 def factor_of(name: str) -> int | None:
-    """The scale factor that a file's name ends in or has as a part.
+    """The scale factor in the name of a file; None if there is none.
 
     >>> factor_of("baby_x4"), factor_of("0001x8"), factor_of("baby_LRx2"), factor_of("baby")
     (4, 8, 2, None)
@@ -81,5 +81,5 @@ def factor_of(name: str) -> int | None:
 
 
 def _plain(name: str) -> str:
-    """In lower case, words apart: ``train_hr`` for ``trainHR``."""
+    """A name in lower case with separated words: ``train_hr`` for ``trainHR``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z]{2})(?=[A-Z][a-z])", "_", name).lower()

@@ -1,4 +1,4 @@
-"""Low resolution by similar names: ``baby_HR`` and ``baby_LR``, in two folders or in one."""
+"""Pair files by similar names: ``baby_HR`` with ``baby_LR``, in two folders or in one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch_sr.errors import DataError, ImageError
 from torch_sr.images import read_size
 
 Match = tuple[str, Path, Path]
-"""A name, an image, and its low resolution."""
+"""The name of a pair, its HR file and its LR file."""
 
 
 def match_similar(
@@ -21,14 +21,17 @@ def match_similar(
     lr_folder: Path,
     scale_factor: int,
 ) -> dict[Path, Path]:
-    """Low resolution by names that differ by words such as ``HR`` and ``LR``, ``gt`` and ``lq``.
+    """Match files whose names differ by words such as ``HR`` and ``LR``, ``gt`` and ``lq``.
 
-    Only names that are the same one image on both sides are matched.
+    A name that fits several files on one side is not matched.
 
     Args:
-        hr_files, hr_folder: images, and the folder that their names are relative to.
-        lr_files, lr_folder: those that are left, likewise.
-        scale_factor: files with another factor in their names are no partners.
+        hr_files, hr_folder: HR images, and the folder that their names are relative to.
+        lr_files, lr_folder: LR images that have no partner yet, and their folder.
+        scale_factor: files with another factor in their names are not matched.
+
+    Returns:
+        LR files by HR file.
     """
     low = [file for file in lr_files if factor_of(file.stem) in (None, scale_factor)]
     lows, highs = _grouped(low, lr_folder), _grouped(hr_files, hr_folder)
@@ -40,10 +43,10 @@ def match_similar(
 
 
 def match_within(files: Sequence[Path], folder: Path, scale_factor: int) -> list[Match]:
-    """Pairs of ``baby_HR`` and ``baby_LR`` in one folder; none where it holds originals alone.
+    """Find pairs such as ``baby_HR`` and ``baby_LR`` in one folder; none if it has only originals.
 
     Raises:
-        DataError: when some images are the low resolution of others, and some are unpaired or of
+        DataError: some images are the low resolution of others, and some are unpaired or have
             another factor.
     """
     matches: list[Match] = []
@@ -70,10 +73,10 @@ def match_within(files: Sequence[Path], folder: Path, scale_factor: int) -> list
 
 
 def refuse_low(files: Sequence[Path], file: Path, scale_factor: int) -> None:
-    """Refuse a list of images in which some are the low resolution of others.
+    """Refuse a list of images if some are the low resolution of others.
 
     Raises:
-        DataError: with the names of two such images.
+        DataError: the message names two such images.
     """
     groups: dict[str, list[Path]] = {}
     for path in files:
@@ -89,7 +92,7 @@ def refuse_low(files: Sequence[Path], file: Path, scale_factor: int) -> None:
 
 
 def _refuse_other_names(files: Sequence[Path], scale_factor: int) -> None:
-    """``gt.png`` beside ``lq1.png`` and ``lq2.png``: their names do not say what is a pair."""
+    """Refuse ``gt.png`` next to ``lq1.png`` and ``lq2.png``: their names do not define pairs."""
     seen: dict[tuple[Path, str], Path] = {}
     for file in files:
         if (role := role_of(file.stem)) is not None:
@@ -111,7 +114,7 @@ def _grouped(files: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
 
 
 def _smaller(lows: Sequence[Path], high: Path, scale_factor: int) -> Iterator[Path]:
-    """Those that are an image at the inverse of the factor.
+    """Those of ``lows`` that are ``1 / scale_factor`` of the size of ``high``.
 
     Raises:
         DataError: one is smaller by another factor.

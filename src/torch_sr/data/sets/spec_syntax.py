@@ -1,9 +1,9 @@
-"""How a data set is written: ``name``, ``name:part``, ``name:part+part``, and lists of these.
+"""Parse data set specifications: ``name``, ``name:part``, ``name:part+part``, and lists of these.
 
-A name is a row of the table of data sets, or a folder or an image list below the data root. Parts
-are a known data set's splits; of a folder, its sub-folders, ``HR<LR`` pairs of them, or ``train``
-and ``val``. A colon or a comma in the path of an existing folder or file separates nothing, and in
-a list of data sets double quotes keep commas too.
+A name is a known data set, or a folder or image list below the data root. The parts of a known
+data set are its splits; those of a folder are its sub-folders, ``HR<LR`` pairs of these, or
+``train`` and ``val``. Colons and commas in the path of an existing folder or file do not separate;
+neither do commas in double quotes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ _MOST_COMMAS = 9  # in one path
 
 
 def parse_spec(spec: str, data_root: Path) -> tuple[str, str]:
-    """A specification's name and its parts; these are empty where it has none.
+    """Parse a specification to its name and its parts, which may be empty.
 
-    The longest existing path is the name: of ``my:set:train``, ``my:set`` where there is such a
-    folder.
+    The longest existing path is the name: ``my:set`` in ``my:set:train`` if there is such a folder.
     """
     name, parts = spec, ""
     while not (data_root / expand_home(name)).exists():
@@ -35,7 +34,7 @@ def parse_spec(spec: str, data_root: Path) -> tuple[str, str]:
 
 
 def _at_first_colon(spec: str) -> tuple[str, str]:
-    drive = spec[:2] if _DRIVE.match(spec) else ""  # the colon of C:/images separates nothing
+    drive = spec[:2] if _DRIVE.match(spec) else ""  # the colon of C:/images is not a separator
     name, _, parts = spec.removeprefix(drive).partition(":")
     return drive + name, parts
 
@@ -45,10 +44,10 @@ def split_specs(text: str, data_root: Path) -> list[str]:
 
     Args:
         text: such as ``set5,"my, photos",bsds500:val``; a quote inside quotes is doubled.
-        data_root: where relative paths are looked for.
+        data_root: folder that relative paths start at.
 
     Returns:
-        what is between the commas, without spaces around it; empty ones are left out.
+        the specifications without surrounding spaces; empty ones are left out.
     """
     pieces = _COMMA.split(text)
     specs = []

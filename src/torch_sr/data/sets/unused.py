@@ -1,7 +1,7 @@
-"""What is in or beside a user's data set and is not used: refused or reported by name.
+"""Warn about files in or next to a custom data set that are not used; refuse ambiguous ones.
 
-A folder of the same file names at another size is, most likely, low resolution under a name that
-is not known; without a word, a training would make low resolution itself, or take both for
+A folder with the same file names and another image size is most likely low resolution under an
+unknown name. Without a warning, a training would make low resolution itself, or use both folders as
 originals. Only names and headers are read.
 """
 
@@ -22,7 +22,7 @@ from torch_sr.errors import DataError, ImageError
 from torch_sr.images import is_image_name, read_header, read_size
 
 _SAMPLES = 3
-_MOST_FOLDERS = 30  # more are no variants of one set
+_MOST_FOLDERS = 30  # more than these are not variants of one set
 _OTHER_FILES = frozenset(
     {
         *(".csv", ".db", ".html", ".ini", ".json", ".lmdb", ".lst", ".mat", ".md", ".npy", ".npz"),
@@ -34,23 +34,23 @@ _MOST_SNIFFED = 200
 
 
 def find_unused(folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> Iterator[str]:
-    """Remarks on what a data set leaves aside, each a sentence with the remedy first.
+    """Find files of a data set that are not used; yield one sentence each, the remedy first.
 
     Args:
-        folder: that names the data set.
-        pairs: what is used of it.
+        folder: of the data set.
+        pairs: the pairs that are used.
         scale_factor: between the two resolutions.
 
     Raises:
-        DataError: when low resolution would be ignored, or taken for originals.
+        DataError: low resolution would be ignored, or used as originals.
     """
     if any(folder.glob("image_SRF_*")):
         return
     hr_folder = find_hr_folder(folder, scale_factor)
     low = {_top(pair.lr, hr_folder.parent) for pair in pairs if pair.lr is not None}
-    lr_folders = sorted(low - {hr_folder})  # not those of baby_HR beside baby_LR
+    lr_folders = sorted(low - {hr_folder})  # not if baby_HR and baby_LR are in one folder
     _refuse_sets_below(folder, pairs, scale_factor)
-    if lr_folders or not low:  # with both in one folder, that is the whole set
+    if lr_folders or not low:  # a folder with both is the whole set
         yield from _twins(folder, hr_folder, lr_folders, scale_factor)
     yield from _below(hr_folder, pairs, scale_factor)
     yield from _unusual_names(hr_folder)
@@ -58,14 +58,14 @@ def find_unused(folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> I
 
 
 def _top(file: Path, folder: Path) -> Path:
-    """The folder in ``folder`` that a file is in."""
+    """The sub-folder of ``folder`` that contains a file."""
     with suppress(ValueError, IndexError):
         return folder / file.relative_to(folder).parts[0]
     return file.parent
 
 
 def _refuse_sets_below(folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> None:
-    """``train/input`` and ``train/target``, where the folder above ``train`` is named."""
+    """Refuse ``train/input`` and ``train/target`` if the folder above ``train`` is named."""
     above = {parent for used in {pair.hr.parent for pair in pairs} for parent in used.parents}
     sets = {}
     for place in sorted(path for path in above if folder in path.parents):
@@ -77,18 +77,18 @@ def _refuse_sets_below(folder: Path, pairs: Sequence[FilePair], scale_factor: in
         parts = "+".join(place.relative_to(folder).as_posix() for place in sets)
         each = f", or {folder.absolute()}:{parts} for all of them" if len(sets) > 1 else ""
         raise DataError(
-            f"{folder}: name {first.absolute()} instead, which holds pairs, {sets[first]}{each}"
+            f"{folder}: name {first.absolute()} instead, which contains pairs, {sets[first]}{each}"
         )
 
 
 def _twins(
     folder: Path, hr_folder: Path, lr_folders: Sequence[Path], scale_factor: int
 ) -> Iterator[str]:
-    """Folders beside the one in use with the same file names, or others in use with the same."""
+    """Find folders with the same file names as the one in use."""
     if hr_folder == folder and not any(map(is_image_name, folder.iterdir())):
         yield from _mixed(folder, scale_factor)  # all sub-folders are in use
         return
-    place = hr_folder.parent.absolute()  # what is proposed is right below any data root
+    place = hr_folder.parent.absolute()  # works with any data root
     used = (hr_folder, *lr_folders)
     others = [path for path in sub_folders(hr_folder.parent) if path not in used]
     if len(others) > _MOST_FOLDERS:
@@ -106,7 +106,7 @@ def _twins(
         if factor == scale_factor and is_set and not lr_folders:
             raise DataError(
                 f"{folder}: write {place}:{names} to train on these pairs, or "
-                f"{place}:{hr_folder.name} to do without: {text}"
+                f"{place}:{hr_folder.name} to train without them: {text}"
             )
         if factor == scale_factor:
             yield f"write {place}:{names} for pairs: {text}"
@@ -117,7 +117,7 @@ def _twins(
 
 
 def _unlike(hr_folder: Path, other: Path, scale_factor: int) -> Iterator[str]:
-    """A folder named as low resolution is, whose images cannot be partners."""
+    """Find a folder named like low resolution whose images cannot be partners."""
     role = role_of(other.name)
     if role is None or role[0] != "low":
         return
@@ -125,15 +125,15 @@ def _unlike(hr_folder: Path, other: Path, scale_factor: int) -> Iterator[str]:
         factors = ", ".join(path.name for path in sub_folders(other) if _of_factor(path))
         if not any(_images(other / f"{x}{scale_factor}") for x in "xX"):
             yield (
-                f"use a scale factor that {other} has ({factors}), or low resolution for "
-                f"x{scale_factor} is made: there is none in it"
+                f"use a scale factor that {other} has ({factors}); otherwise low resolution for "
+                f"x{scale_factor} is made, which is missing there"
             )
     elif not _images(other):
-        yield f"put low resolution into {other}, which contains no images, or it is made"
+        yield f"put low resolution into {other}, which contains no images; otherwise it is made"
     elif not share_names(_images(hr_folder), hr_folder, _images(other), other):
         yield (
             f"give the images in {other} the file names of those in {hr_folder} to use them as low "
-            "resolution: they have others, and low resolution is made"
+            "resolution: their names differ, and low resolution is made"
         )
 
 
@@ -142,7 +142,7 @@ def _of_factor(folder: Path) -> bool:
 
 
 def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
-    """Sub-folders that are all taken for originals."""
+    """Find pairs among sub-folders that are all used as originals."""
     parts = sub_folders(folder)
     if len(parts) > _MOST_FOLDERS:
         return
@@ -170,7 +170,7 @@ def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
 
 
 def _factor(high: Path, low: Path) -> float | None:
-    """How many times larger the images of one folder are, where two hold the same names."""
+    """How many times larger the images of ``high`` are; None if the names or factors differ."""
     files, others = _images(high), _images(low)
     if not share_names(files, high, others, low):
         return None
@@ -188,14 +188,14 @@ def _factor(high: Path, low: Path) -> float | None:
 
 
 def _images(folder: Path) -> list[Path]:
-    """The images of a folder that need not be readable."""
+    """The images of a folder; empty if it cannot be read."""
     with suppress(DataError):
         return list_images(folder)
     return []
 
 
 def _ratio(size: tuple[int, int], other: tuple[int, int]) -> float | None:
-    """The whole factor between two sizes, or one over it; None where there is none."""
+    """The whole factor between two sizes, or its inverse; None if there is none."""
     for large, small, turned in ((size, other, False), (other, size, True)):
         factor = round(large[0] / small[0])
         if factor and all(a // factor == b for a, b in zip(large, small, strict=True)):
@@ -208,7 +208,7 @@ def _times(factor: float) -> str:
 
 
 def _below(hr_folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> Iterator[str]:
-    """Images in sub-folders of a folder that has images itself."""
+    """Find images in sub-folders of a folder that has images itself."""
     used = {pair.hr.parent for pair in pairs}
     low = {pair.lr.parent for pair in pairs if pair.lr is not None}
     low |= {parent for folder in low for parent in folder.parents}
@@ -222,12 +222,12 @@ def _below(hr_folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> Ite
     if names:
         yield (
             f"name the sub-folders of {hr_folder} too if they belong to it: {', '.join(names)}; "
-            "of a folder with images of its own, only these are used"
+            "if a folder has images itself, only these are used"
         )
 
 
 def _refuse_low_below(hr_folder: Path, below: Sequence[Path], scale_factor: int) -> None:
-    """``photos/0001.png`` with ``photos/LR/0001.png`` or ``photos/LR/X4/0001.png``."""
+    """Refuse ``photos/0001.png`` with ``photos/LR/0001.png`` or ``photos/LR/X4/0001.png``."""
     for folder in below:
         for place in (folder, *sub_folders(folder)):
             if _factor(hr_folder, place) == scale_factor != 1:
@@ -240,17 +240,17 @@ def _refuse_low_below(hr_folder: Path, below: Sequence[Path], scale_factor: int)
 
 
 def _unusual_names(hr_folder: Path) -> Iterator[str]:
-    """Images that are passed over for the ending of their names."""
+    """Find images that are ignored because of the suffix of their names."""
     found: Counter[str] = Counter()
     with os.scandir(hr_folder) as entries:
         others = [entry for entry in entries if _may_be_image(entry)]
     for entry in sorted(others, key=lambda entry: entry.name)[:_MOST_SNIFFED]:
         with suppress(ImageError):
             read_header(entry.path)
-            found[Path(entry.name).suffix or "without an ending"] += 1
+            found[Path(entry.name).suffix or "without a suffix"] += 1
     if found:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
-        yield f"rename the images in {hr_folder} whose names do not end as images do: {kinds}"
+        yield f"rename the images in {hr_folder} that do not have the suffix of an image: {kinds}"
 
 
 def _may_be_image(entry: os.DirEntry[str]) -> bool:
@@ -260,7 +260,7 @@ def _may_be_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _unreadable(hr_folder: Path, pairs: Sequence[FilePair]) -> Iterator[str]:
-    """Sub-folders that nobody may look into, where those are in use."""
+    """Find sub-folders that cannot be read, if sub-folders are used."""
     if {pair.hr.parent for pair in pairs} == {hr_folder}:
         return
     errors: list[OSError] = []

@@ -190,7 +190,7 @@ def _describe_images(images: Path, chosen: ChosenImages) -> Iterator[str]:
     )
     for path, reason in chosen.left_out:
         yield f"  left out: {display_name(path)}: {reason}"
-    for remark in chosen.remarks:
+    for remark in chosen.notes:
         yield f"  {remark}"
 
 
