@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -48,6 +50,24 @@ def test_command_is_understood(command):
         name, *arguments = arguments
         command = command.commands[name]
     command.load().make_context(name, arguments)
+
+
+def imported_names():
+    """What the Python examples import from torch_sr."""
+    for page in PAGES:
+        for block in re.findall(
+            r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+        ):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("torch_sr"):
+                    yield from ((page.name, node.module, alias.name) for alias in node.names)
+
+
+def test_python_examples_import_what_exists():
+    names = list(imported_names())
+    assert ("data.md", "torch_sr.data.photos.selection", "choose_images") in names
+    for page, module, name in names:
+        assert hasattr(importlib.import_module(module), name), f"{page}: {module}.{name}"
 
 
 def test_links_lead_somewhere():
