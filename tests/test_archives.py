@@ -121,11 +121,11 @@ def test_good_archives(tmp_path, kind):
     zipped(GOOD, path) if kind == "zip" else tarred(path, *GOOD.items(), mode=kind)
     (tmp_path / "root" / "set" / "HR").mkdir(parents=True)
     (tmp_path / "root" / "set" / "HR" / "b.png").write_bytes(b"was here")
-    told = []
-    unpack(path, tmp_path / "root", lambda *so_far: told.append(so_far))
+    reported = []
+    unpack(path, tmp_path / "root", lambda *so_far: reported.append(so_far))
     assert tree(tmp_path / "root") == ["set/HR/a.png", "set/HR/b.png", "set/LR/a.png"]
     assert (tmp_path / "root/set/HR/a.png").read_bytes() == GOOD["set/HR/a.png"]
-    assert told[-1] == (1001, 1001)
+    assert reported[-1] == (1001, 1001)
 
 
 def test_what_a_killed_try_left_is_removed(tmp_path):
@@ -297,10 +297,12 @@ def div2k(server, monkeypatch, photo):
 
 
 def test_a_data_set_is_downloaded_once_and_then_found(div2k, tmp_path):
-    told = []
-    folders = download_dataset("div2k", tmp_path, 4, progress=lambda *so_far: told.append(so_far))
+    reported = []
+    folders = download_dataset(
+        "div2k", tmp_path, 4, progress=lambda *so_far: reported.append(so_far)
+    )
     assert len(folders) == 4
-    assert {text for text, *_ in told} >= {"DIV2K_train_HR.zip", "unpacking DIV2K_train_HR.zip"}
+    assert {text for text, *_ in reported} >= {"DIV2K_train_HR.zip", "unpacking DIV2K_train_HR.zip"}
     assert tree(tmp_path) == [
         "DIV2K/DIV2K_train_HR/0001.png",
         "DIV2K/DIV2K_train_LR_bicubic/X4/0001x4.png",
@@ -348,7 +350,7 @@ def test_an_interrupted_unpacking_is_done_again(div2k, tmp_path):
     assert sum(path == "/DIV2K_valid_HR.zip" for path, _ in div2k.requests) == 1
 
 
-def test_several_processes_fetch_once(div2k, tmp_path):
+def test_several_processes_download_once(div2k, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         for done in [
             pool.submit(download_dataset, "div2k", tmp_path, 4, split="val") for _ in range(4)

@@ -1,4 +1,4 @@
-"""cache.py: exact pixels, built once, never half, and clear about what is wrong."""
+"""Caches: exact pixels, built once, never incomplete, with clear errors."""
 
 import multiprocessing
 import os
@@ -77,16 +77,16 @@ def test_iteration_ends(sources, folder):
 
 
 def test_second_opening_decodes_nothing(sources, folder, decoded):
-    told = []
-    open_cache("set", sources, folder, progress=lambda done, total: told.append((done, total)))
+    reported = []
+    open_cache("set", sources, folder, progress=lambda done, total: reported.append((done, total)))
     assert sorted(decoded) == sorted(map(str, sources))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    same(open_cache("set", sources, folder, progress=lambda *_: told.append(None)), sources)
+    assert reported == [(1, 3), (2, 3), (3, 3)]
+    same(open_cache("set", sources, folder, progress=lambda *_: reported.append(None)), sources)
     assert len(decoded) == 3
-    assert len(told) == 3
+    assert len(reported) == 3
 
 
-def test_changed_source_is_decoded_anew(sources, folder, save_photo):
+def test_changed_source_is_decoded_again(sources, folder, save_photo):
     open_cache("set", sources, folder)
     outdated = next(folder.glob("*.bin"))
     save_photo(sources[1], 30, 30, seed=9)
@@ -106,7 +106,7 @@ def test_change_that_keeps_the_file_size_is_noticed(tmp_path, folder, photo):
     same(open_cache("set", [file], folder), [file])
 
 
-def test_touched_source_is_not_decoded_anew(sources, folder, decoded):
+def test_touched_source_is_not_decoded_again(sources, folder, decoded):
     open_cache("set", sources, folder)
     os.utime(sources[0], ns=(123, 456))
     same(open_cache("set", sources, folder), sources)
@@ -173,10 +173,10 @@ def test_damaged_pixels_and_changed_sources_are_found(sources, folder):
     changed[-20] ^= 1
     sources[2].write_bytes(changed)
     os.utime(sources[2], ns=(before.st_atime_ns, before.st_mtime_ns))
-    told = []
-    found = cache.find_damaged(lambda *so_far: told.append(so_far))
+    reported = []
+    found = cache.find_damaged(lambda *so_far: reported.append(so_far))
     assert found == sources[1:3]
-    assert told[-1] == (len(sources), len(sources))
+    assert reported[-1] == (len(sources), len(sources))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of the last change")
@@ -200,14 +200,14 @@ def test_what_the_files_hold_and_the_cache_does_not(tmp_path, folder, photo):
     frames = [PillowImage.fromarray(photo(16, 20, seed=seed)) for seed in range(3)]
     frames[0].save(files[2], save_all=True, append_images=frames[1:])
     frames[0].save(files[3])
-    told = [
+    reported = [
         f"{files[0]} and 1 more: the alpha channel is left out",
         f"{files[2]}: only the first of several frames or pages is used",
     ]
-    assert open_cache("set", files, folder).warnings == told
-    assert open_cache("set", files, folder).warnings == told  # from the index
-    assert SourceImages(files).warnings == told
-    assert open_cache("set", files, folder, channels=4).warnings == told[1:]
+    assert open_cache("set", files, folder).warnings == reported
+    assert open_cache("set", files, folder).warnings == reported  # from the index
+    assert SourceImages(files).warnings == reported
+    assert open_cache("set", files, folder, channels=4).warnings == reported[1:]
 
 
 def test_pickles_as_its_path(sources, folder):
@@ -259,7 +259,7 @@ def damage_sources(index_file, data_file):
         damage_sources,
     ],
 )
-def test_damaged_cache_is_built_anew(sources, folder, damage):
+def test_damaged_cache_is_built_again(sources, folder, damage):
     open_cache("set", sources, folder)
     (index_file,), (data_file,) = folder.glob("*.json"), folder.glob("*.bin")
     damage(index_file, data_file)
@@ -335,7 +335,7 @@ def test_folder_that_cannot_be_written(sources, tmp_path):
         assert "None" not in str(caught.value)
 
 
-def test_full_disk_is_told_before_decoding(sources, folder, decoded, monkeypatch):
+def test_full_disk_is_reported_before_decoding(sources, folder, decoded, monkeypatch):
     usage = shutil.disk_usage(sources[0].parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
     with pytest.raises(DataError, match=r"0\.0 GB needed, 0\.0 GB free"):

@@ -24,7 +24,7 @@ def scene(seed, height=48, width=60):
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A data root with a folder of 8 photographs, and a home of its own."""
+    """A data root with a folder of 8 photographs, and its own home folder."""
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     (tmp_path / "data/photos").mkdir(parents=True)
     for seed in range(8):

@@ -55,11 +55,11 @@ def severe(report):
 
 
 def test_a_sound_set_passes(folder):
-    told = []
-    report = check(folder, crop_size=(128, 128), progress=lambda *so_far: told.append(so_far))
+    reported = []
+    report = check(folder, crop_size=(128, 128), progress=lambda *so_far: reported.append(so_far))
     assert report.findings == []
     assert report.passed
-    assert told[-1] == (4, 4)
+    assert reported[-1] == (4, 4)
     assert [(s.label, s.purpose, len(s.pairs)) for s in report.datasets] == [("set", "train", 4)]
     assert json.loads(json.dumps(report.to_dict())) == {
         "passed": True,
@@ -149,7 +149,7 @@ def test_images_too_small_for_the_crop(folder, scene, save):
     assert check(folder, crop_size=(64, 100)).findings == []
     finding = only(check(folder, crop_size=(64, 104)))
     assert (finding.severity, finding.check) == ("error", "size")
-    assert "200x100 pixels hold no crop of 104x104" in finding.message
+    assert "a crop needs 104x104 pixels, and it has 200x100" in finding.message
 
 
 def test_a_few_pixels_more_than_a_multiple_are_usual(folder, scene, save):

@@ -34,7 +34,7 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A data root with a small set of pairs, and a cache of its own."""
+    """A data root with a small set of pairs, and its own cache."""
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     rng = np.random.default_rng(0)
     for name in "abc":
@@ -114,13 +114,13 @@ def test_bad_downloads(run, tmp_path, arguments, code, words):
 def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp_path):
     asked = []
 
-    def fetch(name, data_root, scale_factor, *, split, progress):
+    def download_dataset(name, data_root, scale_factor, *, split, progress):
         asked.append((name, scale_factor, split))
         for place in ("DIV2K/DIV2K_train_HR", "DIV2K/DIV2K_valid_HR", "benchmark/Set5/HR"):
             (root / place).mkdir(parents=True, exist_ok=True)
             (root / place / "1.png").write_bytes((root / "mine/HR/a.png").read_bytes())
 
-    monkeypatch.setattr("torch_sr.data.sets.downloads.download_dataset", fetch)
+    monkeypatch.setattr("torch_sr.data.sets.downloads.download_dataset", download_dataset)
     config = {"download": True, "training": {"num_epoch": 0}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr("torch_sr.training.preflight.check.check_training", lambda *_: [])
@@ -174,7 +174,7 @@ def test_check_of_a_configuration(run, root, tmp_path):
     assert code == 1
     found = {(f["severity"], f["check"], f["dataset"]) for f in json.loads(out)["findings"]}
     assert found == {
-        ("error", "size", "mine"),  # 96 pixels hold no crop of 128
+        ("error", "size", "mine"),  # 96 pixels are too few for a crop of 128
         ("error", "duplicate", "mine"),  # learnt from and judged by
     }
 

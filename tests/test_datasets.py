@@ -1,4 +1,4 @@
-"""datasets.py and open.py: from specifications to pairs, and the real data as they lie."""
+"""From specifications to image pairs, with small files and with real data."""
 
 import os
 
@@ -170,7 +170,7 @@ def test_benchmarks(tmp_path, folder):
         ("set14", "Set14 not found: no folder benchmark/Set14 in"),
     ],
 )
-def test_what_is_wrong_is_told(bsds, spec, words):
+def test_errors_are_reported(bsds, spec, words):
     make(bsds, "Set5/a.png")
     with pytest.raises(DataError, match=words) as caught:
         resolve(spec, bsds, 4, "train")

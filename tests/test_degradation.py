@@ -234,11 +234,11 @@ def test_poisson_noise_of_a_large_image_is_drawn_in_strips_as_at_once(monkeypatc
 
 
 def test_gray_poisson_noise_is_that_of_the_luma_in_all_channels():
-    colour = np.array([40, 120, 90])
-    image = np.broadcast_to((colour / 255).astype(np.float32), (150, 150, 3))
+    color = np.array([40, 120, 90])
+    image = np.broadcast_to((color / 255).astype(np.float32), (150, 150, 3))
     noise = (add_poisson_noise(image, 1.0, np.random.default_rng(0), gray=True) - image) * 255
     np.testing.assert_allclose(noise, np.broadcast_to(noise[..., :1], noise.shape), atol=1e-3)
-    assert abs(noise.var() / (colour @ [0.299, 0.587, 0.114]) - 1) < 0.05
+    assert abs(noise.var() / (color @ [0.299, 0.587, 0.114]) - 1) < 0.05
 
 
 def test_noise_is_clipped_and_black_counts_no_photons():
@@ -269,7 +269,7 @@ def test_jpeg_is_that_of_pillow_at_the_same_quality(channels, quality):
 
 def test_an_image_too_large_for_jpeg_is_refused_with_a_remedy():
     compress_levels(np.zeros((1, 65500, 1), np.uint8), 50)
-    with pytest.raises(DataError, match=r"crops: JPEG holds at most 65500 .* has 65501x1 where"):
+    with pytest.raises(DataError, match=r"crops: JPEG supports at most 65500 .* has 65501x1 when"):
         compress_levels(np.zeros((1, 65501, 1), np.uint8), 50)
 
 
@@ -429,7 +429,7 @@ def test_the_mean_colour_is_kept():
 
 
 def test_what_is_degraded_lies_where_bicubic_lr_lies():
-    """A shift common to many draws would teach a network to move the picture."""
+    """A shift common to many draws would train a network to shift the image."""
     y, x = np.mgrid[:192, :192]
     waves = [np.sin(x / 9 + y / 23), np.cos(y / 11 - x / 31), np.sin((x + 2 * y) / 25)]
     hr = (128 + 80 * np.stack(waves, axis=2)).astype(np.uint8)

@@ -58,7 +58,7 @@ def test_pairs_are_found_again_and_high_resolution_is_the_source(root):
         assert lr.shape == (12, 16, 3)
         assert not pairs.lr_is_made(index)
         error = lr.astype(float) - downscale(source, 4)
-        assert 2 < np.abs(error).mean() < 80  # spoilt, and yet the same picture
+        assert 2 < np.abs(error).mean() < 80  # degraded, but the same image
     assert {file.suffix for file in (root / "out/HR").iterdir()} == {".png"}
 
 

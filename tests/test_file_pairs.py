@@ -167,7 +167,7 @@ def test_low_resolution_is_never_taken_for_originals(tmp_path):
     assert [hr for _, hr, _ in listed(tmp_path, 4)] == ["a/1.png"]
 
 
-def test_a_factor_that_is_not_there_is_told(tmp_path):
+def test_a_factor_that_is_not_there_is_reported(tmp_path):
     make(tmp_path, "image_SRF_2/a_HR.png", "image_SRF_4/a_HR.png")
     with pytest.raises(DataError, match=r"choose one of x2, x4; .* not have x8"):
         find_pairs(tmp_path, 8)

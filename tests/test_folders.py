@@ -50,8 +50,8 @@ PAIRS = [
 
 
 @pytest.fixture
-def pictures(save_photo):
-    """Write images of the same names into folders: ``pictures(root, {"GT": 32, "LQ": 8})``."""
+def write_set(save_photo):
+    """Write images of the same names into folders: ``write_set(root, {"GT": 32, "LQ": 8})``."""
 
     def write(root, heights, names=("a", "b")):
         for folder, height in heights.items():
@@ -67,8 +67,8 @@ def folders(pairs):
 
 
 @pytest.mark.parametrize(("high", "low"), PAIRS)
-def test_common_names_of_folders_are_pairs_the_right_way_round(tmp_path, pictures, high, low):
-    pictures(tmp_path / "set", {high: 32, low: 8})
+def test_common_names_of_folders_are_pairs_the_right_way_round(tmp_path, write_set, high, low):
+    write_set(tmp_path / "set", {high: 32, low: 8})
     assert folders(find_pairs(tmp_path / "set", 4)) == {(high, low)}
     assert folders(find_pairs(tmp_path / "set" / high, 4)) == {(high, low)}
     with pytest.raises(DataError, match=rf"{low}: name .*{high} instead; this folder is its low"):
@@ -76,8 +76,8 @@ def test_common_names_of_folders_are_pairs_the_right_way_round(tmp_path, picture
 
 
 @pytest.mark.parametrize(("high", "low"), [("GT", "LQ"), ("target", "input"), ("sharp", "blur")])
-def test_pairs_of_one_size(tmp_path, pictures, high, low):
-    pictures(tmp_path / "set", {high: 32, low: 32})
+def test_pairs_of_one_size(tmp_path, write_set, high, low):
+    write_set(tmp_path / "set", {high: 32, low: 32})
     pairs = open_pairs(
         ["set"], data_root=tmp_path, scale_factor=1, purpose="train", cache_dir=tmp_path / "cache"
     )
@@ -100,25 +100,25 @@ def test_words_alone_do_not_make_a_pair(tmp_path, save_photo):
     assert folders(find_pairs(tmp_path, 4)) == {("high", None), ("low", None)}
 
 
-def test_folders_of_the_factor_are_looked_into(tmp_path, pictures):
-    pictures(tmp_path, {"GT": 32, "LQ/X2": 16, "LQ/X4": 8})
+def test_folders_of_the_factor_are_looked_into(tmp_path, write_set):
+    write_set(tmp_path, {"GT": 32, "LQ/X2": 16, "LQ/X4": 8})
     assert folders(find_pairs(tmp_path, 4)) == {("GT", "X4")}
     assert folders(find_pairs(tmp_path, 2)) == {("GT", "X2")}
     assert folders(find_pairs(tmp_path, 3)) == {("GT", None)}
 
 
-def test_a_split_below_both(tmp_path, pictures):
-    pictures(tmp_path, {"GT/train": 32, "LQ/train": 8})
+def test_a_split_below_both(tmp_path, write_set):
+    write_set(tmp_path, {"GT/train": 32, "LQ/train": 8})
     assert folders(find_pairs(tmp_path / "GT/train", 4)) == {("train", "train")}
     assert find_pairs(tmp_path / "GT/train", 4)[0].lr == tmp_path / "LQ/train/a.png"
 
 
-def test_several_low_resolutions_are_a_choice_that_is_told(tmp_path, pictures):
-    pictures(tmp_path, {"GT": 32, "LQ_jpeg": 8, "LQ_blur": 8})
+def test_several_low_resolutions_are_a_choice_that_is_reported(tmp_path, write_set):
+    write_set(tmp_path, {"GT": 32, "LQ_jpeg": 8, "LQ_blur": 8})
     with pytest.raises(DataError, match=r":GT<LQ_blur for one .*:GT<LQ_blur<LQ_jpeg for all"):
         find_pairs(tmp_path, 4)
     assert len(resolve_custom(tmp_path, "GT<LQ_blur<LQ_jpeg", 4).pairs) == 4
-    pictures(tmp_path, {"LQ": 8})
+    write_set(tmp_path, {"LQ": 8})
     found = resolve_custom(tmp_path, "", 4)
     assert folders(found.pairs) == {("GT", "LQ")}
     assert "LQ_blur is not used" in found.warnings[0]
@@ -143,9 +143,9 @@ def test_several_low_resolutions_are_a_choice_that_is_told(tmp_path, pictures):
     ],
 )
 def test_low_resolution_is_never_ignored_nor_taken_for_originals(
-    tmp_path, pictures, heights, words
+    tmp_path, write_set, heights, words
 ):
-    pictures(tmp_path / "set", heights)
+    write_set(tmp_path / "set", heights)
     with pytest.raises(DataError, match=words) as caught:
         resolve_custom(tmp_path / "set", "", 4)
     assert "\n" not in str(caught.value)
@@ -153,8 +153,8 @@ def test_low_resolution_is_never_ignored_nor_taken_for_originals(
     assert [finding.severity for finding in findings] == ["error"]
 
 
-def test_what_the_error_proposes_works(tmp_path, pictures):
-    pictures(tmp_path / "set", {"HR": 32, "phone": 8})
+def test_what_the_error_proposes_works(tmp_path, write_set):
+    write_set(tmp_path / "set", {"HR": 32, "phone": 8})
     assert folders(resolve_custom(tmp_path / "set", "HR<phone", 4).pairs) == {("HR", "phone")}
     assert folders(resolve_custom(tmp_path / "set", "HR", 4).pairs) == {("HR", None)}
 
@@ -173,8 +173,8 @@ def test_what_the_error_proposes_works(tmp_path, pictures):
         ("photos", {"photos": 32, "photos/more": 32}, r"sub-folders of .* too .*: more \(2\)"),
     ],
 )
-def test_what_may_be_meant_is_told(tmp_path, pictures, name, heights, words, caplog):
-    pictures(tmp_path, heights)
+def test_possible_meanings_is_reported(tmp_path, write_set, name, heights, words, caplog):
+    write_set(tmp_path, heights)
     found = resolve_custom(tmp_path / name, "", 4)
     assert found.pairs
     with caplog.at_level(logging.WARNING):
@@ -186,20 +186,20 @@ def test_what_may_be_meant_is_told(tmp_path, pictures, name, heights, words, cap
             cache_dir=tmp_path / "cache",
             decode=False,
         )
-    assert any(re.search(words, remark) for remark in found.warnings), found.warnings
+    assert any(re.search(words, warning) for warning in found.warnings), found.warnings
     assert [record.getMessage() for record in caplog.records] == [
-        f"{name}: {remark}" for remark in found.warnings
+        f"{name}: {warning}" for warning in found.warnings
     ]
     _, findings = datasets_of({"train": [name]}, tmp_path, 4)
     assert [(f.severity, f.check, f.message) for f in findings] == [
-        ("warning", "unused", remark) for remark in found.warnings
+        ("warning", "unused", warning) for warning in found.warnings
     ]
 
 
-def test_sound_sets_give_no_warnings(tmp_path, pictures, save_photo):
-    pictures(tmp_path / "one", {"GT": 32, "LQ": 8})
-    pictures(tmp_path / "two", {"HR": 32, "LR_bicubic/X4": 8, "LR_bicubic/X2": 16})
-    pictures(tmp_path / "cameras", {"A": 32, "B": 24}, names=("IMG_0001", "IMG_0002"))
+def test_sound_sets_give_no_warnings(tmp_path, write_set, save_photo):
+    write_set(tmp_path / "one", {"GT": 32, "LQ": 8})
+    write_set(tmp_path / "two", {"HR": 32, "LR_bicubic/X4": 8, "LR_bicubic/X2": 16})
+    write_set(tmp_path / "cameras", {"A": 32, "B": 24}, names=("IMG_0001", "IMG_0002"))
     for name in ("readme.txt", "Thumbs.db", "hashes.sha256", ".hidden.png"):
         (tmp_path / "one/GT" / name).write_text("")
     for name in ("one", "two", "cameras"):
@@ -207,26 +207,28 @@ def test_sound_sets_give_no_warnings(tmp_path, pictures, save_photo):
     assert find_datasets(tmp_path / "one", 4)[1] == []
 
 
-def test_images_under_unusual_names_are_told(tmp_path, pictures):
-    root = pictures(tmp_path / "set", {".": 32})
+def test_images_under_unusual_names_are_reported(tmp_path, write_set):
+    root = write_set(tmp_path / "set", {".": 32})
     (root / "a.png").rename(root / "a.picture")
     (root / "c").write_bytes((root / "b.png").read_bytes())
     (root / "film.mov").write_text("no image")
-    (remark,) = resolve_custom(root, "", 4).warnings
-    assert remark.startswith(f"rename the images in {root} that do not have the suffix of an image")
-    assert remark.endswith("1 .picture, 1 without a suffix")
+    (warning,) = resolve_custom(root, "", 4).warnings
+    assert warning.startswith(
+        f"rename the images in {root} that do not have the suffix of an image"
+    )
+    assert warning.endswith("1 .picture, 1 without a suffix")
 
 
-def test_repeated_lines_of_a_list_are_told(tmp_path, pictures):
-    pictures(tmp_path, {"photos": 32})
+def test_repeated_lines_of_a_list_are_reported(tmp_path, write_set):
+    write_set(tmp_path, {"photos": 32})
     (tmp_path / "list.txt").write_text("photos/a.png\nphotos/b.png\nphotos/../photos/a.png\n")
-    (remark,) = resolve_custom(tmp_path / "list.txt", "", 4).warnings
-    assert "remove the repeated lines" in remark
-    assert "a.png is listed more than once" in remark
+    (warning,) = resolve_custom(tmp_path / "list.txt", "", 4).warnings
+    assert "remove the repeated lines" in warning
+    assert "a.png is listed more than once" in warning
 
 
-def test_folders_that_cannot_be_read_are_told(tmp_path, pictures, monkeypatch):
-    root = pictures(tmp_path / "set", {"open": 32, "closed": 24})
+def test_folders_that_cannot_be_read_are_reported(tmp_path, write_set, monkeypatch):
+    root = write_set(tmp_path / "set", {"open": 32, "closed": 24})
     scandir = os.scandir
 
     def closed(path):  # as root, every folder can be read
@@ -242,8 +244,8 @@ def test_folders_that_cannot_be_read_are_told(tmp_path, pictures, monkeypatch):
     ]
 
 
-def test_parts_below_both_resolutions_are_named_by_a_colon(tmp_path, pictures):
-    pictures(tmp_path, {"HR/train": 32, "LR/train": 8, "HR/val": 32, "LR/val": 8})
+def test_parts_below_both_resolutions_are_named_by_a_colon(tmp_path, write_set):
+    write_set(tmp_path, {"HR/train": 32, "LR/train": 8, "HR/val": 32, "LR/val": 8})
     pairs = resolve_custom(tmp_path, "train", 4).pairs
     assert {pair.lr.relative_to(tmp_path).as_posix() for pair in pairs} == {
         "LR/train/a.png",
@@ -252,8 +254,8 @@ def test_parts_below_both_resolutions_are_named_by_a_colon(tmp_path, pictures):
     assert resolve_custom(tmp_path / "HR/train", "", 4).pairs == pairs
 
 
-def test_low_resolution_below_originals_is_refused_with_the_way_to_use_it(tmp_path, pictures):
-    pictures(tmp_path, {".": 32, "LR/X4": 8})
+def test_low_resolution_below_originals_is_refused_with_the_way_to_use_it(tmp_path, write_set):
+    write_set(tmp_path, {".": 32, "LR/X4": 8})
     with pytest.raises(DataError, match=r":\.<LR/X4 to train on these pairs"):
         resolve_custom(tmp_path, "", 4)
     pairs = resolve_custom(tmp_path, ".<LR/X4", 4).pairs
@@ -271,22 +273,22 @@ def test_low_resolution_below_originals_is_refused_with_the_way_to_use_it(tmp_pa
         ({"HR_x2": 32, "LR_x2": 16}, "HR_x2 alone, or use scale factor 2"),
     ],
 )
-def test_low_resolution_of_other_factors_is_reported(tmp_path, pictures, heights, words):
-    pictures(tmp_path / "set", heights)
+def test_low_resolution_of_other_factors_is_reported(tmp_path, write_set, heights, words):
+    write_set(tmp_path / "set", heights)
     assert re.search(words, " ".join(resolve_custom(tmp_path / "set", "", 4).warnings))
 
 
-def test_low_resolution_under_other_names_or_missing_is_reported(tmp_path, pictures):
-    pictures(tmp_path, {"GT": 32})
-    pictures(tmp_path, {"LQ": 8}, names=("x", "y"))
+def test_low_resolution_under_other_names_or_missing_is_reported(tmp_path, write_set):
+    write_set(tmp_path, {"GT": 32})
+    write_set(tmp_path, {"LQ": 8}, names=("x", "y"))
     assert "give the images in" in resolve_custom(tmp_path, "", 4).warnings[0]
     for file in (tmp_path / "LQ").iterdir():
         file.unlink()
     assert "contains no images" in resolve_custom(tmp_path, "", 4).warnings[0]
 
 
-def test_all_sets_below_a_folder_are_proposed_together(tmp_path, pictures):
-    pictures(tmp_path, {"s1/HR": 32, "s1/LR": 8, "s2/HR": 32, "s2/LR": 8})
+def test_all_sets_below_a_folder_are_proposed_together(tmp_path, write_set):
+    write_set(tmp_path, {"s1/HR": 32, "s1/LR": 8, "s2/HR": 32, "s2/LR": 8})
     with pytest.raises(DataError, match=r"or .*:s1\+s2 for all of them"):
         resolve_custom(tmp_path, "", 4)
     assert len(resolve_custom(tmp_path, "s1+s2", 4).pairs) == 4

@@ -61,7 +61,7 @@ def test_names_of_a_list_never_lead_elsewhere(tmp_path):
     ("text", "words"),
     [
         (b"", "the list is empty"),
-        (b"# nothing\n", "write one path a line"),
+        (b"# nothing\n", "write one path per line"),
         (b"a.png\nb.png\n", "line 2: correct the path; there is no image .*b.png"),
         (b"a.png\tb.png\tc.png", "line 1: write HR, or HR and LR separated by a tab"),
         (b"a.png,", "line 1: write HR, or HR and LR"),
@@ -143,4 +143,4 @@ def test_low_resolution_on_a_line_of_its_own_is_refused(tmp_path, save_photo):
         resolve_custom(tmp_path / "list.txt", "", 4)
     (tmp_path / "list.txt").write_text("HR/a.png\tLR/a.png\nHR/a.png\n")
     found = resolve_custom(tmp_path / "list.txt", "", 4)
-    assert any("add low resolution to 1 of 2 lines" in remark for remark in found.warnings)
+    assert any("add low resolution to 1 of 2 lines" in warning for warning in found.warnings)

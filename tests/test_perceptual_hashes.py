@@ -1,4 +1,4 @@
-"""fingerprints.py: one picture is recognized, two are not, in real data too."""
+"""Perceptual hashes recognize copies of an image, and no others, also in real data."""
 
 import io
 
@@ -19,7 +19,7 @@ from torch_sr.data.inspection.perceptual_hashes import (
 
 @pytest.fixture
 def scene():
-    """Make smooth pictures that have nothing in common: ``scene(height, width, seed)``."""
+    """Make smooth, unrelated images: ``scene(height, width, seed)``."""
 
     def make(height, width, seed=0):
         coarse = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8)

@@ -44,13 +44,13 @@ def reasons(chosen):
 
 
 def test_a_folder_is_split_and_nothing_is_lost(tmp_path):
-    told = []
+    reported = []
     folder = fill(tmp_path / "photos", 20)
     fill(folder / "more" / "deep", 10, first=20)
-    chosen = choose(folder, progress=lambda *so_far: told.append(so_far))
+    chosen = choose(folder, progress=lambda *so_far: reported.append(so_far))
     assert (len(chosen.training), len(chosen.validation), chosen.left_out) == (27, 3, [])
     assert len({*chosen.training, *chosen.validation}) == 30
-    assert told[-1] == (30, 30)
+    assert reported[-1] == (30, 30)
     assert chosen.training == sorted(chosen.training)
 
 

@@ -1,4 +1,4 @@
-"""loaders.py: aligned, complete, repeatable, and the same whatever the number of workers."""
+"""Random crops: aligned, complete, reproducible, and independent of the number of workers."""
 
 import warnings
 
@@ -20,7 +20,7 @@ SIZES = ((10, 14), (13, 9), (12, 12))  # of the low-resolution images
 
 
 def coordinates(height, width, number):
-    """An image whose pixels tell their row, their column and the image's number."""
+    """An image whose pixels encode their row, their column and the image's number."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([y, x, np.full_like(y, number)], axis=2).astype(np.uint8)
 
@@ -32,7 +32,7 @@ def write(path, pixels):
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Pairs in which LR pixel (y, x) lies over the HR block of the rows 4y.. and columns 4x.."""
+    """Pairs in which LR pixel (y, x) covers the HR block of the rows 4y.. and columns 4x.."""
     for number, (height, width) in enumerate(SIZES):
         hr = coordinates(height * SCALE, width * SCALE, number)
         write(tmp_path / f"set/HR/{number}.png", hr)

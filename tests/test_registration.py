@@ -1,4 +1,4 @@
-"""registration.py: shifts and colours that were put in come out again."""
+"""Registration measures the shifts and color changes that were applied."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_shifts_are_found(texture, shift):
     assert find_shift(moved, fixed) == pytest.approx(theirs, abs=0.06)
 
 
-def test_shift_is_found_under_other_colours_and_noise(texture):
+def test_shift_is_found_under_other_colors_and_noise(texture):
     rng = np.random.default_rng(1)
     moved = 0.7 * shifted(texture, 0.25, 0.25).clip(0, 1) ** 1.2 + 0.1
     moved = (moved + rng.normal(0, 0.02, moved.shape))[40:-40, 40:-40]
@@ -65,7 +65,7 @@ def test_unlike_images_give_no_false_certainty():
         (lambda image: 0.8 * image + 0.1, "a contrast of 0.80 and a brightness of +2"),
     ],
 )
-def test_causes_of_other_colours_are_named(change, cause):
+def test_causes_of_other_colors_are_named(change, cause):
     rng = np.random.default_rng(0)
     image = np.kron(0.1 + 0.8 * rng.random((12, 12, 3)), np.ones((8, 8, 1)))
     match = match_colors(change(image), image)
@@ -74,7 +74,7 @@ def test_causes_of_other_colours_are_named(change, cause):
     assert (match.difference > 4) == bool(cause)
 
 
-def test_gray_and_small_images_have_colours_too():
+def test_gray_and_small_images_have_colors_too():
     gray = np.linspace(0, 1, 25).reshape(5, 5, 1)
     assert match_colors(gray, gray).difference == 0
     assert match_colors(gray * 0, gray).difference == pytest.approx(127.5)

@@ -93,7 +93,7 @@ def test_both_images_are_turned_alike_to_one_shape(spatial, crop_size):
     for lr, hr in samples(crops, 20):
         assert hr.shape == (3, *crop_size)
         assert lr.shape == (3, crop_size[0] // SCALE, crop_size[1] // SCALE)
-        # the LR pixel lies in a corner of its HR block, in one corner for the whole crop
+        # the LR pixel is in a corner of its HR block, in one corner for the whole crop
         corners = [hr[:, y::SCALE, x::SCALE] for y in (0, SCALE - 1) for x in (0, SCALE - 1)]
         assert sum(torch.equal(lr, corner) for corner in corners) == 1
 
@@ -253,25 +253,31 @@ def named(full_name, **arguments):
         (None, "cannot be read: No such file or directory"),
         (b"\xff\xfe", "is not UTF-8 text"),
         ("{", "JSONDecodeError: Expecting property name"),
-        ("[1]", "is not what albumentations.save writes"),
+        ("[1]", "was not written by albumentations.save"),
         ("{}", "KeyError: 'transform'"),
-        (saved(named("Blurr")), "Blurr is no transform of Albumentations"),
-        (saved(named("Lambda", name="mine")), "Lambda is no transform of Albumentations"),
-        (saved(named("builtins.exec")), "builtins.exec is no transform of Albumentations"),
-        (saved(named("BboxParams", format="coco")), "BboxParams is no transform of"),
-        (saved(named("OneOf", transforms=[named("os.system")])), "os.system is no transform of"),
-        (saved(named("test_transforms.Mine")), "test_transforms.Mine is no transform of"),
+        (saved(named("Blurr")), "Blurr is not a transform of Albumentations"),
+        (saved(named("Lambda", name="mine")), "Lambda is not a transform of Albumentations"),
+        (saved(named("builtins.exec")), "builtins.exec is not a transform of Albumentations"),
+        (saved(named("BboxParams", format="coco")), "BboxParams is not a transform of"),
+        (saved(named("OneOf", transforms=[named("os.system")])), "os.system is not a transform of"),
+        (saved(named("test_transforms.Mine")), "test_transforms.Mine is not a transform of"),
         (saved(named("Blur", blur_limit="x")), "blur_limit"),
         (saved(named("InvertImg", strength=3)), "strength"),
-        (saved(named("Resize", height=5, width=5)), "5x5x3 uint8 of 16x16x3 uint8; it must keep"),
-        (saved(named("ToFloat")), "16x16x3 float32 of 16x16x3 uint8; it must keep"),
+        (
+            saved(named("Resize", height=5, width=5)),
+            "must keep shape and type; it makes 5x5x3 uint8 of 16x16x3 uint8",
+        ),
+        (
+            saved(named("ToFloat")),
+            "must keep shape and type; it makes 16x16x3 float32 of 16x16x3 uint8",
+        ),
         (saved(named("RandomCrop", height=99, width=99)), "fails on 16x16x3 uint8: "),
     ],
 )
 def test_a_bad_pipeline_is_refused_in_one_line_before_the_training(tmp_path, text, reason):
     from albumentations import ImageOnlyTransform
 
-    class Mine(ImageOnlyTransform):  # registers itself, under a name that a file may hold
+    class Mine(ImageOnlyTransform):  # registers itself, under a name that a file may contain
         pass
 
     path = tmp_path / "own.json"

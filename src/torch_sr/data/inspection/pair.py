@@ -174,8 +174,8 @@ def _check_crop(image: InspectedPair, scale_factor: int, crop_size: tuple[int, i
     needed = max(crop_size)  # for either side, because a crop may be transposed
     if min(height, width) < needed:
         text = (
-            f"{image.pair.hr}: {width}x{height} pixels hold no crop of {needed}x{needed}; "
-            "lower cr_patch_size or leave the image out"
+            f"lower cr_patch_size or leave {image.pair.hr} out: a crop needs {needed}x{needed} "
+            f"pixels, and it has {width}x{height}"
         )
         image.faults.append(Fault("size", text))
 
