@@ -158,7 +158,7 @@ def test_no_two_images_are_taken_for_one(shared_data):
         for a, b, _ in find_matches(hashes, hashes[:, 0])
         if a != b
     }
-    woman = frozenset(("302003", "img_005_SRF_4"))  # BSDS500's train split holds one of Set5
+    woman = frozenset(("302003", "img_005_SRF_4"))  # BSDS500's train split contains one of Set5
     face = frozenset(("img_004_SRF_4", "img_006_SRF_4"))  # and Set14 another
     assert found == {woman, face}
 
@@ -173,7 +173,7 @@ def test_benchmark_images_are_left_out(tmp_path, shared_data):
     PillowImage.open(source).rotate(90).save(folder / "butterfly.jpg", quality=80)
     chosen = choose_images(folder, scale_factor=4, crop_size=(64, 64))
     assert {path.name: reason for path, reason in chosen.left_out} == {
-        "butterfly.jpg": "a picture of Set5, which models are tested on",
+        "butterfly.jpg": "an image of Set5, which models are tested on",
     }
 
 
