@@ -1,4 +1,4 @@
-"""Image pairs with their pixels: opened from data set specifications, cached or read from files."""
+"""Open image pairs, with their pixels, from data set specifications."""
 
 from __future__ import annotations
 

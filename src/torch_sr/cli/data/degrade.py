@@ -13,7 +13,7 @@ from torch_sr.cli.data.prepare import ForPurpose
 from torch_sr.cli.options import AsJSON, DataRoot, Overrides
 from torch_sr.config import DegradationConfig, Hyperparameters, load_config, parse_config
 from torch_sr.data.degradation.writing import HR, LR, NoiseAndJPEG, degrade_set
-from torch_sr.data.inspection.targets import find_root
+from torch_sr.data.sets.resolve import find_root
 from torch_sr.options import Option
 
 Source = Annotated[

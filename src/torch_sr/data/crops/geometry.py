@@ -1,4 +1,4 @@
-"""Place a crop in its image, and cut it out of both resolutions, with or without surroundings."""
+"""Place a crop in its image, and cut it out of both resolutions."""
 
 from __future__ import annotations
 

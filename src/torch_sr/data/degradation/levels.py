@@ -1,4 +1,4 @@
-"""Convert between stored samples and the float32 colors in [0, 1] that degradations use."""
+"""Convert between stored samples and the float32 colors of degradations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apply the degradations in order: two rounds, the second of which ends at the size of LR.
+"""Apply the degradations in order, in two rounds.
 
 ::
 

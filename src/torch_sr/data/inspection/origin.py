@@ -1,4 +1,4 @@
-"""Read from a file where an image comes from: JPEG quality, camera, time, color profile."""
+"""Read from a file where an image comes from: JPEG quality, camera, time, profile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inspect one image pair: what its files contain, and whether LR and HR fit each other."""
+"""Inspect an image pair: what its files contain, and whether LR and HR match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find copies of an image by perceptual hashes: re-encoded, resized, slightly cropped or turned.
+"""Find copies of an image by perceptual hashes: re-encoded, resized, cropped, turned.
 
 An image is averaged to 32x32 luma and transformed by a cosine transform; the signs of its low
 frequencies are the hash, after Zauner 2010, "Implementation and Benchmarking of Perceptual Image

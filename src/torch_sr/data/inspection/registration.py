@@ -1,4 +1,4 @@
-"""Measure the shift and the color difference between an LR image and what it should be.
+"""Measure the shift and the color difference between LR and what it should be.
 
 It should be the result of MATLAB's bicubic for the HR image. The shift is found in whole pixels by
 phase correlation (Kuglin and Hines 1975) and refined by least squares on the gradients

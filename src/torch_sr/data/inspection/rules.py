@@ -1,4 +1,4 @@
-"""The rules that turn inspected images into findings, for each data set and across data sets."""
+"""Rules that turn inspected images into findings, per data set and across data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is checked: the data sets that a configuration, a folder or a name stands for."""
+"""Find the data sets to check for a configuration, a folder or a name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 from torch_sr.config import Hyperparameters, load_config
 from torch_sr.data.inspection.check import datasets_of, find_datasets
 from torch_sr.data.inspection.findings import CheckedSet, Finding
-from torch_sr.data.sets.resolve import specs_of_config
-from torch_sr.data.sets.spec_syntax import parse_spec
+from torch_sr.data.sets.resolve import find_root, specs_of_config
 
 
 @dataclass(frozen=True)
@@ -17,10 +16,10 @@ class CheckTarget:
     """Data sets to check.
 
     Args:
-        datasets: the sets.
-        findings: what kept others from being read.
+        datasets: the data sets.
+        findings: errors and warnings from finding them.
         scale_factor: between the two resolutions.
-        crop_size: height and width of the crops that a training cuts; None if unknown.
+        crop_size: height and width of the crops of a training; None if unknown.
     """
 
     datasets: list[CheckedSet]
@@ -30,17 +29,17 @@ class CheckTarget:
 
 
 def find_target(target: str, data_root: Path, scale_factor: int | None = None) -> CheckTarget:
-    """The data sets that a text names.
+    """Find the data sets of a target.
 
     Args:
         target: a configuration, a folder, or a data set by name; a folder in the working directory
-            comes before one in the data root.
+            has priority over one in the data root.
         data_root: folder of the data sets.
-        scale_factor: by default that of the configuration, or 4.
+        scale_factor: between the two resolutions; by default that of the configuration, or 4.
 
     Raises:
-        DataError: when nothing is found.
-        ConfigError: when the configuration cannot be read.
+        DataError: a folder contains no data set.
+        ConfigError: the configuration cannot be read.
     """
     if Path(target).suffix.lower() == ".json" and Path(target).is_file():
         config = load_config(target)
@@ -52,12 +51,6 @@ def find_target(target: str, data_root: Path, scale_factor: int | None = None) -
         return CheckTarget(*find_datasets(Path(target), scale_factor), scale_factor)
     folder = find_root(target, data_root)
     return CheckTarget(*datasets_of({"train": [target]}, folder, scale_factor), scale_factor)
-
-
-def find_root(spec: str, data_root: Path) -> Path:
-    """The folder in which a specification is looked up: the working directory if it is there."""
-    here = Path.cwd()
-    return here if (here / parse_spec(spec, here)[0]).exists() else data_root
 
 
 def _largest_crop(config: Hyperparameters) -> tuple[int, int] | None:

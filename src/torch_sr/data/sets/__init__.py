@@ -1,1 +1,1 @@
-"""Where images are: known data sets, custom folders and lists, and how HR and LR are paired."""
+"""Find images: known data sets, custom folders and lists, and pairs of HR and LR."""

@@ -1,4 +1,4 @@
-"""Find the image files of a folder and pair high with low resolution, by common structures.
+"""Find the image files of a folder, and pair high with low resolution.
 
 ========================================================  ==================================
 structure                                                 used by

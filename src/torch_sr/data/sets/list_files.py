@@ -1,4 +1,4 @@
-"""Read and write image lists: text files with one image, or an HR and LR pair, per line.
+"""Read and write image lists: text files with one image or pair per line.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Resolve a specification such as ``bsds500:train+test`` to the files of its image pairs.
+"""Resolve a specification such as ``bsds500:train+test`` to files of image pairs.
 
 The name is a row of :data:`~torch_sr.data.sets.table.DATASETS`, or a folder or image list, absolute
 or relative to the data root. :mod:`torch_sr.data.sets.spec_syntax` describes the syntax, and
@@ -72,6 +72,12 @@ def identify(spec: str, data_root: Path) -> tuple[str, str]:
     if name.lower() in DATASETS:
         return name.lower(), parts
     return str((data_root / Path(name).expanduser()).resolve()), parts
+
+
+def find_root(spec: str, data_root: Path) -> Path:
+    """The folder that contains a data set: the working directory, or else the data root."""
+    here = Path.cwd()
+    return here if (here / parse_spec(spec, here)[0]).exists() else data_root
 
 
 def train_and_val_specs(

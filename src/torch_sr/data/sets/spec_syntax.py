@@ -1,4 +1,4 @@
-"""Parse data set specifications: ``name``, ``name:part``, ``name:part+part``, and lists of these.
+"""Parse data set specifications: ``name``, ``name:part``, ``name:part+part``.
 
 A name is a known data set, or a folder or image list below the data root. The parts of a known
 data set are its splits; those of a folder are its sub-folders, ``HR<LR`` pairs of these, or

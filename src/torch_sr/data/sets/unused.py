@@ -1,4 +1,4 @@
-"""Warn about files in or next to a custom data set that are not used; refuse ambiguous ones.
+"""Warn about files of a custom data set that are not used; refuse ambiguous ones.
 
 A folder with the same file names and another image size is most likely low resolution under an
 unknown name. Without a warning, a training would make low resolution itself, or use both folders as
