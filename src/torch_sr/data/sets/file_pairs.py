@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch_sr.data.sets.folders import (
     expected_places,
@@ -38,7 +37,6 @@ from torch_sr.errors import DataError, MissingDatasetError
 from torch_sr.images import is_image_name
 
 _MOST_NAMED = 5  # sub-folders in a message
-Purpose = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)

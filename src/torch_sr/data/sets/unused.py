@@ -51,10 +51,10 @@ def find_unused(folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> I
     lr_folders = sorted(low - {hr_folder})  # not if baby_HR and baby_LR are in one folder
     _refuse_sets_below(folder, pairs, scale_factor)
     if lr_folders or not low:  # a folder with both is the whole set
-        yield from _twins(folder, hr_folder, lr_folders, scale_factor)
-    yield from _below(hr_folder, pairs, scale_factor)
-    yield from _unusual_names(hr_folder)
-    yield from _unreadable(hr_folder, pairs)
+        yield from _find_same_names(folder, hr_folder, lr_folders, scale_factor)
+    yield from _find_below(hr_folder, pairs, scale_factor)
+    yield from _find_unusual_names(hr_folder)
+    yield from _find_unreadable(hr_folder, pairs)
 
 
 def _top(file: Path, folder: Path) -> Path:
@@ -81,12 +81,12 @@ def _refuse_sets_below(folder: Path, pairs: Sequence[FilePair], scale_factor: in
         )
 
 
-def _twins(
+def _find_same_names(
     folder: Path, hr_folder: Path, lr_folders: Sequence[Path], scale_factor: int
 ) -> Iterator[str]:
     """Find folders with the same file names as the one in use."""
     if hr_folder == folder and not any(map(is_image_name, folder.iterdir())):
-        yield from _mixed(folder, scale_factor)  # all sub-folders are in use
+        yield from _find_mixed(folder, scale_factor)  # all sub-folders are in use
         return
     place = hr_folder.parent.absolute()  # works with any data root
     used = (hr_folder, *lr_folders)
@@ -97,8 +97,8 @@ def _twins(
     is_set = hr_folder != folder or (role is not None and role[0] == "high")
     for other in others:
         if is_set and not lr_folders:
-            yield from _unlike(hr_folder, other, scale_factor)
-        factor = _factor(hr_folder, other)
+            yield from _find_unmatched_low(hr_folder, other, scale_factor)
+        factor = _factor_between(hr_folder, other)
         if factor is None or factor == 1 != scale_factor:
             continue
         names = "<".join([hr_folder.name, *(path.name for path in lr_folders), other.name])
@@ -116,13 +116,13 @@ def _twins(
             yield f"train with scale_factor {factor:g} to use it: {text}"
 
 
-def _unlike(hr_folder: Path, other: Path, scale_factor: int) -> Iterator[str]:
+def _find_unmatched_low(hr_folder: Path, other: Path, scale_factor: int) -> Iterator[str]:
     """Find a folder named like low resolution whose images cannot be partners."""
     role = role_of(other.name)
     if role is None or role[0] != "low":
         return
-    if any(_of_factor(path) for path in sub_folders(other)):
-        factors = ", ".join(path.name for path in sub_folders(other) if _of_factor(path))
+    if any(_is_named_by_factor(path) for path in sub_folders(other)):
+        factors = ", ".join(path.name for path in sub_folders(other) if _is_named_by_factor(path))
         if not any(_images(other / f"{x}{scale_factor}") for x in "xX"):
             yield (
                 f"use a scale factor that {other} has ({factors}); otherwise low resolution for "
@@ -137,11 +137,11 @@ def _unlike(hr_folder: Path, other: Path, scale_factor: int) -> Iterator[str]:
         )
 
 
-def _of_factor(folder: Path) -> bool:
+def _is_named_by_factor(folder: Path) -> bool:
     return re.fullmatch(r"[xX]\d+", folder.name) is not None
 
 
-def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
+def _find_mixed(folder: Path, scale_factor: int) -> Iterator[str]:
     """Find pairs among sub-folders that are all used as originals."""
     parts = sub_folders(folder)
     if len(parts) > _MOST_FOLDERS:
@@ -149,7 +149,7 @@ def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
     for number, some in enumerate(parts):
         for other in parts[number + 1 :]:
             high, low = some, other
-            factor = _factor(some, other)
+            factor = _factor_between(some, other)
             if factor is not None and factor < 1:
                 high, low, factor = other, some, 1 / factor
             if factor is None:
@@ -169,7 +169,7 @@ def _mixed(folder: Path, scale_factor: int) -> Iterator[str]:
                 )
 
 
-def _factor(high: Path, low: Path) -> float | None:
+def _factor_between(high: Path, low: Path) -> float | None:
     """How many times larger the images of ``high`` are; None if the names or factors differ."""
     files, others = _images(high), _images(low)
     if not share_names(files, high, others, low):
@@ -207,7 +207,7 @@ def _times(factor: float) -> str:
     return f"1/{factor:g} of the size" if factor >= 1 else f"{1 / factor:g} times the size"
 
 
-def _below(hr_folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> Iterator[str]:
+def _find_below(hr_folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> Iterator[str]:
     """Find images in sub-folders of a folder that has images itself."""
     used = {pair.hr.parent for pair in pairs}
     low = {pair.lr.parent for pair in pairs if pair.lr is not None}
@@ -230,7 +230,7 @@ def _refuse_low_below(hr_folder: Path, below: Sequence[Path], scale_factor: int)
     """Refuse ``photos/0001.png`` with ``photos/LR/0001.png`` or ``photos/LR/X4/0001.png``."""
     for folder in below:
         for place in (folder, *sub_folders(folder)):
-            if _factor(hr_folder, place) == scale_factor != 1:
+            if _factor_between(hr_folder, place) == scale_factor != 1:
                 name = place.relative_to(hr_folder).as_posix()
                 raise DataError(
                     f"{hr_folder}: write {hr_folder.absolute()}:.<{name} to train on these pairs, "
@@ -239,7 +239,7 @@ def _refuse_low_below(hr_folder: Path, below: Sequence[Path], scale_factor: int)
                 )
 
 
-def _unusual_names(hr_folder: Path) -> Iterator[str]:
+def _find_unusual_names(hr_folder: Path) -> Iterator[str]:
     """Find images that are ignored because of the suffix of their names."""
     found: Counter[str] = Counter()
     with os.scandir(hr_folder) as entries:
@@ -259,7 +259,7 @@ def _may_be_image(entry: os.DirEntry[str]) -> bool:
     return Path(entry.name).suffix.lower() not in _OTHER_FILES and entry.is_file()
 
 
-def _unreadable(hr_folder: Path, pairs: Sequence[FilePair]) -> Iterator[str]:
+def _find_unreadable(hr_folder: Path, pairs: Sequence[FilePair]) -> Iterator[str]:
     """Find sub-folders that cannot be read, if sub-folders are used."""
     if {pair.hr.parent for pair in pairs} == {hr_folder}:
         return
