@@ -416,7 +416,7 @@ def test_test_measures_what_is_asked_for(run, model, data_root):
     assert "content loss" in out
     code, _, err = run("test", model, "-d", "set5", "--metrics", "psrn", "--device", "cpu")
     assert code == 1
-    assert "metric 'psrn': there are psnr, ssim" in err
+    assert "metric 'psrn': choose one of psnr, ssim" in err
 
 
 def test_all_metrics_are_those_that_can_be_had(run, model, data_root, monkeypatch, offline):

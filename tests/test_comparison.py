@@ -1,4 +1,4 @@
-"""What a test makes of scores: labels, means, differences, tables, and places for results."""
+"""Labels, means, differences and tables of scores, and where results are stored."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_labels_are_given_and_clashes_refused(tmp_path, monkeypatch):
         label(NamedModel(str(one)), NamedModel(str(one)))
 
 
-def test_a_path_with_an_equals_sign_is_a_path_where_it_exists(tmp_path, monkeypatch):
+def test_text_with_an_equals_sign_is_a_path_if_that_file_exists(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a=b.pth").touch()
     Path("lr=1").mkdir()
@@ -126,7 +126,7 @@ def test_a_path_with_an_equals_sign_is_a_path_where_it_exists(tmp_path, monkeypa
             parse_named(wrong)
 
 
-def test_names_of_images_differ_even_where_case_does_not_count():
+def test_names_of_images_are_distinct_even_if_case_is_ignored():
     taken: set[str] = set()
     assert distinct(["Same", "same", "other"], taken) == ["Same", "same-2", "other"]
     assert distinct(["SAME"], taken) == ["SAME-3"]
@@ -134,7 +134,7 @@ def test_names_of_images_differ_even_where_case_does_not_count():
     assert distinct(["a", "a", "a-2"]) == ["a", "a-3", "a-2"]
 
 
-def test_folders_of_labels_are_legal_and_differ():
+def test_folders_of_labels_are_valid_and_distinct():
     folders = folder_names(["a/x", "a:x", "A_X", "..", "", "é" * 300])
     names = list(folders.values())
     assert len({name.casefold() for name in names}) == 6
@@ -193,7 +193,7 @@ def test_the_paired_bootstrap_agrees_with_scipy():
     assert again == found  # seeded
 
 
-def test_differences_are_taken_image_by_image_where_both_are_finite():
+def test_differences_are_taken_over_images_that_are_finite_under_both():
     table = differences(
         scores_of(
             {
@@ -240,7 +240,7 @@ def test_the_best_is_bold_and_the_second_underlined_in_latex(results):
     assert "a\\_b" not in apart  # the reference itself has no row
 
 
-def test_names_that_mean_something_to_latex_are_escaped():
+def test_latex_special_characters_in_names_are_escaped():
     scores = scores_of({r"\input{x}~^_#": [1.0], "<b>|": [2.0]}, dataset="[old]*")
     text = to_latex(mean_table(Results("paper", summarize(scores))))
     assert r"\textbackslash{}input\{x\}\textasciitilde{}\textasciicircum{}\_\#" in text
@@ -248,7 +248,7 @@ def test_names_that_mean_something_to_latex_are_escaped():
     assert "\n{[}old{]}{*}" in text  # \\ would take [old] for its option
 
 
-def test_markdown_has_one_row_a_method_and_keeps_names(results):
+def test_markdown_has_one_row_per_method_and_keeps_names(results):
     lines = to_markdown(mean_table(results)).splitlines()
     assert lines[2].count("|") == lines[3].count("|") == 7
     assert r"a\_b" in lines[5]
@@ -261,7 +261,7 @@ def test_markdown_has_one_row_a_method_and_keeps_names(results):
     assert r"\*x\* y" in text
 
 
-def test_means_as_csv_are_unrounded_and_carry_the_differences(results):
+def test_means_as_csv_are_not_rounded_and_include_the_differences(results):
     rows = list(csv.DictReader(io.StringIO(means_csv([results]))))
     assert [row["method"] for row in rows] == ["bicubic", "a_b", "50 % & $x"]
     bicubic_row, best, other = rows
@@ -272,7 +272,7 @@ def test_means_as_csv_are_unrounded_and_carry_the_differences(results):
     assert other["psnr_difference_excludes_0"] == "false"
 
 
-def test_nothing_is_ranked_where_means_are_over_different_images():
+def test_means_over_different_images_are_not_ranked():
     table = summarize(scores_of({"a": [30.0, math.inf], "b": [29.0, 50.0]}))
     assert rank(table["set"], "psnr") == {}
     table = summarize(scores_of({"a": [30.0, math.inf], "b": [29.0, math.inf]}))
@@ -302,7 +302,7 @@ class OnePair:
         return self.pair
 
 
-def test_both_protocols_are_measured_on_one_computation(photo):
+def test_images_are_super_resolved_once_for_two_protocols(photo):
     hr = photo(48, 64)
     lr = hr[::4, ::4].copy()
     calls = []
@@ -396,13 +396,13 @@ def test_costs_are_counted_and_speed_is_that_of_the_images_after_the_first(tmp_p
         ("results/set5", ["set5", "set14"], "set5"),
     ],
 )
-def test_a_folder_named_after_the_data_set_gets_no_second_one(out, specs, inside):
+def test_a_folder_named_after_the_data_set_is_not_nested(out, specs, inside):
     store = ResultStore(Path(out), specs, [Method("m", lambda lr: lr)])
     assert store.result("set5/baby", "m") == Path(out, inside, "baby_sr.png")
     assert store.sheet("set5/baby") == Path(out, inside, "baby_sheet.png")
 
 
-def test_results_of_models_lie_apart_and_inside_the_folder():
+def test_results_of_models_are_in_separate_folders_inside_the_output():
     methods = [Method(label, lambda lr: lr) for label in ("a/x", "a_x", "..", "M", "m")]
     store = ResultStore(Path("out"), ["set5"], methods)
     paths = [store.result("set5/baby", method.label) for method in methods]

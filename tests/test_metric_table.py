@@ -1,4 +1,4 @@
-"""metric_table.py: the table, and what each row gives."""
+"""metric_table.py: the table, and the values of each metric."""
 
 import functools
 import sys
@@ -100,14 +100,14 @@ def test_learned_distances(images, name, random_networks):
 
 
 @pytest.mark.parametrize(("name", "backbone"), [("lpips", "alexnet"), ("dists", "vgg16")])
-def test_weights_that_cannot_be_fetched_are_named(name, backbone, offline):
+def test_weights_that_cannot_be_downloaded_are_named(name, backbone, offline):
     with pytest.raises(
         DownloadError, match=rf"{backbone}\S+pth cannot be downloaded: get https.*host not found"
     ):
         build_metrics([name], MetricSettings(4))
 
 
-def test_weights_that_hold_code_are_refused(monkeypatch, tmp_path):
+def test_weights_that_contain_code_are_refused(monkeypatch, tmp_path):
     from torch_sr.models.backbones import backbone_file
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -118,7 +118,7 @@ def test_weights_that_hold_code_are_refused(monkeypatch, tmp_path):
         build_metrics(["lpips"], MetricSettings(4))
 
 
-def test_no_reference_measures_look_at_the_result_alone(images, monkeypatch):
+def test_metrics_without_reference_depend_on_the_result_alone(images, monkeypatch):
     hr, near, far = images
     seen = []
 
@@ -136,7 +136,7 @@ def test_no_reference_measures_look_at_the_result_alone(images, monkeypatch):
     assert seen[-1][:2] == ("brisque", (1, 3, 80, 96))
 
 
-def test_what_is_missing_is_told(monkeypatch):
+def test_missing_packages_and_unknown_metrics_are_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     with pytest.raises(MissingExtraError, match=r"torch-sr\[quality\]"):
         build_metrics(["niqe"], MetricSettings(4))
@@ -147,18 +147,18 @@ def test_what_is_missing_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyiqa", types.SimpleNamespace(create_metric=fail))
     with pytest.raises(ModelError, match=r"model of niqe \(cannot connect\)"):
         build_metrics(["niqe"], MetricSettings(4))
-    with pytest.raises(DataError, match="metric 'psrn': there are psnr, ssim"):
+    with pytest.raises(DataError, match="metric 'psrn': choose one of psnr, ssim"):
         build_metrics(["psrn"], MetricSettings(4))
 
 
-def test_an_image_too_small_for_a_network_is_told(images, random_networks):
+def test_an_image_too_small_for_a_network_is_reported(images, random_networks):
     hr, near, _ = images
     compare = build_metrics(["lpips"], MetricSettings(4))["lpips"]
     with pytest.raises(DataError, match="lpips cannot compare 9x9 pixels"):
         compare(near[..., :9, :9], hr[..., :9, :9])
 
 
-def test_which_is_better_is_right(images, random_networks, vgg_file):
+def test_the_better_result_has_the_better_value(images, random_networks, vgg_file):
     hr, near, far = images
     names = [name for name in METRICS if name not in ("niqe", "brisque")]
     built = build_metrics(names, MetricSettings(4, vgg_weights=str(vgg_file)))

@@ -1,4 +1,4 @@
-"""report.py: one page, complete, safe, asking for nothing, whose slider moves in a browser."""
+"""report.py: the page is complete, escaped and makes no requests; its slider moves in a browser."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def report(photo):
 
 
 class Page(HTMLParser):
-    """What the tests ask of a page."""
+    """What the tests read from a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -56,7 +56,7 @@ class Page(HTMLParser):
             self.policies.append(found["content"])
 
 
-def test_the_page_is_whole_and_asks_for_nothing(report, tmp_path):
+def test_the_page_is_complete_and_makes_no_requests(report, tmp_path):
     report.write(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     page = Page(text)
@@ -81,7 +81,7 @@ def test_numbers_are_those_of_the_scores(report):
     assert '<td class=best data-title="PSNR (dB)">28.00<small>' in text  # mine with 29 and 27
 
 
-def test_a_large_image_is_shown_by_a_detail(report):
+def test_only_a_detail_of_a_large_image_is_shown(report):
     assert "aspect-ratio: 480 / 480" in report.to_html()
     assert "aspect-ratio: 96 / 64" in report.to_html()
 
@@ -122,7 +122,7 @@ def test_an_identical_image_is_left_out_of_the_mean_and_named(photo):
     assert 'class=best data-title="PSNR' not in text  # the means are over different images
 
 
-def test_long_names_are_in_the_plots_whole(photo):
+def test_long_names_are_complete_in_the_plots(photo):
     name = "192_cr_23_rrdb_div2k_bsds500_perceptual_gan_epoch_12000_best"
     report = Report("t", "paper", 4)
     found = comparison(photo, "set/a")
@@ -269,7 +269,7 @@ def test_the_slider_moves_in_a_browser(report, tmp_path, browser):
     assert all(url.startswith(("file:", "data:")) for url in requests)
 
 
-def test_differences_are_shown_where_there_is_a_reference(photo):
+def test_differences_are_shown_if_there_is_a_reference(photo):
     report = Report("t", "paper", 4, reference="bicubic")
     report.add(comparison(photo, "set/a", (25, 27)))
     report.add(comparison(photo, "set/b", (24, 25)))

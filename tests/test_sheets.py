@@ -1,4 +1,4 @@
-"""sheets.py and places.py: the place shown says most, and the pictures hold what they should."""
+"""sheets.py and places.py: the right place is shown, and a sheet contains every method."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_the_place_shown_is_where_methods_differ(photo, at):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (12, 400), (400, 12), (63, 65)])
-def test_a_small_image_is_its_own_place(photo, size):
+def test_of_a_small_image_the_largest_square_is_shown(photo, size):
     height, width = (side // 4 * 4 for side in size)
     comparison = compare(photo(height, width))
     top, left, side = differing_place(comparison)
@@ -87,7 +87,7 @@ def test_the_better_method_has_the_darker_error_map(photo):
 
 
 @pytest.mark.parametrize("size", [(8, 8, 1), (4, 300, 3), (300, 4, 3), (4, 4, 3)])
-def test_odd_images_have_sheets_too(photo, size):
+def test_very_small_and_narrow_images_have_sheets(photo, size):
     sheet = draw_sheet(compare(photo(*size)))
     assert sheet.shape[0] < 1200
     assert sheet.shape[1] < 2000
@@ -102,7 +102,7 @@ def test_many_methods_wrap(photo):
 
 
 @pytest.mark.parametrize("count", range(1, 13))
-def test_no_row_of_a_sheet_has_one_cell_alone(photo, count):
+def test_no_row_of_a_sheet_has_a_single_cell(photo, count):
     methods = [f"model {n}" for n in range(count)]
     sheet = draw_sheet(compare(photo(64, 64), methods=methods))
     left = (sheet.shape[1] - 400) // 276 * 276  # the overview is square and 360 wide

@@ -118,7 +118,7 @@ def test_labels_name_the_rows_and_the_folders(run, save, draw, tmp_path):
     assert "'x' is given to two models" in err
 
 
-def test_a_model_called_bicubic_or_with_brackets_is_a_row_of_its_own(run, save, draw, tmp_path):
+def test_a_model_called_bicubic_or_with_brackets_has_its_own_row(run, save, draw, tmp_path):
     draw("five/x.png")
     odd = save("[bold]x[b].pth", 2)
     code, out, err = run(
@@ -204,7 +204,7 @@ def test_formats_print_a_document_and_nothing_else(run, save, draw, tmp_path):
         (["--csv", "same", "--report", "same"], "files of their own"),
     ],
 )
-def test_options_that_do_not_fit_are_refused_before_the_work(run, save, options, words):
+def test_options_that_do_not_fit_together_are_refused_first(run, save, options, words):
     code, out, err = run("test", save("m.pth"), "-d", "nowhere", *options, *DEVICE)
     assert code == 2
     assert not out or json.loads(out)["error"]["type"] == "UsageError"
@@ -237,7 +237,7 @@ def test_models_are_compared_with_the_first_or_a_chosen_one(run, save, draw):
     assert "difference from one" in run(*command[:-3], *DEVICE)[1]
 
 
-def test_cost_adds_columns_where_asked(run, save, draw):
+def test_cost_adds_columns(run, save, draw):
     draw("five/x.png")
     model = save("m.pth")
     command = ("test", model, "-d", "five", *DEVICE)
@@ -286,7 +286,7 @@ def test_a_plane_without_its_weights_names_another_metric(
 # --- interpolate ----------------------------------------------------------------------------------
 
 
-def test_a_sweep_is_written_though_it_cannot_be_measured(run, save, draw, tmp_path, no_internet):
+def test_a_sweep_is_written_even_if_it_cannot_be_measured(run, save, draw, tmp_path, no_internet):
     draw("five/x.png")
     out = tmp_path / "new" / "s.pth"
     command = (
@@ -308,7 +308,7 @@ def test_a_sweep_is_written_though_it_cannot_be_measured(run, save, draw, tmp_pa
     assert err.strip() == f"torch-sr: error: {found['error']['message']}"
 
 
-def test_a_sweep_may_be_written_over_its_own_ends(run, save, tmp_path):
+def test_a_sweep_may_replace_its_own_ends(run, save, tmp_path):
     first, last = save("m_1.pth"), save("m_0.5.pth", 2)
     expected = read_model(last).network.state_dict()
     ends = ("--psnr-model-path", first, "--esrgan-model-path", last)
@@ -318,7 +318,7 @@ def test_a_sweep_may_be_written_over_its_own_ends(run, save, tmp_path):
     assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
-def test_steps_of_a_sweep_that_are_close_keep_files_of_their_own(run, save, tmp_path):
+def test_steps_of_a_sweep_that_are_close_have_separate_files(run, save, tmp_path):
     ends = ("--psnr-model-path", save("a.pth"), "--esrgan-model-path", save("b.pth", 2))
     steps = ("--alpha", "0.5:0.5000002:0.0000001")
     code, out, _ = run("interpolate", tmp_path / "m.pth", *ends, *steps)
@@ -393,7 +393,7 @@ def test_outputs_never_replace_a_model(run, save, draw, option):
     assert Path(model).read_bytes() == before
 
 
-def test_csv_and_report_do_not_take_names_of_images(run, save, draw, tmp_path):
+def test_csv_and_report_refuse_names_of_images(run, save, draw, tmp_path):
     draw("five/x.png")
     photo = tmp_path / "data/five/x.png"
     before = photo.read_bytes()
@@ -413,9 +413,7 @@ def test_results_are_not_stored_among_the_images_of_a_data_set(run, save, draw, 
     assert [file.name for file in (tmp_path / "data/five").iterdir()] == ["x.png"]
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_the_work(
-    run, save, draw, tmp_path, monkeypatch
-):
+def test_a_file_that_cannot_be_written_is_refused_first(run, save, draw, tmp_path, monkeypatch):
     draw("five/x.png")
     monkeypatch.setattr(Path, "touch", lambda *_, **__: (_ for _ in ()).throw(OSError(30, "no")))
     monkeypatch.setattr("torch_sr.cli.test.command.measure", lambda *_: pytest.fail("measured"))
@@ -443,7 +441,7 @@ def test_one_image_has_no_interval(run, save, draw):
     assert row["psnr_low"] == row["psnr_high"] == ""
 
 
-def test_names_are_no_formulas_in_spreadsheets(run, save, draw, tmp_path):
+def test_names_are_not_formulas_in_spreadsheets(run, save, draw, tmp_path):
     draw("five/=1+1.png")
     scores = tmp_path / "scores.csv"
     command = ("test", f"@sum={save('m.pth')}", "-d", "five", "--format", "csv", *DEVICE)
@@ -493,7 +491,7 @@ def test_a_network_that_computes_nan_is_refused_by_name(run, draw, tmp_path):
     assert not list(out_dir.glob("*"))
 
 
-def test_the_strip_of_a_preview_never_replaces_its_picture(run, save, draw, tmp_path):
+def test_the_strip_of_a_preview_never_replaces_its_image(run, save, draw, tmp_path):
     draw("s_preview.png")
     picture = tmp_path / "data/s_preview.png"
     before = picture.read_bytes()

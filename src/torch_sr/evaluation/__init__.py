@@ -1,1 +1,1 @@
-"""Measuring models: methods, metrics, statistics, and how results are presented."""
+"""Measure models: methods, metrics, statistics, and how results are presented."""

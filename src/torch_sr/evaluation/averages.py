@@ -1,9 +1,9 @@
-"""Means over images that single images cannot spoil: the rule for values that are not finite.
+"""Means over images, and what happens to values that are not finite.
 
-A super-resolved image that equals its original, as flat or black ones may, has an infinite PSNR,
-which would be the mean of a whole data set. In a training no image counts for more than
+A super-resolved image that equals its original, for example a flat or black one, has an infinite
+PSNR, and so would the mean of its data set. In a training no image counts for more than
 :data:`PSNR_CEILING`, so that the means of all epochs are over the same images. A test leaves out
-infinite values. Either leaves out what is not a number, and reports all of these images by name.
+infinite values. Both leave out NaN, and report all of these images by name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PSNR_CEILING = 60.0
-"""Decibels that one image counts for at most in a mean; rounding to 8 bits alone leaves 59."""
+"""The most decibels that one image counts for in a mean; rounding to 8 bits alone gives 59."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class ImageMean:
     """A mean over images.
 
     Args:
-        value: the mean; NaN when nothing is left to take it of.
-        bounded: the values that counted for the ceiling only, by image.
+        value: the mean; NaN if no value is left.
+        bounded: the values that were replaced by the ceiling, by image.
         left_out: the values that are not finite and did not count, by image.
     """
 
@@ -36,8 +36,8 @@ def mean_over_images(values: Mapping[str, float], ceiling: float = math.inf) -> 
     """Take the mean of a metric over images.
 
     Args:
-        values: by the image's name.
-        ceiling: what a value counts for at most; :data:`PSNR_CEILING` for PSNR.
+        values: by the name of the image.
+        ceiling: larger values count as this one; :data:`PSNR_CEILING` for PSNR.
 
     >>> mean_over_images({"a": 30.0, "flat": math.inf}, PSNR_CEILING).value
     45.0

@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def scores(self) -> list[ImageScore]:
-        """The metrics alone, one for each method and protocol."""
+        """Only the metrics, a score for each method and protocol."""
         return [
             ImageScore(self.dataset, self.image, method, metrics, protocol)
             for protocol, methods in {self.protocol: self.metrics, **self.further}.items()

@@ -1,8 +1,8 @@
-"""What a method costs: parameters, multiply-adds, and how fast it ran in this test.
+"""The cost of a method: parameters, multiply-adds, and its speed in this test.
 
 Multiply-adds are counted for an output of 1280x720 pixels, as the literature on efficient networks
-does since CARN (Ahn et al. 2018). Speed is that of this machine, including what tiling and
-conversions cost.
+has done since CARN (Ahn et al. 2018). The speed is that of this machine and includes tiling and
+conversions.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch_sr.models.inspection import count_macs
 from torch_sr.models.model import Model
 
 OUTPUT = (1280, 720)
-"""Width and height of the output that multiply-adds are counted for."""
+"""Width and height of the output for which multiply-adds are counted."""
 
 
 @dataclass(frozen=True)
 class MethodCost:
-    """The cost of a method on one data set; None where something is unknown or does not apply.
+    """The cost of a method on one data set; None for what is unknown or does not apply.
 
     Args:
         num_parameters: of the network.
         macs: multiply-adds for an output of ``OUTPUT`` pixels.
-        megapixels_per_second: of output, measured, without the first of several images.
+        megapixels_per_second: measured, of output; the first of several images does not count.
     """
 
     num_parameters: int | None
@@ -35,10 +35,10 @@ class MethodCost:
 
 
 class CostWatch:
-    """Collect what the methods of a test cost.
+    """Collect the costs of the methods of a test.
 
     Args:
-        methods: beside the baseline, whose speed alone is known.
+        methods: without the baseline, of which only the speed is measured.
         scale_factor: of the models.
     """
 
@@ -50,14 +50,14 @@ class CostWatch:
         self._seen: dict[str, dict[str, list[tuple[float, float]]]] = {}
 
     def add(self, comparison: Comparison) -> None:
-        """Take the times of an image."""
+        """Add the times of an image."""
         megapixels = comparison.hr.shape[0] * comparison.hr.shape[1] / 1e6
         methods = self._seen.setdefault(comparison.dataset, {})
         for label, seconds in comparison.seconds.items():
             methods.setdefault(label, []).append((megapixels, seconds))
 
     def costs(self) -> dict[str, dict[str, MethodCost]]:
-        """By data set and method."""
+        """The costs by data set and method."""
         return {
             dataset: {label: self._cost(label, times) for label, times in methods.items()}
             for dataset, methods in self._seen.items()
@@ -66,15 +66,15 @@ class CostWatch:
     def _cost(self, label: str, times: Sequence[tuple[float, float]]) -> MethodCost:
         parameters, macs = self._sizes.get(label, (None, None))
         method = self._methods.get(label)
-        if method is not None and method.group == "images":  # which share their computation
+        if method is not None and method.group == "images":  # these share their computation
             return MethodCost(parameters, macs, None)
-        warm = times[1:] or times  # the first image also pays for the start
+        warm = times[1:] or times  # the first image includes the start
         seconds = sum(second for _, second in warm)
         return MethodCost(parameters, macs, sum(mp for mp, _ in warm) / max(seconds, 1e-9))
 
 
 def _count(model: Model, scale_factor: int) -> tuple[int, int]:
-    """Parameters, and multiply-adds for an output of the stated size."""
+    """Parameters, and multiply-adds for an output of ``OUTPUT`` pixels."""
     per_pixel = count_macs(model.network, model.img_channels)
     pixels = OUTPUT[0] * OUTPUT[1] / scale_factor**2
     return model.info.num_parameters, round(per_pixel * pixels)

@@ -1,8 +1,8 @@
-"""Labels of models, data sets and images: short, distinct, and safe as names of files.
+"""Labels of models, data sets and images: short, distinct, and safe as file names.
 
-A model may be given as ``NAME=FILE``; otherwise its label is the shortest one that no other model
-has. Labels are only shown and compared, never parsed: what a method is stands in
-:class:`~torch_sr.evaluation.method.Method`.
+A model may be given as ``LABEL=MODEL``; otherwise its label is the shortest one that no other model
+has. Labels are shown and compared, but never parsed: :class:`~torch_sr.evaluation.method.Method`
+has the structure.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _SUFFIXES = (".pth", ".pt", ".safetensors", ".param", ".bin")
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model as a person names it: a file or a name of the zoo, and a label if one was given."""
+    """A model as the user names it: a file or a name, and a label if one was given."""
 
     model: str
     label: str | None = None
 
 
 def parse_named(text: str) -> NamedModel:
-    """Read ``MODEL`` or ``LABEL=MODEL``; an existing file of the whole text is that file.
+    """Read ``MODEL`` or ``LABEL=MODEL``; if the whole text is an existing file, it is that file.
 
     Raises:
-        ModelError: nothing on one side of the ``=``, or a file that does not exist.
+        ModelError: one side of the ``=`` is empty, or a file does not exist.
 
     >>> parse_named("mine=compact-x4")
     NamedModel(model='compact-x4', label='mine')
@@ -71,7 +71,7 @@ def label_models(
     Args:
         models: as they were named.
         files: the file of each.
-        names: the name that each file records, otherwise its stem.
+        names: the name of each: the one that its file records, otherwise its stem.
         taken: labels that no model may have.
 
     Raises:
@@ -122,7 +122,7 @@ def check_labels(
 
 
 def _candidates(model: str, file: Path, name: str) -> list[str]:
-    """Labels from short to long; the last is unique, as the path is."""
+    """Labels from short to long; the last one is the whole path, which is unique."""
     if not os.path.exists(model):  # noqa: PTH110 - a name of the zoo
         return [name] if name == model else [name, model]
     parts = file.resolve().parts
@@ -132,11 +132,11 @@ def _candidates(model: str, file: Path, name: str) -> list[str]:
 
 
 def distinct(names: Iterable[str], taken: set[str] | None = None) -> list[str]:
-    """Names of which no two are one file, even where case does not count: ``a``, then ``A-2``.
+    """Make names distinct, even for file systems that ignore case: ``a``, then ``A-2``.
 
     Args:
-        names: in their order; the first keeps its name.
-        taken: names in use, as this function left them; those given out are added.
+        names: in their order; the first of several equal ones is kept as it is.
+        taken: names in use; the new names are added.
 
     >>> distinct(["a", "A", "a-2", "b"])
     ['a', 'A-3', 'a-2', 'b']
@@ -156,7 +156,7 @@ def distinct(names: Iterable[str], taken: set[str] | None = None) -> list[str]:
 
 
 def folder_names(labels: Sequence[str]) -> dict[str, str]:
-    """A folder for each label: one name, legal on all systems, and distinct.
+    """A folder for each label: a single name, valid on all systems, and distinct.
 
     >>> folder_names(["a/x", "a:x", ".."])
     {'a/x': 'a_x', 'a:x': 'a_x-2', '..': 'model'}
@@ -166,11 +166,11 @@ def folder_names(labels: Sequence[str]) -> dict[str, str]:
 
 
 def wrap(label: str, fits: Callable[[str], bool]) -> list[str]:
-    """Break a label into lines that fit, after its punctuation where that can be.
+    """Break a label into lines that fit, after punctuation if possible.
 
     Args:
         label: of any length.
-        fits: whether a line is short enough; a single letter always counts as such.
+        fits: whether a line is short enough; a single letter is never broken.
 
     >>> wrap("rrdb_div2k_best", lambda line: len(line) <= 11)
     ['rrdb_div2k_', 'best']
@@ -196,5 +196,5 @@ def _safe(label: str) -> str:
 
 
 def _folded(name: str) -> str:
-    """What two names share where a file system sees one: case, and composed letters."""
+    """A name without what some file systems ignore: case, and how letters are composed."""
     return unicodedata.normalize("NFC", name).casefold()

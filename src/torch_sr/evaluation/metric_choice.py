@@ -1,4 +1,4 @@
-"""Which measures a test takes, and what to take where one is not available."""
+"""Which metrics a test measures, and what replaces one that is not available."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch_sr.models.backbones import backbone_file
 def choose_metrics(
     wanted: Sequence[str], setting: MetricSettings, *, plane: bool
 ) -> tuple[list[str], list[str]]:
-    """PSNR always, for images are ranked by it; of ``all``, those that are available.
+    """Choose the metrics of a test: always PSNR, by which images are ranked.
 
     Args:
-        wanted: names of measures, or ``all`` alone.
-        setting: where they compute.
-        plane: whether a plane is drawn, which needs a perceptual measure: LPIPS by default.
+        wanted: names of metrics, or ``all`` alone for those that are available.
+        setting: what the metrics share.
+        plane: whether a plane is drawn, which needs a perceptual metric: LPIPS by default.
 
     Returns:
-        The names, and a note on each of ``all`` that is not available.
+        The names, and a note on each metric of ``all`` that is not available.
 
     Raises:
-        DataError: for an unknown name, or where a plane has nothing to show.
-        ModelError: when what a plane needs is not available.
+        DataError: an unknown name, or a plane without a perceptual metric.
+        ModelError: the metric of the plane is not available.
     """
     if list(wanted) == ["all"]:
         names, notes = available(setting)
@@ -41,15 +41,15 @@ def choose_metrics(
 
 
 def require(name: str, setting: MetricSettings, option: str) -> None:
-    """See that a perceptual measure can be built, or name the option that takes another.
+    """Check that a perceptual metric can be loaded; the error names other metrics.
 
     Args:
-        name: of the measure.
-        setting: where it computes.
-        option: how to choose another, which takes the place of ``{}``.
+        name: of the metric.
+        setting: what the metrics share.
+        option: how to choose another metric, whose name replaces ``{}``.
 
     Raises:
-        DataError: for an unknown name.
+        DataError: an unknown name.
         ModelError: it is not available; the message begins with the remedy.
     """
     try:
@@ -64,15 +64,15 @@ def require(name: str, setting: MetricSettings, option: str) -> None:
 
 
 def perceptual_of(names: Sequence[str]) -> str | None:
-    """The first of these that is not a measure of distortion."""
+    """The first of some metrics that is perceptual."""
     return next((name for name in names if name not in DISTORTIONS), None)
 
 
 def is_perceptual(name: str) -> bool:
-    """Whether a measure can be weighed against PSNR, rather than being one of distortion, too.
+    """Whether a metric is perceptual, so that it can be weighed against PSNR.
 
     Raises:
-        DataError: there is no measure of that name.
+        DataError: an unknown name.
     """
     if name not in METRICS:
         known = [other for other in METRICS if other not in DISTORTIONS]
@@ -81,7 +81,7 @@ def is_perceptual(name: str) -> bool:
 
 
 def available(setting: MetricSettings) -> tuple[list[str], list[str]]:
-    """The measures that can be built here, and a note on each of the others."""
+    """The metrics that can be loaded here, and a note on each of the others."""
     names, notes = [], []
     for name in METRICS:
         try:
@@ -93,7 +93,7 @@ def available(setting: MetricSettings) -> tuple[list[str], list[str]]:
 
 
 def substitutes(name: str) -> list[str]:
-    """Other perceptual measures whose packages and weights are here already."""
+    """Other perceptual metrics whose packages and weights are installed already."""
     at_hand = {
         "perceptual_loss": lambda: backbone_file("vgg19")[0].is_file(),
         "lpips": lambda: backbone_file("alexnet")[0].is_file(),

@@ -1,11 +1,11 @@
-"""The measures that models are compared by, as rows of one table.
+"""The table of metrics: what each is called, and how it is computed.
 
 PSNR and SSIM follow the protocol (:mod:`torch_sr.metrics`). All others compare whole RGB images,
 rounded to 8 bits where the protocol rounds; a gray image counts as three equal channels. Content
 and perceptual loss are those of training, with the weights of ESRGAN (Wang et al. 2018). LPIPS
 (Zhang et al. 2018, AlexNet) and DISTS (Ding et al. 2020) come from torchmetrics and need
 torchvision's weights; NIQE (Mittal et al. 2013) and BRISQUE (Mittal et al. 2012), which look at the
-result alone, from pyiqa. Adding a measure is adding a row and a function that builds it.
+result alone, from pyiqa. To add a metric, add a row and a function that builds it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from torch_sr.models.backbones import download_backbone
 from torch_sr.models.files.reading import load_state
 
 MetricFunction = Callable[[Tensor, Tensor], float]
-"""Given ``sr`` and ``hr``, both ``(1, C, H, W)`` in [0, 1]."""
+"""From ``sr`` and ``hr``, both ``(1, C, H, W)`` in [0, 1], to a value."""
 
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """What all measures of one test share.
+    """What all metrics of one test share.
 
     Args:
         scale_factor: of the models.
         protocol: how PSNR and SSIM compare.
-        device: where networks that measure compute.
-        vgg_weights: file of the perceptual loss's network; None takes torchvision's.
+        device: of the metrics that are networks.
+        vgg_weights: weights file of the network of the perceptual loss; None takes torchvision's.
         further: protocols under which PSNR and SSIM are measured as well.
     """
 
@@ -53,7 +53,7 @@ class MetricSettings:
 
 @dataclass(frozen=True)
 class ProtocolMetrics:
-    """The measures of one protocol."""
+    """The metrics of one protocol, ready to compute."""
 
     protocol: MetricProtocol
     metrics: Mapping[str, MetricFunction]
@@ -64,10 +64,10 @@ class Metric:
     """A row of the table.
 
     Args:
-        title: as tables show it, with the unit.
-        digits: shown behind the point.
-        higher_is_better: which of two results is the better one.
-        build: loads what the measure needs.
+        title: the name in tables, with the unit.
+        digits: shown after the decimal point.
+        higher_is_better: whether the larger of two values is the better one.
+        build: loads what the metric needs.
     """
 
     title: str
@@ -77,35 +77,35 @@ class Metric:
 
 
 def build_metrics(names: Sequence[str], setting: MetricSettings) -> dict[str, MetricFunction]:
-    """Make the measures of those names ready.
+    """Load metrics.
 
     Raises:
         DataError: for an unknown name.
-        ModelError: when the weights of one cannot be had.
-        MissingExtraError: when a package of one is not installed.
+        ModelError: the weights of one are not available.
+        MissingExtraError: a package of one is not installed.
     """
     for name in names:
         if name not in METRICS:
-            raise DataError(f"metric {name!r}: there are {', '.join(METRICS)}")
+            raise DataError(f"metric {name!r}: choose one of {', '.join(METRICS)}")
     return {name: _guarded(name, METRICS[name].build(setting)) for name in names}
 
 
 def build_protocol_metrics(names: Sequence[str], setting: MetricSettings) -> list[ProtocolMetrics]:
-    """Make ready all measures under the main protocol; PSNR and SSIM under the others.
+    """Load all metrics under the main protocol; PSNR and SSIM under the others.
 
     Raises:
         DataError, ModelError, MissingExtraError: as :func:`build_metrics` does.
     """
-    panels = [ProtocolMetrics(setting.protocol, build_metrics(names, setting))]
+    found = [ProtocolMetrics(setting.protocol, build_metrics(names, setting))]
     kept = [name for name in names if name in PROTOCOL_METRICS]
     for protocol in setting.further:
-        measures = build_metrics(kept, replace(setting, protocol=protocol))
-        panels.append(ProtocolMetrics(protocol, measures))
-    return panels
+        metrics = build_metrics(kept, replace(setting, protocol=protocol))
+        found.append(ProtocolMetrics(protocol, metrics))
+    return found
 
 
 def _guarded(name: str, compare: MetricFunction) -> MetricFunction:
-    """Networks that measure fail in many ways where an image is too small for them."""
+    """Turn the errors of networks on images that are too small into one kind."""
 
     def guarded(sr: Tensor, hr: Tensor) -> float:
         try:
@@ -178,18 +178,18 @@ METRICS: dict[str, Metric] = {
 }
 
 PROTOCOL_METRICS = ("psnr", "ssim")
-"""Those that the protocol decides."""
+"""The metrics that depend on the protocol."""
 DISTORTIONS = (*PROTOCOL_METRICS, "content_loss")
-"""Those that compare pixels; all others judge what is perceived."""
+"""The metrics that compare pixels; all others are perceptual."""
 
 
 def _check_backbone(name: str) -> None:
-    """Have torchvision's weights in place, and see that they hold tensors and no code."""
+    """Download the weights of torchvision if needed; check that they contain tensors, not code."""
     load_state(download_backbone(name))
 
 
 def _metric(metric: Any, setting: MetricSettings) -> MetricFunction:
-    """A metric of torchmetrics, which adds up unless it is told to forget."""
+    """A metric of torchmetrics, which accumulates unless it is reset."""
     metric = metric.to(setting.device)
 
     def compare(sr: Tensor, hr: Tensor) -> float:
@@ -208,15 +208,15 @@ def _without_reference(name: str, setting: MetricSettings) -> MetricFunction:
         raise MissingExtraError("pyiqa", "quality") from error
     try:
         metric = pyiqa.create_metric(name, device=torch.device(setting.device))
-    except Exception as error:  # whatever its downloads raise
+    except Exception as error:  # downloads raise errors of many kinds
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"pyiqa cannot fetch the model of {name} ({reason})") from error
+        raise ModelError(f"pyiqa cannot download the model of {name} ({reason})") from error
 
-    def judge(sr: Tensor, _: Tensor) -> float:
+    def compute(sr: Tensor, _: Tensor) -> float:
         with torch.inference_mode():
             return float(metric(_placed(sr, setting)))
 
-    return judge
+    return compute
 
 
 def _without_gradient(
@@ -230,7 +230,7 @@ def _without_gradient(
 
 
 def _placed(image: Tensor, setting: MetricSettings) -> Tensor:
-    """Three channels, on the device."""
+    """RGB on the device, rounded to 8 bits if the protocol rounds."""
     return _rgb(image, setting).expand(-1, 3, -1, -1).to(setting.device)
 
 

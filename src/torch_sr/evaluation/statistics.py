@@ -1,8 +1,8 @@
 """Means over images, their intervals, and differences between methods.
 
-A value that is not finite (the PSNR of an image equal to its original, or NaN) has no place in a
-mean: it is left out, and :func:`left_out_notes` reports it by name. Intervals
-come from the bootstrap over images (Efron 1979), percentiles, with fixed random numbers.
+A value that is not finite (the PSNR of an image equal to its original, or NaN) is left out of the
+mean, and :func:`left_out_notes` reports it by name. Intervals are percentiles of the bootstrap over
+images (Efron 1979), with fixed random numbers.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a method is from a reference, image by image.
+    """The difference of a method from a reference, image by image.
 
     Args:
-        mean: method minus reference, over the images that are finite under both; else NaN.
+        mean: method minus reference, over the images that are finite under both; NaN if none is.
         low, high: its 95 % interval; NaN for fewer than two images.
-        images: how many images it is taken over.
+        images: how many images count.
     """
 
     mean: float
@@ -68,7 +68,7 @@ ByDataset = dict[str, dict[str, dict[str, T]]]
 
 
 def describe_left_out(left_out: Mapping[str, float], images: int) -> str:
-    """A sentence on values that are not in a mean over images.
+    """Describe the values that are left out of a mean over images.
 
     >>> describe_left_out({"flat": math.inf}, 5)
     '1 of 5 images identical to the original: not in the mean (flat)'
@@ -90,7 +90,7 @@ def summarize(scores: Sequence[ImageScore]) -> ByDataset[Summary]:
 
 
 def mean_scores(scores: Sequence[ImageScore]) -> ByDataset[float]:
-    """The means of :func:`summarize` alone."""
+    """Only the means of :func:`summarize`."""
     return _by_table(scores, lambda values: mean_over_images(values).value)
 
 
@@ -101,7 +101,7 @@ def overall_means(scores: Sequence[ImageScore]) -> dict[str, dict[str, float]]:
 
 
 def left_out_notes(table: ByDataset[Summary]) -> list[str]:
-    """A sentence for every mean that is not over all images."""
+    """A sentence for every mean that some images are left out of."""
     return [
         f"{dataset}, {metric} of {method}: {describe_left_out(found.left_out, found.images)}"
         for dataset, methods in table.items()
@@ -112,7 +112,7 @@ def left_out_notes(table: ByDataset[Summary]) -> list[str]:
 
 
 def differences(scores: Sequence[ImageScore], reference: str) -> ByDataset[Difference]:
-    """Every other method minus the reference, by the paired bootstrap over images."""
+    """All other methods minus the reference, with the paired bootstrap over images."""
     values = _by_table(scores, dict)
     return {
         dataset: {
@@ -135,7 +135,7 @@ def paired_difference(values: Mapping[str, float], reference: Mapping[str, float
     """
     pairs = [(values[image], reference[image]) for image in values if image in reference]
     apart = [a - b for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
-    if len(apart) < 2:  # one image says nothing of others
+    if len(apart) < 2:  # one image has no interval
         return Difference(apart[0] if apart else math.nan, math.nan, math.nan, len(apart))
     low, high = mean_interval(apart, resamples=PAIRED_RESAMPLES)
     return Difference(float(np.mean(apart)), low, high, len(apart))
@@ -144,12 +144,11 @@ def paired_difference(values: Mapping[str, float], reference: Mapping[str, float
 def mean_interval(
     values: Sequence[float], confidence: float = CONFIDENCE, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Where the mean of other such images would lie, by the bootstrap, percentiles.
+    """The interval of a mean, by percentiles of the bootstrap.
 
     Args:
-        values: one an image, finite; drawn with replacement, by random numbers that are always
-            the same.
-        confidence: how often the mean would lie there, in (0, 1).
+        values: one per image, finite; drawn with replacement, with fixed random numbers.
+        confidence: the share of the resampled means inside the interval, in (0, 1).
         resamples: how often to draw.
     """
     found = np.asarray(values, dtype=np.float64)

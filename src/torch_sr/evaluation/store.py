@@ -1,8 +1,8 @@
-"""Where a test stores pictures and numbers.
+"""Where a test stores results, sheets and the scores of every image.
 
 The result of a model for ``set5/baby`` is ``OUT/set5/baby_sr.png``, and its sheet
-``OUT/set5/baby_sheet.png``. With several models each has a folder of its own:
-``OUT/compact-x4/set5/baby_sr.png``. Where OUT is already named after the only data set, as in
+``OUT/set5/baby_sheet.png``. With several models each has its own folder:
+``OUT/compact-x4/set5/baby_sr.png``. If OUT is already named after the only data set, as in
 ``results/set5``, the folder of the data set is left out.
 """
 
@@ -24,10 +24,10 @@ from torch_sr.images import Image, write_image
 
 
 class ResultStore:
-    """The pictures of a test in a folder.
+    """The results and sheets of a test in a folder.
 
     Args:
-        out_dir: made as needed.
+        out_dir: created if needed.
         specs: the data sets of the test.
         methods: those whose results are stored.
     """
@@ -39,18 +39,18 @@ class ResultStore:
         self._folders = folder_names(labels) if len(labels) > 1 else dict.fromkeys(labels, "")
 
     def result(self, image: str, method: str) -> Path:
-        """Where the result of a method is stored."""
+        """The file of a method's result for an image."""
         return self._out_dir / self._folders[method] / f"{self._within(image)}_sr.png"
 
     def sheet(self, image: str) -> Path:
-        """Where the sheet of an image is stored."""
+        """The file of the sheet of an image."""
         return self._out_dir / f"{self._within(image)}_sheet.png"
 
     def add(self, comparison: Comparison, sheet: Array) -> None:
-        """Write what the methods made of an image, and its sheet.
+        """Write the results of the methods for an image, and its sheet.
 
         Raises:
-            ImageError: when that cannot be done.
+            ImageError: one cannot be written.
         """
         for method in self._folders:
             path = self.result(comparison.image, method)
@@ -69,10 +69,10 @@ def _is_named_after(out_dir: Path, spec: str) -> bool:
 
 
 def store_image(path: Path, pixels: Array) -> None:
-    """Write an image, making its folder.
+    """Write an image, and create its folder if needed.
 
     Raises:
-        ImageError: when that cannot be done.
+        ImageError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,17 +82,17 @@ def store_image(path: Path, pixels: Array) -> None:
 
 
 def _text(path: Path) -> TextIO:
-    """A file for CSV; names of files that are not text stay the bytes that they are."""
+    """Open a CSV file; file names that are not valid text keep their bytes."""
     return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
 
 
 def write_csv(path: Path, scores: Sequence[ImageScore]) -> None:
     """Write a line for each image and method: data set, image, method, then the metrics.
 
-    With several protocols, a column after the method names the protocol.
+    With several protocols, the column after the method is the protocol.
 
     Raises:
-        DataError: when the file cannot be written.
+        DataError: the file cannot be written.
     """
     metrics = list(dict.fromkeys(metric for score in scores for metric in score.metrics))
     several = len({score.protocol for score in scores}) > 1

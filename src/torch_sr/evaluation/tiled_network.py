@@ -1,7 +1,7 @@
-"""A network on an image that is too large for it: in tiles, as inference has them.
+"""Super-resolve tensors of any size with a network in memory, in tiles if they are large.
 
-An image that needs less than a fixed number of bytes is super-resolved whole. What is free at the
-moment counts only where it is very little, so that results do not depend on it.
+An image that needs less than a fixed number of bytes is super-resolved whole. The memory that is
+free at the moment counts only if it is very little, so that results do not depend on it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _BYTES_OF_METRICS = 100  # for a pixel of HR: a dozen maps in double precision
 
 
 class TiledNetwork:
-    """Super-resolve tensors with a network in evaluation mode, in tiles where they are large.
+    """Super-resolve tensors with a network in evaluation mode, in tiles if they are large.
 
     Args:
         network: on its device.
         scale_factor: of the network.
         img_channels: likewise.
-        between: called before each tile; may raise to end the work.
+        between: called before each tile; may raise to stop.
         budget: bytes that one tile may take; by default 8 GB on a GPU and 2 GB elsewhere, or less
-            where little is free.
+            if little is free.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class TiledNetwork:
         return max(1, int(self._budget / self._bytes_per_pixel))
 
     def needed_bytes(self, height: int, width: int) -> int:
-        """What an image of that size takes: its largest tile, and all that PSNR and SSIM need."""
+        """The memory for an image: its largest tile, and what PSNR and SSIM need."""
         tile = min(height * width, self.tile_area)
         pixels = height * width * self.scale_factor**2
         images = 2 * 4 * self.img_channels * pixels  # SR and HR, float32
         return int(tile * self._bytes_per_pixel) + images + _BYTES_OF_METRICS * pixels
 
     def fits(self, height: int, width: int) -> bool:
-        """Whether an image of that size is done whole."""
+        """Whether an image of that size is super-resolved whole."""
         return height * width <= self.tile_area
 
     def __call__(self, lr: Floats) -> Floats:
@@ -111,7 +111,7 @@ class TiledNetwork:
 
 
 def _budget(device: torch.device) -> int:
-    """The fixed one, or where little is free half of that, as a power of two."""
+    """The fixed budget, or, if little is free, half of that, as a power of two."""
     fixed = _BUDGET.get(device.type, _OTHER_BUDGET)
     half = max(1, free_memory(device) // 2)
     return min(fixed, 1 << int(math.log2(half)))

@@ -1,1 +1,1 @@
-"""Results of a test as tables, pictures, plots, documents and an HTML report."""
+"""Results of a test as tables, plots, sheets, and an HTML report."""

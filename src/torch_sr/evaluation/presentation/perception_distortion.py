@@ -1,7 +1,7 @@
-"""The plane of perception and distortion, and the point on it that is the best of both.
+"""The plane of perception and distortion, and its point that is nearest to the best of both.
 
-Blau and Michaeli 2018, "The Perception-Distortion Tradeoff": better is up on one axis and to the
-right on the other, and no method reaches the corner.
+Blau and Michaeli 2018, "The Perception-Distortion Tradeoff". Up is better perception, right is less
+distortion; no method reaches the corner.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch_sr.aliases import Bytes
 from torch_sr.evaluation.method import BASELINE, Group, Method
 from torch_sr.evaluation.metric_table import METRICS
 
-_COLOURS: dict[Group, str] = {"networks": "#d64026", "images": "#2f8f5b"}
+_COLORS: dict[Group, str] = {"networks": "#d64026", "images": "#2f8f5b"}
 _TITLES: dict[Group, str] = {"networks": "networks, by alpha", "images": "images, by alpha"}
-_BASELINE_COLOUR, _MODEL_COLOUR = "#8a8f98", "#2a6f97"
+_BASELINE_COLOR, _MODEL_COLOR = "#8a8f98", "#2a6f97"
 
 
 @dataclass(frozen=True)
 class PlanePoint:
-    """A method on the plane; those of one group are joined by a line, in their order."""
+    """A method on the plane; a line connects the methods of one group, in their order."""
 
     method: str
     x: float
@@ -35,12 +35,12 @@ class PlanePoint:
 def plane_points(
     methods: Sequence[Method], means: Mapping[str, Mapping[str, float]], perceptual: str
 ) -> list[PlanePoint]:
-    """Place every method by its means.
+    """A point for every method, by its means.
 
     Args:
-        methods: those that were measured, beside the baseline.
+        methods: those that were measured; the baseline may be missing.
         means: by method and metric; see :func:`~torch_sr.evaluation.statistics.overall_means`.
-        perceptual: the measure of the second axis; the first has PSNR.
+        perceptual: the metric of the y axis; the x axis is PSNR.
     """
     known = {method.label: method for method in methods}
     points = []
@@ -52,7 +52,7 @@ def plane_points(
 
 
 def draw_means(points: Sequence[PlanePoint], perceptual: str) -> Bytes:
-    """:func:`draw_plane` of PSNR and a perceptual measure."""
+    """Draw the plane of PSNR and a perceptual metric; see :func:`draw_plane`."""
     row = METRICS[perceptual]
     return draw_plane(points, METRICS["psnr"].title, row.title, not row.higher_is_better)
 
@@ -60,17 +60,17 @@ def draw_means(points: Sequence[PlanePoint], perceptual: str) -> Bytes:
 def nearest_to_ideal(
     points: Sequence[PlanePoint], *, lower_is_better_y: bool = True
 ) -> PlanePoint | None:
-    """The point that is nearest to the best x and the best y of them all.
+    """The point that is nearest to the best x and the best y of all points.
 
-    Both measures are scaled to [0, 1], from their best to their worst among the points. Of points
-    equally near, the first is taken.
+    Both metrics are scaled to [0, 1], from their best to their worst among the points. If several
+    points are equally near, the first is taken.
 
     Args:
-        points: of finite values; the others are left out. More of x is better.
-        lower_is_better_y: else more of y is better, too.
+        points: those without finite values are left out. More of x is better.
+        lower_is_better_y: whether less of y is better; otherwise more.
 
     Returns:
-        None where no point is finite.
+        None if no point is finite.
     """
     found = [point for point in points if np.isfinite(point.x) and np.isfinite(point.y)]
     if not found:
@@ -88,9 +88,9 @@ def draw_plane(
     """Draw methods by distortion and perception, ``(H, W, 3)`` uint8.
 
     Args:
-        points: of finite values; the others are left out.
-        x_label, y_label: the measures; more of x is better.
-        lower_is_better_y: turns the axis of y, so that better is up.
+        points: those without finite values are left out.
+        x_label, y_label: the metrics; more of x is better.
+        lower_is_better_y: inverts the y axis, so that up is better.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -102,10 +102,10 @@ def draw_plane(
     for group in groups:
         line = [point for point in shown if point.group == group]
         x, y = [p.x for p in line], [p.y for p in line]
-        colour = _COLOURS[group]
-        axes.plot(x, y, "o-", color=colour, zorder=1, lw=1.4, ms=6, label=_TITLES[group])
+        color = _COLORS[group]
+        axes.plot(x, y, "o-", color=color, zorder=1, lw=1.4, ms=6, label=_TITLES[group])
     for point in shown:
-        axes.scatter([point.x], [point.y], s=46, color=_colour(point), zorder=2)
+        axes.scatter([point.x], [point.y], s=46, color=_color(point), zorder=2)
     axes.margins(0.2)
     if lower_is_better_y:
         axes.invert_yaxis()
@@ -125,14 +125,14 @@ def draw_plane(
     return drawn
 
 
-def _colour(point: PlanePoint) -> str:
+def _color(point: PlanePoint) -> str:
     if point.group is not None:
-        return _COLOURS[point.group]
-    return _BASELINE_COLOUR if point.method == BASELINE else _MODEL_COLOUR
+        return _COLORS[point.group]
+    return _BASELINE_COLOR if point.method == BASELINE else _MODEL_COLOR
 
 
 def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:
-    """Write each label beside its point, without overlaps; in a sweep, its alpha alone."""
+    """Write each label next to its point, without overlaps; in a sweep, only the alpha."""
     figure = axes.figure
     figure.draw_without_rendering()
     taken: list[Any] = []
@@ -141,7 +141,7 @@ def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:
     for point in points:
         label = _short(point.method) if point.alpha is None else f"{point.alpha:.6g}"
         if (here := (label, round(point.x, 4), round(point.y, 4))) in written:
-            continue  # two groups meet there
+            continue  # two groups have the same point there
         written.add(here)
         for dx, dy in offsets:
             align = "left" if dx > 0 else "right" if dx < 0 else "center"
@@ -163,6 +163,6 @@ def _label_points(axes: Any, points: Sequence[PlanePoint]) -> None:
 
 
 def _short(text: str, most: int = 40) -> str:
-    """The beginning and the end of a long label, which tell models apart."""
+    """The beginning and the end of a long label, which distinguish models."""
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}…{text[len(text) - half + 1 :]}"

@@ -50,16 +50,16 @@ _PROTOCOLS = {
 
 @dataclass(frozen=True)
 class _ReportImage:
-    """One image on the page: its scores, and its pictures in their order.
+    """One image on the page: its scores, and its panels in their order.
 
     Args:
         scores: under every method, the baseline first.
-        pictures: the name of each, and its pixels as a data address.
+        panels: the name of each, and its pixels as a data address.
         height, width: of the part that is shown.
     """
 
     scores: list[ImageScore]
-    pictures: list[tuple[str, str]]
+    panels: list[tuple[str, str]]
     height: int
     width: int
 
@@ -134,13 +134,13 @@ class Report:
         scale = self.scale_factor
         low = lr[rows.start // scale : rows.stop // scale, columns.start // scale :]
         low = low[:, : (columns.stop - columns.start) // scale]
-        pictures = [(_LR, _encode(low, "PNG"))]
+        panels = [(_LR, _encode(low, "PNG"))]
         for method, sr in comparison.results.items():
-            pictures.append((method, _encode(sr[rows, columns], "JPEG")))
-        pictures.append((_HR, _encode(hr[rows, columns], "JPEG")))
+            panels.append((method, _encode(sr[rows, columns], "JPEG")))
+        panels.append((_HR, _encode(hr[rows, columns], "JPEG")))
         height, width = hr[rows, columns].shape[:2]
         scores = [score for score in comparison.scores if score.protocol == comparison.protocol]
-        self._images.append(_ReportImage(scores, pictures, height, width))
+        self._images.append(_ReportImage(scores, panels, height, width))
 
     @property
     def scores(self) -> list[ImageScore]:

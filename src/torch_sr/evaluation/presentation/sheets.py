@@ -44,7 +44,7 @@ _TITLE_SIZE, _TITLE_LINE = 15, 19
 
 
 def draw_sheet(comparison: Comparison) -> Bytes:
-    """One picture of an image under all methods, ``(H, W, 3)`` uint8."""
+    """Draw the sheet of an image, ``(H, W, 3)`` uint8."""
     comparison = comparison.to_8_bit()
     box = differing_place(comparison)
     cells = _cells(comparison, box)
@@ -71,7 +71,7 @@ def draw_sheet(comparison: Comparison) -> Bytes:
 
 @dataclass(frozen=True)
 class _Cell:
-    """What stands in one column: an enlarged detail, what it is, and where it errs."""
+    """One column: an enlarged detail, its title and caption, and its errors."""
 
     title: str
     detail: Array
@@ -99,7 +99,7 @@ def _cells(comparison: Comparison, box: Box) -> list[_Cell]:
 
 
 def describe(metrics: dict[str, float], count: int = 3) -> str:
-    """The first metrics as a caption: ``28.43 dB / 0.8110``."""
+    """Write the first metrics as a caption: ``28.43 dB / 0.8110``."""
     shown = []
     for name, value in list(metrics.items())[:count]:
         row = METRICS.get(name)
@@ -110,13 +110,13 @@ def describe(metrics: dict[str, float], count: int = 3) -> str:
 
 
 def _columns(cells: int) -> int:
-    """As many as make the last row about as long as the others."""
+    """The number of columns, so that the last row is about as long as the others."""
     rows = math.ceil(cells / _MOST_COLUMNS)
     return math.ceil(cells / rows)
 
 
 def _title_lines(title: str) -> list[str]:
-    """A title in up to three lines; where it is longer, its middle is left out."""
+    """A title in up to three lines; the middle of longer ones is left out."""
     font = find_font(_TITLE_SIZE)
     lines = wrap(title, lambda line: bool(font.getlength(line) <= CELL))
     if len(lines) <= _MOST_LINES:
@@ -130,7 +130,7 @@ def _title_lines(title: str) -> list[str]:
 def _draw_cell(
     sheet: PillowImage, draw: ImageDraw, place: tuple[int, int], cell: _Cell, lines: int
 ) -> None:
-    """Draw a cell whose title has room for a number of lines."""
+    """Draw a cell with room for a number of lines of its title."""
     x, y = place
     sheet.paste(enlarge(cell.detail), place)
     y += CELL + 4
@@ -150,7 +150,7 @@ def _draw_scale(
     width: int,
     comparison: Comparison,
 ) -> None:
-    """What the colours of the error maps mean."""
+    """Draw the scale of the colors of the error maps."""
     x, y = place
     ramp = color_map(np.broadcast_to(np.linspace(0, 1, width), (10, width)))
     sheet.paste(to_pillow(ramp), (x, y))

@@ -1,6 +1,6 @@
-"""Results of a test as documents: Markdown and LaTeX for people, CSV for programs.
+"""Tables of a test as Markdown, LaTeX and CSV.
 
-Names are escaped, so that each form shows them as they are. CSV has all digits.
+Names are escaped, so that each format shows them as they are. CSV has all digits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch_sr.evaluation.statistics import Difference, Summary
 
 
 def to_markdown(table: Table) -> str:
-    """A table of GitHub's Markdown, the best in bold; differences with their intervals."""
+    """A table in the Markdown of GitHub, the best in bold; differences with their intervals."""
     lines = [f"**{_markdown(table.title)}**", ""]
     marks = ["---"] * table.names + ["---:"] * (len(table.head) - table.names)
     lines += [_row([_markdown(text) for text in table.head]), _row(marks)]
@@ -29,7 +29,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A tabular of booktabs, the best in bold and the second underlined."""
+    """A ``tabular`` for the package booktabs, the best in bold and the second underlined."""
     columns = "l" * table.names + "r" * (len(table.head) - table.names)
     lines = [
         f"% {' '.join(table.title.split())}; needs \\usepackage{{booktabs}}",
@@ -51,7 +51,7 @@ def to_latex(table: Table) -> str:
 
 
 def means_csv(several: Sequence[Results]) -> str:
-    """Means of all protocols, unrounded: a line for each data set, method and protocol."""
+    """Means under all protocols, not rounded: a line for each data set, method and protocol."""
     head = ["protocol", "dataset", "method", "images"]
     with_costs = any(results.costs for results in several)
     compared = any(results.reference is not None for results in several)
@@ -71,7 +71,7 @@ def means_csv(several: Sequence[Results]) -> str:
 
 
 def csv_name(text: str) -> str:
-    """A name that spreadsheets show rather than compute: ``'=cmd`` for ``=cmd``.
+    """A name that spreadsheets do not run as a formula: ``'=cmd`` for ``=cmd``.
 
     See "CSV Injection" of the OWASP Foundation.
 
@@ -121,7 +121,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape text for Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", " ".join(text.split()))
 
 
@@ -134,7 +134,7 @@ def _markdown_cell(cell: Cell, with_interval: bool) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
-    "[": "{[}",  # which would follow a line break as its option
+    "[": "{[}",  # after a line break it would be an option
     "]": "{]}",
     "*": "{*}",
     "}": r"\}",
@@ -167,6 +167,6 @@ def _latex_cell(cell: Cell, with_interval: bool) -> str:
 
 
 def _latex_number(text: str) -> str:
-    """A signed number in mathematics, so that its minus is one; bold there too."""
+    """A signed number in math mode, so that its minus is typeset as one, also in bold."""
     signed = text[:1] in ("+", "-") and text[1:2].isdigit()
     return f"\\ensuremath{{{text[0]}}}{text[1:]}" if signed else _latex(text)

@@ -1,8 +1,8 @@
 """Tables of a test: means, differences between methods, and every image.
 
-A :class:`Table` holds text and ranks, and knows nothing of where it is shown. The command draws it
-on a terminal; :mod:`torch_sr.evaluation.presentation.table_formats` writes it for papers and
-programs.
+A :class:`Table` has text and ranks, and does not depend on where it is shown. The command draws it
+on a terminal; :mod:`torch_sr.evaluation.presentation.table_formats` writes it as Markdown, LaTeX
+and CSV; the report shows it as HTML.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ class Cell:
 
 @dataclass
 class Table:
-    """Rows in groups, which lines part.
+    """Rows in groups, which are separated by lines.
 
     Args:
-        title: what it shows.
-        head: the columns; the first ``names`` of them are text.
+        title: of the table.
+        head: the titles of the columns.
+        names: how many columns, from the first, contain names.
         groups: rows of cells.
-        with_intervals: whether documents show the intervals, as a terminal always does.
+        with_intervals: whether Markdown and LaTeX show the intervals, as a terminal always does.
     """
 
     title: str
@@ -49,14 +50,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a table may show of one protocol.
+    """The results under one protocol, for tables.
 
     Args:
         protocol: its name.
         summary: means and intervals.
         reference: the method that others are compared with, if any.
-        differences: of the others from it.
-        costs: by data set and method; empty where they were not asked for.
+        differences: of the other methods from it.
+        costs: by data set and method; may be empty.
     """
 
     protocol: str
@@ -114,10 +115,10 @@ def mean_table(results: Results) -> Table:
 
 
 def rank(methods: Mapping[str, Mapping[str, Summary]], metric: str) -> dict[str, int]:
-    """The best methods (1) and the second (2) by the digits shown; nothing where means differ.
+    """Rank the best methods (1) and the second (2) by the digits shown.
 
-    Means over different images, of which some were left out, cannot be ranked. A second is named
-    among three methods or more.
+    Means over different images, of which some were left out, are not ranked. Second place is given
+    among three or more methods.
     """
     found = {method: metrics[metric] for method, metrics in methods.items() if metric in metrics}
     over = {frozenset(summary.left_out) for summary in found.values()}
@@ -131,7 +132,7 @@ def rank(methods: Mapping[str, Mapping[str, Summary]], metric: str) -> dict[str,
 
 
 def difference_table(results: Results) -> Table:
-    """Every method minus the reference, with intervals; a star where they exclude 0."""
+    """Every method minus the reference, with intervals; a star if they exclude 0."""
     title = f"difference from {results.reference}, paired by image (*: excludes 0), protocol"
     head = ["data set", "method", *(METRICS[metric].title for metric in results.metrics)]
     table = Table(f"{title} {results.protocol!r}", head, 2, with_intervals=True)

@@ -1,4 +1,4 @@
-"""The plane of perception and distortion, and the best point on it."""
+"""perception_distortion.py: the plane, and its point nearest to the best of both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch_sr.evaluation.presentation.perception_distortion import (
 GREY = (138, 143, 152)
 
 
-def test_the_plane_turns_its_axis_and_survives_infinities():
+def test_the_plane_inverts_its_axis_and_leaves_out_infinities():
     points = [
         PlanePoint("bicubic", 26, 0.4),
         PlanePoint("alpha 0", 28, 0.25, "networks", 0.0),
@@ -36,7 +36,7 @@ def points(*places):
     return [PlanePoint(f"alpha {n}", x, y) for n, (x, y) in enumerate(places)]
 
 
-def test_the_nearest_point_is_found_on_scaled_measures():
+def test_the_nearest_point_is_found_on_scaled_metrics():
     # Scaled losses: (0, 1), (0.25, 0.25), (1, 0); the units of y do not matter.
     for unit in (1.0, 1000.0):
         line = points((30, 4 * unit), (29, 1 * unit), (26, 0))
@@ -44,7 +44,7 @@ def test_the_nearest_point_is_found_on_scaled_measures():
     assert nearest_to_ideal(points((30, 0), (29, 3)), lower_is_better_y=False).method == "alpha 0"
 
 
-def test_ties_infinities_and_nothing():
+def test_ties_infinities_and_no_points():
     assert nearest_to_ideal(points((1, 1), (0, 0))).method == "alpha 0"
     assert nearest_to_ideal(points((float("inf"), 1), (3, float("nan")), (2, 2))).x == 2
     assert nearest_to_ideal([]) is None
