@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +23,7 @@ from torch_sr.networks.rrdb import RRDBNet
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-# Copied by hand from section 7.3 of the description.
+# Copied by hand from section 7.3 of enhanced-srgan's README.
 TABLE = {
     "scale_factor": 4,
     "batch_size": 16,
@@ -108,10 +109,9 @@ DEGRADATION = {
     "final_sinc_probability": 0.8,
     "sharpen_targets": False,
 }
-# Section 8 of the description: spatial transforms in both stages, hard ones in the first.
+# Section 8 of the same: spatial transforms in both stages, hard ones in the first.
 BEYOND_THE_TABLE = {
     "seed": 0,
-    "download": False,
     "pretraining/betas": [0.9, 0.99],
     "pretraining/num_steps": None,
     "pretraining/scheduler": "step",
@@ -122,7 +122,7 @@ BEYOND_THE_TABLE = {
     "pretraining/weight_decay": 0.0,
     "pretraining/extra_losses": {"ms_ssim": 0.0, "focal_frequency": 0.0, "perceptual": 0.0},
     "pretraining/augmentation": {
-        "spatial": "described",
+        "spatial": "flip_or_transpose",
         "compression": 0.25,
         "coarse_dropout": 0.25,
         "pipeline": None,
@@ -136,7 +136,7 @@ BEYOND_THE_TABLE = {
     "training/weight_decay": 0.0,
     "training/extra_losses": {"ms_ssim": 0.0, "focal_frequency": 0.0, "ldl": 0.0},
     "training/augmentation": {
-        "spatial": "described",
+        "spatial": "flip_or_transpose",
         "compression": 0.0,
         "coarse_dropout": 0.0,
         "pipeline": None,
@@ -201,28 +201,44 @@ def test_defaults_are_the_tables():
     assert [key for key in flat(parse_config({})) if key in TABLE] == list(TABLE)
 
 
-def test_every_key_is_described_and_says_when_it_is_beyond_the_table():
-    beyond = set()
+def test_every_key_is_described_and_every_section_names_its_keys_that_are_not_in_the_table():
     sections: list[tuple[str, type[BaseModel]]] = [("", Hyperparameters)]
     for name, field in Hyperparameters.model_fields.items():
         if name in SECTIONS:
             sections.append((f"{name}/", field.annotation))
+    beyond = set()
     for prefix, section in sections:
-        for name, field in section.model_fields.items():
-            assert field.description, prefix + name
-            if "Beyond the description's table" in " ".join(field.description.split()):
-                beyond.add(prefix + name)
+        assert all(field.description for field in section.model_fields.values())
+        beyond |= {prefix + name for name in named_as_beyond(section)}
     assert beyond == set(BEYOND_THE_TABLE)
 
 
-def test_every_key_of_the_sections_beyond_the_table_is_described():
+def named_as_beyond(section: type[BaseModel]) -> set[str]:
+    """The keys that the text of a section names as those that are not in the table."""
+    keys = list(section.model_fields)
+    found = re.search(r"Not in enhanced-srgan's table: (.*?)\.", " ".join(section.__doc__.split()))
+    parts = found[1].split(", ") if found else []
+    named = {part for part in parts if part in keys}
+    for part in set(parts) - named:
+        first = re.fullmatch("(?:and )?all keys from (.*) on", part)[1]
+        named |= set(keys[keys.index(first) :])
+    return named
+
+
+def test_every_section_beyond_the_table_says_so_and_describes_its_keys():
     stages = (PretrainingConfig, TrainingConfig)
     inner = [s.model_fields[name] for s in stages for name in ("augmentation", "extra_losses")]
     inner += [Hyperparameters.model_fields[name] for name in ("watch", "degradation")]
     for field in inner:
         section = field.annotation
-        assert "Beyond the description's table" in section.__doc__
+        assert "Not in enhanced-srgan's table." in section.__doc__
         assert all(field.description for field in section.model_fields.values())
+
+
+def test_the_old_name_of_an_augmentation_is_read():
+    config = parse_config({"pretraining": {"augmentation": {"spatial": "described"}}})
+    assert config == parse_config({})
+    assert config.to_dict()["pretraining"]["augmentation"]["spatial"] == "flip_or_transpose"
 
 
 def test_every_key_of_the_degradations_is_described():
@@ -603,7 +619,7 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         (
             "training.augmentation.spatial",
             "flips",
-            "it must be 'described', 'dihedral' or 'none'",
+            "it must be 'flip_or_transpose', 'dihedral' or 'none'",
         ),
         ("pretraining.augmentation.pipeline", 3, "the path of a JSON or YAML file, or null"),
         ("training.augmentation.compresion", 0.5, "no such key, did you mean compression?"),

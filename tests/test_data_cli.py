@@ -121,10 +121,18 @@ def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp
             (root / place / "1.png").write_bytes((root / "mine/HR/a.png").read_bytes())
 
     monkeypatch.setattr("torch_sr.data.sets.downloads.download_dataset", download_dataset)
-    config = {"download": True, "training": {"num_epoch": 0}}
+    config = {"training": {"num_epoch": 0}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr("torch_sr.training.preflight.check.check_training", lambda *_: [])
-    arguments = ["torch-sr", "train", tmp_path / "config.json", "--data-root", root, "--check"]
+    arguments = [
+        "torch-sr",
+        "train",
+        tmp_path / "config.json",
+        "--data-root",
+        root,
+        "--check",
+        "--download",
+    ]
     monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
     with pytest.raises(SystemExit):
         main()

@@ -177,7 +177,7 @@ def test_the_grid_begins_at_a_random_place_however_a_crop_is_turned(rows, column
     assert tops == lefts == set(range(GRID))
 
 
-@pytest.mark.parametrize("spatial", ["described", "dihedral", "none"])
+@pytest.mark.parametrize("spatial", ["flip_or_transpose", "dihedral", "none"])
 def test_a_crop_is_cut_from_the_degraded_surroundings_as_from_the_image(spatial):
     """Row and column numbers of an image show where every pixel of LR and HR is from."""
     rng = np.random.default_rng(0)

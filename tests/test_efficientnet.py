@@ -234,7 +234,8 @@ def test_pretraining_can_learn_from_features(file):
     fabric = Fabric(accelerator="cpu", devices=1)
     sr = generator(lr)
     content, features = (sr - hr).abs().mean(), perceptual(sr, hr)
-    losses = PSNRStage(fabric, generator, config, "l1", 9, perceptual).train_step(lr, hr)
+    stage = PSNRStage(fabric, generator, config, "l1", 9, perceptual)
+    losses = stage.train_step(lr, hr).losses
     assert list(losses) == [
         "content_loss", "focal_frequency_loss", "perceptual_loss", "total_loss"
     ]  # fmt: skip

@@ -33,7 +33,7 @@ def test_one_step_is_adam_on_the_content_loss():
     reference = RRDBNet(2, 3, 4, 2, 1)
     reference.load_state_dict(generator.state_dict())
     stage = PSNRStage(Fabric(accelerator="cpu", devices=1), generator, PretrainingConfig(), "l1", 9)
-    losses = [stage.train_step(lr, hr)["content_loss"] for _ in range(3)]
+    losses = [stage.train_step(lr, hr).losses["content_loss"] for _ in range(3)]
 
     optimizer = torch.optim.Adam(reference.parameters(), lr=2e-4, betas=(0.9, 0.99))
     for loss in losses:
@@ -100,7 +100,7 @@ def test_one_gan_step_is_that_of_the_paper(vgg_file):
     g, d = copy.deepcopy(generator), copy.deepcopy(discriminator)
     fabric = Fabric(accelerator="cpu", devices=1)
     stage = GANStage(fabric, generator, discriminator, perceptual, TrainingConfig(), "l1")
-    losses = stage.train_step(lr, hr)
+    losses = stage.train_step(lr, hr).losses
 
     def realness(a, b):
         return torch.sigmoid(a - b.mean())
@@ -197,7 +197,7 @@ def test_a_split_mini_batch_is_the_whole_one(parts):
         fabric = Fabric(accelerator="cpu", devices=1)
         config = PretrainingConfig()
         stage = PSNRStage(fabric, networks[-1], config, "l1", 9, accumulate=accumulate)
-        losses.append([stage.train_step(lr, hr)["content_loss"] for _ in range(3)])
+        losses.append([stage.train_step(lr, hr).losses["content_loss"] for _ in range(3)])
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)
     whole, split = (network.state_dict() for network in networks)
     for name in whole:
@@ -243,11 +243,9 @@ def test_a_gan_step_reports_what_it_skipped(vgg_file):
         "l1",
     )
     lr, hr = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
-    stage.train_step(lr, hr)
-    assert not stage.skipped
+    assert not stage.train_step(lr, hr).skipped
     weights = [copy_of(network) for network in stage.networks().values()]
-    stage.train_step(lr, torch.full_like(hr, float("nan")))
-    assert stage.skipped
+    assert stage.train_step(lr, torch.full_like(hr, float("nan"))).skipped
     # Spectral normalisation estimates with every pass, from the weights alone.
     for network, before in zip(stage.networks().values(), weights, strict=True):
         for name, parameter in network.named_parameters():
@@ -265,7 +263,11 @@ def test_extra_losses_are_added_with_their_weights(vgg_file):
     adversarial = relativistic_generator_loss(
         *(copy.deepcopy(discriminator)(image) for image in (hr, sr))
     )
-    losses = GANStage(fabric, generator, discriminator, perceptual, config, "l1").train_step(lr, hr)
+    losses = (
+        GANStage(fabric, generator, discriminator, perceptual, config, "l1")
+        .train_step(lr, hr)
+        .losses
+    )
     assert losses["ms_ssim_loss"].item() == pytest.approx(ms_ssim_loss(sr, hr).item(), rel=1e-5)
     # The average is the generator itself before the first step.
     assert losses["ldl_loss"].item() == pytest.approx(artifact_loss(sr, sr, hr).item(), rel=1e-5)
@@ -280,7 +282,7 @@ def test_extra_losses_are_added_with_their_weights(vgg_file):
     assert losses["g_total_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
     config = PretrainingConfig(extra_losses={"ms_ssim": 0.5, "focal_frequency": 2.0})
-    losses = PSNRStage(fabric, copy.deepcopy(generator), config, "l1", 9).train_step(lr, hr)
+    losses = PSNRStage(fabric, copy.deepcopy(generator), config, "l1", 9).train_step(lr, hr).losses
     parts = losses["content_loss"] + 0.5 * losses["ms_ssim_loss"]
     parts = parts + 2.0 * losses["focal_frequency_loss"]
     assert losses["total_loss"].item() == pytest.approx(parts.item(), rel=1e-6)
@@ -326,6 +328,6 @@ def test_a_skipped_step_of_adamw_decays_no_weights():
     config = PretrainingConfig(ema_decay=0, optimizer="adamw", weight_decay=0.5, lr=0.1)
     stage = PSNRStage(Fabric(accelerator="cpu", devices=1), network, config, "l1", 10)
     before = copy.deepcopy(network.state_dict())
-    stage.train_step(torch.full((1, 3, 4, 4), torch.nan), torch.rand(1, 3, 8, 8))
-    assert float(stage.skipped) == 1
+    done = stage.train_step(torch.full((1, 3, 4, 4), torch.nan), torch.rand(1, 3, 8, 8))
+    assert float(done.skipped) == 1
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

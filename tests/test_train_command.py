@@ -18,7 +18,9 @@ def test_only_data_of_the_stages_that_run_are_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "download_data", lambda specs, *rest: asked.extend(specs))
     model = tmp_path / "psnr.safetensors"
     save_generator(model, RRDBNet(**config_of_both().generator_kwargs), stage="pretraining")
-    settings = RunSettings(tmp_path / "data", tmp_path / "out", resume=model, device="cpu")
+    settings = RunSettings(
+        tmp_path / "data", tmp_path / "out", resume=model, device="cpu", download=True
+    )
     with pytest.raises(TorchSRError):  # there are no data
         train.start_training(config_of_both(), settings)
     assert asked == ["of_gan", "held"]
@@ -29,11 +31,10 @@ def test_only_data_of_the_stages_that_run_are_fetched(tmp_path, monkeypatch):
 
 
 def config_of_both():
-    """Both stages, with data of their own, which may be fetched."""
+    """Both stages, with data of their own."""
     return parse_config(
         {
             "scale_factor": 2,
-            "download": True,
             "pretraining": {
                 "cr_patch_size": [16, 16],
                 "train_datasets": ["of_psnr"],

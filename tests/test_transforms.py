@@ -74,7 +74,7 @@ DIHEDRAL = dict.fromkeys([*DESCRIBED, "4 1 5 2 6 3", "3 6 2 5 1 4", "6 3 5 2 4 1
 
 @pytest.mark.parametrize(
     ("spatial", "expected"),
-    [("described", DESCRIBED), ("dihedral", DIHEDRAL), ("none", {"1 2 3 4 5 6": 1})],
+    [("flip_or_transpose", DESCRIBED), ("dihedral", DIHEDRAL), ("none", {"1 2 3 4 5 6": 1})],
 )
 def test_orientations_are_as_frequent_as_described(spatial, expected):
     rng = np.random.default_rng(0)
@@ -87,7 +87,7 @@ def test_orientations_are_as_frequent_as_described(spatial, expected):
 
 
 @pytest.mark.parametrize("crop_size", [(64, 64), (32, 96)])
-@pytest.mark.parametrize("spatial", ["described", "dihedral", "none"])
+@pytest.mark.parametrize("spatial", ["flip_or_transpose", "dihedral", "none"])
 def test_both_images_are_turned_alike_to_one_shape(spatial, crop_size):
     crops = RandomCrops(Pairs(), crop_size, spatial=spatial)
     for lr, hr in samples(crops, 20):
@@ -159,7 +159,7 @@ def test_compression_is_that_of_a_jpeg_file(photo):
 
 
 def test_whole_images_lie_as_they_are_and_are_spoilt():
-    crops = RandomCrops(Pairs(), None, spatial="described", compression=1.0)
+    crops = RandomCrops(Pairs(), None, spatial="flip_or_transpose", compression=1.0)
     lr, hr = crops[0, 1]
     clean_lr, clean_hr = Pairs()[1]
     np.testing.assert_array_equal(hr.permute(1, 2, 0), clean_hr)
@@ -176,7 +176,7 @@ def noise_file(tmp_path):
 
 
 def test_a_sample_is_a_function_of_its_key_alone(tmp_path):
-    options = {**HARD, "spatial": "described", "pipeline": noise_file(tmp_path)}
+    options = {**HARD, "spatial": "flip_or_transpose", "pipeline": noise_file(tmp_path)}
     crops = RandomCrops(Pairs(), (64, 64), seed=1, **options)
     first = [lr for lr, _ in samples(crops, 8)]
     np.random.seed(1)  # noqa: NPY002 -- to show that it does not matter
@@ -189,7 +189,7 @@ def test_a_sample_is_a_function_of_its_key_alone(tmp_path):
 def test_number_of_workers_changes_nothing():
     def batches(num_workers):
         crops = RandomCrops(
-            Pairs(sizes=[(30, 30)] * 6), (64, 64), spatial="described", compression=0.5,
+            Pairs(sizes=[(30, 30)] * 6), (64, 64), spatial="flip_or_transpose", compression=0.5,
             coarse_dropout=0.5,
         )  # fmt: skip
         loader, sampler = training_loader(crops, 2, num_workers)

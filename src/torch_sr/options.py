@@ -50,6 +50,7 @@ class Option:
 
 
 DATA_ROOT = Option("Folder in which data sets are found by their usual names.", env="TORCH_SR_DATA")
+DOWNLOAD = Option("Download data sets that are missing and known by name.")
 DEVICE = Option("auto (the first available of cuda, mps, cpu), cpu, cuda, mps.")
 
 

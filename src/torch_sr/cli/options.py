@@ -24,6 +24,7 @@ from torch_sr.errors import TorchSRError
 from torch_sr.options import (
     DATA_ROOT,
     DEVICE,
+    DOWNLOAD,
     Option,
     OptionField,
     build,
@@ -32,7 +33,7 @@ from torch_sr.options import (
 )
 
 DataRoot = Annotated[Path, DATA_ROOT]
-Download = Annotated[bool, Option("Download data sets that are missing and known by name.")]
+Download = Annotated[bool, DOWNLOAD]
 Device = Annotated[str, DEVICE]
 AsJSON = Annotated[bool, Option("Print the result as JSON.", ("--json",))]
 Overwrite = Annotated[bool, Option("Replace the new file if it exists already.")]

@@ -328,6 +328,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="Take scale_factor, img_channels and generator.* from a model, by file or name",
     )
+    add("--download", action="store_true", help="Download data sets that are missing")
     add("--partial", action="store_true", help="Take from the model of -l what fits")
     add(
         "--start-stage",

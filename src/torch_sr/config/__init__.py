@@ -22,22 +22,30 @@ from torch_sr.config.overrides import to_overrides
 from torch_sr.config.reading import json_schema, load_config, parse_config
 from torch_sr.config.sections import (
     SSIM_WINDOW,
-    AugmentationConfig,
     ContentLossConfig,
     DiscriminatorConfig,
-    ExtraLossesConfig,
-    GANAugmentationConfig,
-    GANExtraLossesConfig,
     GeneratorConfig,
     Hyperparameters,
     PerceptualLossConfig,
+    WatchConfig,
+)
+from torch_sr.config.stages import (
+    GAN_STAGE,
+    PSNR_STAGE,
+    STAGES,
+    AugmentationConfig,
+    ExtraLossesConfig,
+    GANAugmentationConfig,
+    GANExtraLossesConfig,
     PretrainingConfig,
     TrainingConfig,
-    WatchConfig,
 )
 
 __all__ = [
+    "GAN_STAGE",
+    "PSNR_STAGE",
     "SSIM_WINDOW",
+    "STAGES",
     "AugmentationConfig",
     "BlurConfig",
     "ContentLossConfig",

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from torch_sr.config.values import (
-    STRICT,
     Fault,
     KernelSize,
     LevelRange,
@@ -22,6 +21,7 @@ from torch_sr.config.values import (
     QualityRange,
     ResizeProbabilities,
     ResizeRange,
+    Section,
     Switch,
     check_sum,
     suggest,
@@ -54,11 +54,7 @@ Kernels = Annotated[
 ]
 
 
-class _Section(BaseModel):
-    model_config = STRICT
-
-
-class BlurConfig(_Section):
+class BlurConfig(Section):
     """The blur of the first round: one filter, whose shape and width are drawn for each crop."""
 
     probability: Probability = 1.0
@@ -79,7 +75,7 @@ class BlurConfig(_Section):
     """Exponent of the plateau kernels; more is steeper."""
     sinc_probability: Probability = 0.1
     """Probability that the blur is a sinc filter in place of these kernels: an ideal low-pass that
-    leaves ringing beside edges, as sharpening in cameras does."""
+    leaves ringing next to edges, as sharpening in cameras does."""
 
 
 class SecondBlurConfig(BlurConfig):
@@ -91,7 +87,7 @@ class SecondBlurConfig(BlurConfig):
     """Standard deviation of the kernel in pixels of the image that is blurred, along each axis."""
 
 
-class RoundConfig(_Section):
+class RoundConfig(Section):
     """The first round: blur, resizing, noise, JPEG compression, in this order."""
 
     blur: BlurConfig = Field(default_factory=BlurConfig)
@@ -111,7 +107,7 @@ class RoundConfig(_Section):
     poisson_range: NotNegativeRange = (0.05, 3.0)
     """Factor of Poisson noise; with 1, each of the 255 levels is one photon."""
     gray_noise_probability: Probability = 0.4
-    """Probability that noise is the same in all colours rather than independent in each."""
+    """Probability that noise is the same in all channels rather than independent in each."""
     jpeg_probability: Probability = 1.0
     """Probability of a JPEG compression."""
     jpeg_range: QualityRange = (30, 95)
@@ -136,8 +132,8 @@ class SecondRoundConfig(RoundConfig):
     """Factor of Poisson noise; with 1, each of the 255 levels is one photon."""
 
 
-class DegradationConfig(_Section):
-    """How LR is made from HR to resemble photographs. Beyond the description's table."""
+class DegradationConfig(Section):
+    """How LR is made from HR to resemble photographs. Not in enhanced-srgan's table."""
 
     probability: Probability = 0.0
     """Share of the crops whose LR is made by these degradations rather than by bicubic shrinking;

@@ -9,10 +9,10 @@ from typing import Any
 from torch_sr.config.features import default_layer_weights
 from torch_sr.config.messages import dotted, refusal, show
 from torch_sr.config.sections import Hyperparameters
+from torch_sr.config.stages import STAGES
 from torch_sr.config.suggestions import section_at
 from torch_sr.config.text import parse_value, split_list
 
-_STAGES = ("pretraining", "training")
 _DATASETS = ("train_datasets", "val_datasets")
 _PAIRS = ("cr_patch_size", "betas")
 
@@ -35,14 +35,14 @@ def apply_override(data: dict[str, Any], override: str) -> None:
         )
     keys = path.strip().split(".")
     if keys[0] not in Hyperparameters.model_fields and _is_of_both_stages(keys):
-        for stage in _STAGES:
+        for stage in STAGES:
             _set(data, [stage, *keys], text, override)
     else:
         _set(data, keys, text, override)
 
 
 def _is_of_both_stages(keys: Sequence[str]) -> bool:
-    sections = (section_at(Hyperparameters, [stage, *keys[:-1]]) for stage in _STAGES)
+    sections = (section_at(Hyperparameters, [stage, *keys[:-1]]) for stage in STAGES)
     return all(section is not None and keys[-1] in section.model_fields for section in sections)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def parse_config(
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a configuration file, for editors."""
     wrapped = json.dumps(Hyperparameters.model_json_schema())
-    schema = json.loads(wrapped.replace("\\n", " "))  # only the descriptions have line breaks
+    schema = json.loads(re.sub(r"(\\n)+", " ", wrapped))  # only descriptions have line breaks
     pointer = {"type": "string", "description": "Where this schema is; for editors only."}
     schema["properties"] = {"$schema": pointer, **schema["properties"]}
     schema["title"] = "Hyper-parameters of torch-sr"

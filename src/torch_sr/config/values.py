@@ -1,4 +1,4 @@
-"""The types of hyper-parameters' values, each with the words that refuse another."""
+"""The types of hyper-parameters' values, each with its words for an error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -17,10 +18,13 @@ from pydantic import (
     WrapValidator,
 )
 
-STRICT = ConfigDict(
-    frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-)
-"""Of every section: unknown keys and values of other types are refused."""
+
+class Section(BaseModel):
+    """A section of the configuration; unknown keys and values of other types are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Fault(ValueError):  # noqa: N818
@@ -94,7 +98,7 @@ _LIST = Field(strict=False, min_length=1)
 _DATASET = r"^([^:]*[^:\s]|[^:\s].*[^:+\s])$"  # folders may have colons; see data/specs.py
 
 SCALES = (1, 2, 3, 4, 8)
-"""The factors by which the up-scaling steps of a generator can enlarge."""
+"""The factors by which the upscaling steps of a generator can enlarge."""
 
 Count = Annotated[int, Field(ge=1), must_be("a whole number, 1 or more")]
 CountOrZero = Annotated[int, Field(ge=0), must_be("a whole number, 0 or more")]

@@ -24,7 +24,8 @@ from torch_sr.losses import PerceptualLoss
 from torch_sr.networks.discriminators import UNetDiscriminator, VGGDiscriminator
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.settings import RunSettings
-from torch_sr.training.stages import GANStage, PSNRStage, Stage
+from torch_sr.training.stage_base import Stage
+from torch_sr.training.stages import GANStage, PSNRStage
 
 if TYPE_CHECKING:
     from torch_sr.data.degradation import Degradation
@@ -188,7 +189,7 @@ def _open(
         cache_dir=settings.cache_dir,
         progress=progress,
         decode=decode,
-        download=config.download,
+        download=settings.download,
     )
 
 
@@ -216,14 +217,25 @@ def build_stage(
     """
     loss_f = config.content_loss.loss_f
     if name == PSNRStage.name:
-        section = config.pretraining
         return PSNRStage(
-            fabric, generator, section, loss_f, total_steps, perceptual, settings.accumulate
+            fabric,
+            generator,
+            config.pretraining,
+            loss_f,
+            total_steps,
+            perceptual=perceptual,
+            accumulate=settings.accumulate,
         )
     assert perceptual is not None
     discriminator = lay_out(build_discriminator(config), settings)
     return GANStage(
-        fabric, generator, discriminator, perceptual, config.training, loss_f, settings.accumulate
+        fabric,
+        generator,
+        discriminator,
+        perceptual,
+        config.training,
+        loss_f,
+        accumulate=settings.accumulate,
     )
 
 

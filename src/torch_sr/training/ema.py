@@ -1,8 +1,9 @@
-"""An exponential moving average of weights: smoother than the weights, and better to ship."""
+"""The exponential moving average (EMA) of a network's weights."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Keep ``average += (1 - decay) * (weights - average)`` of a network.
+    """Keep ``average += (1 - decay) * (weights - average)``, smoother than the weights.
 
     Args:
         network: followed from now on.
@@ -26,7 +27,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the network's weights as they are now."""
+        """Add the current weights of the network to the average."""
         if self.module is self._network:
             return
         self._updates += 1
@@ -39,7 +40,7 @@ class WeightAverage:
         """The averaged weights, and how many updates they have seen."""
         return {"weights": self.module.state_dict(), "updates": self._updates}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore :meth:`state_dict`."""
         self.module.load_state_dict(state["weights"])
         self._updates = int(state["updates"])

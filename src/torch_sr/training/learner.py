@@ -1,8 +1,8 @@
-"""A network together with what changes it: its optimizer, Adam or AdamW, and learning rate."""
+"""A network with its optimizer and learning rate, which skips steps that are not finite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,13 +15,13 @@ OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {
 }
 """By the name in the configuration.
 
-Each must heed ``found_inf``, by which a step is skipped without waiting for the device. The
-libraries of newer optimizers (Adan, Lion, Prodigy) do not.
+Each must support ``found_inf``, which skips a step without waiting for the device. The libraries of
+newer optimizers (Adan, Lion, Prodigy) do not.
 """
 
 
 class Learner:
-    """Descend a loss, one mini-batch after another; steps that are not finite are skipped.
+    """Minimize a loss, one mini-batch after another; steps that are not finite are skipped.
 
     ::
 
@@ -29,18 +29,18 @@ class Learner:
             learner.backward(share * loss(learner(lr_part), hr_part))
         skipped = learner.step()
 
-    Nothing here waits for the device: what to do with a step that is not finite is decided there.
+    Nothing here waits for the device, which decides by itself whether a step is skipped.
 
     Args:
-        fabric: device, precision and gradient synchronisation.
-        network: as built; it stays usable by itself, and its weights are the ones that change.
+        fabric: device, precision and gradient synchronization.
+        network: as built; it stays usable by itself, and its weights are those that are trained.
         lr: the learning rate.
         betas: decay rates of the optimizer's two averages.
         factor: what the learning rate is multiplied by after so many mini-batches.
         optimizer: ``adam`` or ``adamw``.
         weight_decay: added to the gradient by Adam, applied to the weights by AdamW.
         gradient_clip: the largest norm of the gradient; None sets no limit.
-        accumulate: parts into which a mini-batch is split, so that one takes less memory.
+        accumulate: parts into which a mini-batch is split, to use less memory.
     """
 
     def __init__(
@@ -59,13 +59,14 @@ class Learner:
         self.lr_scale = 1.0
         """What the learning rate is multiplied by besides, after a rollback."""
         self._fabric = fabric
-        self._network = network
+        self.network = network
+        """Without wrappers."""
         self._lr = lr
         self._factor = factor
         self._gradient_clip = gradient_clip
         self._accumulate = accumulate
         self._steps = 0
-        # Fused: one kernel for all weights, and the one that heeds `found_inf`.
+        # Fused: one kernel for all weights, and the one that supports `found_inf`.
         self._adam = OPTIMIZERS[optimizer](
             network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True
         )
@@ -78,12 +79,12 @@ class Learner:
         return out
 
     def apply_frozen(self, x: Tensor) -> Tensor:
-        """Run the network for its gradient in ``x`` alone, without the synchronisation of its own.
+        """Run the network for the gradient in ``x`` only, without synchronizing its own gradients.
 
-        Its parameters must not require gradients meanwhile, or else they would get some here.
+        Its parameters must not require gradients meanwhile.
         """
         with self._fabric.autocast():
-            out: Tensor = self._network(x)
+            out: Tensor = self.network(x)
         return out.float()
 
     def micro_batches(self, x: Tensor, hr: Tensor) -> Iterator[tuple[float, Tensor, Tensor]]:
@@ -97,7 +98,7 @@ class Learner:
                 yield len(hr_part) / len(hr), x_part, hr_part
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a loss to what is there."""
+        """Add the gradient of a loss to the gradients so far."""
         self._finite = self._finite & loss.detach().isfinite()
         self._fabric.backward(loss)
 
@@ -105,10 +106,10 @@ class Learner:
         """Take one step of the optimizer and of the schedule.
 
         Returns:
-            1.0 where a loss or gradient was not finite, on any process, so that the weights and
-            the optimizer's averages stay as they were; otherwise 0.0.
+            1.0 if a loss or gradient was not finite on any process, so that weights and optimizer
+            were left unchanged; otherwise 0.0.
         """
-        skipped = self._clip_and_judge()
+        skipped = self._clip_and_check()
         for group in self._adam.param_groups:
             group["lr"] = self.learning_rate
         self._adam.found_inf = skipped  # type: ignore[attr-defined]
@@ -118,16 +119,16 @@ class Learner:
         self._finite = torch.ones_like(self._finite)
         return skipped
 
-    def _clip_and_judge(self) -> Tensor:
-        """Bound the gradient; return 1.0 where the step must not be taken."""
-        weights = list(self._network.parameters())
+    def _clip_and_check(self) -> Tensor:
+        """Clip the gradient; return 1.0 if the step must be skipped."""
+        weights = list(self.network.parameters())
         grad_scaler = scaler(self._fabric)
         if grad_scaler is not None:
             grad_scaler.unscale_(self._adam)
         norm = torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
         if self._gradient_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(weights, self._gradient_clip, norm)
-        # Scaled gradients overflow now and then by design; the scaler skips these steps itself.
+        # Scaled gradients overflow by design at times; the scaler skips these steps itself.
         finite = self._finite if grad_scaler is not None else self._finite & norm.isfinite()
         skipped: Any = (~finite).float()
         if self._fabric.world_size > 1:
@@ -142,15 +143,15 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimizer, and how many mini-batches they have seen."""
         return {
-            "network": self._network.state_dict(),
+            "network": self.network.state_dict(),
             "optimizer": self._adam.state_dict(),
             "steps": self._steps,
             "lr_scale": self.lr_scale,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore :meth:`state_dict`; all settings stay those of the constructor."""
-        self._network.load_state_dict(state["network"])
+        self.network.load_state_dict(state["network"])
         self._adam.load_state_dict(state["optimizer"])
         for group in self._adam.param_groups:
             group.update(self._adam.defaults)

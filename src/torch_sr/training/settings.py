@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from torch_sr.errors import ConfigError
-from torch_sr.options import DATA_ROOT, DEVICE, Option, split_commas
+from torch_sr.options import DATA_ROOT, DEVICE, DOWNLOAD, Option, split_commas
 
 _START = "Start and resume"
 _STORAGE = "Validation and storage"
@@ -143,6 +143,7 @@ class RunSettings:
     out_dir: Annotated[
         Path, Option("Folder for saved_models/ and logs/.", ("--out", "-o"), metavar="FOLDER")
     ] = Path()
+    download: Annotated[bool, DOWNLOAD] = False
     name: Annotated[str | None, Option("Name of the run and its files.", default="the time")] = None
     license: Annotated[str | None, Option("Recorded in the models: CC-BY-4.0.")] = None
     resume: Annotated[

@@ -35,7 +35,7 @@ from torch_sr.training.runs.progress import Progress, random_state, read_scores,
 from torch_sr.training.runs.result import Scores, StageResult
 from torch_sr.training.settings import Every, Intervals, RunFiles, StageLimits
 from torch_sr.training.signals import Stop, stop_on_signal
-from torch_sr.training.stages import Stage
+from torch_sr.training.stage_base import Stage
 from torch_sr.training.validation import Interrupted, Validated, Validation
 
 _CHECKPOINT, _BEST_CHECKPOINT = "checkpoint.pth", "best_checkpoint.pth"
@@ -274,13 +274,13 @@ class Trainer:
 
     def _train_batch(self, lr: Tensor, hr: Tensor) -> None:
         device = self.fabric.device
-        losses = self.stage.train_step(
+        done = self.stage.train_step(
             to_float(lr.to(device, non_blocking=True)), to_float(hr.to(device, non_blocking=True))
         )
-        self._sums.add(losses, self.stage.skipped)
+        self._sums.add(done.losses, done.skipped)
         self.progress.step += 1
         self.progress.batch += 1
-        self._loggers.on_step(self.progress.epoch, self.progress.step, losses)
+        self._loggers.on_step(self.progress.epoch, self.progress.step, done.losses)
         if self._may_ask():
             self.watch.check_steps(int(self._sums.skipped_in_a_row))
 

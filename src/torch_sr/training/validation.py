@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from torch_sr.aliases import Array
 from torch_sr.data.image_pairs import ImagePairs
-from torch_sr.errors import ConfigError, DataError, ModelError
+from torch_sr.errors import ConfigError, DataError, DownloadError, ModelError
 from torch_sr.evaluation.averages import PSNR_CEILING, ImageMean, mean_over_images
 from torch_sr.evaluation.metric_table import METRICS, MetricFunction, MetricSettings, build_metrics
 from torch_sr.evaluation.tiled_network import TiledNetwork
 from torch_sr.images import to_unit
 from torch_sr.metrics import measure
-from torch_sr.training.stages import Stage
+from torch_sr.training.stage_base import Stage
 
 PERCEPTUAL_LOSS = "perceptual_loss"
 _ALWAYS = ("psnr", "ssim", "content_loss")
@@ -88,8 +88,8 @@ def build_extra_metrics(
             continue
         try:
             (compare,) = build_metrics([name], MetricSettings(scale_factor, device=device)).values()
-        except ModelError as error:
-            raise ModelError(f"--val-metrics {name}: leave it out, or {error}") from error
+        except (DownloadError, ModelError) as error:
+            raise type(error)(f"--val-metrics {name}: leave it out, or {error}") from error
         built[METRICS[name].title] = compare
     return built
 
@@ -127,7 +127,7 @@ class Validation:
         """Super-resolve all images and measure the results.
 
         Args:
-            stage: its :attr:`~torch_sr.training.stages.Stage.evaluated` network is measured.
+            stage: its :attr:`~torch_sr.training.stage_base.Stage.evaluated` network is measured.
             show: return the first images for the logs.
             between: called before each image or tile; may raise :class:`Interrupted`.
             on_image: called with the number of images done.

@@ -95,8 +95,8 @@ def find_newest(settings: RunSettings) -> RunSettings:
 
 def check_training(config: Hyperparameters, settings: RunSettings) -> None:
     """Print each finding in a line; exit with code 1 if something would fail."""
-    if config.download:
-        _download_data(config, _find_stages(config, settings), settings.data_root)
+    if settings.download:
+        _download_data(config, _find_stages(config, settings), settings)
     findings = []
     for finding in preflight.check_training(config, settings):
         findings.append(finding)
@@ -114,7 +114,7 @@ def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResu
     """
     first = is_first_process()
     start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
-    _download_data(config, start.stages(config), settings.data_root)
+    _download_data(config, start.stages(config), settings)
     with ExitStack() as stack:
         run = stack.enter_context(reserved_run(settings, start))
         loggers = make_loggers(settings, run) if first else []
@@ -140,14 +140,14 @@ def _compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[st
             yield f"--set {key}={final[key]} replaces {value} of the model named with --like"
 
 
-def _download_data(config: Hyperparameters, stages: Sequence[str], data_root: Path) -> None:
-    """Download the missing data sets of these stages, if the configuration says so."""
-    if not (config.download and is_first_process()):  # the others wait for its downloads
+def _download_data(config: Hyperparameters, stages: Sequence[str], settings: RunSettings) -> None:
+    """Download the missing data sets of these stages, if the settings say so."""
+    if not (settings.download and is_first_process()):  # the others wait for its downloads
         return
     for name in stages:
         train, val = train_and_val_specs(config.stages[name])
-        download_data(train, data_root, config.scale_factor, "train")
-        download_data(val, data_root, config.scale_factor, "val")
+        download_data(train, settings.data_root, config.scale_factor, "train")
+        download_data(val, settings.data_root, config.scale_factor, "val")
 
 
 def _find_stages(config: Hyperparameters, settings: RunSettings) -> list[str]:

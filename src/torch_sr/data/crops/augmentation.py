@@ -20,7 +20,7 @@ import numpy as np
 from torch_sr.aliases import Array
 from torch_sr.errors import ConfigError
 
-Spatial = Literal["described", "dihedral", "none"]
+Spatial = Literal["flip_or_transpose", "dihedral", "none"]
 Orientation = tuple[bool, bool, bool]
 """Whether rows are reversed, whether columns are reversed, and whether both are then swapped."""
 
@@ -37,10 +37,9 @@ def draw_orientation(spatial: Spatial, rng: np.random.Generator) -> Orientation:
     """Draw the orientation of a crop.
 
     Args:
-        spatial: "described" leaves half of the crops as they are and does one of two things to the
-            others: a flip with 0.25 probability, of rows, of columns or of both alike, or a
-            transpose with 0.75; "dihedral" takes each of the eight flips and rotations equally
-            often; "none" draws nothing.
+        spatial: "flip_or_transpose" leaves half of the crops as they are, transposes three quarters
+            of the others, and flips a quarter: rows, columns or both; "dihedral" takes each of the
+            eight flips and rotations equally often; "none" draws nothing.
         rng: of the sample.
     """
     if spatial == "none":

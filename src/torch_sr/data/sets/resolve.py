@@ -21,8 +21,7 @@ from torch_sr.errors import DataError
 from torch_sr.files import expand_home
 
 if TYPE_CHECKING:
-    from torch_sr.config import Hyperparameters
-    from torch_sr.config.sections import PretrainingConfig, TrainingConfig
+    from torch_sr.config import Hyperparameters, PretrainingConfig, TrainingConfig
 
 
 def resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> list[FilePair]:

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
+from torch_sr.config import STAGES, Hyperparameters, parse_config
 from torch_sr.errors import CheckpointError
 from torch_sr.files import atomic_write, write_failure
 
 _FAMILY = "torch-sr-checkpoint-"
 FORMAT = f"{_FAMILY}2"
-_STAGES = ("pretraining", "training")
 _FIELDS: dict[str, type] = {
     "run": str,
     "stage": str,
@@ -40,6 +40,8 @@ _FIELDS: dict[str, type] = {
     "good": bool,
 }
 """What every checkpoint holds; later versions may add to it."""
+_SETTINGS = ("download",)
+"""Hyper-parameters of older checkpoints that are settings of a run now."""
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 2 * hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
@@ -132,8 +134,18 @@ def _check_content(path: Path, state: Any) -> None:
                 f"{path}: use an earlier checkpoint: the field {name} of this one is of the wrong "
                 f"type {type(state[name]).__name__}"
             )
-    if state["stage"] not in _STAGES:
-        raise CheckpointError(f"{path}: there is no stage {state['stage']!r}; {_STAGES} are known")
+    if state["stage"] not in STAGES:
+        raise CheckpointError(f"{path}: there is no stage {state['stage']!r}; {STAGES} are known")
+
+
+def read_hparams(path: Path, checkpoint: Mapping[str, Any]) -> Hyperparameters:
+    """The configuration that a checkpoint holds; keys that it leaves out have their defaults.
+
+    Raises:
+        ConfigError: when this version does not know one of its keys or values.
+    """
+    data = {key: value for key, value in checkpoint["hparams"].items() if key not in _SETTINGS}
+    return parse_config(data, str(path))
 
 
 def load_newest(path: Path) -> dict[str, Any] | None:

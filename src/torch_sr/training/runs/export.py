@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch_sr.config import parse_config
 from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import CheckpointError
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
-from torch_sr.training.runs.checkpoints import load_newest
+from torch_sr.training.runs.checkpoints import load_newest, read_hparams
 
 
 def model_metadata(
@@ -74,7 +73,7 @@ def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
         stage, metadata = loaded.info.stage, loaded.info.metadata
         save_generator(out, loaded.network, stage=stage, metadata=metadata)
         return
-    network = RRDBNet(**parse_config(state["hparams"]).generator_kwargs)
+    network = RRDBNet(**read_hparams(checkpoint, state).generator_kwargs)
     network.load_state_dict(state["model_state_dict" if raw else "params_ema"])
     metadata = model_metadata(
         state["stage"],

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch_sr.config import Hyperparameters
+from torch_sr.config import GAN_STAGE, PSNR_STAGE, Hyperparameters
 from torch_sr.errors import CheckpointError
 from torch_sr.models.model import Model
 from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
-from torch_sr.training.runs.checkpoints import load_newest
+from torch_sr.training.runs.checkpoints import load_newest, read_hparams
 from torch_sr.training.runs.initial_weights import check_fit, model_label, take_what_fits
 
-_GAN_STAGE = "training"
-_CALLED = {"pretraining": "PSNR", "training": "GAN"}
+_STAGE_TITLES = {PSNR_STAGE: "PSNR", GAN_STAGE: "GAN"}
 
 _FROM_SCRATCH = (
     "the GAN stage (training) starts from scratch, which often fails: start it from a model of the "
@@ -54,7 +53,7 @@ class StartingPoint:
         # A checkpoint of the original project has its epoch in it; a model is a finished stage.
         info = self.model.info
         unfinished = "epoch_i" in info.metadata and info.stage is not None
-        return info.stage if unfinished else _GAN_STAGE
+        return info.stage if unfinished else GAN_STAGE
 
     def stages(self, config: Hyperparameters) -> list[str]:
         """The stages that will run, in order."""
@@ -64,21 +63,21 @@ class StartingPoint:
     def describe(self, config: Hyperparameters) -> list[str]:
         """Say what a new run starts from, and how to start otherwise."""
         first, *others = self.stages(config)
-        if self.path is None and first == _GAN_STAGE:
+        if self.path is None and first == GAN_STAGE:
             return [_FROM_SCRATCH]
         if self.model is None:
             return []
-        kind = _CALLED.get(self.model.info.stage or "")
+        kind = _STAGE_TITLES.get(self.model.info.stage or "")
         name = model_label(self.model)
-        text = f"starting the {_CALLED[first]} stage ({first}) from {name}"
+        text = f"starting the {_STAGE_TITLES[first]} stage ({first}) from {name}"
         text += f", a model of the {kind} stage" if kind else ""
-        if first == _GAN_STAGE and "pretraining" in config.stages:
+        if first == GAN_STAGE and PSNR_STAGE in config.stages:
             text += (
                 "; to train the PSNR stage first, add --start-stage pretraining; for the PSNR "
                 "stage alone, add --set training.num_epoch=0"
             )
         elif others:
-            text += f", then the {_CALLED[others[0]]} stage"
+            text += f", then the {_STAGE_TITLES[others[0]]} stage"
         return [text]
 
     def check(self, config: Hyperparameters) -> list[str]:
@@ -106,8 +105,8 @@ class StartingPoint:
                 f"{self.path}: a checkpoint of the stage {self.stage}, which "
                 f"{self.stage}.num_epoch 0 leaves out; raise it, or give a model as the start"
             )
-        # What an older checkpoint lacks was not there yet, and had the effect of its default.
-        before = _flat(Hyperparameters().to_dict()) | _flat(checkpoint["hparams"])
+        assert self.path is not None
+        before = _flat(read_hparams(self.path, checkpoint).to_dict())
         now = _flat(config.to_dict())
         changes = {
             key: f"{key}: {before.get(key)}, now {now.get(key)}"
@@ -130,7 +129,7 @@ class StartingPoint:
             return True
         if key == f"{self.stage}.ema_decay":
             return bool(before[key] == 0) != bool(now[key] == 0)
-        if self.stage != _GAN_STAGE:
+        if self.stage != GAN_STAGE:
             return False
         sized_by_crop = key == "training.cr_patch_size" and now["discriminator.kind"] == "vgg"
         return sized_by_crop or key.startswith("discriminator.")
