@@ -175,9 +175,9 @@ def collect(name: str, out_dir: Path) -> None:
         assert file is not None, f"{name} has trained no {kind} model"
         shutil.copy(file, models / f"{name}_{kind}.safetensors")
     torch_sr(
-        *("interpolate", models / f"{name}_ESRGAN-interp.safetensors", "--alpha", ALPHA),
-        *("--psnr-model-path", models / f"{name}_PSNR.safetensors"),
-        *("--esrgan-model-path", models / f"{name}_ESRGAN.safetensors"),
+        *("interpolate", models / f"{name}_PSNR.safetensors"),
+        *(models / f"{name}_ESRGAN.safetensors", models / f"{name}_ESRGAN-interp.safetensors"),
+        *("--alpha", ALPHA),
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sr.cli.interpolate.command import interpolate as command
+from torch_sr.cli.interpolate.options import SweepOptions
+from torch_sr.cli.interpolate.run import write_sweep
 from torch_sr.errors import ModelError
 from torch_sr.images import Image, read_image, write_image
 from torch_sr.models.files.records import weights_sha256
@@ -167,12 +168,11 @@ def test_what_is_no_sweep_is_refused(text):
 def test_a_sweep_of_files_and_its_strip(parents, tmp_path, capsys):
     rng = np.random.default_rng(0)
     write_image(tmp_path / "a.png", Image(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)))
-    command(
-        tmp_path / "m.safetensors",
-        *map(str, parents),
+    write_sweep(
+        list(map(str, parents)),
         "0:1:0.25",
-        preview=tmp_path / "a.png",
-        image_space=True,
+        tmp_path / "m.safetensors",
+        SweepOptions(preview=tmp_path / "a.png", image_space=True),
         device="cpu",
     )
     printed = capsys.readouterr().out.split()

@@ -38,7 +38,7 @@ def set5(tmp_path, save_photo):
 
 
 def ends(models):
-    return ("--psnr-model-path", models[0], "--esrgan-model-path", models[1])
+    return models[:2]
 
 
 # --- models ---------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ def ends(models):
 
 def test_info_tells_cost_reach_hashes_and_parents(run, models, tmp_path):
     mixed = tmp_path / "mixed.safetensors"
-    assert run("interpolate", mixed, *ends(models), "--alpha", "0.3")[0] == 0
+    assert run("interpolate", *ends(models), mixed, "--alpha", "0.3")[0] == 0
     code, out, _ = run("models", "info", mixed, "--json", "--measure")
     found = json.loads(out)
     assert code == 0
@@ -100,7 +100,7 @@ def perception(monkeypatch):
 def test_a_sweep_is_measured_and_its_best_alpha_named(run, models, set5, tmp_path, perception):
     out = tmp_path / "sweep.safetensors"
     options = ("--datasets", "five", "--data-root", set5, "--image-space", "--device", "cpu")
-    code, text, _ = run("interpolate", out, *ends(models), "--alpha", "0:1:0.5", *options, "--json")
+    code, text, _ = run("interpolate", *ends(models), out, "--alpha", "0:1:0.5", *options, "--json")
     assert code == 0
     found = json.loads(text)
     assert found["models"] == [str(tmp_path / f"sweep_{a}.safetensors") for a in ("0", "0.5", "1")]
@@ -112,7 +112,7 @@ def test_a_sweep_is_measured_and_its_best_alpha_named(run, models, set5, tmp_pat
     assert found["best_alpha"] in (0, 0.5, 1)
     assert "nearest" in found["rule"]
     assert read_image(found["curve"]).color.shape == (720, 960, 3)
-    code, text, _ = run("interpolate", out, *ends(models), "--alpha", "0:1:0.5", *options)
+    code, text, _ = run("interpolate", *ends(models), out, "--alpha", "0:1:0.5", *options)
     assert f"best alpha: {found['best_alpha']:g} (nearest" in text
     assert text.splitlines()[-1] == found["curve"]
 
@@ -134,14 +134,13 @@ def test_images_are_mixed_pixel_by_pixel(models, photo):
 
 def test_a_soup(run, models, tmp_path):
     out = tmp_path / "soup.pth"
-    arguments = [part for model in models for part in ("-m", model)]
-    assert run("interpolate", out, *arguments, "--weights", "0.5,0.25,0.25")[0] == 0
+    assert run("interpolate", *models, out, "--weights", "0.5,0.25,0.25")[0] == 0
     mixed = read_model(out).network.state_dict()
     states = [read_model(model).network.state_dict() for model in models]
     key = "body.0.rdb1.conv1.weight"
     expected = np.average([state[key] for state in states], axis=0, weights=[0.5, 0.25, 0.25])
     np.testing.assert_allclose(mixed[key], expected, rtol=1e-5, atol=1e-8)
-    assert run("interpolate", out, *arguments)[0] == 0  # equal shares
+    assert run("interpolate", *models, out)[0] == 0  # equal shares
     expected = np.mean([state[key] for state in states], axis=0)
     found = read_model(out).network.state_dict()[key]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
@@ -149,7 +148,7 @@ def test_a_soup(run, models, tmp_path):
 
 def test_half_precision_is_stored_where_it_is_asked_for(run, models, tmp_path):
     out = tmp_path / "half.safetensors"
-    assert run("interpolate", out, *ends(models), "--alpha", "0.5", "--dtype", "fp16")[0] == 0
+    assert run("interpolate", *ends(models), out, "--alpha", "0.5", "--dtype", "fp16")[0] == 0
     assert read_model(out).info.dtype == "float16"
 
 
@@ -158,7 +157,7 @@ def test_the_preview_is_of_the_picture(run, models, tmp_path):
     write_image(tmp_path / "a.png", Image(rng.integers(0, 256, (20, 90, 1), dtype=np.uint8)))
     out = tmp_path / "m.safetensors"
     code, text, _ = run(
-        *("interpolate", out, *ends(models), "--alpha", "0.5", "--preview", tmp_path / "a.png"),
+        *("interpolate", *ends(models), out, "--alpha", "0.5", "--preview", tmp_path / "a.png"),
         *("--device", "cpu"),
     )
     assert code == 0
@@ -176,14 +175,14 @@ def test_the_preview_is_of_the_picture(run, models, tmp_path):
         (["--alpha", "0:1:0.5", "--datasets", "five", "--perception", "ssim"], 2, "distortion"),
         (["--alpha", "0:1:0.5", "--datasets", "five", "--perception", "x"], 1, "metric 'x'"),
         (["--alpha", "0.5", "--preview", "none.png"], 1, "none.png: no such file"),
-        (["--alpha", "0.5", "-m", "compact-x4"], 2, "makes a soup"),
+        (["--alpha", "0.5", "--weights", "1,0"], 2, "give one of them"),
     ],
 )
 def test_what_cannot_be_done_is_refused_and_nothing_written(
     run, models, tmp_path, options, code, words
 ):
     before = sorted(tmp_path.iterdir())
-    found, out, err = run("interpolate", tmp_path / "out.pth", *ends(models), *options)
+    found, out, err = run("interpolate", *ends(models), tmp_path / "out.pth", *options)
     assert (found, out) == (code, "")
     assert words in " ".join(err.replace("│", " ").split())
     assert sorted(tmp_path.iterdir()) == before
@@ -192,15 +191,16 @@ def test_what_cannot_be_done_is_refused_and_nothing_written(
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["-m", "compact-x4"], 1, "1 models and 1 weights"),
-        (["-m", "compact-x4", "-m", "compact-x4", "--weights", "1"], 1, "2 models and 1 weights"),
-        (["-m", "compact-x4", "-m", "compact-x4", "--weights", "a,b"], 2, "write numbers"),
-        (["-m", "compact-x4", "-m", "compact-x4", "--weights", "1,1"], 1, "add up to 2"),
-        ([], 2, "--psnr-model-path is missing"),
+        (["compact-x4", "--weights", "1"], 2, "give two networks or more"),
+        (["compact-x4", "compact-x4", "--weights", "1"], 1, "2 models and 1 weights"),
+        (["compact-x4", "compact-x4", "--weights", "a,b"], 2, "write numbers"),
+        (["compact-x4", "compact-x4", "--weights", "1,1"], 1, "add up to 2"),
+        (["compact-x4", "compact-x4"], 2, "--alpha is missing"),
+        (["compact-x4", "compact-x4", "compact-x4", "--alpha", "0.5"], 2, "mixes two networks"),
     ],
 )
 def test_soups_that_are_none(run, tmp_path, options, code, words):
-    found, _, err = run("interpolate", tmp_path / "out.pth", *options)
+    found, _, err = run("interpolate", *options, tmp_path / "out.pth")
     assert found == code
     assert words in " ".join(err.replace("│", " ").split())
 

@@ -74,8 +74,7 @@ def test_upscale_prints_what_the_schema_says(run, model, photos):
         (
             "interpolate",
             [
-                *("interpolate", "--psnr-model-path", "{model}", "--esrgan-model-path", "{model}"),
-                *("--alpha", "0.5", "{out}"),
+                *("interpolate", "{model}", "{model}", "{out}", "--alpha", "0.5"),
             ],
         ),
     ],

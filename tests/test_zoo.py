@@ -216,8 +216,7 @@ def test_a_name_does_wherever_a_model_is_asked_for(site, run, save_photo, tmp_pa
     code, out, _ = run("upscale", tmp_path / "a.png", "-m", "RRDB_ESRGAN_x4", "--device", "cpu")
     assert (code, out.strip()) == (0, str(tmp_path / "a_sr.png"))
     out_file = tmp_path / "mixed.safetensors"
-    arguments = ("--psnr-model-path", NAME, "--esrgan-model-path", NAME, "--alpha", "0.5")
-    assert run("interpolate", out_file, *arguments)[0] == 0
+    assert run("interpolate", NAME, NAME, out_file, "--alpha", "0.5")[0] == 0
     assert run("models", "convert", NAME, tmp_path / "b.safetensors")[0] == 0
     assert paths(site) == ["/a.pth"]
 

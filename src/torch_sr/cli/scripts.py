@@ -66,17 +66,10 @@ def train(arguments: Sequence[str]) -> None:
 def test(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr test`` does."""
     options = parse_test(arguments)
-    from torch_sr.cli.test.command import test as command
+    from torch_sr.cli.test.options import MeasureOptions
+    from torch_sr.cli.test.run import run_test
 
-    command(
-        [options.model_path],
-        datasets=options.datasets,
-        data_root=options.data_root,
-        protocol=options.protocol,
-        show_results=options.show_results,
-        out_dir=options.out_dir,
-        device=options.device,
-    )
+    run_test([options.model_path], build(MeasureOptions, vars(options)))
 
 
 def inference(arguments: Sequence[str]) -> None:
@@ -96,14 +89,11 @@ def inference(arguments: Sequence[str]) -> None:
 def net_interpolation(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr interpolate`` does."""
     options = parse_net_interpolation(arguments)
-    from torch_sr.cli.interpolate.command import interpolate as command
+    from torch_sr.cli.interpolate.options import SweepOptions
+    from torch_sr.cli.interpolate.run import write_sweep
 
-    command(
-        out=options.out_model_path,
-        psnr_model_path=options.psnr_model_path,
-        esrgan_model_path=options.esrgan_model_path,
-        alpha=str(options.alpha),
-    )
+    ends = [str(options.psnr_model_path), str(options.esrgan_model_path)]
+    write_sweep(ends, str(options.alpha), options.out_model_path, SweepOptions())
 
 
 def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
@@ -203,6 +193,8 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
         "-o",
         "--out-dir",
         type=Path,
+        dest="out",
+        metavar="OUT_DIR",
         help="Directory for the results: OUT_DIR/<dataset>/<image>_sr.png, and _sheet.png, which "
         "compares; without <dataset> where OUT_DIR already has the name of the only data set. "
         "If not specified, results are not stored",
@@ -303,6 +295,7 @@ def _add_run_options(
             "--out-dir",
             type=Path,
             dest="out",
+            metavar="OUT_DIR",
             default=Path(),
             help="Parent of saved_models/ and logs/. Default: the working directory",
         )

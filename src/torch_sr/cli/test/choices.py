@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from torch_sr.cli.test.results import FORMATS
 from torch_sr.cli.test.targets import check_document, check_place
-
-if TYPE_CHECKING:
-    from torch_sr.evaluation.method import Method
+from torch_sr.data.sets.resolve import identify
+from torch_sr.data.sets.spec_syntax import split_specs
+from torch_sr.errors import ModelError
+from torch_sr.evaluation.labels import parse_named
+from torch_sr.evaluation.method import BASELINE, Method
+from torch_sr.images import check_writable
+from torch_sr.metrics import PROTOCOLS
+from torch_sr.models.interpolation import parse_alphas
+from torch_sr.options import split_commas
 
 
 def choose_format(form: str, as_json: bool, per_image: bool) -> str:
@@ -29,8 +34,6 @@ def choose_format(form: str, as_json: bool, per_image: bool) -> str:
 
 def choose_protocols(text: str) -> list[str]:
     """Protocols separated by commas, each once."""
-    from torch_sr.metrics import PROTOCOLS
-
     names = list(dict.fromkeys(split_commas(text)))
     for name in names or [text]:
         if name not in PROTOCOLS:
@@ -40,9 +43,6 @@ def choose_protocols(text: str) -> list[str]:
 
 def choose_datasets(text: str, data_root: Path) -> list[str]:
     """Data sets separated by commas, each once: results of a second would replace the first."""
-    from torch_sr.data.sets.resolve import identify
-    from torch_sr.data.sets.spec_syntax import split_specs
-
     specs = split_specs(text, data_root)
     if not specs:
         raise typer.BadParameter("--datasets names none")
@@ -72,16 +72,12 @@ def check_files(
     if len(set(given)) < len(given):
         raise typer.BadParameter("--report, --csv and --plane need files of their own")
     if plane is not None:
-        from torch_sr.images import check_writable
-
         check_place(plane, inputs)
         check_writable(plane, 1, 1)
 
 
 def _model_of(text: str) -> str:
     """The model of ``LABEL=MODEL``."""
-    from torch_sr.evaluation.labels import parse_named
-
     return parse_named(text).model
 
 
@@ -89,9 +85,6 @@ def choose_sweep(text: str | None) -> list[str] | None:
     """Two models; a comma in the path of an existing file separates nothing."""
     if text is None:
         return None
-    from torch_sr.data.sets.spec_syntax import split_specs
-    from torch_sr.evaluation.labels import parse_named
-
     ends = split_specs(text, Path())
     for end in ends:
         if parse_named(end).label is not None:
@@ -108,11 +101,8 @@ def choose_strengths(text: str | None) -> list[float]:
     """Strengths separated by commas, each once; a part may be a sweep, as ``0:1:0.1``."""
     if text is None:
         return []
-    from torch_sr.errors import ModelError
-    from torch_sr.models.interpolation import parse_alphas
-
     try:
-        parts = [parse_alphas(part, "--strength") for part in split_commas(text) or [text]]
+        parts = [parse_alphas(part, "--strength") for part in split_commas(text) or (text,)]
     except ModelError as error:
         raise typer.BadParameter(str(error)) from error
     return list(dict.fromkeys(strength for part in parts for strength in part))
@@ -120,15 +110,8 @@ def choose_strengths(text: str | None) -> list[float]:
 
 def choose_reference(versus: str | None, methods: Sequence[Method]) -> str | None:
     """The method that others are compared with: by default the first of several models."""
-    from torch_sr.evaluation.method import BASELINE
-
     labels = [BASELINE, *(method.label for method in methods)]
     if versus is not None and versus not in labels:
         raise typer.BadParameter(f"--versus {versus!r}: choose one of {', '.join(labels)}")
     several = [method.label for method in methods if method.is_model]
     return versus or (several[0] if len(several) > 1 else None)
-
-
-def split_commas(text: str) -> list[str]:
-    """What is between the commas, without spaces and empty parts."""
-    return [part.strip() for part in text.split(",") if part.strip()]

@@ -8,18 +8,34 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image as PillowImage
+from rich.console import Console
+from rich.table import Column
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from torch_sr.cli.downloads import find_model
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from torch_sr.evaluation.compare import Comparison, ImageScore
-    from torch_sr.evaluation.method import Method
-    from torch_sr.evaluation.metric_table import MetricSettings
-    from torch_sr.evaluation.presentation.tables import Cell, Results, Table
-    from torch_sr.evaluation.store import ResultStore
+from torch_sr.errors import ModelError
+from torch_sr.evaluation.averages import json_safe
+from torch_sr.evaluation.compare import Comparison, ImageScore
+from torch_sr.evaluation.labels import parse_named
+from torch_sr.evaluation.method import BASELINE, Method
+from torch_sr.evaluation.metric_table import MetricSettings
+from torch_sr.evaluation.presentation import table_formats
+from torch_sr.evaluation.presentation.sheets import draw_sheet
+from torch_sr.evaluation.presentation.tables import (
+    Cell,
+    Results,
+    Table,
+    difference_table,
+    mean_table,
+)
+from torch_sr.evaluation.statistics import mean_scores
+from torch_sr.evaluation.store import ResultStore
+from torch_sr.models.files.records import annotate, append_results
+from torch_sr.models.weights import shipped_path
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 
@@ -37,8 +53,6 @@ class BestComparisons:
 
     def add(self, comparison: Comparison) -> None:
         """Keep an image if it is among the best."""
-        from torch_sr.evaluation.method import BASELINE
-
         self._kept += [
             (score, comparison)
             for score in comparison.scores
@@ -70,11 +84,6 @@ def check_records(models: Sequence[str]) -> None:
     Raises:
         ModelError: in one line.
     """
-    from torch_sr.errors import ModelError
-    from torch_sr.evaluation.labels import parse_named
-    from torch_sr.models.files.records import annotate
-    from torch_sr.models.weights import shipped_path
-
     for model in (parse_named(text).model for text in models):
         if shipped_path(model) is not None:
             raise ModelError(f"--record: copy {model} to a file first; it is part of the package")
@@ -85,9 +94,6 @@ def record_scores(
     methods: Sequence[Method], scores: Sequence[ImageScore], setting: MetricSettings
 ) -> None:
     """Write each model's means into its file; a mean of nothing is left out."""
-    from torch_sr.evaluation.statistics import mean_scores
-    from torch_sr.models.files.records import append_results
-
     for protocol in setting.protocols:
         means = mean_scores([score for score in scores if score.protocol == protocol])
         where = f"x{setting.scale_factor}, protocol {protocol}"
@@ -111,10 +117,6 @@ def has_display() -> bool:
 
 def open_window(comparison: Comparison) -> None:
     """Show a sheet in the viewer of the desktop."""
-    from PIL import Image as PillowImage
-
-    from torch_sr.evaluation.presentation.sheets import draw_sheet
-
     PillowImage.fromarray(draw_sheet(comparison)).show(title=comparison.image)
 
 
@@ -134,8 +136,6 @@ def print_results(
         form: one of ``FORMATS`` except ``table``.
         images: tables of every image, for a document.
     """
-    from torch_sr.evaluation.presentation import table_formats
-
     if form == "json":
         print_json(several, scores, best)
     elif form == "csv":
@@ -147,8 +147,6 @@ def print_results(
 
 def result_tables(several: Sequence[Results]) -> list[Table]:
     """Means and differences of every protocol."""
-    from torch_sr.evaluation.presentation.tables import difference_table, mean_table
-
     found = []
     for results in several:
         found.append(mean_table(results))
@@ -170,8 +168,6 @@ def print_json(
     }
     if others:
         result["other_protocols"] = {other.protocol: _plain(other) for other in others}
-    from torch_sr.evaluation.averages import json_safe
-
     print(json.dumps(json_safe(result), indent=2, allow_nan=False))
 
 
@@ -211,11 +207,6 @@ def _plain(results: Results) -> dict[str, Any]:
 
 def print_tables(tables: Sequence[Table]) -> None:
     """Draw tables on stdout, numbers with their intervals below them."""
-    from rich.console import Console
-    from rich.table import Column
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     # What is piped into a file has room enough; a terminal shows what fits.
     console = Console(width=None if sys.stdout.isatty() else 160)
     for table in tables:
@@ -236,8 +227,6 @@ def print_tables(tables: Sequence[Table]) -> None:
 
 def _drawn(cell: Cell) -> Text:
     """A cell for a terminal; names are shown as they are, brackets included."""
-    from rich.text import Text
-
     text = Text(cell.text, style="bold" if cell.rank == 1 else "")
     return text.append(f"\n{cell.interval}", style="dim") if cell.interval else text
 

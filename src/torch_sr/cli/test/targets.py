@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from torch_sr.data.image_pairs import label_of
+from torch_sr.data.sets.resolve import resolve
+from torch_sr.errors import DataError, MissingDatasetError
+from torch_sr.evaluation.method import Method
+from torch_sr.evaluation.store import ResultStore
 from torch_sr.files import try_writing
-
-if TYPE_CHECKING:
-    from torch_sr.evaluation.method import Method
-    from torch_sr.evaluation.store import ResultStore
+from torch_sr.images import is_image_name
 
 _WEIGHTS = frozenset({".bin", ".ckpt", ".param", ".pt", ".pth", ".safetensors"})
 
@@ -26,9 +27,6 @@ def check_document(path: Path, inputs: Iterable[Path] = ()) -> None:
     Raises:
         DataError: in one line.
     """
-    from torch_sr.errors import DataError
-    from torch_sr.images import is_image_name
-
     if path.suffix.lower() in _WEIGHTS or is_image_name(path.name):
         raise DataError(f"{path}: choose another suffix; this is one of models or images")
     check_place(path, inputs)
@@ -40,8 +38,6 @@ def check_place(path: Path, inputs: Iterable[Path] = ()) -> None:
     Raises:
         DataError: in one line.
     """
-    from torch_sr.errors import DataError
-
     target = Path(os.path.realpath(path))
     if path.is_dir() or not target.parent.is_dir():
         raise DataError(f"{path}: name one in a folder that exists; no file can be written there")
@@ -69,10 +65,6 @@ def check_results(
     Raises:
         DataError: in one line.
     """
-    from torch_sr.data.image_pairs import label_of
-    from torch_sr.data.sets.resolve import resolve
-    from torch_sr.errors import DataError, MissingDatasetError
-
     for spec in specs:
         try:
             pairs = resolve(spec, data_root, scale_factor, "test")

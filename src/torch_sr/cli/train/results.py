@@ -6,10 +6,10 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch_sr.training.runs.result import Scores, StageResult, TrainingResult
+from torch_sr.training.runs.checkpoints import load_newest
+from torch_sr.training.runs.initial_weights import model_label
+from torch_sr.training.runs.result import Scores, StageResult, TrainingResult
 
 
 def show_result(result: TrainingResult) -> None:
@@ -87,9 +87,6 @@ def describe_scores(figures: Scores) -> str:
 
 def _name_start(start: Path) -> str | None:
     """The name of a model, or its path; None for a checkpoint, which started earlier."""
-    from torch_sr.training.runs.checkpoints import load_newest
-    from torch_sr.training.runs.initial_weights import model_label
-
     if start.is_file() and load_newest(start) is not None:
         return None
     return model_label(start)

@@ -1,0 +1,45 @@
+"""The options of ``torch-sr interpolate`` that show what a sweep gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from torch_sr.options import Option
+
+_PANEL = "Looking for an alpha"
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How the networks of a sweep are shown and measured."""
+
+    preview: Annotated[
+        Path | None,
+        Option(
+            "An image: draw its busiest place over alpha, OUT_preview.png.",
+            panel=_PANEL,
+            metavar="IMAGE",
+        ),
+    ] = None
+    datasets: Annotated[
+        str | None,
+        Option(
+            "Measure the sweep on these, as set5,set14: draw OUT_curve.png, report the best alpha.",
+            ("--datasets", "-d"),
+            panel=_PANEL,
+        ),
+    ] = None
+    perception: Annotated[
+        str | None,
+        Option(
+            "Metric to weigh against PSNR: lpips, dists, niqe, brisque or perceptual_loss.",
+            panel=_PANEL,
+            default="lpips",
+        ),
+    ] = None
+    image_space: Annotated[
+        bool,
+        Option("Also show what mixing the two networks' images would give.", panel=_PANEL),
+    ] = False

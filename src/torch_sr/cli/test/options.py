@@ -1,0 +1,123 @@
+"""The options of ``torch-sr test``; its panels group them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from torch_sr.options import DATA_ROOT, DEVICE, Option
+
+_COMPARISON = "Comparisons"
+_OUTPUT = "Output"
+_COMPUTE = "Computation"
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What is measured, and what becomes of the results."""
+
+    datasets: Annotated[
+        str, Option("Comma-separated: set5,set14,bsds500,div2k.", ("--datasets", "-d"))
+    ] = "set5,set14"
+    data_root: Annotated[Path, DATA_ROOT] = Path("data")
+    download: Annotated[bool, Option("Download data sets that are missing and known by name.")] = (
+        False
+    )
+    metrics: Annotated[
+        str,
+        Option(
+            "Comma-separated: psnr, ssim, content_loss, perceptual_loss, lpips, dists, niqe, "
+            "brisque; or all, which leaves out what is not available."
+        ),
+    ] = "psnr,ssim"
+    protocol: Annotated[
+        str,
+        Option(
+            "paper (luma, border cropped, 8 bit), rgb, or enhanced-srgan (gray, nothing cropped "
+            "or rounded); several, comma-separated, give a table each."
+        ),
+    ] = "paper"
+    versus: Annotated[
+        str | None,
+        Option(
+            "Compare every method with this one, by a paired bootstrap over images.",
+            panel=_COMPARISON,
+            default="the first of several models",
+        ),
+    ] = None
+    strength: Annotated[
+        str | None,
+        Option(
+            "Measure compact-x4 and its partner compact-x4-real at one strength (0.7), at several "
+            "(0,0.5,1), or at a sweep (0:1:0.1). Models without a partner are measured once.",
+            panel=_COMPARISON,
+        ),
+    ] = None
+    sweep: Annotated[
+        str | None,
+        Option(
+            "Measure interpolations of two models as well.",
+            panel=_COMPARISON,
+            metavar="FIRST,SECOND",
+        ),
+    ] = None
+    sweep_steps: Annotated[
+        int, Option("Steps from the first to the second.", panel=_COMPARISON, min=1)
+    ] = 5
+    cost: Annotated[
+        bool,
+        Option(
+            "Add parameters, multiply-adds for an output of 1280x720, and megapixels/s of this "
+            "run.",
+            panel=_COMPARISON,
+        ),
+    ] = False
+    file_format: Annotated[
+        str,
+        Option("What to print: table, markdown, latex, csv or json.", ("--format",), panel=_OUTPUT),
+    ] = "table"
+    per_image: Annotated[bool, Option("List every image.", panel=_OUTPUT)] = False
+    show_results: Annotated[
+        int,
+        Option(
+            "Show the N images with the best PSNR, in a window if there is a display.",
+            panel=_OUTPUT,
+            min=0,
+            metavar="N",
+        ),
+    ] = 0
+    out: Annotated[
+        Path | None,
+        Option(
+            "Folder for the models' results, and a sheet of every image.",
+            ("--out", "-o"),
+            panel=_OUTPUT,
+            metavar="FOLDER",
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        Option("Write one HTML page of tables, plots and sliders.", panel=_OUTPUT, metavar="FILE"),
+    ] = None
+    csv: Annotated[
+        Path | None,
+        Option("Write every image's metrics to this file.", panel=_OUTPUT, metavar="FILE"),
+    ] = None
+    plane: Annotated[
+        Path | None,
+        Option(
+            "Draw PSNR against a perceptual metric (the first of --metrics, else LPIPS), PNG.",
+            panel=_OUTPUT,
+            metavar="FILE",
+        ),
+    ] = None
+    record: Annotated[
+        bool, Option("Write the means into the models' own files as well.", panel=_OUTPUT)
+    ] = False
+    device: Annotated[str, replace(DEVICE, panel=_COMPUTE)] = "auto"
+    precision: Annotated[str, Option("auto, fp32, bf16 or fp16.", panel=_COMPUTE)] = "fp32"
+    tile_size: Annotated[
+        int | None,
+        Option("Largest tile, in low-resolution pixels.", panel=_COMPUTE, min=1, default="640"),
+    ] = None

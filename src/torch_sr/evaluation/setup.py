@@ -1,0 +1,75 @@
+"""What a test measures: models and interpolations of one scale factor, and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch_sr.devices import choose_device
+from torch_sr.errors import ModelError
+from torch_sr.evaluation.method import Method
+from torch_sr.evaluation.methods import (
+    TILE_SIZE,
+    OnDownload,
+    common_scale_factor,
+    load_models,
+    load_sweep,
+    sweep_labels,
+)
+from torch_sr.evaluation.metric_table import MetricSettings
+from torch_sr.metrics import PROTOCOLS
+from torch_sr.models.model import Model
+
+
+def load_methods(
+    models: Sequence[str],
+    *,
+    sweep: Sequence[Model] = (),
+    sweep_steps: int = 5,
+    strengths: Sequence[float] = (),
+    device: str = "auto",
+    precision: str = "fp32",
+    tile_size: int | None = None,
+    on_download: OnDownload | None = None,
+) -> list[Method]:
+    """Load the models, and the interpolations of a sweep.
+
+    Args:
+        models, strengths, device, precision, on_download: see
+            :func:`~torch_sr.evaluation.methods.load_models`.
+        sweep: two models whose interpolations are measured as well; or none.
+        sweep_steps: steps from the first to the second.
+        tile_size: the largest tile; by default ``TILE_SIZE``.
+
+    Raises:
+        ModelError: one cannot be read, or they have several scale factors.
+    """
+    size = tile_size or TILE_SIZE
+    alphas = [step / sweep_steps for step in range(sweep_steps + 1)] if sweep else []
+    methods = load_models(
+        models,
+        strengths=strengths,
+        device=device,
+        precision=precision,
+        tile_size=size,
+        taken=sweep_labels(alphas),
+        on_download=on_download,
+    )
+    if not sweep:
+        return methods
+    first, second = sweep
+    steps = load_sweep(
+        first, second, alphas=alphas, device=device, precision=precision, tile_size=size
+    )
+    factor, other = common_scale_factor(methods), common_scale_factor(steps)
+    if factor != other:
+        raise ModelError(f"--sweep is of x{other}, the other models are of x{factor}")
+    return [*methods, *steps]
+
+
+def metric_settings(
+    methods: Sequence[Method], protocols: Sequence[str], device: str
+) -> MetricSettings:
+    """The settings of the metrics: the scale factor of the methods, the protocols, the device."""
+    main, *further = (PROTOCOLS[name] for name in protocols)
+    on = str(choose_device(device))
+    return MetricSettings(common_scale_factor(methods), main, on, further=tuple(further))
