@@ -136,7 +136,7 @@ def test_description_example_of_test():
     )
     options = scripts.parse_test(line.split())
     assert options.datasets == "set5"
-    assert options.out_dir == Path("results/192_cr_23_rrdb_div2k/set5")
+    assert options.out == Path("results/192_cr_23_rrdb_div2k/set5")
     assert options.model_path == "models/192_cr_23_rrdb_div2k/RRDB_ESRGAN_x4.pth"
     assert options.show_results == 0
     assert options.protocol == "paper,enhanced-srgan"

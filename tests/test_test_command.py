@@ -337,7 +337,7 @@ def test_steps_of_a_sweep_that_are_close_have_separate_files(run, save, tmp_path
         (["-d", "five", "--perception", "nonsense"], 1, "'nonsense'"),
         (["--perception", "lpips"], 2, "needs --datasets"),
         (["--image-space"], 2, "needs --preview or --datasets"),
-        (["--weights", "0.5,0.5"], 2, "leave out --weights"),
+        (["--weights", "0.5,0.5"], 2, "give one of them"),
         (["--device", "nonsense"], 1, "'nonsense'"),
     ],
 )
