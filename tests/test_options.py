@@ -79,7 +79,7 @@ def test_defaults_are_those_of_the_class_or_of_the_environment(monkeypatch):
     ("words", "message"),
     [
         (["-e", "3"], "3 is odd"),
-        (["--count", "0"], "x>=1"),
+        (["--count", "0"], "greater than or equal to 1"),
         (["--kind", "c"], "'c' is not one of"),
         (["--hidden", "1"], "No such option"),
         (["--no-quick"], "No such option"),

@@ -208,7 +208,7 @@ def test_what_is_made_from_it_has_its_license(installed, run, tmp_path):
     target = tmp_path / "copy.safetensors"
     assert run("models", "convert", NAME, target)[0] == 0
     records = torch_sr.load(target).info.metadata
-    assert (records["licence"], records["author"]) == ("BSD-3-Clause", "Xintao Wang et al.")
+    assert (records["license"], records["author"]) == ("BSD-3-Clause", "Xintao Wang et al.")
     ends = (NAME, target)
     assert run("interpolate", *ends, tmp_path / "mixed.safetensors", "--alpha", "0.5")[0] == 0
     mixed = torch_sr.load(tmp_path / "mixed.safetensors").info.metadata
