@@ -338,7 +338,7 @@ def test_folder_that_cannot_be_written(sources, tmp_path):
 def test_full_disk_is_reported_before_decoding(sources, folder, decoded, monkeypatch):
     usage = shutil.disk_usage(sources[0].parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
-    with pytest.raises(DataError, match=r"0\.0 GB needed, 0\.0 GB free"):
+    with pytest.raises(DataError, match=r"0\.00 GB are needed and 0\.00 GB are free"):
         open_cache("set", sources, folder)
     assert decoded == []
     assert names(folder) == []

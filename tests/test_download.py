@@ -225,7 +225,7 @@ def test_a_full_disk_is_told_before_and_while(url, path, site, monkeypatch):
     usage = shutil.disk_usage(path.parent.parent)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-        refused(url, path, "0.00 GB are needed and 0.00 GB free")
+        refused(url, path, "0.00 GB are needed and 0.00 GB are free")
 
     original = Path.open
 

@@ -8,11 +8,9 @@ right.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from urllib.parse import urlsplit
 
 from torch_sr.aliases import OpenProgress
 from torch_sr.errors import DownloadError
-from torch_sr.files import atomic_write
+from torch_sr.files import atomic_write, find_digest, require_room
 
 if TYPE_CHECKING:
     from requests import RequestException, Response
@@ -89,15 +87,6 @@ def download(
             f"{path}: cannot be written: {error.strerror or error}; make room, or name another "
             "folder"
         ) from error
-
-
-def find_digest(path: Path, algorithm: str) -> str:
-    """The hash of a file in hexadecimal, by ``md5`` or ``sha256``."""
-    found = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
 
 
 def _is_right(path: Path, digest: str | None) -> bool:
@@ -234,12 +223,12 @@ class _Job:
             raise _BrokenError(f"broke off after {done} of {total} bytes")
 
     def _check_room(self, total: int | None, start: int) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        if total is not None and total - start > free:
-            need, have = (f"{size / 1e9:.2f} GB" for size in (total - start, free))
+        try:
+            require_room(self.path.parent, (total or 0) - start)
+        except OSError as error:
             raise DownloadError(
-                f"{self.path}: {need} are needed and {have} free; make room, or name another folder"
-            )
+                f"{self.path}: make room or choose another folder; {error.strerror}"
+            ) from error
 
     def _resume_point(self, url: str) -> tuple[int, str]:
         """Where to go on and of which version; the start where that is not known."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -109,6 +110,39 @@ def free_space(folder: Path) -> int | None:
         with contextlib.suppress(OSError):
             return shutil.disk_usage(place).free
     return None
+
+
+def require_room(folder: Path, num_bytes: int) -> None:
+    """Raise the error of a full disk before a long piece of work rather than at its end.
+
+    Args:
+        folder: of the files; it may not exist yet.
+        num_bytes: that the files take.
+
+    Raises:
+        OSError: the disk has less room; ``errno`` is ``ENOSPC``.
+    """
+    free = free_space(folder)
+    if free is not None and free < num_bytes:
+        need, have = (f"{size / 1e9:.2f} GB" for size in (num_bytes, free))
+        raise OSError(errno.ENOSPC, f"{need} are needed and {have} are free")
+
+
+def find_digest(path: Path, algorithm: str = "sha256") -> str:
+    """The hash of a file in hexadecimal.
+
+    Args:
+        path: the file.
+        algorithm: ``md5`` or ``sha256``.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def try_writing(folder: Path) -> None:

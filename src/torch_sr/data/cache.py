@@ -10,11 +10,9 @@ file leads to a new build.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
-import shutil
 import threading
 import zlib
 from collections.abc import Sequence
@@ -25,9 +23,8 @@ from typing import BinaryIO
 from torch_sr.aliases import Progress
 from torch_sr.data.cached_images import CachedImage, ImageCache, cancelling_pool
 from torch_sr.data.sources import Images, SourceImages, describe, read_pixels
-from torch_sr.download import find_digest
 from torch_sr.errors import DataError, ImageError
-from torch_sr.files import atomic_write, home
+from torch_sr.files import atomic_write, find_digest, home, require_room
 
 _VERSION = 3
 _ALIGNMENT = 16  # bytes, because processors read aligned 16-bit samples faster
@@ -123,7 +120,7 @@ class CacheRecipe:
         described = describe(path, self.channels, self.shrink)
         try:
             status = path.stat()
-            sha256 = find_digest(path, "sha256")
+            sha256 = find_digest(path)
         except OSError as error:
             raise ImageError(f"{path}: {error.strerror}; check the file") from error
         return CachedImage(
@@ -147,10 +144,7 @@ class CacheRecipe:
         progress: Progress | None,
         workers: int | None,
     ) -> list[CachedImage]:
-        free = shutil.disk_usage(path.parent).free
-        if free < total:  # now, not after an hour of decoding
-            need = f"{total / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
-            raise OSError(errno.ENOSPC, need)
+        require_room(path.parent, total)
         lock = threading.Lock()
         written = []
         with path.open("wb") as file, cancelling_pool(workers) as pool:

@@ -16,8 +16,8 @@ import numpy as np
 
 from torch_sr.aliases import Array, Progress
 from torch_sr.data.sources import PixelFormat, sum_up
-from torch_sr.download import find_digest
 from torch_sr.errors import DataError
+from torch_sr.files import find_digest
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class CachedImage:
             same = self.ctime_ns in (0, status.st_ctime_ns)
             if trust_time and same and status.st_mtime_ns == self.mtime_ns:
                 return True
-            return find_digest(Path(self.path), "sha256") == self.sha256
+            return find_digest(Path(self.path)) == self.sha256
         except OSError:
             return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch_sr.data.cache import CacheRecipe
 from torch_sr.data.image_pairs import list_caches
 from torch_sr.data.sets.table import Purpose
 from torch_sr.errors import DataError
+from torch_sr.files import require_room
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,12 @@ def build_caches(plans: Sequence[PlannedCache], progress: Progress | None = None
     if not missing:
         return
     folder = missing[0].recipe.cache_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    need, free = sum(plan.num_bytes for plan in missing), shutil.disk_usage(folder).free
-    if need > free:
+    try:
+        require_room(folder, sum(plan.num_bytes for plan in missing))
+    except OSError as error:
         raise DataError(
-            f"{folder}: make room or choose another folder with TORCH_SR_HOME; "
-            f"{need / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free"
-        )
+            f"{folder}: make room or choose another folder with TORCH_SR_HOME; {error.strerror}"
+        ) from error
     for plan in missing:
         plan.recipe.open(progress)
 

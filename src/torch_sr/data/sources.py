@@ -15,8 +15,8 @@ from typing import Protocol
 
 from torch_sr.aliases import Array
 from torch_sr.data.resize import downscale
-from torch_sr.download import find_digest
 from torch_sr.errors import DataError
+from torch_sr.files import find_digest
 from torch_sr.images import display_name, read_header, read_samples
 
 Shape = tuple[int, int, int]
@@ -133,7 +133,7 @@ class SourceImages:
 
     def digest(self, index: int) -> str:
         """SHA-256 of the file, which is read for this."""
-        return find_digest(self._paths[index], "sha256")
+        return find_digest(self._paths[index])
 
     @property
     def uncached_bytes(self) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from torch_sr.download import find_digest
 from torch_sr.errors import ModelError
+from torch_sr.files import find_digest
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution
 from pathlib import Path, PurePosixPath
 
-from torch_sr.download import find_digest
+from torch_sr.files import find_digest
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 
 from torch_sr.aliases import OpenProgress
-from torch_sr.download import download, find_digest
+from torch_sr.download import download
 from torch_sr.errors import DownloadError, MissingExtraError, ModelError
-from torch_sr.files import expand_home
+from torch_sr.files import expand_home, find_digest
 from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
 from torch_sr.models.files.ncnn.reading import find_graph, weights_path
 from torch_sr.models.model import Model

@@ -23,6 +23,7 @@ from typing import IO
 
 from torch_sr.aliases import OpenProgress
 from torch_sr.errors import DataError, DownloadError
+from torch_sr.files import require_room
 
 _JUNK = {"Thumbs.db", ".DS_Store", "__MACOSX"}
 _CHUNK = 1 << 20
@@ -60,20 +61,15 @@ def unpack(archive: Path, folder: Path, progress: OpenProgress | None = None) ->
     try:
         with _open(archive) as members:
             total = sum(member.num_bytes for member in members)
+            require_room(folder, total)
             folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
-            if total > free:
-                need, have = (f"{size / 1e9:.2f} GB" for size in (total, free))
-                raise DownloadError(
-                    f"{archive}: make room on the disk; unpacking needs {need} and {have} are free"
-                )
             # In the same folder, so that renaming is enough to move the files.
             with _temporary_folder(folder / f".unpacking-{archive.name}") as temporary:
                 _write(archive, members, temporary, total, progress)
                 _move_into_place(temporary, folder)
     except OSError as error:
         raise DownloadError(
-            f"{folder}: make room or choose another folder; it cannot be written: "
+            f"{folder}: make room or choose another folder; {archive.name} cannot be unpacked: "
             f"{error.strerror or error}"
         ) from error
 
