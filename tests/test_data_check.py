@@ -248,7 +248,7 @@ def test_no_data_sets(tmp_path):
         find_datasets(tmp_path / "nowhere", 4)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read(folder, tmp_path):
     (tmp_path / "closed").mkdir(mode=0)
     find_datasets(tmp_path, 4)

@@ -195,6 +195,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, start):
         text=True,
         timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"},
+        check=False,
     )
     last = done.stdout.split()[-1:] or ["none"]
     assert done.returncode == 0, f"file {last[0]} of seed 2026: {done.stderr[-3000:]}"

@@ -104,7 +104,9 @@ def anime(tmp_path):
 
 def edit(param, pattern, replacement, count=1):
     """Change the text of a graph."""
-    text, changed = re.subn(pattern, replacement, param.read_text(), count=count, flags=re.M)
+    text, changed = re.subn(
+        pattern, replacement, param.read_text(), count=count, flags=re.MULTILINE
+    )
     assert changed
     param.write_text(text)
 

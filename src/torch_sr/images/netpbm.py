@@ -97,9 +97,7 @@ def _parse(head: bytes) -> NetpbmHeader:
         return _parse_pam(head)
     numbers = 2 if magic in ("P1", "P4") else 3
     gap = rb"(?:\s|#[^\n\r]*[\n\r])+"
-    pattern = (
-        rb"P." + (gap + rb"([-+.\deE]+)") * numbers + (rb"\s" if magic not in ("P1",) else rb"")
-    )
+    pattern = rb"P." + (gap + rb"([-+.\deE]+)") * numbers + (rb"\s" if magic != "P1" else rb"")
     match = re.match(pattern, head)
     if match is None:
         raise ValueError("its header makes no sense")

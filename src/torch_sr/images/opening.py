@@ -193,7 +193,7 @@ def _unsupported(path: PathLike, error: Exception) -> str | None:
     if kind.loader == "jpegload" and (coding := name_coding(path, kind.start)):
         return f"convert it to PNG or a baseline JPEG: JPEG with {coding} is not supported"
     for line in str(error).splitlines():
-        if re.search(r"unsupported|not supported|not configured", line, re.I):
+        if re.search(r"unsupported|not supported|not configured", line, re.IGNORECASE):
             return f"convert it to PNG: this kind of {kind.name} is not supported ({line.strip()})"
     return None
 

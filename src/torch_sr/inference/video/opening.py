@@ -6,6 +6,7 @@ The one file that imports PyAV.
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ def pyav() -> Any:
     try:
         import av
     except ImportError:
-        raise MissingExtraError("PyAV, which reads videos,", "video") from None
+        needs = "" if sys.version_info >= (3, 11) else " with Python 3.11 or later"
+        raise MissingExtraError(f"PyAV 18, which reads videos{needs},", "video") from None
     return av
 
 
