@@ -14,6 +14,13 @@ from torch_sr._version import __version__
 from torch_sr.errors import *  # noqa: F403 - all of them, by its __all__
 
 if TYPE_CHECKING:
+    from torch_sr.config import DegradationConfig as DegradationConfig
+    from torch_sr.config import Hyperparameters as Hyperparameters
+    from torch_sr.config import load_config as load_config
+    from torch_sr.data.degradation.writing import NoiseAndJPEG as NoiseAndJPEG
+    from torch_sr.data.degradation.writing import degrade_set as degrade_set
+    from torch_sr.data.photos.selection import ChosenImages as ChosenImages
+    from torch_sr.data.photos.selection import choose_images as choose_images
     from torch_sr.evaluation.compare import Comparison as Comparison
     from torch_sr.evaluation.compare import ImageScore as ImageScore
     from torch_sr.evaluation.evaluate import Evaluation as Evaluation
@@ -31,9 +38,13 @@ if TYPE_CHECKING:
     from torch_sr.models.interpolation import interpolate as interpolate
     from torch_sr.models.loading import load as load
     from torch_sr.models.model import Model as Model
+    from torch_sr.networks.rrdb import RRDBConfig as RRDBConfig
     from torch_sr.networks.rrdb import RRDBNet as RRDBNet
 
 _MODULES = {
+    "config": ("DegradationConfig", "Hyperparameters", "load_config"),
+    "data.degradation.writing": ("NoiseAndJPEG", "degrade_set"),
+    "data.photos.selection": ("ChosenImages", "choose_images"),
     "evaluation.compare": ("Comparison", "ImageScore"),
     "evaluation.evaluate": ("Evaluation", "evaluate"),
     "evaluation.method": ("Method",),
@@ -46,7 +57,7 @@ _MODULES = {
     "models.interpolation": ("interpolate",),
     "models.loading": ("load",),
     "models.model": ("Model",),
-    "networks.rrdb": ("RRDBNet",),
+    "networks.rrdb": ("RRDBConfig", "RRDBNet"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
