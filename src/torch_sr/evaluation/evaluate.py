@@ -14,13 +14,13 @@ from torch_sr.aliases import Progress
 from torch_sr.data.image_pairs import ImagePairs, open_pairs
 from torch_sr.data.sets.spec_syntax import split_specs
 from torch_sr.data.ssim_size import refuse_small
-from torch_sr.devices import choose_device
 from torch_sr.errors import DataError
 from torch_sr.evaluation.compare import Comparison, ImageScore, compare
 from torch_sr.evaluation.labels import distinct
 from torch_sr.evaluation.method import Method, bicubic
-from torch_sr.evaluation.methods import common_scale_factor, load_models
-from torch_sr.evaluation.metric_table import MetricSettings, build_protocol_metrics
+from torch_sr.evaluation.methods import load_models
+from torch_sr.evaluation.metric_table import build_protocol_metrics
+from torch_sr.evaluation.setup import metric_settings
 from torch_sr.evaluation.statistics import ByDataset, mean_scores
 from torch_sr.metrics import PROTOCOLS
 from torch_sr.models.model import Model
@@ -90,8 +90,8 @@ def evaluate(
     Raises:
         DataError: no data set, images that are missing, unfit or too small, or an unknown metric
             or protocol.
-        ModelError: a model cannot be read, there are several scale factors, or a metric is not
-            available.
+        DownloadError, ModelError: a model cannot be read, there are several scale factors, or a
+            metric is not available.
         MissingExtraError: a metric needs a package that is not installed.
 
     >>> import tempfile, numpy, torch_sr
@@ -108,7 +108,7 @@ def evaluate(
     """
     data_root = Path(data_root)
     methods = _load(models, device, precision)
-    settings = _settings(common_scale_factor(methods), protocols, device)
+    settings = metric_settings(methods, protocols, device)
     built = build_protocol_metrics(list(metrics), settings)
     methods = [bicubic(settings.scale_factor), *methods]
     scores: list[ImageScore] = []
@@ -143,16 +143,6 @@ def _load(models: Measured | Sequence[Measured], device: str, precision: str) ->
         return [model for model in given if isinstance(model, Method)]
     loaded = iter(load_models(named, device=device, precision=precision, taken=taken))
     return [model if isinstance(model, Method) else next(loaded) for model in given]
-
-
-def _settings(scale_factor: int, protocols: Sequence[str], device: str) -> MetricSettings:
-    for name in protocols:
-        if name not in PROTOCOLS:
-            raise DataError(f"protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
-    if not protocols:
-        raise DataError(f"name a protocol: {', '.join(PROTOCOLS)}")
-    main, *further = (PROTOCOLS[name] for name in protocols)
-    return MetricSettings(scale_factor, main, str(choose_device(device)), further=tuple(further))
 
 
 def _specifications(datasets: str | Path | Sequence[str | Path], data_root: Path) -> list[str]:

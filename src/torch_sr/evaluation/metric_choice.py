@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from torch_sr.errors import DataError, MissingExtraError, ModelError, TorchSRError
+from torch_sr.errors import (
+    DataError,
+    DownloadError,
+    MissingExtraError,
+    ModelError,
+    TorchSRError,
+)
 from torch_sr.evaluation.metric_table import DISTORTIONS, METRICS, MetricSettings, build_metrics
 from torch_sr.models.backbones import backbone_file
 
 
 def choose_metrics(
-    wanted: Sequence[str], setting: MetricSettings, *, plane: bool
+    wanted: Sequence[str], settings: MetricSettings, *, plane: bool
 ) -> tuple[list[str], list[str]]:
     """Choose the metrics of a test: always PSNR, by which images are ranked.
 
     Args:
         wanted: names of metrics, or ``all`` alone for those that are available.
-        setting: what the metrics share.
+        settings: what the metrics share.
         plane: whether a plane is drawn, which needs a perceptual metric: LPIPS by default.
 
     Returns:
@@ -28,24 +34,24 @@ def choose_metrics(
         ModelError: the metric of the plane is not available.
     """
     if list(wanted) == ["all"]:
-        names, notes = available(setting)
+        names, notes = available(settings)
         if plane and perceptual_of(names) is None:
             raise DataError("--plane needs a perceptual metric, and none is available")
         return names, notes
     names = list(dict.fromkeys(["psnr", *wanted]))
     if plane:
         perceptual = perceptual_of(names) or "lpips"
-        require(perceptual, setting, "--metrics {}")
+        require(perceptual, settings, "--metrics {}")
         names = list(dict.fromkeys([*names, perceptual]))
     return names, []
 
 
-def require(name: str, setting: MetricSettings, option: str) -> None:
+def require(name: str, settings: MetricSettings, option: str) -> None:
     """Check that a perceptual metric can be loaded; the error names other metrics.
 
     Args:
         name: of the metric.
-        setting: what the metrics share.
+        settings: what the metrics share.
         option: how to choose another metric, whose name replaces ``{}``.
 
     Raises:
@@ -53,8 +59,8 @@ def require(name: str, setting: MetricSettings, option: str) -> None:
         ModelError: it is not available; the message begins with the remedy.
     """
     try:
-        build_metrics([name], setting)
-    except (ModelError, MissingExtraError) as error:
+        build_metrics([name], settings)
+    except (DownloadError, ModelError, MissingExtraError) as error:
         others = [option.format(other) for other in substitutes(name)]
         extra = f"`pip install 'torch-sr[quality]'` and {option.format('niqe')}"
         if not others and isinstance(error, MissingExtraError):
@@ -80,12 +86,12 @@ def is_perceptual(name: str) -> bool:
     return name not in DISTORTIONS
 
 
-def available(setting: MetricSettings) -> tuple[list[str], list[str]]:
+def available(settings: MetricSettings) -> tuple[list[str], list[str]]:
     """The metrics that can be loaded here, and a note on each of the others."""
     names, notes = [], []
     for name in METRICS:
         try:
-            build_metrics([name], setting)
+            build_metrics([name], settings)
             names.append(name)
         except TorchSRError as error:
             notes.append(f"without {name}: {error}")

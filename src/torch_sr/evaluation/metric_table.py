@@ -76,30 +76,30 @@ class Metric:
     build: Callable[[MetricSettings], MetricFunction]
 
 
-def build_metrics(names: Sequence[str], setting: MetricSettings) -> dict[str, MetricFunction]:
+def build_metrics(names: Sequence[str], settings: MetricSettings) -> dict[str, MetricFunction]:
     """Load metrics.
 
     Raises:
         DataError: for an unknown name.
-        ModelError: the weights of one are not available.
+        DownloadError, ModelError: the weights of one are not available.
         MissingExtraError: a package of one is not installed.
     """
     for name in names:
         if name not in METRICS:
             raise DataError(f"metric {name!r}: choose one of {', '.join(METRICS)}")
-    return {name: _guarded(name, METRICS[name].build(setting)) for name in names}
+    return {name: _guarded(name, METRICS[name].build(settings)) for name in names}
 
 
-def build_protocol_metrics(names: Sequence[str], setting: MetricSettings) -> list[ProtocolMetrics]:
+def build_protocol_metrics(names: Sequence[str], settings: MetricSettings) -> list[ProtocolMetrics]:
     """Load all metrics under the main protocol; PSNR and SSIM under the others.
 
     Raises:
-        DataError, ModelError, MissingExtraError: as :func:`build_metrics` does.
+        DataError, DownloadError, ModelError, MissingExtraError: as :func:`build_metrics` does.
     """
-    found = [ProtocolMetrics(setting.protocol, build_metrics(names, setting))]
+    found = [ProtocolMetrics(settings.protocol, build_metrics(names, settings))]
     kept = [name for name in names if name in PROTOCOL_METRICS]
-    for protocol in setting.further:
-        metrics = build_metrics(kept, replace(setting, protocol=protocol))
+    for protocol in settings.further:
+        metrics = build_metrics(kept, replace(settings, protocol=protocol))
         found.append(ProtocolMetrics(protocol, metrics))
     return found
 
@@ -120,50 +120,50 @@ def _guarded(name: str, compare: MetricFunction) -> MetricFunction:
     return guarded
 
 
-def _psnr(setting: MetricSettings) -> MetricFunction:
-    return lambda sr, hr: float(psnr(*_prepared(sr, hr, setting)))
+def _psnr(settings: MetricSettings) -> MetricFunction:
+    return lambda sr, hr: float(psnr(*_prepared(sr, hr, settings)))
 
 
-def _ssim(setting: MetricSettings) -> MetricFunction:
-    return lambda sr, hr: float(ssim(*_prepared(sr, hr, setting)))
+def _ssim(settings: MetricSettings) -> MetricFunction:
+    return lambda sr, hr: float(ssim(*_prepared(sr, hr, settings)))
 
 
-def _prepared(sr: Tensor, hr: Tensor, setting: MetricSettings) -> tuple[Tensor, Tensor]:
+def _prepared(sr: Tensor, hr: Tensor, settings: MetricSettings) -> tuple[Tensor, Tensor]:
     return (
-        prepare(sr, setting.scale_factor, setting.protocol),
-        prepare(hr, setting.scale_factor, setting.protocol),
+        prepare(sr, settings.scale_factor, settings.protocol),
+        prepare(hr, settings.scale_factor, settings.protocol),
     )
 
 
-def _content_loss(setting: MetricSettings) -> MetricFunction:
-    return lambda sr, hr: float(content_loss(_rgb(sr, setting), _rgb(hr, setting)))
+def _content_loss(settings: MetricSettings) -> MetricFunction:
+    return lambda sr, hr: float(content_loss(_rgb(sr, settings), _rgb(hr, settings)))
 
 
-def _perceptual_loss(setting: MetricSettings) -> MetricFunction:
-    loss = PerceptualLoss({"conv5_4": 1.0}, weights=setting.vgg_weights).to(setting.device)
-    return _without_gradient(loss, setting)
+def _perceptual_loss(settings: MetricSettings) -> MetricFunction:
+    loss = PerceptualLoss({"conv5_4": 1.0}, weights=settings.vgg_weights).to(settings.device)
+    return _without_gradient(loss, settings)
 
 
-def _lpips(setting: MetricSettings) -> MetricFunction:
+def _lpips(settings: MetricSettings) -> MetricFunction:
     _check_backbone("alexnet")
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-    return _metric(LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True), setting)
+    return _metric(LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True), settings)
 
 
-def _dists(setting: MetricSettings) -> MetricFunction:
+def _dists(settings: MetricSettings) -> MetricFunction:
     _check_backbone("vgg16")
     from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
 
-    return _metric(DeepImageStructureAndTextureSimilarity(), setting)
+    return _metric(DeepImageStructureAndTextureSimilarity(), settings)
 
 
-def _niqe(setting: MetricSettings) -> MetricFunction:
-    return _without_reference("niqe", setting)
+def _niqe(settings: MetricSettings) -> MetricFunction:
+    return _without_reference("niqe", settings)
 
 
-def _brisque(setting: MetricSettings) -> MetricFunction:
-    return _without_reference("brisque", setting)
+def _brisque(settings: MetricSettings) -> MetricFunction:
+    return _without_reference("brisque", settings)
 
 
 METRICS: dict[str, Metric] = {
@@ -188,9 +188,9 @@ def _check_backbone(name: str) -> None:
     load_state(download_backbone(name))
 
 
-def _metric(metric: Any, setting: MetricSettings) -> MetricFunction:
+def _metric(metric: Any, settings: MetricSettings) -> MetricFunction:
     """A metric of torchmetrics, which accumulates unless it is reset."""
-    metric = metric.to(setting.device)
+    metric = metric.to(settings.device)
 
     def compare(sr: Tensor, hr: Tensor) -> float:
         with torch.inference_mode():
@@ -198,42 +198,42 @@ def _metric(metric: Any, setting: MetricSettings) -> MetricFunction:
         metric.reset()
         return value
 
-    return lambda sr, hr: compare(_placed(sr, setting), _placed(hr, setting))
+    return lambda sr, hr: compare(_placed(sr, settings), _placed(hr, settings))
 
 
-def _without_reference(name: str, setting: MetricSettings) -> MetricFunction:
+def _without_reference(name: str, settings: MetricSettings) -> MetricFunction:
     try:
         import pyiqa
     except ImportError as error:
         raise MissingExtraError("pyiqa", "quality") from error
     try:
-        metric = pyiqa.create_metric(name, device=torch.device(setting.device))
+        metric = pyiqa.create_metric(name, device=torch.device(settings.device))
     except Exception as error:  # downloads raise errors of many kinds
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"pyiqa cannot download the model of {name} ({reason})") from error
 
     def compute(sr: Tensor, _: Tensor) -> float:
         with torch.inference_mode():
-            return float(metric(_placed(sr, setting)))
+            return float(metric(_placed(sr, settings)))
 
     return compute
 
 
 def _without_gradient(
-    loss: Callable[[Tensor, Tensor], Tensor], setting: MetricSettings
+    loss: Callable[[Tensor, Tensor], Tensor], settings: MetricSettings
 ) -> MetricFunction:
     def compare(sr: Tensor, hr: Tensor) -> float:
         with torch.inference_mode():
-            return float(loss(_placed(sr, setting), _placed(hr, setting)))
+            return float(loss(_placed(sr, settings), _placed(hr, settings)))
 
     return compare
 
 
-def _placed(image: Tensor, setting: MetricSettings) -> Tensor:
+def _placed(image: Tensor, settings: MetricSettings) -> Tensor:
     """RGB on the device, rounded to 8 bits if the protocol rounds."""
-    return _rgb(image, setting).expand(-1, 3, -1, -1).to(setting.device)
+    return _rgb(image, settings).expand(-1, 3, -1, -1).to(settings.device)
 
 
-def _rgb(image: Tensor, setting: MetricSettings) -> Tensor:
+def _rgb(image: Tensor, settings: MetricSettings) -> Tensor:
     image = image.float().clamp(0, 1)
-    return (image * 255).round() / 255 if setting.protocol.round_to_8_bit else image
+    return (image * 255).round() / 255 if settings.protocol.round_to_8_bit else image

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch_sr.devices import choose_device
-from torch_sr.errors import ModelError
+from torch_sr.errors import DataError, ModelError
 from torch_sr.evaluation.method import Method
 from torch_sr.evaluation.methods import (
     TILE_SIZE,
@@ -69,7 +69,17 @@ def load_methods(
 def metric_settings(
     methods: Sequence[Method], protocols: Sequence[str], device: str
 ) -> MetricSettings:
-    """The settings of the metrics: the scale factor of the methods, the protocols, the device."""
-    main, *further = (PROTOCOLS[name] for name in protocols)
+    """The settings of the metrics: the scale factor of the methods, the protocols, the device.
+
+    Raises:
+        DataError: no protocol, or an unknown one.
+        ModelError: the methods have several scale factors.
+    """
+    for name in protocols:
+        if name not in PROTOCOLS:
+            raise DataError(f"protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
+    if not protocols:
+        raise DataError(f"name a protocol: {', '.join(PROTOCOLS)}")
+    main, *further = (PROTOCOLS[name] for name in dict.fromkeys(protocols))
     on = str(choose_device(device))
     return MetricSettings(common_scale_factor(methods), main, on, further=tuple(further))

@@ -11,17 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torch_sr.aliases import Array
 from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import ConfigError, DataError, DownloadError, ModelError
 from torch_sr.evaluation.averages import PSNR_CEILING, ImageMean, mean_over_images
 from torch_sr.evaluation.metric_table import METRICS, MetricFunction, MetricSettings, build_metrics
 from torch_sr.evaluation.tiled_network import TiledNetwork
-from torch_sr.images import to_unit
+from torch_sr.images import to_nchw
 from torch_sr.metrics import measure
 from torch_sr.training.stage_base import Stage
 
@@ -143,7 +141,7 @@ class Validation:
                 evaluated, self._pairs.scale_factor, self._channels(), between, self._budget
             )
             for index, name in enumerate(self._pairs.names):
-                lr, hr = (_to_tensor(image) for image in self._pairs[index])
+                lr, hr = (torch.from_numpy(to_nchw(image)) for image in self._pairs[index])
                 sr = tiled.super_resolve(lr)
                 between()
                 hr = hr.to(sr.device)
@@ -231,7 +229,3 @@ def _evaluating(network: nn.Module) -> Iterator[nn.Module]:
         yield network.eval()
     finally:
         network.train(training)
-
-
-def _to_tensor(image: Array) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(to_unit(image).transpose(2, 0, 1)))[None]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.errors import CheckpointError
+from torch_sr.evaluation.averages import json_safe
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
@@ -36,11 +36,9 @@ def model_metadata(
         **notes,
         "epoch": progress["epoch"],
         "step": progress["step"],
-        "metrics": {
-            name: round(value, 5) if math.isfinite(value) else None  # JSON has no infinity
-            for name, value in metrics.items()
-            if name.startswith("val/")
-        },
+        "metrics": json_safe(
+            {name: round(value, 5) for name, value in metrics.items() if name.startswith("val/")}
+        ),
         "configuration": hparams,
     }
 
