@@ -82,12 +82,12 @@ def make_photo_table(photos: Path, folder: Path) -> str:
             after.color.shape[:2] == (2 * before.height, 2 * before.width)
             and after.channels == before.channels
             and (after.alpha is None) == (before.alpha is None)
-            and (after.depth, after.icc) == (before.depth, before.icc)
+            and (after.depth, after.metadata.icc) == (before.depth, before.metadata.icc)
         )
         channels = before.channels + (before.alpha is not None)
         lines.append(
             f"| {source.name} | {before.width}x{before.height} | {channels} | {before.depth} | "
-            f"{'yes' if before.icc else 'no'} | {'all kept' if same else 'CHANGED'} |"
+            f"{'yes' if before.metadata.icc else 'no'} | {'all kept' if same else 'CHANGED'} |"
         )
     return "\n".join(lines)
 
@@ -176,7 +176,7 @@ def cmyk(folder: Path) -> Path:
 
 
 def palette(folder: Path) -> Path:
-    """A PNG of indexed colours, one of them transparent."""
+    """A PNG of indexed colors, one of them transparent."""
     path = folder / "palette.png"
     picture = Pillow.fromarray(noise(20, 30, 3)).quantize(16)
     picture.save(path, transparency=3)
@@ -218,7 +218,7 @@ def bits(path: Path, source: Path) -> str:
     if result.dtype == np.float32:
         return "yes"
     if path.suffix == ".gif":
-        return "256 colours"
+        return "256 colors"
     if result.dtype == np.uint16:
         wanted = read_image(source)
         levels = len(np.unique(result))
@@ -331,7 +331,7 @@ def red(path: Path, source: Path) -> str:
 
 
 def matches(path: Path, source: Path) -> str:
-    """Whether colours and transparency are those of the indexed picture."""
+    """Whether colors and transparency are those of the indexed image."""
     wanted = np.asarray(Pillow.open(source).convert("RGBA")).repeat(2, 0).repeat(2, 1)
     found = np.asarray(Pillow.open(path).convert("RGBA"))
     seen = wanted[..., 3] > 0

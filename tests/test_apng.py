@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from torch_sr.errors import ImageError
 from torch_sr.images import Header, ImageReader, Metadata, open_writer, read_header
-from torch_sr.images.png.chunks import SIGNATURE, pack
+from torch_sr.images.formats.png.chunks import SIGNATURE, pack
 
 av = pytest.importorskip("av")
 RNG = np.random.default_rng(5)
@@ -118,7 +118,7 @@ def test_frames_are_composed_as_ffmpeg_composes_them(tmp_path, color_type, still
     assert read_header(path, pages="frames") == reader.header
 
 
-def test_a_transparent_colour_of_a_palette_stays_so(tmp_path):
+def test_a_transparent_color_of_a_palette_stays_so(tmp_path):
     path = tmp_path / "a.png"
     boxes = [(*WHOLE, 0, 0), (2, 3, 6, 4, 0, 1), (0, 0, 5, 5, 1, 1)]
     write_apng(path, 3, boxes, extra=[(b"tRNS", bytes([0, 255, 128]))])
@@ -202,7 +202,7 @@ def test_frames_outside_the_picture_are_refused(tmp_path, box):
     control = bytearray(data[at + 4 : at + 30])
     struct.pack_into(">4I", control, 4, box[2], box[3], box[0], box[1])
     path.write_bytes(data[: at - 4] + pack(b"fcTL", bytes(control)) + data[at + 34 :])
-    with pytest.raises(ImageError, match=r"a\.png: .*frame 2 lies outside"):
+    with pytest.raises(ImageError, match=r"a\.png: .*frame 2 is outside"):
         read_frames(path)
 
 
@@ -230,7 +230,7 @@ def test_cut_short_and_spoilt_files_are_refused_or_read(tmp_path):
             read_frames(path)
 
 
-def test_one_frame_behind_a_still_picture_is_told(tmp_path):
+def test_one_frame_after_a_still_image_is_noted(tmp_path):
     path = tmp_path / "a.png"
     write_apng(path, 2, [(*WHOLE, 0, 0)], still=True)
     with ImageReader(path, pages="frames") as reader:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from torch_sr.images import Image, WriteOptions, read_image, write_image
-from torch_sr.inference.files.batch import BatchOptions, survey, target_size, upscale_files
+from torch_sr.inference.files.batch import BatchOptions, upscale_files
 from torch_sr.inference.files.jobs import find_jobs
+from torch_sr.inference.files.sizes import target_size
+from torch_sr.inference.files.survey import survey
 from torch_sr.inference.upscaler import Upscaler
 
 
@@ -51,7 +53,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_all_are_done_in_order_by_several_devices(folder):
+def test_several_devices_keep_the_order(folder):
     outcomes = run([Upscaler(Repeat(), overlap=2) for _ in range(3)], folder)
     assert [outcome.status for outcome in outcomes] == ["done"] * 5
     assert [outcome.job.source.name for outcome in outcomes] == [f"{n}.png" for n in range(1, 6)]
@@ -60,7 +62,7 @@ def test_all_are_done_in_order_by_several_devices(folder):
         np.testing.assert_array_equal(read_image(outcome.job.target).color, wanted)
 
 
-def test_bad_files_are_told_and_passed_over(folder, upscaler):
+def test_bad_files_are_reported_and_skipped(folder, upscaler):
     (folder / "in" / "2.png").write_bytes(b"")
     (folder / "in" / "3.png").write_bytes((folder / "in" / "3.png").read_bytes()[:200])
     outcomes = run([upscaler], folder)
@@ -69,7 +71,7 @@ def test_bad_files_are_told_and_passed_over(folder, upscaler):
     assert names(folder / "out") == ["1_sr.png", "4_sr.png", "5_sr.png"]
 
 
-def test_what_is_there_is_refused_skipped_or_replaced(folder, upscaler):
+def test_existing_results_are_refused_skipped_or_replaced(folder, upscaler):
     run([upscaler], folder)
     before = (folder / "out" / "1_sr.png").stat().st_mtime_ns
     assert {outcome.status for outcome in run([upscaler], folder)} == {"failed"}
@@ -81,7 +83,7 @@ def test_what_is_there_is_refused_skipped_or_replaced(folder, upscaler):
     assert (folder / "out" / "1_sr.png").stat().st_mtime_ns > before
 
 
-def test_to_stop_early_leaves_whole_results_only(folder, upscaler):
+def test_stopping_early_leaves_only_complete_results(folder, upscaler):
     jobs = find_jobs([str(folder / "in")], folder / "out").jobs
     outcomes = upscale_files([upscaler], jobs)
     next(outcomes)
@@ -91,7 +93,7 @@ def test_to_stop_early_leaves_whole_results_only(folder, upscaler):
         read_image(folder / "out" / name)
 
 
-def test_our_own_mistakes_are_not_hidden(folder):
+def test_bugs_are_not_hidden(folder):
     class Broken(Repeat):
         def __call__(self, lr):
             raise RuntimeError("a mistake of ours")
@@ -101,17 +103,17 @@ def test_our_own_mistakes_are_not_hidden(folder):
     assert names(folder / "out") == []
 
 
-def test_limits_of_formats_are_told_before_the_work(tmp_path):
+def test_limits_of_formats_are_reported_before_the_work(tmp_path):
     write_image(tmp_path / "a.png", Image(np.zeros((4, 9000, 3), np.uint8)))
     write_image(tmp_path / "b.png", Image(np.zeros((4, 90, 3), np.uint8)))
-    jobs = find_jobs([str(tmp_path)], format="webp").jobs
+    jobs = find_jobs([str(tmp_path)], file_format="webp").jobs
     surveyed = list(survey(jobs, 2, BatchOptions(write=WriteOptions("webp"))))
     assert "WebP ends at 16383" in surveyed[0].refusal
     assert surveyed[1].refusal is None
     assert [job.pixels for job in surveyed] == [36_000, 360]
 
 
-def test_sizes_that_may_be_asked_for():
+def test_sizes_that_can_be_requested():
     assert target_size() is None
     assert target_size(2.5)(10, 20) == (25, 50)
     assert target_size(width=50)(10, 20) == (25, 50)
@@ -123,7 +125,7 @@ def test_sizes_that_may_be_asked_for():
     assert target_size(width=10**400)(10, 20)[0] == 5 * 10**399
 
 
-def test_names_at_which_the_system_stumbles(folder, upscaler):
+def test_names_that_the_system_refuses(folder, upscaler):
     (folder / "in" / "2.png").unlink()
     (folder / "in" / "2.png").symlink_to("2.png")
     (folder / "in" / ("z" * 251 + ".png")).write_bytes((folder / "in" / "1.png").read_bytes())
@@ -145,7 +147,7 @@ def test_a_sheet_that_is_there_is_refused(folder, upscaler):
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_broken_off_goes_on_where_it_was(tmp_path, signal_, save_photo):
+def test_an_interrupted_run_resumes(tmp_path, signal_, save_photo):
     for number in range(12):  # so many that the signal comes before the end
         save_photo(tmp_path / "in" / f"{number}.png", 80, 80, seed=number)
     command = [sys.executable, "-m", "torch_sr", "upscale", tmp_path / "in", "-o", tmp_path / "out"]

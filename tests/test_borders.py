@@ -75,7 +75,7 @@ def test_a_flat_picture_stays_flat_up_to_its_corners(shipped, size, color):
     picture = np.empty((*size, 3), dtype=np.uint8)
     picture[:] = color
     sr = shipped.upscale(picture).astype(int)
-    # What is left is the level by which the network changes this colour everywhere.
+    # What is left is the level by which the network changes this color everywhere.
     assert np.abs(sr - color).max() <= 1
     assert np.ptp(sr, axis=(0, 1)).max() <= 1
 

@@ -382,7 +382,7 @@ def test_test_writes_a_report_and_a_list(run, model, data_root, tmp_path):
 def test_a_plane_of_no_known_format_is_told_before_the_work(run, model, tmp_path):
     code, _, err = run("test", model, "-d", "set5", "--plane", tmp_path / "plane.svg")
     assert code == 1
-    assert "'.svg' is no format to write" in err
+    assert "'.svg' is not a format that is written" in err
 
 
 @pytest.mark.parametrize("option", ["--report", "--csv", "--plane"])

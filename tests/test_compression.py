@@ -6,7 +6,7 @@ import pytest
 from PIL import Image as PillowImage
 from skimage.data import chelsea
 
-from torch_sr.images.compression import jpeg_quality, visible_compression
+from torch_sr.images.reading.compression import jpeg_quality, visible_compression
 
 
 @pytest.fixture

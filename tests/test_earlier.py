@@ -87,7 +87,7 @@ def test_a_folder_of_nothing_but_results_is_done(make):
     assert sources("big", out="bigger") == ["big/a_sr.png"]
 
 
-def test_videos_are_told_by_their_names(make):
+def test_videos_are_recognized_by_their_names(make):
     make()
     for name in ("clip.avi", "clip_sr.mp4", "other_sr.mp4", "clip_sr.png"):
         Path(name).touch()

@@ -6,7 +6,6 @@ import os
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,8 @@ from torch_sr.images import (
     Header,
     Image,
     ImageReader,
+    Metadata,
     check_writable,
-    decoding,
     from_unit,
     is_image_name,
     open_writer,
@@ -31,13 +30,13 @@ from torch_sr.images import (
     read_image,
     read_samples,
     read_size,
-    saving,
     to_nchw,
     to_unit,
     write_image,
-    writing,
 )
-from torch_sr.images.metadata import drop_thumbnail
+from torch_sr.images.formats.exif import drop_thumbnail
+from torch_sr.images.reading import decoding
+from torch_sr.images.writing import encoders, writer
 
 RNG = np.random.default_rng(7)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -108,7 +107,7 @@ def test_png_agrees_with_scikit_image(tmp_path):
     for dtype in (np.uint8, np.uint16):
         image = sample(3, dtype, True)
         path = write_image(tmp_path / "a.png", image)
-        if dtype == np.uint8:  # Pillow, behind imread, halves 16-bit colour
+        if dtype == np.uint8:  # Pillow, behind imread, halves 16-bit color
             same(imread(path), np.dstack([image.color, image.alpha]))
     gray = sample(1, np.uint16, False)
     same(imread(write_image(tmp_path / "g.png", gray)), gray.color[..., 0])
@@ -152,7 +151,7 @@ def test_float_becomes_sixteen_bit_png(tmp_path):
 
 
 def test_format_overrides_suffix(tmp_path):
-    path = write_image(tmp_path / "picture", sample(3, np.uint8, False), format="png")
+    path = write_image(tmp_path / "picture", sample(3, np.uint8, False), file_format="png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -190,19 +189,19 @@ def test_orientation_is_applied_once(tmp_path, orientation, suffix):
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
 def test_profile_and_resolution_are_kept_and_pixels_left_alone(tmp_path, suffix):
     profile = SRGB[:100] + b"\x01" + SRGB[101:]  # ours, not a look-alike libvips could embed
-    image = Image(smooth(), icc=profile, dpi=300.0)
+    image = Image(smooth(), metadata=Metadata(icc=profile, dpi=300.0))
     path = write_image(tmp_path / f"a{suffix}", image, lossless=suffix != ".jpg")
     back = read_image(path)
-    assert back.icc == profile
+    assert back.metadata.icc == profile
     if suffix != ".jpg":
         same(back.color, image.color)
     if suffix in (".png", ".jpg", ".tif"):
-        assert back.dpi == pytest.approx(300, abs=0.1)
-    assert read_image(write_image(path, Image(smooth()))).icc is None
+        assert back.metadata.dpi == pytest.approx(300, abs=0.1)
+    assert read_image(write_image(path, Image(smooth()))).metadata.icc is None
 
 
 def test_rows_are_sent_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("torch_sr.images.row_pipe._AT_ONCE", 300)
+    monkeypatch.setattr("torch_sr.images.writing.row_pipe._AT_ONCE", 300)
     image = sample(3, np.uint16, True)
     back = read_image(write_image(tmp_path / "a.png", image))
     same(back.to_array(), image.to_array())
@@ -222,15 +221,15 @@ def test_gray_as_rgb_is_as_bright_as_its_profile_says(tmp_path, suffix):
     linear = gray_profile(b"curv\0\0\0\0" + struct.pack(">IH", 1, 0x100))
     color = np.full((16, 16, 1), 55, np.uint8)
     for alpha in (None, np.full((16, 16), 255, np.uint8)):
-        path = write_image(tmp_path / f"a{suffix}", Image(color, alpha, icc=linear))
+        path = write_image(tmp_path / f"a{suffix}", Image(color, alpha, Metadata(icc=linear)))
         assert np.abs(read_image(path).color - 128.0).max() <= 2
-    path = write_image(tmp_path / f"b{suffix}", Image(color, icc=linear[:130]))
+    path = write_image(tmp_path / f"b{suffix}", Image(color, metadata=Metadata(icc=linear[:130])))
     assert np.abs(read_image(path).color - 55.0).max() <= 2
 
 
-def test_profile_of_another_colour_space_is_dropped(tmp_path):
-    gray = Image(smooth()[..., :1], icc=SRGB)
-    assert read_image(write_image(tmp_path / "a.png", gray)).icc is None
+def test_profile_of_another_color_space_is_dropped(tmp_path):
+    gray = Image(smooth()[..., :1], metadata=Metadata(icc=SRGB))
+    assert read_image(write_image(tmp_path / "a.png", gray)).metadata.icc is None
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "I;16"])
@@ -375,7 +374,7 @@ def test_truncated_files_are_refused(tmp_path, kind, part, capfd):
     )
     path = tmp_path / f"cut.{kind}"
     path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * part)])
-    refuse(path, "fetch it again")
+    refuse(path, "download it again")
     assert capfd.readouterr() == ("", "")
 
 
@@ -383,7 +382,7 @@ def test_garbage_behind_a_good_signature(tmp_path, capfd):
     path = tmp_path / "bad.png"
     whole = write_image(path, sample(3, np.uint8, False)).read_bytes()
     path.write_bytes(whole[:60] + bytes(RNG.bytes(len(whole) - 60)))
-    refuse(path, "fetch it again")
+    refuse(path, "download it again")
     assert capfd.readouterr() == ("", "")
 
 
@@ -464,9 +463,9 @@ def test_unwritable_is_known_before_the_work(tmp_path, monkeypatch):
             check_writable(tmp_path / name, height, width, **options)
         assert len(str(caught.value).splitlines()) == 1
 
-    refuses("a.xyz", r"'.xyz' is no format to write; use one of .png, .jpg")
-    refuses("a", "'' is no format")
-    refuses("a.png", "'.bmp' is no format", format="bmp")
+    refuses("a.xyz", r"'.xyz' is not a format that is written; use one of .png, .jpg")
+    refuses("a", "'' is not a format")
+    refuses("a.png", "'.bmp' is not a format", file_format="bmp")
     refuses("none/a.png", "folder does not exist")
     refuses("a.webp", "WebP ends at 16383", width=16384)
     refuses("a.jpg", "JPEG ends at 65500", height=65501)
@@ -495,7 +494,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         temporary.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(writing, "save", fail)
+    monkeypatch.setattr(writer, "save", fail)
     expected = ImageError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as caught:
         write_image(path, sample(3, np.uint8, False))
@@ -612,7 +611,7 @@ def test_heic_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_large_turned_images_go_by_way_of_the_disk(tmp_path, monkeypatch, orientation):
+def test_large_rotated_images_use_the_disk(tmp_path, monkeypatch, orientation):
     exif = PillowImage.Exif()
     exif[0x0112] = orientation
     PillowImage.fromarray(smooth()).save(tmp_path / "a.png", exif=exif)
@@ -681,7 +680,7 @@ def test_thumbnails_in_xmp_are_dropped(tmp_path):
         b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><xmp:Thumbnails><a>OLD</a></xmp:Thumbnails>'
         b"<exif:PixelXDimension>64</exif:PixelXDimension></x:xmpmeta>"
     )
-    image = replace(Image(smooth()), xmp=xmp)
+    image = Image(smooth(), metadata=Metadata(xmp=xmp))
     path = write_image(tmp_path / "a.webp", image)
     data = path.read_bytes()
     assert b"OLD" not in data
@@ -732,7 +731,7 @@ def test_exif_that_is_none_is_left_alone(exif):
 def test_large_jpegs_are_written_without_holding_all_coefficients(tmp_path, monkeypatch):
     pixels = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     small = write_image(tmp_path / "small.jpg", Image(pixels))
-    monkeypatch.setattr(saving, "_LARGE", 64)
+    monkeypatch.setattr(encoders, "_LARGE", 64)
     large = write_image(tmp_path / "large.jpg", Image(pixels))
     np.testing.assert_array_equal(read_image(large).color, read_image(small).color)
     assert large.stat().st_size > small.stat().st_size  # by the standard's Huffman tables

@@ -42,7 +42,7 @@ def test_a_folder_is_mirrored(tree):
     ]
 
 
-def test_results_lie_beside_their_sources_and_are_no_sources(tree):
+def test_results_are_next_to_their_sources_and_not_sources_again(tree):
     Path("a_sr.png").touch()
     Path("sub/c_sr.tif").touch()
     Path("old_sr.png").touch()
@@ -91,7 +91,7 @@ def test_a_kind_that_is_not_written_is_no_folder(tree):
 
 
 def test_one_format_for_all(tree):
-    found = dict(pairs("a.png", "sub/c.tif", "e.mp4", format="webp", suffix=""))
+    found = dict(pairs("a.png", "sub/c.tif", "e.mp4", file_format="webp", suffix=""))
     assert list(found.values()) == ["a.webp", "sub/c.webp", "e.mp4"]
 
 
@@ -116,7 +116,7 @@ def test_links_in_circles_are_followed_once(tree):
 
 
 @pytest.mark.parametrize("argument", ["nothing*.png", ".folder/*.tif", "empty"])
-def test_what_gives_nothing_is_told(tree, argument):
+def test_arguments_that_match_nothing_are_errors(tree, argument):
     Path("empty").mkdir()
     with pytest.raises(ImageError, match="no images or videos there"):
         find_jobs([argument])
@@ -134,7 +134,7 @@ def test_sheets_are_no_sources_and_overwrite_none(tree):
     assert "would overwrite a_sr_sheet.png" in both[0].refusal
 
 
-def test_names_at_which_the_system_stumbles(tree):
+def test_names_that_the_system_refuses(tree):
     Path("self.png").symlink_to("self.png")
     Path("self").symlink_to("self")
     too_long = "z" * 300 + ".png"
@@ -219,7 +219,7 @@ def test_folders_with_dots_that_are_no_endings(tree, out):
 def test_a_file_in_place_of_the_folder_of_results(tree):
     Path("file").touch()
     for name in ("file", "/dev/null"):
-        with pytest.raises(ImageError, match="is a file, so no folder"):
+        with pytest.raises(ImageError, match="is a file, not a folder"):
             find_jobs(["a.png"], name)
     assert pairs("a.png", out="z" * 300) == [("a.png", f"{'z' * 300}/a_sr.png")]  # fails later
 
@@ -232,10 +232,10 @@ def test_several_sources_into_one_file_are_refused(tree):
 
 def test_formats_are_checked_before_the_work(tree):
     with pytest.raises(ImageError, match="'jxl' cannot be written; use one of png"):
-        find_jobs(["a.png"], format="jxl")
-    with pytest.raises(ImageError, match=r"big\.jpg and the format 'png' contradict"):
-        find_jobs(["a.png"], "big.jpg", format="png")
-    assert pairs("a.png", out="big.jpeg", format="JPG") == [("a.png", "big.jpeg")]
+        find_jobs(["a.png"], file_format="jxl")
+    with pytest.raises(ImageError, match=r"big\.jpg: omit --format png, or change the suffix"):
+        find_jobs(["a.png"], "big.jpg", file_format="png")
+    assert pairs("a.png", out="big.jpeg", file_format="JPG") == [("a.png", "big.jpeg")]
 
 
 def test_one_file_under_several_names_is_done_once(tree):
@@ -247,7 +247,7 @@ def test_results_of_one_name_are_refused_and_name_both_sources(tree):
     for name in ("a.jpg", "x/a.png", "y/a.png"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    first, second = find_jobs(["a.png", "a.jpg"], format="png").jobs
+    first, second = find_jobs(["a.png", "a.jpg"], file_format="png").jobs
     assert first.refusal is None
     assert "a.jpg: would overwrite a_sr.png, which is the result of a.png" in second.refusal
     first, second = find_jobs(["x/a.png", "y/a.png"], "big").jobs
@@ -278,7 +278,7 @@ def test_odd_names_are_taken_as_they_are(tree, name):
     "container",
     ["mp4", "mov", "matroska", "avi", "flv", "mpegts", "mpeg", "asf", "ogg", "mxf", "3gp"],
 )
-def test_a_video_without_a_known_ending_is_told_by_its_content(tmp_path, container):
+def test_a_video_without_a_known_suffix_is_recognized_by_its_content(tmp_path, container):
     av = pytest.importorskip("av")
     codecs = {"asf": "wmv2", "flv": "flv1", "ogg": "libvpx", "mxf": "mpeg2video"}
     path = tmp_path / "download"

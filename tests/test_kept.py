@@ -360,17 +360,17 @@ PROPERTIES = {
         "times|frames were left out",
     ),
     "pages": (with_pages, ["tif"], has_pages, "pages"),
-    "16 bits": (with_deep, ["png", "tif"], has_depth, "bits per sample|colours"),
-    "floats": (with_floats, ["tif"], has_floats, "bits per sample|colours"),
+    "16 bits": (with_deep, ["png", "tif"], has_depth, "bits per sample|colors"),
+    "floats": (with_floats, ["tif"], has_floats, "bits per sample|colors"),
     "alpha": (with_alpha, ["png", "tif", "webp"], has_alpha, "transparency"),
-    "colours": (lambda path: save(path, NOISE), ["png", "tif"], has_colors, "256"),
+    "colors": (lambda path: save(path, NOISE), ["png", "tif"], has_colors, "256"),
 }
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [(name, kind) for name, row in PROPERTIES.items() for kind in row[1]]
 )
-def test_kept_or_told(tmp_path, name, kind):
+def test_kept_or_noted(tmp_path, name, kind):
     make, _, look, words = PROPERTIES[name]
     source = tmp_path / f"source.{kind}"
     make(source)
@@ -390,7 +390,7 @@ def plain(path):
 
 
 @pytest.mark.parametrize("kind", [*ALL, "gif", "bmp"])
-def test_nothing_is_invented_and_nothing_told_of_a_plain_picture(tmp_path, kind):
+def test_a_plain_image_gets_no_metadata_and_no_notes(tmp_path, kind):
     source = tmp_path / f"source.{kind}"
     plain(source)
     for suffix in TARGETS:
@@ -442,7 +442,7 @@ def test_sixteen_bits_that_say_no_more_than_eight_lose_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "told"), [(2, False), (200, False), (255, False), (300, True)])
-def test_few_colours_are_exact_in_a_gif(tmp_path, number, told):
+def test_few_colors_are_exact_in_a_gif(tmp_path, number, told):
     colors = np.unique(RNG.integers(0, 1 << 24, 2 * number, dtype=np.uint32))
     colors = RNG.permutation(colors)[:number]
     indices = np.concatenate([np.arange(number), RNG.integers(0, number, 400 - number)])
@@ -465,7 +465,7 @@ def test_ten_bits_are_kept_in_the_twelve_of_avif(tmp_path):
     ]
 
 
-def test_colours_of_a_wide_gamut_look_the_same_in_a_gif(tmp_path):
+def test_colors_of_a_wide_gamut_look_the_same_in_a_gif(tmp_path):
     source = tmp_path / "source.png"
     save(source, np.full((8, 8, 3), (200, 60, 60), np.uint8), icc_profile=P3)
     target, notes = enlarge(source, "gif")
@@ -474,7 +474,7 @@ def test_colours_of_a_wide_gamut_look_the_same_in_a_gif(tmp_path):
     found = Pillow.open(target).convert("RGB").getpixel((4, 4))
     assert np.abs(np.subtract(found, wanted)).max() <= 2
     assert np.abs(np.subtract(found, (200, 60, 60))).max() > 10
-    assert notes == ["GIF holds no ICC profile: the colours were converted to sRGB"]
+    assert notes == ["GIF holds no ICC profile: the colors were converted to sRGB"]
 
 
 def test_a_gray_profile_is_applied_or_kept(tmp_path):
@@ -505,7 +505,7 @@ def test_a_resolution_is_kept_wherever_it_stands(tmp_path, kind):
         assert has_dpi(target, source) != any("DPI" in note for note in notes)
 
 
-def test_what_tiff_states_beside_is_kept_or_named(tmp_path):
+def test_other_tags_of_a_tiff_are_kept_or_noted(tmp_path):
     source = tmp_path / "source.tif"
     tags = [(269, 2, 0, "Document", True), (33550, 12, 3, (1.0, 2.0, 3.0), True)]
     options = {"photometric": "rgb", "metadata": None, "extratags": tags}
@@ -528,13 +528,13 @@ def test_a_pyramid_of_reductions_has_no_pages(tmp_path):
     assert not any("the other" in note for note in enlarge(source, "png")[1])
 
 
-def test_inks_and_misplaced_profiles_are_told(tmp_path):
+def test_cmyk_and_unfitting_profiles_are_noted(tmp_path):
     source = tmp_path / "source.jpg"
     Pillow.new("CMYK", (10, 10), (0, 255, 255, 0)).save(source)
     assert enlarge(source, "png")[1] == ["CMYK was converted to sRGB"]
     save(source, PICTURE[..., 0], icc_profile=P3)
     notes = enlarge(source, "png")[1]
-    assert notes == ["the ICC profile is for other colours than these, left out"]
+    assert notes == ["the ICC profile is for another color space and was left out"]
 
 
 def test_content_credentials_cannot_stay_true(tmp_path):
@@ -544,7 +544,7 @@ def test_content_credentials_cannot_stay_true(tmp_path):
     assert b"caBX" not in target.read_bytes()
 
 
-def test_the_colours_of_an_hdr_avif_are_stated_in_png_and_else_told(tmp_path):
+def test_the_colors_of_an_hdr_avif_are_stored_in_png_and_noted_otherwise(tmp_path):
     source = tmp_path / "source.avif"
     save(source)
     data = source.read_bytes()
@@ -568,7 +568,7 @@ def test_exif_that_image_magick_stores_as_text_is_exif(tmp_path):
 
 
 @pytest.mark.parametrize(("suffix", "told"), [("jpg", True), ("png", False), ("webp", False)])
-def test_blocks_too_large_for_a_format_are_told(tmp_path, suffix, told):
+def test_blocks_too_large_for_a_format_are_noted(tmp_path, suffix, told):
     exif = exif_block()
     exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + b"x" * 70_000
     save(tmp_path / "source.png", exif=exif)
@@ -577,7 +577,7 @@ def test_blocks_too_large_for_a_format_are_told(tmp_path, suffix, told):
     assert [note.split(" of ")[-1] for note in notes] == (["EXIF: left out"] if told else [])
 
 
-def test_maker_notes_into_tiff_are_told(tmp_path):
+def test_lost_maker_notes_in_tiff_are_noted(tmp_path):
     with_maker_note(tmp_path / "source.jpg")
     assert enlarge(tmp_path / "source.jpg", "tif")[1] == [
         "TIFF cannot hold the maker note of EXIF: left out"
@@ -623,7 +623,7 @@ def test_heic_keeps_what_it_describes(tmp_path, suffix):
         assert b'"160"' in (result.info.get("xmp") or b"")
 
 
-def test_a_resampled_gif_has_the_colours_of_the_resampled_picture(tmp_path):
+def test_a_resampled_gif_has_the_colors_of_the_resampled_image(tmp_path):
     color = np.where(np.arange(40) // 8 % 2, 255, 0).astype(np.uint8)
     save(tmp_path / "source.png", np.dstack([np.tile(color, (40, 1))] * 3))
     target, notes = enlarge(tmp_path / "source.png", "gif", size=lambda height, width: (55, 57))

@@ -14,8 +14,8 @@ from PIL import ImageCms
 
 from torch_sr.errors import ImageError
 from torch_sr.images import ImageReader, is_image_name, read_header, read_image, write_image
-from torch_sr.images.kinds import find_kind
-from torch_sr.images.opening import Source
+from torch_sr.images.reading.kinds import find_kind
+from torch_sr.images.reading.opening import Source
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SVG = (
@@ -104,9 +104,9 @@ def test_profiles_and_exif_are_kept(tmp_path):
     picture().save(tmp_path / "a.bmp")
     picture().save(tmp_path / "a.jp2", icc_profile=SRGB)
     image = Pillow.open(tmp_path / "a.jp2")
-    assert read_image(tmp_path / "a.jp2").icc == image.info.get("icc_profile")
+    assert read_image(tmp_path / "a.jp2").metadata.icc == image.info.get("icc_profile")
     (tmp_path / "v5.bmp").write_bytes(bmp_with_profile())
-    assert read_image(tmp_path / "v5.bmp").icc == SRGB
+    assert read_image(tmp_path / "v5.bmp").metadata.icc == SRGB
 
 
 def bmp(header, pixels, start=None):
@@ -182,7 +182,7 @@ def test_bytes_before_and_after_the_picture_are_passed_over(tmp_path, kind, befo
     (tmp_path / "b").write_bytes(before + data + b"more" * 99)
     wanted = read_image(tmp_path / "a").color
     np.testing.assert_array_equal(read_image(tmp_path / "b").color, wanted)
-    assert notes_of(tmp_path / "b") == [f"{len(before)} bytes before the picture were skipped"]
+    assert notes_of(tmp_path / "b") == [f"{len(before)} bytes before the image were skipped"]
 
 
 @pytest.mark.parametrize("data", [SVG, gzip.compress(SVG, mtime=0)])
@@ -262,7 +262,7 @@ def segment(number, data):
         (segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x GCamera:MotionPhoto="1"/>'), "video"),
     ],
 )
-def test_what_a_jpeg_holds_beside_its_picture_is_noted(tmp_path, added, words):
+def test_what_a_jpeg_holds_besides_its_image_is_noted(tmp_path, added, words):
     data = encoded("JPEG")
     (tmp_path / "a.jpg").write_bytes(data[:2] + added + data[2:])
     assert [words in note for note in notes_of(tmp_path / "a.jpg")] == [True]
@@ -271,7 +271,7 @@ def test_what_a_jpeg_holds_beside_its_picture_is_noted(tmp_path, added, words):
 def test_of_several_pictures_the_first_is_read_and_noted(tmp_path):
     others = [picture().rotate(180)] * 2
     picture().save(tmp_path / "a.mpo", "MPO", save_all=True, append_images=others)
-    assert notes_of(tmp_path / "a.mpo") == ["the first of its 3 pictures was read"]
+    assert notes_of(tmp_path / "a.mpo") == ["the first of its 3 images was read"]
     assert notes_of(write_image(tmp_path / "b.jpg", read_image(tmp_path / "a.mpo"))) == []
 
 
@@ -281,7 +281,7 @@ def test_sequences_of_avif_give_their_first_picture_and_a_note(tmp_path):
         picture().save(tmp_path / "a.avif", save_all=True, append_images=[picture().rotate(180)])
     except (KeyError, OSError):
         pytest.skip("this Pillow cannot write AVIF")
-    assert notes_of(tmp_path / "a.avif") == ["only the first picture of its sequence was read"]
+    assert notes_of(tmp_path / "a.avif") == ["only the first image of its sequence was read"]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_sequences_of_avif_give_their_first_picture_and_a_note(tmp_path):
         (b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth", "depth map"),
     ],
 )
-def test_what_an_avif_or_heic_holds_beside_its_picture_is_noted(tmp_path, item, words):
+def test_what_an_avif_or_heic_holds_besides_its_image_is_noted(tmp_path, item, words):
     head = struct.pack(">I4s4sI", 16, b"ftyp", b"avif", 0)
     box = struct.pack(">I4sI", 12 + len(item), b"meta", 0) + item
     (tmp_path / "a.avif").write_bytes(head + box + struct.pack(">I4s", 8, b"mdat"))

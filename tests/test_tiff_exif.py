@@ -11,8 +11,8 @@ import tifffile
 from PIL import Image as Pillow
 
 from torch_sr.images import Header, Image, Metadata, open_writer, read_image, write_image
-from torch_sr.images.metadata import add_resolution, correct_exif, exif_resolution
-from torch_sr.images.tiff.exif import append_exif, read_exif
+from torch_sr.images.formats.exif import add_resolution, correct_exif, exif_resolution
+from torch_sr.images.formats.tiff.exif import append_exif, read_exif
 
 RATIONAL = (28.0, 5.6)
 
@@ -53,7 +53,7 @@ def check(path, width, height):
 
 @pytest.fixture
 def picture(photo):
-    return Image(photo(20, 30), exif=b"Exif\0\0" + make_exif().tobytes()[6:])
+    return Image(photo(20, 30), metadata=Metadata(exif=make_exif().tobytes()))
 
 
 def test_through_tiff_and_back(tmp_path, picture):
@@ -75,7 +75,7 @@ def test_both_orders_of_bytes_and_both_sizes_of_offsets(tmp_path, picture, big, 
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pages, bigtiff=big, byteorder=order, photometric="rgb")
     assert read_exif(path) is None or b"Maker" not in read_exif(path)
-    append_exif(path, picture.exif, 20, 30)
+    append_exif(path, picture.metadata.exif, 20, 30)
     if not (big and order == ">"):  # which Pillow does not know
         check(path, 30, 20)
     np.testing.assert_array_equal(tifffile.imread(path), pages)
@@ -98,8 +98,8 @@ def jpeg_with(block):
 
 def test_large_results_are_bigtiffs_with_exif(tmp_path, picture, monkeypatch):
     header = Header(20, 30, 3, 8, False)
-    monkeypatch.setattr("torch_sr.images.saving._BIG", 1)
-    with open_writer(tmp_path / "a.tif", header, Metadata(exif=picture.exif)) as writer:
+    monkeypatch.setattr("torch_sr.images.writing.encoders._BIG", 1)
+    with open_writer(tmp_path / "a.tif", header, Metadata(exif=picture.metadata.exif)) as writer:
         writer.write(picture.color)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.is_bigtiff
@@ -122,7 +122,7 @@ def test_damaged_blocks_and_files_raise_nothing_and_spoil_no_pixel(tmp_path, pic
     write_image(tmp_path / "full.tif", picture)
     full = (tmp_path / "full.tif").read_bytes()
     for _ in range(400):
-        block = bytearray(picture.exif)
+        block = bytearray(picture.metadata.exif)
         for _ in range(rng.randint(1, 8)):
             block[rng.randrange(6, len(block))] = rng.randrange(256)
         (tmp_path / "a.tif").write_bytes(plain)

@@ -63,7 +63,7 @@ def test_numbers_of_all_widths(tmp_path, kind, order, compression):
         )
         image = read_image(path)
         wanted = array.reshape(24, 32, -1) * 0.99
-        scale = image.values.high / top if image.values else 1.0
+        scale = image.metadata.values.high / top if image.metadata.values else 1.0
         np.testing.assert_allclose(image.color * scale, wanted, atol=0.02 if kind == "i1" else 1e-3)
         header = read_header(path)
         assert (header.depth, header.channels) == (32, image.channels)
@@ -136,18 +136,18 @@ def test_ycbcr_without_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize("compression", ["lzma", "zstd"])
-def test_compressions_that_libvips_lacks(tmp_path, compression):
+def test_compressions_that_libvips_does_not_read(tmp_path, compression):
     rgb = Pillow.fromarray((RGB * 255).astype(np.uint8))
     rgb.save(tmp_path / "a.tif", compression=compression)
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").color, np.asarray(rgb))
 
 
-def test_channels_beside_colour_and_opacity_are_left_out_and_noted(tmp_path):
+def test_channels_besides_color_and_alpha_are_left_out_and_noted(tmp_path):
     five = np.dstack([RGB, RGB[..., :2]])
     path = save(tmp_path / "a.tif", (five * 255).astype(np.uint8), extrasamples=(0, 0))
     with ImageReader(path) as reader:
         assert reader.header.layers == 3
-        assert reader.notes == ["2 channels beside colour and opacity were left out"]
+        assert reader.notes == ["2 channels besides color and alpha were left out"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_channels_beside_colour_and_opacity_are_left_out_and_noted(tmp_path):
         (np.float32, {"photometric": "miniswhite"}, "32-bit float samples in which 0 is white"),
         (np.uint32, {"photometric": "separated"}, "32-bit unsigned integer CMYK samples"),
         (np.uint8, {"photometric": 32803}, "camera's raw file"),
-        (np.uint8, {"photometric": 10}, "TIFF colours of kind 10"),
+        (np.uint8, {"photometric": 10}, "TIFF colors of kind 10"),
     ],
 )
 def test_what_is_not_supported_is_named_and_not_called_damaged(tmp_path, dtype, options, words):
@@ -245,7 +245,7 @@ def test_data_sets_refuse_values_that_no_format_defines(tmp_path):
     np.testing.assert_array_equal(read_samples(path), convert(near, np.uint8))
 
 
-def test_values_travel_with_an_image(tmp_path):
+def test_the_value_range_stays_with_an_image(tmp_path):
     array = (RGB * 900 - 20).astype(np.float32)
     image = read_image(save(tmp_path / "a.tif", array))
     result = pyvips.Image.tiffload(str(write_image(tmp_path / "b.tif", image)))

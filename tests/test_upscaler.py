@@ -20,6 +20,7 @@ from torch_sr.images import (
     Header,
     Image,
     ImageReader,
+    Metadata,
     convert,
     read_image,
     to_unit,
@@ -108,12 +109,12 @@ def test_progress_counts_all_tiles_once(noise):
     assert calls == [(done, total) for done in range(1, total + 1)]
 
 
-def test_profile_and_resolution_travel_along(tmp_path, noise):
-    source = write_image(tmp_path / "a.png", Image(noise(8, 9, 3), dpi=300))
+def test_profile_and_resolution_are_kept(tmp_path, noise):
+    source = write_image(tmp_path / "a.png", Image(noise(8, 9, 3), metadata=Metadata(dpi=300)))
     target = Upscaler(Enlarge()).upscale_file(source, tmp_path / "b.tiff")
     result = read_image(target)
     assert (result.height, result.width) == (32, 36)
-    assert result.dpi == pytest.approx(300, abs=1)
+    assert result.metadata.dpi == pytest.approx(300, abs=1)
 
 
 def test_shipped_model_beats_bicubic_and_shows_no_seams():
@@ -133,7 +134,7 @@ def test_shipped_model_beats_bicubic_and_shows_no_seams():
         return measure(a, b, 4)["psnr"]
 
     assert psnr(sr) > psnr(imresize(lr, 4.0)) + 0.5
-    # No colour shift: means agree to within a third of a level.
+    # No color shift: means agree to within a third of a level.
     assert np.abs(sr.mean((0, 1)) - lr.mean((0, 1))).max() < 0.35
 
 
@@ -262,7 +263,7 @@ def test_tiles_are_halved_until_they_fit(noise):
     assert calls[0] > 15  # what did not fit is not tried again
 
 
-def test_memory_that_not_even_the_smallest_tile_finds_is_told(noise):
+def test_a_tile_that_never_fits_is_an_error(noise):
     class Full(Enlarge):
         def __call__(self, lr):
             raise DeviceMemoryError("cpu has not enough memory")
@@ -291,7 +292,7 @@ def test_every_way_to_run_out_of_memory_is_understood(error):
         PyTorchEngine(Large(), 4, 3, "cpu")(np.zeros((1, 3, 8, 9), np.float32))
 
 
-def test_other_errors_of_a_network_are_not_taken_for_a_lack_of_memory():
+def test_other_errors_of_a_network_are_not_memory_errors():
     class Broken(torch.nn.Module):
         def forward(self, x):
             raise RuntimeError("shapes do not match")
@@ -386,7 +387,7 @@ def test_alpha_of_every_pillow_mode_is_kept(mode, expected):
     assert Upscaler(Enlarge(2)).upscale(Pillow.new(mode, (4, 3))).mode == expected
 
 
-def test_a_transparent_colour_of_a_pillow_image_becomes_alpha():
+def test_a_transparent_color_of_a_pillow_image_becomes_alpha():
     image = Pillow.new("RGB", (4, 3), (7, 8, 9))
     image.info["transparency"] = (7, 8, 9)
     sr = Upscaler(Enlarge(2)).upscale(image)
@@ -452,7 +453,7 @@ def test_no_dark_fringe_around_what_is_transparent():
     assert max(rows.max(), columns.max()) < 124
 
 
-def test_bleeding_takes_the_nearest_visible_colours():
+def test_bleeding_takes_the_nearest_visible_colors():
     layers = np.zeros((3, 60, 4), np.uint8)
     layers[:, 20] = (200, 100, 50, 255)
     layers[:, 25] = (100, 200, 250, 1)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from video_kit import CONSTANT, frames_of, make_film, twice
+from video_kit import CONSTANT, frames_of, make_video, twice
 
 from torch_sr.errors import ImageError
 from torch_sr.inference.video import check_target, read_video_info, upscale_video
@@ -22,8 +22,8 @@ PQ, BT2020 = 16, 9  # ffmpeg's numbers
 
 
 def codec_of(path):
-    with av.open(str(path)) as film:
-        context = film.streams.video[0].codec_context
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
         return context.codec.canonical_name, context.pix_fmt
 
 
@@ -32,7 +32,7 @@ def make_hdr(path, codec="libx265"):
         context.color_trc, context.color_primaries = PQ, BT2020
 
     params = f"{QUIET}:hdr10=1:master-display={DISPLAY}:max-cll=1000,400"
-    return make_film(
+    return make_video(
         path, SHORT, pix_fmt="yuv420p10le", matrix=BT2020, codec=codec,
         options={"x265-params": params}, describe=describe,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def test_the_codec_is_the_source_s_where_it_fits(
     options = {"x265-params": QUIET} if encoder == "libx265" else {"crf": "9"}
     if encoder in ("ffv1", "prores_ks", "mpeg4"):
         options = {"g": "6"}
-    source = make_film(
+    source = make_video(
         tmp_path / f"a{kind}", range(4), (64, 64), codec=encoder, pix_fmt=pix_fmt,
         options=options, unit=Fraction(1, 24),
     )  # fmt: skip
@@ -90,7 +90,7 @@ def test_the_codec_is_the_source_s_where_it_fits(
     ],
 )
 def test_a_codec_that_is_asked_for(tmp_path, codec, suffix, pix_fmt, capfd):
-    source = make_film(tmp_path / "a.mp4", CONSTANT[:7])
+    source = make_video(tmp_path / "a.mp4", CONSTANT[:7])
     target = tmp_path / f"b{suffix}"
     upscaled(source, target, codec=codec, segment_frames=3, crf=2)
     assert codec_of(target) == (codec, pix_fmt)
@@ -105,7 +105,7 @@ def test_the_quality_moves_every_codec_that_has_one(tmp_path):
     def noisy(frame):
         return np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
 
-    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], (64, 64))
+    source = make_video(tmp_path / "a.mp4", CONSTANT[:2], (64, 64))
     for codec, suffix in (("h264", ".mp4"), ("hevc", ".mp4"), ("av1", ".mp4"), ("vp9", ".webm")):
         sizes = []
         for crf in (0, 16, 45):
@@ -120,7 +120,7 @@ def test_the_quality_moves_every_codec_that_has_one(tmp_path):
 def test_quality_0_is_lossless(tmp_path, codec, pix_fmt):
     if (codec, pix_fmt) == ("vp9", "yuv420p10le"):
         pytest.skip("libvpx is built for 8 bits")
-    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], (64, 64), pix_fmt=pix_fmt)
+    source = make_video(tmp_path / "a.mp4", CONSTANT[:2], (64, 64), pix_fmt=pix_fmt)
     exact = tmp_path / "exact.mkv"
     found = tmp_path / ("b.webm" if codec == "vp9" else "b.mp4")
     upscaled(source, exact, codec="ffv1")
@@ -141,7 +141,7 @@ def test_quality_0_is_lossless(tmp_path, codec, pix_fmt):
     ],
 )
 def test_what_a_container_cannot_hold_is_refused_before_the_work(tmp_path, name, codec, words):
-    source = make_film(tmp_path / "a.mp4", CONSTANT[:2])
+    source = make_video(tmp_path / "a.mp4", CONSTANT[:2])
     with pytest.raises(ImageError, match=words) as caught:
         upscale_video(lambda frame: 1 / 0, 2, source, tmp_path / name, codec=codec)
     assert str(caught.value).startswith(str(tmp_path / name))
@@ -150,14 +150,14 @@ def test_what_a_container_cannot_hold_is_refused_before_the_work(tmp_path, name,
 
 
 def test_sizes_that_a_codec_cannot_hold_are_refused_before_the_work(tmp_path):
-    source = make_film(tmp_path / "a.mp4", CONSTANT[:2], (4, 4))
+    source = make_video(tmp_path / "a.mp4", CONSTANT[:2], (4, 4))
     with pytest.raises(ImageError, match=r"b\.mp4: use another --codec or size: HEVC .* 8x8"):
         upscale_video(lambda frame: 1 / 0, 2, source, tmp_path / "b.mp4", codec="hevc")
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv422p", "yuv444p"])
-def test_full_colour_resolution_stays_in_webm(tmp_path, pix_fmt):
-    source = make_film(tmp_path / "a.mp4", CONSTANT[:3], pix_fmt=pix_fmt)
+def test_full_color_resolution_stays_in_webm(tmp_path, pix_fmt):
+    source = make_video(tmp_path / "a.mp4", CONSTANT[:3], pix_fmt=pix_fmt)
     assert upscaled(source, tmp_path / "b.webm") == []
     assert codec_of(tmp_path / "b.webm") == ("vp9", pix_fmt)
 
@@ -169,11 +169,11 @@ def test_hdr10_is_kept_in_the_stream_and_in_the_header(tmp_path, codec, suffix):
     target = tmp_path / f"b{suffix}"
     assert upscaled(source, target, codec=codec) == []
     for path in (source, target):
-        with av.open(str(path)) as film:
-            context = film.streams.video[0].codec_context
+        with av.open(str(path)) as container:
+            context = container.streams.video[0].codec_context
             assert (context.color_trc, context.color_primaries) == (PQ, BT2020)
             assert context.pix_fmt == "yuv420p10le"
-            side_data = SideData.of(next(film.decode(video=0)))
+            side_data = SideData.of(next(container.decode(video=0)))
         assert side_data.display.integers() == DISPLAY
         assert side_data.light_level == (1000, 400)
     mark = b"mdcv" if suffix == ".mp4" else b"\x55\xd0"  # Matroska's MasteringMetadata
@@ -181,20 +181,20 @@ def test_hdr10_is_kept_in_the_stream_and_in_the_header(tmp_path, codec, suffix):
 
 
 def test_ten_bits_in_webm_are_av1_since_vp9_holds_eight(tmp_path):
-    source = make_film(tmp_path / "a.mp4", SHORT, pix_fmt="yuv420p10le")
+    source = make_video(tmp_path / "a.mp4", SHORT, pix_fmt="yuv420p10le")
     assert upscaled(source, tmp_path / "b.webm") == []
     assert codec_of(tmp_path / "b.webm") == ("av1", "yuv420p10le")
 
 
 def test_what_a_codec_cannot_hold_is_noted(tmp_path):
-    deep = make_film(
+    deep = make_video(
         tmp_path / "a.mp4", SHORT, pix_fmt="yuv444p12le", codec="libx265",
         options={"x265-params": QUIET},
     )  # fmt: skip
     assert upscaled(deep, tmp_path / "b.mp4", codec="h264") == [
         "12 bits a sample were rounded to the 10 of H.264"
     ]
-    assert "AV1 is written with colours at half" in upscaled(
+    assert "AV1 is written with color at half" in upscaled(
         deep, tmp_path / "c.mp4", codec="av1"
     )[-1]  # fmt: skip
     assert upscaled(deep, tmp_path / "d.mkv", codec="ffv1") == []
@@ -203,15 +203,15 @@ def test_what_a_codec_cannot_hold_is_noted(tmp_path):
 
 def test_transparency_and_losslessness_that_are_lost_are_noted(tmp_path):
     source = tmp_path / "a.mov"
-    with av.open(str(source), "w") as film:
-        video = film.add_stream("png", rate=24)
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("png", rate=24)
         video.height, video.width, video.pix_fmt = 48, 64, "rgba"
         frame = av.VideoFrame.from_ndarray(np.full((48, 64, 4), 90, np.uint8), "rgba")
-        film.mux([*video.encode(frame), *video.encode(None)])
+        container.mux([*video.encode(frame), *video.encode(None)])
     notes = upscaled(source, tmp_path / "b.mp4")
     assert notes == [
         "the source is lossless, H.264 in .mp4 is not; .mkv gets FFV1",
-        "the transparency of the pictures was left out",
+        "the transparency of the frames was left out",
     ]
 
 
@@ -230,38 +230,40 @@ def test_wide_or_narrow_pixels_stay_so_or_become_square(tmp_path, codec, suffix,
     def describe(context):
         context.sample_aspect_ratio = Fraction(8, 9)
 
-    source = make_film(tmp_path / "a.mp4", SHORT, describe=describe)
+    source = make_video(tmp_path / "a.mp4", SHORT, describe=describe)
     notes = upscaled(source, tmp_path / f"b{suffix}", codec=codec)
-    with av.open(str(tmp_path / f"b{suffix}")) as film:
-        video = film.streams.video[0]
+    with av.open(str(tmp_path / f"b{suffix}")) as container:
+        video = container.streams.video[0]
         aspect = video.sample_aspect_ratio
         assert (video.width, None if aspect in (None, 0, 1) else aspect) == shape
     assert bool(notes) == (shape[1] is None)
 
 
 def test_layouts_of_stereo_and_spherical_videos_are_kept(tmp_path):
-    plain = make_film(tmp_path / "a.mp4", SHORT)
+    plain = make_video(tmp_path / "a.mp4", SHORT)
     stereo = struct.pack("=i8i", 2, *[0] * 8)  # top and bottom
     sphere = struct.pack("=4i5I", 0, 1 << 16, 2 << 16, 3 << 16, 0, 0, 0, 0, 0)
     source = tmp_path / "b.mkv"
-    with av.open(str(plain)) as film, av.open(str(source), "w") as out:
-        stream = template_with(film.streams.video[0], SideData(stereo=stereo, spherical=sphere))
+    with av.open(str(plain)) as container, av.open(str(source), "w") as out:
+        stream = template_with(
+            container.streams.video[0], SideData(stereo=stereo, spherical=sphere)
+        )
         video = out.add_stream_from_template(stream, opaque=True)
-        film.seek(0)
-        for packet in film.demux(video=0):
+        container.seek(0)
+        for packet in container.demux(video=0):
             if packet.size:
                 packet.stream = video
                 out.mux(packet)
     for name in ("c.mkv", "c.mp4"):
         assert upscaled(source, tmp_path / name) == []
-        with av.open(str(tmp_path / name)) as film:
-            found = SideData.of(next(film.decode(video=0)))
+        with av.open(str(tmp_path / name)) as container:
+            found = SideData.of(next(container.decode(video=0)))
         assert found.stereo[:4] == stereo[:4]
         assert found.spherical == sphere
     assert "write .mp4 to keep it" in upscaled(source, tmp_path / "c.mov")[0]
 
 
-def test_the_mastering_display_is_told_in_each_encoder_s_units():
+def test_the_mastering_display_in_each_encoder_s_units():
     pairs = [(34000, 16000), (13250, 34500), (7500, 3000), (15635, 16450)]
     numbers = [n for x, y in pairs for n in (x, 50_000, y, 50_000)]
     record = struct.pack("=22i", *numbers, 50, 10_000, 10_000_000, 10_000, 1, 1)
@@ -277,12 +279,12 @@ def test_mirrored_videos_come_out_as_players_show_them(tmp_path, rotation, hflip
     source = tmp_path / "a.mp4"
     y, x = np.mgrid[0:48, 0:64]
     pixels = np.stack([x * 4, y * 5, 0 * x + 60], axis=2).astype(np.uint8)
-    with av.open(str(source), "w") as film:
-        video = film.add_stream("libx264", rate=24, options={"crf": "1"})
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("libx264", rate=24, options={"crf": "1"})
         video.height, video.width, video.pix_fmt = 48, 64, "yuv444p"
         video.set_display_rotation(rotation, hflip=hflip)
-        film.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
-        film.mux(video.encode(None))
+        container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(video.encode(None))
     wanted = np.rot90(pixels, rotation // 90)
     wanted = wanted[:, ::-1] if hflip else wanted
     info = read_video_info(source)

@@ -1,4 +1,4 @@
-"""Interlaced videos are deinterlaced, or keep their half pictures."""
+"""Interlaced videos are deinterlaced, or keep their fields."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from video_kit import ACCURATE, frames_of, make_film, twice
+from video_kit import ACCURATE, frames_of, make_video, twice
 
 from torch_sr.errors import ImageError
 from torch_sr.inference.video import upscale_video
@@ -19,14 +19,14 @@ TOP, BOTTOM = 2, 3  # ffmpeg's numbers of orders
 
 
 def moment(time):
-    """A soft bar that moves to the right, two pixels in a half picture's time."""
+    """A soft bar that moves to the right, two pixels in a field's time."""
     y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
     bar = 40 + 160 * np.exp(-(((x - 20 - 2 * time) / 6) ** 2)) + 0 * y
     return np.repeat(bar[..., None], 3, axis=2).round().astype(np.uint8)
 
 
 def woven(number, order):
-    """Two half pictures of different times."""
+    """Two fields of different times."""
     frame = moment(2 * number).copy()
     second = 1 if order == TOP else 0
     frame[second::2] = moment(2 * number + 1)[second::2]
@@ -46,8 +46,8 @@ def marked(frames, order):
 
 
 def make_interlaced(path, order=TOP, *, codec="libx264", flagged=True, told=True, count=10):
-    with av.open(str(path), "w") as film:
-        video = film.add_stream(codec, rate=25)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=25)
         context = video.codec_context
         context.height, context.width, context.pix_fmt = *SIZE, "yuv420p"
         context.time_base = video.time_base = Fraction(1, 25)
@@ -64,8 +64,8 @@ def make_interlaced(path, order=TOP, *, codec="libx264", flagged=True, told=True
             frame.pts, frame.time_base = number, Fraction(1, 25)
             frames.append(frame)
         for frame in marked(frames, order) if flagged else frames:
-            film.mux(video.encode(frame))
-        film.mux(video.encode(None))
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
     return path
 
 
@@ -76,21 +76,21 @@ def combs(frame):
 
 
 def marks_of(path):
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
         order = int(stream.codec_context.field_order)
-        return order, {frame.interlaced_frame for frame in film.decode(stream)}
+        return order, {frame.interlaced_frame for frame in container.decode(stream)}
 
 
 def first_fields(path):
-    """The half pictures of each frame that ffmpeg shows first."""
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
+    """The fields of each frame that ffmpeg shows first."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
         graph = av.filter.Graph()
         nodes = [graph.add_buffer(template=stream, time_base=stream.time_base)]
         nodes += [graph.add("separatefields"), graph.add("buffersink")]
         graph.link_nodes(*nodes).configure()
-        frames = list(film.decode(stream))
+        frames = list(container.decode(stream))
         for frame in [*frames, None]:
             graph.push(frame)
         fields = [graph.pull().to_ndarray(format="rgb24") for _ in range(2 * len(frames))]
@@ -106,9 +106,7 @@ def test_interlaced_videos_are_deinterlaced(tmp_path, order, suffix):
     target = upscale_video(
         twice, 2, source, tmp_path / f"b{suffix}", on_note=notes.append, segment_frames=4
     )
-    assert notes == [
-        "interlaced frames were deinterlaced; --no-deinterlace keeps their half pictures"
-    ]
+    assert notes == ["interlaced frames were deinterlaced; --no-deinterlace keeps their fields"]
     assert marks_of(target) == (1, {False})
     before, after = frames_of(source), frames_of(target)
     assert [time for time, _ in after] == [time for time, _ in before]
@@ -134,8 +132,8 @@ def test_frames_that_the_container_alone_calls_interlaced_are_looked_at(tmp_path
 
 
 def test_whole_pictures_that_the_container_calls_interlaced_stay(tmp_path):
-    plain = make_film(tmp_path / "a.mkv")
-    wrong = make_film(tmp_path / "b.mkv", describe=lambda c: setattr(c, "field_order", TOP))
+    plain = make_video(tmp_path / "a.mkv")
+    wrong = make_video(tmp_path / "b.mkv", describe=lambda c: setattr(c, "field_order", TOP))
     assert marks_of(wrong) == (TOP, {False})
     frames = [
         frames_of(upscale_video(twice, 2, source, tmp_path / f"{source.stem}.mp4"))
@@ -147,7 +145,7 @@ def test_whole_pictures_that_the_container_calls_interlaced_stay(tmp_path):
 
 @pytest.mark.parametrize("order", [TOP, BOTTOM])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_half_pictures_are_kept_one_by_one(tmp_path, order, suffix):
+def test_fields_are_kept_one_by_one(tmp_path, order, suffix):
     source = make_interlaced(tmp_path / f"a{suffix}", order)
     heights = set()
 
@@ -165,18 +163,16 @@ def test_half_pictures_are_kept_one_by_one(tmp_path, order, suffix):
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("ffv1", ".mkv"), ("prores", ".mov")])
-def test_other_codecs_keep_half_pictures_too(tmp_path, codec, suffix):
+def test_other_codecs_keep_fields_too(tmp_path, codec, suffix):
     source = make_interlaced(tmp_path / "a.mkv", BOTTOM, count=3)
     target = tmp_path / f"b{suffix}"
     upscale_video(twice, 2, source, target, codec=codec, deinterlace=False)
     assert marks_of(target) == (BOTTOM, {True})
 
 
-def test_a_codec_without_half_pictures_is_refused(tmp_path):
+def test_a_codec_without_fields_is_refused(tmp_path):
     source = make_interlaced(tmp_path / "a.mkv", count=2)
-    with pytest.raises(
-        ImageError, match="use --codec h264, ffv1 or prores, or leave out --no-deint"
-    ):
+    with pytest.raises(ImageError, match="use --codec h264, ffv1 or prores, or omit --no-deint"):
         upscale_video(
             lambda frame: 1 / 0, 2, source, tmp_path / "b.mkv", codec="hevc", deinterlace=False
         )
@@ -184,7 +180,7 @@ def test_a_codec_without_half_pictures_is_refused(tmp_path):
 
 @pytest.mark.parametrize("deinterlace", [True, False])
 def test_progressive_videos_stay_as_they_are(tmp_path, deinterlace):
-    source = make_film(tmp_path / "a.mp4")
+    source = make_video(tmp_path / "a.mp4")
     notes = []
     targets = [tmp_path / "b.mp4", tmp_path / "c.mp4"]
     for target, choice in zip(targets, (deinterlace, True), strict=True):
@@ -215,7 +211,7 @@ def test_an_interrupted_run_gives_the_same_deinterlaced_frames(tmp_path):
     assert resumed.read_bytes() == whole.read_bytes()
 
 
-def test_half_pictures_are_encoded_alike_each_time(tmp_path):
+def test_fields_are_encoded_alike_each_time(tmp_path):
     source = make_interlaced(tmp_path / "a.mp4")
     results = {
         upscale_video(
@@ -227,7 +223,7 @@ def test_half_pictures_are_encoded_alike_each_time(tmp_path):
 
 
 @pytest.mark.parametrize("other", [{"codec": "hevc"}, {"deinterlace": False}])
-def test_pieces_of_another_codec_or_way_are_not_used(tmp_path, other):
+def test_segments_of_another_codec_or_setting_are_not_used(tmp_path, other):
     source, target = make_interlaced(tmp_path / "a.mp4"), tmp_path / "b.mp4"
     calls = []
 

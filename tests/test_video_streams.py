@@ -1,4 +1,4 @@
-"""What goes along with the pictures is kept, or it is noted that it was not."""
+"""Other streams are copied, or a note says that they were left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from video_kit import CONSTANT, frames_of, make_film, packets_of, twice
+from video_kit import CONSTANT, frames_of, make_video, packets_of, twice
 
 from torch_sr.errors import ImageError
 from torch_sr.inference.video import read_video_info, upscale_video
@@ -53,13 +53,13 @@ def wave(audio):
 
 
 def copied(path, plain, *, add=lambda out: (), metadata=None):
-    """A film with more streams: ``add`` makes them and returns what makes their packets."""
-    with av.open(str(plain)) as film, av.open(str(path), "w") as out:
-        video = out.add_stream_from_template(film.streams.video[0])
+    """A video with more streams: ``add`` makes them and returns what makes their packets."""
+    with av.open(str(plain)) as container, av.open(str(path), "w") as out:
+        video = out.add_stream_from_template(container.streams.video[0])
         video.metadata.update(metadata or {})
         video.codec_context.framerate = 24
         more = list(add(out))
-        for packet in film.demux(video=0):
+        for packet in container.demux(video=0):
             if packet.dts is not None:
                 packet.stream = video
                 out.mux(packet)
@@ -90,7 +90,7 @@ def with_all(tmp_path):
         yield wave(second)
         yield lines
 
-    return copied(tmp_path / "a.mkv", make_film(tmp_path / "plain.mp4", TIMES), add=add)
+    return copied(tmp_path / "a.mkv", make_video(tmp_path / "plain.mp4", TIMES), add=add)
 
 
 def test_matroska_keeps_everything(tmp_path):
@@ -116,12 +116,12 @@ def test_what_mp4_cannot_hold_is_noted_one_by_one(tmp_path):
         "a subtitle stream (subrip)",
         "the attached file f.ttf",
     ]
-    with av.open(str(tmp_path / "b.mp4")) as film:
-        languages = [stream.language for stream in film.streams.audio]
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        languages = [stream.language for stream in container.streams.audio]
         assert languages == ["eng", "fra"]
-        assert film.streams.audio[1].disposition & HEARING_IMPAIRED
-        assert any(stream.disposition & PICTURE for stream in film.streams.video)
-        assert [chapter["metadata"]["title"] for chapter in film.chapters()] == ["one"]
+        assert container.streams.audio[1].disposition & HEARING_IMPAIRED
+        assert any(stream.disposition & PICTURE for stream in container.streams.video)
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one"]
 
 
 def test_sound_that_is_encoded_again_is_noted(tmp_path):
@@ -133,27 +133,27 @@ def test_sound_that_is_encoded_again_is_noted(tmp_path):
 
 
 def test_a_cover_is_not_the_video_even_where_it_comes_first(tmp_path):
-    plain = make_film(tmp_path / "plain.mp4", TIMES)
+    plain = make_video(tmp_path / "plain.mp4", TIMES)
     source = tmp_path / "a.mp4"
-    with av.open(str(plain)) as film, av.open(str(source), "w") as out:
+    with av.open(str(plain)) as container, av.open(str(source), "w") as out:
         cover = out.add_stream("mjpeg", rate=1)
         cover.height = cover.width = 16
         cover.pix_fmt, cover.disposition = "yuvj420p", PICTURE
-        video = out.add_stream_from_template(film.streams.video[0])
+        video = out.add_stream_from_template(container.streams.video[0])
         packet = av.Packet(jpeg())
         packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1)
         out.mux(packet)
-        for packet in film.demux(video=0):
+        for packet in container.demux(video=0):
             if packet.dts is not None:
                 packet.stream = video
                 out.mux(packet)
     assert (read_video_info(source).height, read_video_info(source).width) == (48, 64)
     for name in ("b.mp4", "b.mkv"):
         assert upscaled(source, tmp_path / name) == []
-        with av.open(str(tmp_path / name)) as film:
-            (cover,) = (s for s in film.streams.video if s.disposition & PICTURE)
-            assert bytes(next(film.demux(cover))) == jpeg()
-    assert "the cover picture" in upscaled(source, tmp_path / "b.mov")[0]
+        with av.open(str(tmp_path / name)) as container:
+            (cover,) = (s for s in container.streams.video if s.disposition & PICTURE)
+            assert bytes(next(container.demux(cover))) == jpeg()
+    assert "the cover image" in upscaled(source, tmp_path / "b.mov")[0]
 
 
 @pytest.mark.parametrize("cover", [False, True])
@@ -176,44 +176,44 @@ def test_sound_with_a_cover_is_no_video(tmp_path, cover):
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_other_videos_are_copied_and_noted(tmp_path, suffix):
-    other = make_film(tmp_path / "other.mp4", TIMES, (32, 32))
-    with av.open(str(other)) as film:
+    other = make_video(tmp_path / "other.mp4", TIMES, (32, 32))
+    with av.open(str(other)) as container:
 
         def add(out):
-            stream = out.add_stream_from_template(film.streams.video[0])
-            packets = [packet for packet in film.demux(video=0) if packet.size]
+            stream = out.add_stream_from_template(container.streams.video[0])
+            packets = [packet for packet in container.demux(video=0) if packet.size]
             for packet in packets:
                 packet.stream = stream
             yield packets
 
-        source = copied(tmp_path / "a.mkv", make_film(tmp_path / "plain.mp4", TIMES), add=add)
+        source = copied(tmp_path / "a.mkv", make_video(tmp_path / "plain.mp4", TIMES), add=add)
     notes = upscaled(source, tmp_path / f"b{suffix}")
     assert notes == [
         "only the first video stream was super-resolved: a video stream (h264) was copied"
     ]
-    with av.open(str(tmp_path / f"b{suffix}")) as film, av.open(str(source)) as before:
-        assert [stream.width for stream in film.streams.video] == [128, 32]
+    with av.open(str(tmp_path / f"b{suffix}")) as container, av.open(str(source)) as before:
+        assert [stream.width for stream in container.streams.video] == [128, 32]
         wanted = [frame.to_ndarray() for frame in before.decode(video=1)]
-        film.seek(0)
-        for found, old in zip(film.decode(video=1), wanted, strict=True):
+        container.seek(0)
+        for found, old in zip(container.decode(video=1), wanted, strict=True):
             np.testing.assert_array_equal(found.to_ndarray(), old)
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
 def test_the_time_code_is_kept(tmp_path, suffix):
-    plain = make_film(tmp_path / "plain.mp4", range(0, 6 * 512, 512))
+    plain = make_video(tmp_path / "plain.mp4", range(0, 6 * 512, 512))
     source = copied(tmp_path / "a.mov", plain, metadata={"timecode": "01:02:03:04"})
-    with av.open(str(source)) as film:
-        assert [stream.type for stream in film.streams] == ["video", "data"]
+    with av.open(str(source)) as container:
+        assert [stream.type for stream in container.streams] == ["video", "data"]
     target = tmp_path / f"b{suffix}"
     assert upscaled(source, target) == []
-    with av.open(str(target)) as film:
-        told = {k.lower(): v for k, v in film.streams.video[0].metadata.items()}
+    with av.open(str(target)) as container:
+        told = {k.lower(): v for k, v in container.streams.video[0].metadata.items()}
         assert told["timecode"] == "01:02:03:04"
 
 
-def test_data_that_cannot_go_along_is_noted(tmp_path):
-    plain = make_film(tmp_path / "plain.mp4", TIMES)
+def test_data_that_cannot_be_copied_is_noted(tmp_path):
+    plain = make_video(tmp_path / "plain.mp4", TIMES)
 
     def add(out):
         stream = out.add_data_stream("klv")
@@ -226,15 +226,15 @@ def test_data_that_cannot_go_along_is_noted(tmp_path):
 
 
 def test_descriptions_of_the_old_file_alone_are_not_taken_over(tmp_path):
-    source = make_film(tmp_path / "a.mp4", TIMES)
+    source = make_video(tmp_path / "a.mp4", TIMES)
     upscaled(source, tmp_path / "b.mkv")
-    with av.open(str(tmp_path / "b.mkv")) as film:
-        keys = {key.lower() for key in film.metadata}
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        keys = {key.lower() for key in container.metadata}
         assert not keys & {"major_brand", "minor_version", "compatible_brands"}
 
 
 def test_damaged_sound_that_is_encoded_again_does_not_end_the_work(tmp_path):
-    source = make_film(tmp_path / "a.mkv", TIMES, sound="aac")
+    source = make_video(tmp_path / "a.mkv", TIMES, sound="aac")
     data = bytearray(source.read_bytes())
     for packet in packets_of(source, "audio")[3:5]:
         at = data.find(packet)
@@ -252,7 +252,7 @@ def test_damaged_sound_that_is_encoded_again_does_not_end_the_work(tmp_path):
     ],
 )
 def test_only_a_full_disk_is_reported_as_one(tmp_path, monkeypatch, number, words):
-    source = make_film(tmp_path / "a.mp4", TIMES)
+    source = make_video(tmp_path / "a.mp4", TIMES)
 
     def fail(*_):
         raise av.error.FFmpegError(number, "it failed")
@@ -291,7 +291,7 @@ def test_every_suffix_of_a_video_is_one_in_a_folder(tmp_path):
     ],
 )
 def test_eight_more_kinds_of_files_are_read(tmp_path, name, codec, pix_fmt):
-    source = make_film(
+    source = make_video(
         tmp_path / name, range(6), codec=codec, pix_fmt=pix_fmt, rate=25, unit=Fraction(1, 25),
         options={"g": "3"}, describe=lambda context: setattr(context, "max_b_frames", 0),
     )  # fmt: skip
@@ -307,19 +307,19 @@ def cut(path, part):
 
 
 def test_missing_frames_of_a_cut_mp4_are_reported(tmp_path):
-    source = make_film(tmp_path / "whole.mp4")
+    source = make_video(tmp_path / "whole.mp4")
     with (
-        av.open(str(source)) as film,
+        av.open(str(source)) as container,
         av.open(str(tmp_path / "a.mp4"), "w", options={"movflags": "+faststart"}) as out,
     ):  # the list of frames comes first
-        stream = out.add_stream_from_template(film.streams.video[0])
-        for packet in film.demux(film.streams.video[0]):
+        stream = out.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(container.streams.video[0]):
             if packet.dts is not None:
                 packet.stream = stream
                 out.mux(packet)
     cut(tmp_path / "a.mp4", 0.85)
-    with av.open(str(tmp_path / "a.mp4")) as film:
-        there = sum(bool(packet.size) for packet in film.demux(film.streams.video[0]))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        there = sum(bool(packet.size) for packet in container.demux(container.streams.video[0]))
     assert 0 < there < 20
     notes = []
     upscale_video(twice, 2, tmp_path / "a.mp4", tmp_path / "b.mp4", on_note=notes.append)
@@ -329,7 +329,7 @@ def test_missing_frames_of_a_cut_mp4_are_reported(tmp_path):
 @pytest.mark.parametrize("suffix", [".mkv", ".flv"])
 def test_the_missing_end_of_a_cut_file_is_reported(tmp_path, suffix):
     codec = {".mkv": "mpeg4", ".flv": "flv"}[suffix]
-    source = make_film(
+    source = make_video(
         tmp_path / f"a{suffix}", range(0, 60 * 512, 512), codec=codec, options={"qscale": "2"}
     )
     cut(source, 0.5)
@@ -339,30 +339,30 @@ def test_the_missing_end_of_a_cut_file_is_reported(tmp_path, suffix):
 
 
 def test_sound_whose_end_has_no_times_is_carried_over(tmp_path):
-    source = make_film(tmp_path / "a.wmv", sound="wmav2", codec="wmv2", options={"qscale": "2"})
-    with av.open(str(source)) as film:
-        times = [frame.pts for frame in film.decode(audio=0)]
+    source = make_video(tmp_path / "a.wmv", sound="wmav2", codec="wmv2", options={"qscale": "2"})
+    with av.open(str(source)) as container:
+        times = [frame.pts for frame in container.decode(audio=0)]
     assert times[-1] is None
     target = upscale_video(twice, 2, source, tmp_path / "b.mp4", on_note=lambda text: None)
-    with av.open(str(target)) as film:
-        samples = sum(frame.samples for frame in film.decode(audio=0))
+    with av.open(str(target)) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
     assert samples >= len(times) * 2048
 
 
 def test_chapters_of_mp4_are_not_reported_as_left_out(tmp_path):
     chapter = {"id": 0, "start": 0, "end": 500, "time_base": Fraction(1, 1000)}
     with (
-        av.open(str(make_film(tmp_path / "plain.mp4"))) as film,
+        av.open(str(make_video(tmp_path / "plain.mp4"))) as container,
         av.open(str(tmp_path / "a.mp4"), "w") as out,
     ):
         out.set_chapters([{**chapter, "metadata": {"title": "One"}}])
-        stream = out.add_stream_from_template(film.streams.video[0])
-        for packet in film.demux(film.streams.video[0]):
+        stream = out.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(container.streams.video[0]):
             if packet.dts is not None:
                 packet.stream = stream
                 out.mux(packet)
     notes = []
     target = upscale_video(twice, 2, tmp_path / "a.mp4", tmp_path / "b.mp4", on_note=notes.append)
     assert notes == []
-    with av.open(str(target)) as film:
-        assert [one["metadata"]["title"] for one in film.chapters()] == ["One"]
+    with av.open(str(target)) as container:
+        assert [one["metadata"]["title"] for one in container.chapters()] == ["One"]

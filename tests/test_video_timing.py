@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from video_kit import VARIABLE, frames_of, make_film, mux_tone, packets_of, twice
+from video_kit import VARIABLE, frames_of, make_video, mux_tone, packets_of, twice
 
 from torch_sr.inference.video import upscale_video
 from torch_sr.inference.video.timing import FrameTimes, Timeline
@@ -16,16 +16,16 @@ av = pytest.importorskip("av")
 
 
 def rates_of(path):
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
         return stream.average_rate, stream.base_rate
 
 
 def end_of(path, kind):
     """When the last packet of a stream is over, in seconds from the beginning of the file."""
-    with av.open(str(path)) as film:
-        (stream,) = (s for s in film.streams if s.type == kind)
-        ends = [(p.pts + p.duration) * p.time_base for p in film.demux(stream) if p.size]
+    with av.open(str(path)) as container:
+        (stream,) = (s for s in container.streams if s.type == kind)
+        ends = [(p.pts + p.duration) * p.time_base for p in container.demux(stream) if p.size]
         return float(max(ends))
 
 
@@ -40,14 +40,14 @@ def steps_of(path):
 def test_the_frame_rate_is_the_source_s(tmp_path, rate, kind, suffix):
     times = range(0, 12 * rate.denominator, rate.denominator)
     unit = Fraction(1, rate.numerator)
-    source = make_film(tmp_path / f"a{kind}", times, (32, 32), rate=rate, unit=unit)
+    source = make_video(tmp_path / f"a{kind}", times, (32, 32), rate=rate, unit=unit)
     target = upscale_video(twice, 2, source, tmp_path / f"b{suffix}", segment_frames=5)
     assert rates_of(source) == rates_of(target) == (rate, rate)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_varying_rate_stays_varying(tmp_path, suffix):
-    source = make_film(tmp_path / "a.mp4", VARIABLE, describe=no_b_frames)
+    source = make_video(tmp_path / "a.mp4", VARIABLE, describe=no_b_frames)
     target = upscale_video(twice, 2, source, tmp_path / f"b{suffix}", segment_frames=3)
     np.testing.assert_allclose(steps_of(target), np.diff(VARIABLE) / 12288, atol=0.0011)
     assert float(rates_of(target)[0]) == pytest.approx(float(rates_of(source)[0]), rel=0.01)
@@ -55,7 +55,7 @@ def test_a_varying_rate_stays_varying(tmp_path, suffix):
 
 def test_milliseconds_of_matroska_become_exact_times_again(tmp_path):
     times, unit = range(0, 30 * 1001, 1001), Fraction(1, 24000)
-    source = make_film(tmp_path / "a.mkv", times, (32, 32), rate=Fraction(24000, 1001), unit=unit)
+    source = make_video(tmp_path / "a.mkv", times, (32, 32), rate=Fraction(24000, 1001), unit=unit)
     assert frames_of(source)[1][0] == Fraction(42, 1000)
     target = upscale_video(twice, 2, source, tmp_path / "b.mp4")
     assert [time for time, _ in frames_of(target)] == [time * unit for time in times]
@@ -64,7 +64,7 @@ def test_milliseconds_of_matroska_become_exact_times_again(tmp_path):
 def test_a_long_pause_stays(tmp_path):
     times = [0, 1000, 2000, 400_000, 401_000]
     for kind in (".mp4", ".mkv"):
-        source = make_film(tmp_path / f"a{kind}", times)
+        source = make_video(tmp_path / f"a{kind}", times)
         target = upscale_video(twice, 2, source, tmp_path / f"b{kind}")
         assert steps_of(target)[2] == pytest.approx(398_000 / 12288, abs=0.002)
 
@@ -75,24 +75,24 @@ def no_b_frames(context):
 
 def transport_stream(path, *, codec="mpeg2video", sound="aac", size=(48, 64)):
     """A second of pictures, and of sound."""
-    with av.open(str(path), "w", format="mpegts") as film:
-        video = film.add_stream(codec, rate=25)
+    with av.open(str(path), "w", format="mpegts") as container:
+        video = container.add_stream(codec, rate=25)
         video.height, video.width, video.pix_fmt = *size, "yuv420p"
-        audio = film.add_stream(sound, rate=48000) if sound else None
+        audio = container.add_stream(sound, rate=48000) if sound else None
         if audio:
             audio.codec_context.layout = "mono"
         for number in range(25):
             pixels = np.full((*size, 3), 10 * number, np.uint8)
-            film.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
-        film.mux(video.encode(None))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(video.encode(None))
         if audio:
-            mux_tone(film, audio, 47)
+            mux_tone(container, audio, 47)
     return path
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("sound", ["aac", None])
-def test_pieces_one_behind_the_other_play_one_after_the_other(tmp_path, sound, suffix):
+def test_concatenated_recordings_play_one_after_the_other(tmp_path, sound, suffix):
     one = transport_stream(tmp_path / "one.ts", sound=sound)
     source = tmp_path / "two.ts"
     source.write_bytes(one.read_bytes() * 2)
@@ -101,7 +101,7 @@ def test_pieces_one_behind_the_other_play_one_after_the_other(tmp_path, sound, s
         twice, 2, source, tmp_path / f"b{suffix}", on_note=notes.append, segment_frames=20
     )
     assert len(frames_of(target)) == 50
-    longer = 0.03 if sound else 0  # where the sound of the first piece is longer than the pictures
+    longer = 0.03 if sound else 0  # the sound of the first part is longer than its frames
     np.testing.assert_allclose(steps_of(target), 0.04, atol=0.0011 + longer)
     assert any("start again" in note for note in notes)
     if sound:
@@ -124,7 +124,7 @@ def test_a_change_of_size_is_brought_to_the_first_size(tmp_path):
 
 
 def test_frames_of_avi_without_times_follow_one_another(tmp_path):
-    source = make_film(
+    source = make_video(
         tmp_path / "a.avi", range(20), rate=24, unit=Fraction(1, 24),
         options={"crf": "2"}, describe=lambda context: setattr(context, "max_b_frames", 2),
     )  # fmt: skip
@@ -207,11 +207,11 @@ def frame(pts):
 
 
 def frame_times(rate=Fraction(10)):
-    film = SimpleNamespace(format=SimpleNamespace(name="other", flags=0))
+    container = SimpleNamespace(format=SimpleNamespace(name="other", flags=0))
     rates = dict.fromkeys(("average_rate", "base_rate", "guessed_rate"), rate)
     unit = Fraction(1, 3000)
     return FrameTimes(
-        SimpleNamespace(time_base=unit, start_time=0, duration=0, container=film, **rates)
+        SimpleNamespace(time_base=unit, start_time=0, duration=0, container=container, **rates)
     )
 
 

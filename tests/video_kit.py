@@ -20,24 +20,24 @@ def twice(frame):
 
 
 def picture(number, height, width, dtype=np.uint8):
-    """A gradient that moves, its colours far from gray."""
+    """A gradient that moves, its colors far from gray."""
     y, x = np.mgrid[0:height, 0:width]
     layers = [40 + 5 * number + 0 * x, 200 - 2 * x, 60 + 2 * y]
     frame = np.stack(layers, axis=2).clip(0, 255)
     return (frame * (257 if dtype == np.uint16 else 1)).astype(dtype)
 
 
-def mux_tone(film, stream, count):
+def mux_tone(container, stream, count):
     """Write so many frames of 1024 samples of a tone, mono at 48 kHz, and end the stream."""
     for number in range(count):
         wave = np.sin(np.arange(1024) * 0.05)[None].astype(np.float32)
         sample = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
         sample.rate, sample.pts = 48000, number * 1024
-        film.mux(stream.encode(sample))
-    film.mux(stream.encode(None))
+        container.mux(stream.encode(sample))
+    container.mux(stream.encode(None))
 
 
-def make_film(
+def make_video(
     path,
     times=CONSTANT,
     size=(48, 64),
@@ -54,8 +54,8 @@ def make_film(
     options=None,
     describe=lambda context: None,
 ):
-    with av.open(str(path), "w") as film:
-        video = film.add_stream(codec, rate=rate)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=rate)
         video.height, video.width, video.pix_fmt = *size, pix_fmt
         video.time_base = video.codec_context.time_base = unit
         video.codec_context.options = options or {"crf": "2", "g": "6"}
@@ -63,7 +63,7 @@ def make_film(
         describe(video.codec_context)
         if rotation:
             video.set_display_rotation(rotation)
-        audio = film.add_stream(sound, rate=48000) if sound else None
+        audio = container.add_stream(sound, rate=48000) if sound else None
         if audio:
             audio.codec_context.layout = "mono"
             if sound == "wmav2":  # knows no bit rate of its own
@@ -82,20 +82,20 @@ def make_film(
                 interpolation=ACCURATE,
             )
             frame.pts, frame.time_base = time, unit
-            film.mux(video.encode(frame))
-        film.mux(video.encode(None))
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
         if audio:
-            mux_tone(film, audio, 12)
+            mux_tone(container, audio, 12)
     return path
 
 
 def frames_of(path, kind="rgb24"):
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
-        return [(f.pts * f.time_base, f.to_ndarray(format=kind)) for f in film.decode(stream)]
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [(f.pts * f.time_base, f.to_ndarray(format=kind)) for f in container.decode(stream)]
 
 
 def packets_of(path, kind):
-    with av.open(str(path)) as film:
-        (stream,) = (s for s in film.streams if s.type == kind)
-        return [bytes(packet) for packet in film.demux(stream) if packet.size]
+    with av.open(str(path)) as container:
+        (stream,) = (s for s in container.streams if s.type == kind)
+        return [bytes(packet) for packet in container.demux(stream) if packet.size]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:  # at run time the aliases stay strings: a download does not need numpy
+    import os
+
     import numpy as np
     import numpy.typing as npt
 
@@ -14,6 +16,8 @@ Floats: TypeAlias = "npt.NDArray[np.float32]"
 Doubles: TypeAlias = "npt.NDArray[np.float64]"
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 Pixels: TypeAlias = "npt.NDArray[Any]"  # (H, W, C), of uint8, uint16 or float32
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
 
 Progress: TypeAlias = Callable[[int, int], None]  # (done, total)
 OpenProgress: TypeAlias = Callable[[int, int | None], None]  # the total is None while unknown

@@ -11,12 +11,13 @@ Everything is per axis and in whole pixels; no images, no torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from torch_sr.aliases import Doubles, Floats
+from torch_sr.aliases import Array, Doubles, Floats
 
 
 @dataclass(frozen=True)
@@ -146,3 +147,31 @@ class Joiner:
 
     def _at(self, part: slice) -> tuple[slice, ...]:
         return (*[slice(None)] * self._axis, part)
+
+
+def join_tiles(
+    tiles_of: Callable[[Span], Iterable[Floats]],
+    rows: list[Span],
+    columns: list[Span],
+    scale_factor: int,
+    *,
+    axis: int,
+    finish: Callable[[Floats], Array] = lambda part: part,
+) -> Iterator[Array]:
+    """Blend the tiles of an image, and yield what is final after each row of tiles.
+
+    Args:
+        tiles_of: the super-resolved tiles of a row, from left to right; they are overwritten.
+        rows, columns: as :func:`plan` returns them.
+        scale_factor: how much larger the tiles are than their spans.
+        axis: of the height in the tiles' arrays; the width is the next one.
+        finish: applied to each final part, to keep only the result in memory.
+    """
+    down = [Joiner(axis, scale_factor) for _ in columns]
+    for row in rows:
+        across = Joiner(axis + 1, scale_factor)
+        parts = [
+            finish(joiner.add(row, across.add(column, tile)))
+            for column, joiner, tile in zip(columns, down, tiles_of(row), strict=True)
+        ]
+        yield np.concatenate(parts, axis=axis + 1) if len(parts) > 1 else parts[0]

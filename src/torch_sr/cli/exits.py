@@ -92,7 +92,7 @@ def _discard_output() -> None:
 def _describe(error: OSError) -> str | None:
     """The error in one line; None if it concerns neither a file nor a full disk."""
     from torch_sr.files import explain
-    from torch_sr.images.naming import display_name
+    from torch_sr.images.errors import display_name
 
     names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     if not names and error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -7,8 +7,7 @@ free at the moment counts only if it is very little, so that results do not depe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch_sr.aliases import Floats
 from torch_sr.devices import free_memory
 from torch_sr.inference.engines.pytorch import PROBE, measure_memory
 from torch_sr.inference.receptive_field import measure_overlap
-from torch_sr.tiling import Joiner, plan
+from torch_sr.tiling import Span, join_tiles, plan
 
 _BUDGET = {"cuda": 2**33}  # bytes for one tile
 _OTHER_BUDGET = 2**31
@@ -85,24 +84,20 @@ class TiledNetwork:
             return self._run(lr)
         return self._join(lr, *self._plan(height, width))
 
-    def _plan(self, height: int, width: int) -> tuple[list[Any], list[Any]]:
+    def _plan(self, height: int, width: int) -> tuple[list[Span], list[Span]]:
         if self._overlap is None:
             self._overlap = measure_overlap(self)
         return plan(height, width, self._overlap, self.tile_area)
 
-    def _join(self, lr: Tensor, rows: list[Any], columns: list[Any]) -> Tensor:
-        down = [Joiner(2, self.scale_factor) for _ in columns]
-        bands = []
-        for row in rows:
-            across = Joiner(3, self.scale_factor)
-            parts = []
-            for column, joiner in zip(columns, down, strict=True):
+    def _join(self, lr: Tensor, rows: list[Span], columns: list[Span]) -> Tensor:
+        def tiles_of(row: Span) -> Iterator[Floats]:
+            for column in columns:
                 self._between()
                 tile = lr[..., row.start : row.stop, column.start : column.stop]
-                sr = self._run(tile).cpu().numpy().copy()
-                parts.append(joiner.add(row, across.add(column, sr)))
-            bands.append(np.concatenate(parts, axis=3))
-        return torch.from_numpy(np.concatenate(bands, axis=2))
+                yield self._run(tile).cpu().numpy().copy()
+
+        bands = join_tiles(tiles_of, rows, columns, self.scale_factor, axis=2)
+        return torch.from_numpy(np.concatenate(list(bands), axis=2))
 
     def _run(self, lr: Tensor) -> Tensor:
         with torch.inference_mode():

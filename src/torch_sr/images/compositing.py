@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from torch_sr.aliases import Bytes, Pixels
-from torch_sr.images.pixels import Image, convert, from_unit, to_unit
+from torch_sr.images.image import Image, convert, from_unit, to_unit
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma (ITU-R BT.601)."""

@@ -1,8 +1,8 @@
-"""Samples beyond [0, 1]: floats and integers whose largest value no format defines.
+"""Samples outside [0, 1]: scale floats and wide integers into it, and back.
 
-TIFF says what is white for unsigned integers only, and programs disagree about the rest: a float
-picture may go from 0 to 1, to 255, or as far as there was light. So nothing is cut off: a picture
-is scaled by its own values, and a result that can hold floats gets these values back.
+TIFF defines white for unsigned integers only, and programs disagree about the rest: the values of a
+float image may end at 1, at 255, or anywhere. Nothing is clipped: an image is scaled by its own
+values, and a result that can hold floats gets these values back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from torch_sr.aliases import Array, Floats
 from torch_sr.errors import ImageError
 
-_WHITES = (1, 255, 32767, 65535, 2**31 - 1, 2**32 - 1)  # what programs take for white
+_WHITES = (1, 255, 32767, 65535, 2**31 - 1, 2**32 - 1)  # common values of white
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class ValueRange:
     """What 0 and 1 stand for in the file that pixels were read from.
 
     Args:
-        low, high: colours of these values became 0 and 1.
-        opaque: alpha of this value became 1.
-        whole: whether the file has integers, which end at these values.
+        low, high: color values that became 0 and 1.
+        opaque: the alpha value that became 1.
+        whole: whether the file has integers, which do not exceed these values.
     """
 
     low: float
@@ -34,11 +34,11 @@ class ValueRange:
     whole: bool = False
 
     def is_near_unit(self, tolerance: float) -> bool:
-        """Whether 0 and 1 are meant, exceeded a little, as resampling makes it."""
+        """Whether values exceed [0, 1] only a little, as they do after resampling."""
         return self.low >= -tolerance and max(self.high, self.opaque) <= 1 + tolerance
 
     def restore(self, rows: Array, channels: int) -> Floats:
-        """Give float rows ``(h, W, layers)``, of so many colours, the values of the file again."""
+        """Convert float rows ``(h, W, layers)`` back to the values of the file."""
         restored = rows.astype(np.float64)
         if self.whole:
             restored = np.clip(restored, 0, 1)
@@ -49,10 +49,10 @@ class ValueRange:
 
 
 def measure(bands: Iterable[Array], channels: int) -> ValueRange:
-    """Look at all rows ``(h, W, layers)`` of a picture for its least and largest values.
+    """Find the least and largest values in all rows ``(h, W, layers)`` of an image.
 
     Raises:
-        ImageError: a value is no number, or infinite.
+        ImageError: a value is NaN or infinite.
     """
     least, largest, opaque = 0.0, 0.0, 0.0
     strange, whole = 0, False
@@ -76,7 +76,7 @@ def measure(bands: Iterable[Array], channels: int) -> ValueRange:
 
 
 def _white(largest: float) -> float:
-    """What the largest value suggests as white: a convention that it nearly fills, or itself.
+    """The white that the largest value suggests: a common one that it nearly reaches, or itself.
 
     >>> _white(250), _white(4), _white(40_000), _white(1000)
     (255, 4, 65535, 1000)

@@ -1,4 +1,4 @@
-"""Pictures as programs hold them (NumPy, PyTorch, Pillow) <-> batches of pixels."""
+"""Images in memory (NumPy, PyTorch, Pillow) <-> batches of pixels."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import torch
 
 from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
-from torch_sr.images.pixels import DTYPES
+from torch_sr.images.image import DTYPES
 
-_OVERSHOOT = 0.25  # beyond [0, 1], which sharpening and resampling stay below
+_OVERSHOOT = 0.25  # sharpening and resampling exceed [0, 1] by less
 
 
 def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
     """Convert any image to ``(N, H, W, 1 to 4)``; also return how a result is converted back.
 
     Raises:
-        ImageError: it is not an image, or has values that are not brightness in [0, 1].
+        ImageError: it is not an image, or has values outside [0, 1].
     """
     if isinstance(image, torch.Tensor):
         return _from_tensor(image)
-    pillow = sys.modules.get("PIL.Image")  # where it is not loaded there are no such images
+    pillow = sys.modules.get("PIL.Image")  # not loaded: there are no such images
     if pillow is not None and isinstance(image, pillow.Image):
         batch, _ = to_batch(_pillow_pixels(image))
         return batch, lambda sr: pillow.fromarray(sr[0, ..., 0] if sr.shape[3] == 1 else sr[0])
@@ -37,7 +37,7 @@ def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
             "path, the bytes of a file or an open file"
         )
     dtype = image.dtype
-    if np.issubdtype(dtype, np.floating):  # in any precision, and back
+    if np.issubdtype(dtype, np.floating):  # of any precision
         image = image.astype(np.float32, copy=False)
     elif not dtype.isnative:
         image = image.astype(dtype.newbyteorder("="))
@@ -53,7 +53,7 @@ def as_file(data: bytes | bytearray | memoryview | IO[bytes]) -> Iterator[Path]:
     """Yield a temporary file with these bytes, since images are read from files.
 
     Raises:
-        ImageError: the file object gives text, or nothing can be read from it.
+        ImageError: the file object returns text, or nothing can be read from it.
     """
     content = data if isinstance(data, (bytes, bytearray, memoryview)) else data.read()
     if isinstance(content, str):
@@ -97,7 +97,7 @@ def _checked(batch: Pixels) -> Pixels:
 
 
 def _check_range(batch: Pixels) -> None:
-    """Refuse floats that are no brightness in [0, 1]; a filter's overshoot is clipped later."""
+    """Refuse floats far outside [0, 1]; the overshoot of filters is clipped later."""
     least, most = float(batch.min()), float(batch.max())
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ImageError("the image has NaN or infinite values; replace them first")
@@ -111,13 +111,13 @@ def _check_range(batch: Pixels) -> None:
 
 
 def _pillow_pixels(image: Any) -> Pixels:
-    """The pixels of a Pillow image as gray or RGB, with alpha where it has any transparency."""
+    """The pixels of a Pillow image as gray or RGB, with alpha if it has any transparency."""
     if image.mode in ("I", "F"):
         raise ImageError(
             f"a Pillow image of mode {image.mode} has no known white; pass an array of uint8, "
             "uint16 or floats in [0, 1]"
         )
-    if image.mode.startswith("I;16"):  # which Pillow's own conversions cut at 255
+    if image.mode.startswith("I;16"):  # Pillow's own conversions clip it at 255
         return np.asarray(image, np.uint16)
     if image.mode == "LAB":
         from PIL import ImageCms
@@ -129,7 +129,7 @@ def _pillow_pixels(image: Any) -> Pixels:
 
 
 def _mode_for(image: Any) -> str:
-    """The mode in which the pixels of a Pillow image are taken."""
+    """The mode that a Pillow image is converted to."""
     mode: str = image.mode
     transparent = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     if mode in ("1", "L", "LA", "La"):

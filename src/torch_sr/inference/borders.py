@@ -1,8 +1,8 @@
-"""The borders of a picture, continued by mirroring before the network and cut off after it.
+"""Mirror an image beyond its borders before the network, and crop the result.
 
-A convolution pads with zeros, so a network sees every picture framed in black and changes its
-borders: the corners of a flat picture come out wrong by up to half of the range. Mirroring with the
-edge repeated (``symmetric``) keeps flat pictures flat and costs natural pictures the least.
+Convolutions pad with zeros, so a network sees every image in a black frame and changes its
+borders: the corners of a flat image were off by up to half of the range. Mirroring with the
+edge repeated (``symmetric``) keeps flat images flat and costs natural images least.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from torch_sr.aliases import Array
 from torch_sr.images import Header
 
 ReadRows = Callable[[int], Array]
-"""The next so many rows of a batch: ``(N, h, W, layers)``."""
+"""Returns the next rows of a batch, as many as requested: ``(N, h, W, layers)``."""
 
 
 class MirroredRows:
-    """Rows of a picture and of its mirrored borders, read from top to bottom.
+    """Rows of an image and of its mirrored borders, read from top to bottom.
 
-    Of the source only the rows that a later row repeats are kept: at most ``border`` of them, and
-    what was read together with them.
+    Only rows that will be repeated are kept: at most ``border`` of them, and
+    the rows that were read together with them.
 
     Args:
-        header: of the picture.
-        read: gives its next rows.
-        border: pixels on each side; more than the picture has are mirrored again and again.
+        header: of the image.
+        read: returns its next rows.
+        border: pixels on each side; if it exceeds the image, the mirrored image is mirrored again.
 
     Attributes:
-        header: of the picture with its borders.
+        header: of the image with its borders.
     """
 
     def __init__(self, header: Header, read: ReadRows, border: int) -> None:
@@ -72,7 +72,7 @@ def cut_borders(bands: Iterable[Array], border: int, height: int, width: int) ->
     Args:
         bands: ``(N, h, W + 2 * border, layers)`` each, from top to bottom.
         border: pixels on each side.
-        height, width: of what is left.
+        height, width: of the result.
     """
     top = -border
     for band in bands:

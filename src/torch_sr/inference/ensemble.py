@@ -13,10 +13,10 @@ from torch_sr.inference.engines import Engine
 
 
 class SelfEnsemble:
-    """An engine that asks another one eight times.
+    """An engine that calls another one eight times.
 
     Args:
-        engine: the engine to ask.
+        engine: the engine to call.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -26,12 +26,12 @@ class SelfEnsemble:
 
     @property
     def tile_area(self) -> int:
-        """As of the engine behind."""
+        """That of the wrapped engine."""
         return self.engine.tile_area
 
     @property
     def tiles_redone(self) -> int:
-        """As of the engine behind."""
+        """That of the wrapped engine."""
         return self.engine.tiles_redone
 
     def __call__(self, lr: Floats) -> Array:

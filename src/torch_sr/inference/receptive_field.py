@@ -1,8 +1,8 @@
-"""How far a network looks, measured: the overlap that tiles need to leave no trace.
+"""Measure the receptive field of a network: the overlap that tiles need to have no seams.
 
-What counting layers gives is an upper bound that no trained network uses: 353 pixels for ESRGAN's
-23 blocks. So the network sees a picture whole and the same picture cut off, and the difference
-between the two, as it falls with the distance from the cut, tells how much context it needs.
+Counting layers gives an upper bound that no trained network uses: 353 pixels for ESRGAN's
+23 blocks. So the network sees an image whole and the same image cut off, and the difference
+between the two, which falls with the distance from the cut, shows how much context it needs.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _HEIGHT, _WIDTH, _CUT = 48, 136, 48
 def measure_overlap(engine: Engine) -> int:
     """The least overlap, in low-resolution pixels, with which tiles agree to a tenth of a level.
 
-    For networks that look at the whole picture, as those with global pooling do, no overlap is
+    For networks that use the whole image, as those with global pooling do, no overlap is
     enough; they get the largest tried, 40.
     """
     errors = edge_errors(engine)
     for overlap in _OVERLAPS:
         distance = (np.arange(len(errors)) + 0.5) / engine.scale_factor
-        # A tile counts nothing up to half the overlap from its edge, and fully from 1.5 times on.
+        # The weight of a tile is 0 up to half the overlap from its edge, and 1 from 1.5 overlaps.
         weights = np.clip(distance / overlap - 0.5, 0, 1)
         if float((weights * errors).max()) <= _TOLERANCE:
             return overlap
@@ -47,17 +47,17 @@ def edge_errors(engine: Engine) -> Doubles:
 
 
 def _dead_leaves(height: int, width: int) -> Floats:
-    """Rectangles of all sizes, one over the other, and some noise: the statistics of photographs.
+    """Overlapping rectangles of all sizes and some noise, with the statistics of photographs.
 
     The dead leaves model (Lee, Mumford and Huang 2001), always the same: ``(H, W, 3)`` in [0, 1].
     """
     rng = np.random.default_rng(2001)
-    picture = np.zeros((height, width, 3))
+    image = np.zeros((height, width, 3))
     for _ in range(1500):
         size = 2 / rng.uniform(0.02, 1, 2)  # many small ones, few large
         top, left = rng.uniform(-size, (height, width))
         rows = slice(max(0, round(top)), max(0, round(top + size[0])))
         columns = slice(max(0, round(left)), max(0, round(left + size[1])))
-        picture[rows, columns] = rng.random(3)
-    picture += rng.normal(0, 0.02, picture.shape)
-    return np.clip(picture, 0, 1).astype(np.float32)
+        image[rows, columns] = rng.random(3)
+    image += rng.normal(0, 0.02, image.shape)
+    return np.clip(image, 0, 1).astype(np.float32)

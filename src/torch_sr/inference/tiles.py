@@ -1,6 +1,6 @@
-"""The tiles of a picture: which there are, what a network makes of them, and how they are joined.
+"""Super-resolve an image in tiles, and blend them.
 
-A row of tiles after the other, so that memory holds one row of them, whatever the height.
+Tiles are computed row by row, so that memory use does not depend on the height.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import numpy.typing as npt
 from torch_sr.aliases import Array, Floats
 from torch_sr.errors import DeviceMemoryError
 from torch_sr.images import Header, from_unit, to_unit
-from torch_sr.images.pixels import max_value
+from torch_sr.images.image import max_value
 from torch_sr.inference.borders import ReadRows
 from torch_sr.inference.engines import Engine
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.inference.transparency import REACH, bleed, without_halo
-from torch_sr.tiling import Joiner, Span, plan, spans
+from torch_sr.tiling import Span, join_tiles, plan, spans
 
-_BAND_BYTES = 128 * 2**20  # of the result, that a row of tiles may fill; some copies are made
+_BAND_BYTES = 128 * 2**20  # of the result, for a row of tiles; there are some copies of it
 
 
 class Tiles:
-    """Super-resolves pictures of any size by a network, tile by tile.
+    """Super-resolves images of any size, tile by tile.
 
     Args:
         engine: the network, or several passes through it.
-        measured: the network alone, whose receptive field is measured where no overlap is given.
-        tiling: gives ``free``, ``avoided`` (as large as memory allows) or ``never``.
+        measured: the network itself, whose receptive field is measured if no overlap is given.
+        tiling: returns ``free``, ``avoided`` (as large as memory allows) or ``never``.
         overlap: context on each inner side of a tile, in low-resolution pixels.
     """
 
@@ -43,7 +43,7 @@ class Tiles:
         self._tiling = tiling
         self._overlap = overlap
         self._measuring = threading.Lock()
-        self._most: float = np.inf  # pixels of a tile, once a device has said that more do not fit
+        self._most: float = np.inf  # pixels of a tile, after a larger one did not fit
 
     @property
     def overlap(self) -> int:
@@ -56,12 +56,12 @@ class Tiles:
     def plan(
         self, header: Header, num_images: int, tile_size: int | None
     ) -> tuple[list[Span], list[Span]]:
-        """Rows and columns of tiles; the overlap is only measured where there are several.
+        """Rows and columns of tiles; the overlap is only measured if there are several.
 
         Args:
-            header: of the picture.
-            num_images: how many such pictures are computed together.
-            tile_size: the largest square; by default what suits the device.
+            header: of the image.
+            num_images: how many such images are computed together.
+            tile_size: the largest square; by default it depends on the device.
         """
         height, width = header.height, header.width
         if self._tiling() == "never":
@@ -88,57 +88,64 @@ class Tiles:
         dtype: npt.DTypeLike,
         tile_done: Callable[[], None],
     ) -> Iterator[Array]:
-        """Super-resolve tile by tile, blend them, and yield what is final after each row.
+        """Super-resolve and blend tiles, and yield the final rows after each row of tiles.
 
         Args:
-            strip_of: gives the pixels of a row of tiles, ``(N, h, W, layers)``.
-            rows, columns: as :meth:`plan` gives them.
+            strip_of: returns the pixels of a row of tiles, ``(N, h, W, layers)``.
+            rows, columns: as :meth:`plan` returns them.
             dtype: of the result.
             tile_done: called after each tile.
         """
-        scale = self.engine.scale_factor
-        down = [Joiner(1, scale) for _ in columns]
-        for row in rows:
-            strip = strip_of(row)
-            across = Joiner(2, scale)
-            parts = []
-            for column, joiner in zip(columns, down, strict=True):
-                sr = self._super_resolve(strip[:, :, column.start : column.stop])
-                parts.append(from_unit(joiner.add(row, across.add(column, sr)), dtype))
-                tile_done()
-            yield np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
 
-    def _super_resolve(self, tile: Array) -> Floats:
+        def tiles_of(row: Span) -> Iterator[Floats]:
+            strip = strip_of(row)
+            for column in columns:
+                sr = self._super_resolve_layers(strip[:, :, column.start : column.stop])
+                tile_done()
+                yield sr
+
+        return join_tiles(
+            tiles_of,
+            rows,
+            columns,
+            self.engine.scale_factor,
+            axis=1,
+            finish=lambda part: from_unit(part, dtype),
+        )
+
+    def _super_resolve_layers(self, tile: Array) -> Floats:
         """One tile ``(N, h, w, 1 to 4)`` of any depth to ``(N, h * s, w * s, …)``, unclamped."""
         layers = tile.shape[3]
         if layers in (1, 3):
-            return self._run(tile)
+            return self._call_engine(tile)
         alpha = tile[..., -1:]
-        color = self._run(tile[..., :-1])
-        # Where all is opaque, or nothing to be seen, it stays so: no need to compute it.
+        color = self._call_engine(tile[..., :-1])
+        # Alpha that is opaque or transparent everywhere need not be computed.
         if (alpha == alpha.flat[0]).all() and alpha.flat[0] in (0, max_value(tile.dtype)):
             opacity = np.full((*color.shape[:3], 1), to_unit(alpha.flat[:1])[0], np.float32)
         else:
-            opacity = without_halo(self._run(alpha), to_unit(alpha), self.engine.scale_factor)
+            opacity = without_halo(
+                self._call_engine(alpha), to_unit(alpha), self.engine.scale_factor
+            )
         return np.concatenate([color, opacity], axis=3)
 
-    def _run(self, tile: Array) -> Floats:
-        """Gray or colour ``(N, h, w, 1 or 3)`` to ``(N, h * s, w * s, 1 or 3)``, unclamped."""
+    def _call_engine(self, tile: Array) -> Floats:
+        """Gray or color ``(N, h, w, 1 or 3)`` to ``(N, h * s, w * s, 1 or 3)``, unclamped."""
         lr = to_unit(tile).transpose(0, 3, 1, 2)
         try:
             sr = self.engine(_fit_channels(lr, self.engine.img_channels))
         except DeviceMemoryError as error:
-            return self._run_in_parts(tile, error)
-        if self.engine.img_channels == 1:  # the channels went as images of a batch
+            return self._call_engine_in_parts(tile, error)
+        if self.engine.img_channels == 1:  # the channels were the images of a batch
             sr = sr.reshape(len(tile), -1, *sr.shape[2:])
         sr = sr[:, :3]
         if tile.shape[3] == 1 and sr.shape[1] > 1:
             sr = sr.mean(axis=1, keepdims=True)
-        # A copy: blending writes into it, and an engine may give what it was given.
+        # A copy: blending writes into it, and an engine may return its input.
         return np.array(sr.transpose(0, 2, 3, 1), dtype=np.float32, order="C")
 
-    def _run_in_parts(self, tile: Array, error: DeviceMemoryError) -> Floats:
-        """Too much for the device: halve the tile, and all later ones."""
+    def _call_engine_in_parts(self, tile: Array, error: DeviceMemoryError) -> Floats:
+        """Halve a tile that does not fit into memory, and all later ones."""
         number, height, width, _ = tile.shape
         area = height * width // 2
         if self._tiling() == "never":
@@ -154,7 +161,7 @@ class Tiles:
 
 
 class Strips:
-    """Strips of rows as high as a tile, of which each begins within the one before."""
+    """Strips of rows as high as a tile; consecutive strips overlap."""
 
     def __init__(self, header: Header, read: ReadRows) -> None:
         self._header = header
@@ -163,7 +170,7 @@ class Strips:
         self._first = 0  # the row that `_held` begins with
 
     def take(self, span: Span) -> Array:
-        """``(N, h, W, layers)``; colours are bled under what is transparent."""
+        """``(N, h, W, layers)``; colors are spread into transparent pixels."""
         margin = REACH if self._header.alpha else 0
         top = max(0, span.start - margin)
         bottom = min(self._header.height, span.stop + margin)
@@ -179,8 +186,8 @@ class Strips:
 
 
 def _fit_channels(lr: Floats, img_channels: int) -> Floats:
-    """Make ``(N, 1 or 3, H, W)`` what a network of 1, 3 or 4 channels takes."""
-    if img_channels == 1:  # it knows no colour: each channel is an image of its own
+    """Convert ``(N, 1 or 3, H, W)`` to the 1, 3 or 4 channels of a network."""
+    if img_channels == 1:  # each channel is a separate image
         lr = lr.reshape(-1, 1, *lr.shape[2:])
     elif lr.shape[1] == 1:
         lr = np.repeat(lr, 3, axis=1)

@@ -1,7 +1,7 @@
-"""Edges of what is transparent: no fringes of hidden colours, no halos of opacity.
+"""Avoid dark fringes and halos at the edges of transparent regions.
 
-Pixels that are wholly transparent have any colour, mostly black. A network would smear it into the
-visible edge as a dark fringe. They get the mean colour of the visible pixels nearest to them.
+Fully transparent pixels have arbitrary colors, mostly black. A network would smear it into the
+visible edge as a dark fringe. They get the mean color of the visible pixels nearest to them.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from torch_sr.images.window_sums import window_sums
 
 _RADII = (1, 2, 4, 8, 16)
 REACH = _RADII[-1]
-"""Pixels further from all that is visible keep their colour; so does what lies beyond a tile."""
+"""Pixels further than this from anything visible keep their color, also across tiles."""
 
 
 def bleed(layers: Pixels) -> Pixels:
-    """Spread colours into wholly transparent pixels, up to `REACH` pixels far.
+    """Spread colors into fully transparent pixels, up to `REACH` pixels far.
 
-    Each takes the mean colour, weighed by opacity, of the smallest square around it that holds
-    anything visible. What is visible, however faintly, keeps its colour, and alpha is not changed.
+    Each gets the mean color, weighted by opacity, of the smallest square around it that has
+    visible pixels. Visible pixels keep their color, and alpha is not changed.
 
     Args:
         layers: ``(..., H, W, 2 or 4)`` with a straight alpha channel last.
 
     Returns:
-        A copy, or ``layers`` itself where nothing is transparent or nothing visible.
+        A copy, or ``layers`` itself if nothing is transparent or nothing is visible.
     """
     alpha = layers[..., -1:]
     hidden = alpha[..., 0] == 0
     if not hidden.any() or hidden.all():
         return layers
     integer = np.issubdtype(layers.dtype, np.integer)
-    # Integers add up exactly, whatever tile they are seen from.
+    # Sums of integers are exact, so they do not depend on the tile.
     weights = alpha.astype(np.int64 if integer else np.float64)
     sums = np.concatenate([layers[..., :-1] * weights, weights], axis=-1)
     result: Pixels = layers.copy()
@@ -51,13 +51,13 @@ def bleed(layers: Pixels) -> Pixels:
 
 
 def without_halo(opacity: Floats, alpha: Floats, scale_factor: int) -> Floats:
-    """Keep super-resolved opacity within what the source has close by.
+    """Clip super-resolved opacity to the range of nearby source pixels.
 
-    Networks ring beside hard edges. In a photograph that looks sharp; in a mask it is a halo.
+    Networks ring at hard edges. In a photograph that looks sharp; in a mask it is a halo.
 
     Args:
         opacity: ``(N, H * s, W * s, 1)``.
-        alpha: what it was made from, ``(N, H, W, 1)`` in [0, 1].
+        alpha: the source of the opacity, ``(N, H, W, 1)`` in [0, 1].
         scale_factor: ``s``.
 
     Returns:

@@ -47,7 +47,8 @@ from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
 from torch_sr.inference.engines import Engine
 from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.ensemble import SelfEnsemble
-from torch_sr.inference.files.upscaling import TargetSize, convert_file
+from torch_sr.inference.files.sizes import TargetSize
+from torch_sr.inference.files.upscaling import convert_file
 from torch_sr.inference.tiles import Strips, Tiles
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.loading import load

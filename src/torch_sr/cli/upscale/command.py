@@ -69,13 +69,15 @@ def upscale(
         raise typer.BadParameter("--out and --model: the name is empty; leave the option out")
     number, count = _parse_shard(part)
     from torch_sr.images import WriteOptions
-    from torch_sr.inference.files.batch import BatchOptions, survey, target_size
+    from torch_sr.inference.files.batch import BatchOptions
     from torch_sr.inference.files.jobs import find_jobs, read_names, shard
+    from torch_sr.inference.files.sizes import target_size
+    from torch_sr.inference.files.survey import survey
     from torch_sr.inference.upscaler import Upscaler
     from torch_sr.models.loading import choose_model
 
     names = [name for argument in images for name in _expanded(argument, read_names)]
-    findings = find_jobs(names, out, suffix=suffix, format=format, sheets=compare)
+    findings = find_jobs(names, out, suffix=suffix, file_format=format, sheets=compare)
     choice = choose_model(model, strength)
     loaded = load_model(choice.model, choice.strength)
     upscalers = [
@@ -135,7 +137,7 @@ def _note_compression(
 ) -> None:
     """Print one note if there are compressed photographs and the strength is too low for them."""
     from torch_sr.images import display_name
-    from torch_sr.inference.files.batch import find_compressed
+    from torch_sr.inference.files.survey import find_compressed
     from torch_sr.models.weights import find_pair
 
     pair, strength = find_pair(choice.model), choice.strength

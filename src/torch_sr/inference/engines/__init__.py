@@ -1,4 +1,4 @@
-"""Compute engines: each turns a batch of low resolution into super resolution, nothing else."""
+"""Compute engines: low-resolution batch -> super-resolved batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch_sr.aliases import Array, Floats
 
 
 class Engine(Protocol):
-    """What the upscaler needs of an engine."""
+    """The interface of engines, for :class:`~torch_sr.Upscaler`."""
 
     scale_factor: int
     """How many times higher and wider the result is."""
@@ -17,18 +17,18 @@ class Engine(Protocol):
 
     @property
     def tile_area(self) -> int:
-        """The most low-resolution pixels at once that suit the device and its free memory."""
+        """The most low-resolution pixels of one call that suit the device and its free memory."""
         ...
 
     @property
     def tiles_redone(self) -> int:
-        """How many results were not finite in half precision and were computed again in full."""
+        """How many results were not finite in half precision and were recomputed in fp32."""
         ...
 
     def __call__(self, lr: Floats) -> Array:
         """``(N, C, H, W)`` float32 in [0, 1] to ``(N, C, H * s, W * s)`` float32, unclamped.
 
         Raises:
-            DeviceMemoryError: so many pixels do not fit; fewer may.
+            DeviceMemoryError: the batch does not fit into memory; a smaller one may.
         """
         ...

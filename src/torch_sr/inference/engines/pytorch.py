@@ -1,4 +1,4 @@
-"""PyTorch on CPU, CUDA or MPS."""
+"""The PyTorch engine: CPU, CUDA or MPS."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from torch_sr.aliases import Floats
 from torch_sr.devices import DTYPES, choose_device, choose_precision, free_memory
 from torch_sr.errors import DeviceMemoryError, ModelError
 
-_LARGEST_TILES = {"cpu": 512 * 2**20, "mps": 2**31, "cuda": 2**33}  # bytes: larger gains nothing
+_LARGEST_TILES = {
+    "cpu": 512 * 2**20,
+    "mps": 2**31,
+    "cuda": 2**33,
+}  # bytes; larger tiles are not faster
 PROBE = 24
-"""Side of the picture that memory is measured with, in pixels."""
+"""Side of the image for measuring memory, in pixels."""
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "could not create a memory", "bad_alloc")
 
 
 class PyTorchEngine:
-    """Run a network.
+    """Runs a network with PyTorch.
 
     Args:
         network: ``(N, C, H, W)`` in [0, 1] to ``(N, C, H * s, W * s)``; it is moved to the
@@ -30,10 +34,10 @@ class PyTorchEngine:
         img_channels: ``C``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        large_tiles: take all the memory that is free for one tile, though it is no faster.
+        large_tiles: use all free memory for one tile, although that is not faster.
 
     Raises:
-        DeviceError: when device or precision is not available.
+        DeviceError: the device or the precision is not available.
     """
 
     def __init__(
@@ -62,9 +66,9 @@ class PyTorchEngine:
 
     @property
     def tile_area(self) -> int:
-        """The most low-resolution pixels at once that suit the device and its free memory.
+        """The most low-resolution pixels of one call that suit the device and its free memory.
 
-        At most half of what is free now is used.
+        At most half of the memory that is free now is used.
         """
         with self._once:
             if self._bytes_per_pixel is None:
@@ -77,27 +81,26 @@ class PyTorchEngine:
     def __call__(self, lr: Floats) -> Floats:
         try:
             with self._once, torch.inference_mode():
-                return self._run(lr)
-        except (RuntimeError, MemoryError) as error:  # torch's own are RuntimeErrors
+                return self._compute(lr)
+        except (RuntimeError, MemoryError) as error:  # torch raises RuntimeErrors
             text = str(error).lower()
             if isinstance(error, RuntimeError) and not any(word in text for word in _OUT_OF_MEMORY):
                 raise
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         raise DeviceMemoryError(
-            f"{self.device} has not enough memory for {lr.shape[3]}x{lr.shape[2]} pixels at once; "
+            f"not enough memory on {self.device} for {lr.shape[3]}x{lr.shape[2]} pixels at once; "
             "free some, or choose a smaller model"
         )
 
-    def _run(self, lr: Floats) -> Floats:
+    def _compute(self, lr: Floats) -> Floats:
+        """Run the network, and once more in fp32 if half precision overflowed."""
         x = torch.from_numpy(lr).to(self.device, memory_format=torch.channels_last)
         sr = self._forward(x)
         finite = bool(torch.isfinite(sr).all())
         if self.precision != "fp32" and not finite:
-            # Half precision overflows on some images; black squares are no answer.
-            self.tiles_redone += 1
-            with torch.autocast(self.device.type, enabled=False):
-                sr = self._network(x).float()
+            self.tiles_redone += 1  # half precision overflows on some images
+            sr = self._forward(x, "fp32")
             finite = bool(torch.isfinite(sr).all())
         if not finite:
             raise ModelError(
@@ -107,8 +110,9 @@ class PyTorchEngine:
         result: Floats = sr.cpu().numpy()
         return result
 
-    def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.device.type, self._dtype, enabled=self.precision != "fp32"):
+    def _forward(self, x: torch.Tensor, precision: str | None = None) -> torch.Tensor:
+        half = (precision or self.precision) != "fp32"
+        with torch.autocast(self.device.type, self._dtype, enabled=half):
             sr: torch.Tensor = self._network(x)
         return sr.float()
 
@@ -116,14 +120,14 @@ class PyTorchEngine:
 def measure_memory(
     network: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], lr: torch.Tensor
 ) -> float:
-    """Bytes that a network takes for a low-resolution pixel.
+    """Bytes that a network needs per low-resolution pixel.
 
-    Around the layer with the largest tensors are what came before, which is not yet freed, and the
-    copies that the device's own libraries make; a network's widest tensors count two and a half
-    times.
+    In addition to the layer with the largest tensors, there are earlier tensors that are not yet
+    freed, and copies made by the device's libraries; therefore the largest tensors are counted two
+    and a half times.
 
     Args:
-        network: whose layers are watched.
+        network: whose layers are measured.
         forward: runs it.
         lr: a small batch ``(1, C, H, W)``, on the network's device.
     """

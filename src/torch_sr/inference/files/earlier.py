@@ -1,9 +1,9 @@
-"""Which files of a folder are results of earlier runs, and so are no sources.
+"""Find the files of a folder that are results of earlier runs, and therefore not sources.
 
-The evidence is the file's name, ``a_sr.png`` where ``a.jpg`` is there too, and its size: a result
-has the proportions of its source and other numbers of pixels. Nothing is written into results to
-recognise them by, since they keep the metadata of their sources and nothing else; and the source
-has to be there, so that a folder of nothing but results can be upscaled once more.
+The evidence is the file's name, ``a_sr.png`` if there is also ``a.jpg``, and its size: a result
+has the proportions of its source and another size. Nothing is written into results to
+recognize them, since they keep exactly the metadata of their sources; and the source
+must be there, so that a folder that has only results can be upscaled again.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ SHEET = "_sheet"
 
 
 def find_earlier(found: Mapping[Path, Path], suffix: str = DEFAULT_SUFFIX) -> set[Path]:
-    """Those files that were made of others among them, wherever the new results go.
+    """The files that are results of others among them, wherever the new results go.
 
-    A source is looked for beside the file, and, since results may be in a folder below their
+    A source is searched for next to the file, and, since results may be in a folder below their
     sources, in the same place without one or more of the folders between.
 
     Args:
         found: each file, and the folder that was searched for it.
-        suffix: appended to the names of results in this run; ``_sr`` is looked for too.
+        suffix: appended to the names of results in this run; ``_sr`` is always checked too.
     """
     by_stem: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for file in found:
@@ -49,7 +49,7 @@ def find_earlier(found: Mapping[Path, Path], suffix: str = DEFAULT_SUFFIX) -> se
 
 
 def _places(folder: Path, root: Path) -> list[Path]:
-    """The folder itself, then what is left of its path without any run of its parts."""
+    """The folder itself, then its path without each run of consecutive parts."""
     try:
         parts = folder.relative_to(root).parts
     except ValueError:
@@ -65,13 +65,13 @@ def _places(folder: Path, root: Path) -> list[Path]:
 
 
 def _is_enlarged(source: Path, file: Path) -> bool:
-    """Whether a file may be the result of a source, by its size; by its name where that is hidden.
+    """Whether a file may be the result of a source, by its size, if that can be read.
 
     Rounding to whole pixels changes the proportions a little.
     """
     if is_image_name(source) != is_image_name(file):
         return False
-    if not is_image_name(file):  # a video: to open all of them would take long
+    if not is_image_name(file):  # a video: opening all of them would take long
         return True
     try:
         (height, width), (other_height, other_width) = read_size(source), read_size(file)

@@ -1,4 +1,4 @@
-"""What is to be super-resolved, and where the results go: files, folders, patterns and lists."""
+"""Find the files to super-resolve in files, folders, patterns and lists; name their results."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Job:
 
     Args:
         source, target: the files.
-        refusal: why it cannot be done, where that is known already.
-        pixels: of the source, all pages; 0 where that is not known yet.
-        sheet: where the result is to be drawn beside bicubic interpolation, if it is.
+        refusal: why it cannot be processed, if that is known already.
+        pixels: of all pages of the source; 0 if not known yet.
+        sheet: where to draw the result next to bicubic interpolation, if requested.
     """
 
     source: Path
@@ -48,12 +48,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the arguments name.
+    """What was found for the arguments.
 
     Args:
         jobs: the files to super-resolve, in order and each once.
         earlier: files in folders that are results of earlier runs, or their sheets.
-        others: files in folders that are neither images nor videos, by their names.
+        others: files in folders that are neither images nor videos by their names.
     """
 
     jobs: list[Job]
@@ -63,7 +63,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class _File:
-    """A file, the folder under which its place is kept, and whether it was named itself.
+    """A file, the searched folder, and whether the file itself was named.
 
     Or a folder that cannot be listed, with the reason.
     """
@@ -74,7 +74,7 @@ class _File:
     refusal: str | None = None
 
     def folder(self, out: Path | None) -> Path:
-        """Where its result goes: beside it, or to the same place below ``out``."""
+        """Where its result goes: next to it, or to the same place below ``out``."""
         place = self.path.parent
         return place if out is None else out / place.relative_to(self.root)
 
@@ -88,32 +88,33 @@ def find_jobs(
     out: str | Path | None = None,
     *,
     suffix: str = DEFAULT_SUFFIX,
-    format: str | None = None,  # noqa: A002
+    file_format: str | None = None,
     sheets: bool = False,
 ) -> Findings:
-    """The files that are named, in order and each once, with the files their results go to.
+    """The files that the arguments name, in order and each once, and their results.
 
-    A file is taken as it is, whatever its name. Folders give the images and videos in them and in
-    their sub-folders, a pattern those that match; below ``out`` the same sub-folders are used.
-    Results of earlier runs in a folder are no sources, so that it can be done twice.
+    A file is used whatever its name is. Folders stand for the images and videos in them and in
+    their sub-folders, patterns for the files that match; ``out`` gets the same sub-folders.
+    Results of earlier runs in a folder are skipped, so a folder can be processed again.
 
     Args:
         arguments: files, folders and patterns such as ``"*.png"``.
-        out: the folder for results, else beside their sources. For one file, a file too: a name
-            with an ending is a file, unless it ends with a slash or exists as a folder. An ending
-            without a letter, as in ``v1.5``, is none.
-        suffix: appended to each name, before its ending.
-        format: the ending of all results; else their sources', or PNG where that is not written.
-        sheets: whether sheets are to be drawn too.
+        out: the folder for results; by default they go next to their sources. For one source also a
+            file: a name with a suffix is a file, unless it ends with a slash or exists as a folder.
+            A suffix without a letter, as in ``v1.5``, does not count.
+        suffix: appended to each name, before the file's suffix.
+        file_format: of all image results, by its suffix; by default that of the source, or PNG if
+            it cannot be written.
+        sheets: whether to draw comparison sheets too.
 
     Raises:
-        ImageError: when a folder or a pattern gives nothing, when ``out`` fits none of these, or
-            when ``format`` is not written or contradicts the ending of ``out``, or when ``suffix``
-            holds a slash.
+        ImageError: a folder or a pattern matches nothing, ``out`` is none of the above,
+            ``file_format`` cannot be written or contradicts the suffix of ``out``, or ``suffix``
+            contains a slash.
     """
     check_suffix(suffix)
     target = single_target(out)
-    check_target_format(format, target)
+    check_target_format(file_format, target)
     folder = Path(out) if out is not None and target is None else None
     found: dict[str, _File] = {}
     others: dict[Path, None] = {}
@@ -130,7 +131,7 @@ def find_jobs(
             first = found.get(key, file)
             found[key] = replace(first, named=first.named or file.named)
     pairs = [
-        (file, file.folder(folder) / result_name(file.path, suffix, format))
+        (file, file.folder(folder) / result_name(file.path, suffix, file_format))
         for file in found.values()
     ]
     earlier = _earlier(pairs, suffix)
@@ -142,7 +143,7 @@ def find_jobs(
 
 
 def _earlier(pairs: list[tuple[_File, Path]], suffix: str) -> set[Path]:
-    """Results of earlier runs in folders: by evidence, or since this run would write them."""
+    """Results of earlier runs in folders: by evidence, or because this run would write them."""
     results = {target for file, target in pairs if target != file.path}
     results |= {_sheet(target) for target in results}
     results |= find_earlier({file.path: file.root for file, _ in pairs}, suffix)
@@ -172,12 +173,12 @@ def read_names(lines: Iterable[str]) -> list[str]:
 
 
 def shard(jobs: Sequence[Job], number: int, count: int) -> list[Job]:
-    """Every ``count``-th job, beginning with the ``number``-th, which counts from 1."""
+    """Every ``count``-th job, starting with the ``number``-th, counted from 1."""
     return list(jobs[number - 1 :: count])
 
 
 def _files(argument: str, out: Path | None) -> Iterator[_File]:
-    """Every file that an argument names, whatever it is."""
+    """Every file that an argument names, of any kind."""
     path = _expanded(argument)
     if _is_folder(path):
         yield from _walk(path, out)
@@ -194,7 +195,7 @@ def _files(argument: str, out: Path | None) -> Iterator[_File]:
 
 
 def _expanded(argument: str) -> Path:
-    """With ``~`` as a home folder, unless a file has that name."""
+    """Replace ``~`` by the home folder, unless a file has that name."""
     path = Path(argument)
     if os.path.lexists(path):
         return path
@@ -212,10 +213,10 @@ def _nothing_in(argument: str, files: list[Path]) -> str:
 
 
 def _walk(folder: Path, out: Path | None) -> Iterator[_File]:
-    """Files in a folder and below, without hidden ones and the folder of results.
+    """Files in a folder and below, except hidden ones and the folder of results.
 
-    Sub-folders that cannot be listed are given themselves, so that they fail and the others are
-    done. Links are followed, but into no folder a second time: they may lead in circles.
+    Sub-folders that cannot be listed become jobs that fail, and the others are processed. Links
+    are followed, but no folder is entered twice, because links may lead in circles.
     """
     seen = {_real(out)} - {_real(folder)} if out is not None else set()
     unlisted: list[_File] = []
@@ -257,7 +258,7 @@ def _sheet(target: Path) -> Path:
 
 
 def _checked(jobs: list[Job]) -> list[Job]:
-    """Refuse what would overwrite a source, or a result of the same call."""
+    """Refuse jobs that would overwrite a source, or a result of the same call."""
     sources = {_key(job.source) for job in jobs}
     writers: dict[str, Job] = {}
     checked = []
@@ -282,14 +283,14 @@ def _clash(job: Job, written: Path, other: Job | None) -> str:
 
 
 def _key(path: Path) -> str:
-    """Equal for names of one file, where the file system ignores case or accents' forms too."""
+    """A key that is equal for all names of a file, also if the file system ignores case."""
     real = os.path.normcase(_real(path))
     if sys.platform == "darwin":
         return unicodedata.normalize("NFC", real).casefold()
     return real
 
 
-# Path's own methods raise of links that lead in circles, and of names that are too long.
+# Path's own methods raise errors for circular links and for names that are too long.
 
 
 def _real(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Whether a file is an image or a video: by its name in folders, else by its first bytes too."""
+"""Whether a file is an image or a video: by its name, and for named files by its content."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ VIDEO_SUFFIXES = frozenset(
         *(".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m"),
     }
 )
-_OFTEN_TEXT = (".ts", ".mts")  # programs in TypeScript end so too
+_OFTEN_TEXT = (".ts", ".mts")  # also TypeScript
 _FIRST_BYTES = (
     b"\x1aE\xdf\xa3",  # Matroska, WebM
     b"FLV\x01",
     b"OggS",
     b"0&\xb2u\x8ef\xcf\x11",  # ASF: WMV
     b"YUV4MPEG2 ",
-    b"\x00\x00\x01\xba",  # MPEG programme stream: MPG, VOB
+    b"\x00\x00\x01\xba",  # MPEG program stream: MPG, VOB
     b"\x00\x00\x01\xb3",  # MPEG video alone
     b"\x06\x0e+4\x02\x05\x01\x01",  # MXF
 )
@@ -41,7 +41,7 @@ _IMAGE_BRANDS = (
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file that is named is a video; where its ending is unknown, its content decides."""
+    """Whether a named file is a video: by its suffix, or by its content if that is unknown."""
     ending = path.suffix.lower()
     if ending in VIDEO_SUFFIXES or ending in IMAGE_SUFFIXES:
         return ending in VIDEO_SUFFIXES
@@ -57,9 +57,9 @@ def is_video(path: Path) -> bool:
 
 
 def is_source_name(path: Path) -> bool:
-    """Whether a file of a folder counts as an image or a video, by its name.
+    """Whether a file in a folder counts as an image or a video, by its name.
 
-    Of names that programs in TypeScript have too, the first bytes decide.
+    For suffixes that TypeScript also uses, the first bytes decide.
     """
     if is_image_name(path):
         return True
@@ -73,7 +73,7 @@ def is_source_name(path: Path) -> bool:
 
 
 def count_kinds(files: Iterable[Path]) -> dict[str, int]:
-    """How many files there are of each ending, the most frequent first.
+    """The number of files with each suffix, the most frequent first.
 
     >>> count_kinds([Path("a.txt"), Path("README"), Path("b.TXT")])
     {'.txt': 2, '': 1}
@@ -83,7 +83,7 @@ def count_kinds(files: Iterable[Path]) -> dict[str, int]:
 
 
 def describe_kinds(files: Iterable[Path]) -> str:
-    """The same in words.
+    """The numbers of :func:`count_kinds` in words.
 
     >>> describe_kinds([Path("a.txt"), Path("README"), Path("b.TXT")])
     '2 .txt, 1 without an ending'
@@ -93,7 +93,7 @@ def describe_kinds(files: Iterable[Path]) -> str:
 
 
 def _first_bytes(path: Path, count: int) -> bytes:
-    """None of a file that cannot be read, or whose reading could wait for ever."""
+    """The first bytes; empty if the file cannot be read, or if reading it could block forever."""
     try:
         if not path.is_file():
             return b""

@@ -1,4 +1,4 @@
-"""How the file or folder of results is named: what ``-o``, the suffix and the format mean."""
+"""Names of results, by the ``--out``, ``--suffix`` and ``--format`` options."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from pathlib import Path
 
 from torch_sr.errors import ImageError
 from torch_sr.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES, display_name
-from torch_sr.images.formats import find_format
+from torch_sr.images.writing.capabilities import find_format
 from torch_sr.inference.files.kinds import VIDEO_SUFFIXES, is_video
+from torch_sr.inference.video.codecs import CONTAINERS
 
-_WRITABLE_VIDEOS = (".mkv", ".mov", ".mp4", ".webm")
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
 def single_target(out: str | Path | None) -> Path | None:
-    """The one file that ``out`` names, or None where it names a folder or nothing.
+    """The file that ``out`` names, or None if it names a folder or nothing.
 
     Raises:
-        ImageError: it names a file of no known kind, or one that is in the way.
+        ImageError: its suffix is unknown, or it is a file where a folder is needed.
     """
     if out is None or os.fspath(out).endswith(_SEPARATORS):
         return None
-    if os.path.isdir(out):  # noqa: PTH112 - Path's own method raises of some names
+    if os.path.isdir(out):  # noqa: PTH112 - Path's own method raises for some names
         return None
     shown, ending = display_name(out), Path(out).suffix.lower()
     if not any(letter.isalpha() for letter in ending):
-        if os.path.exists(out):  # noqa: PTH110 - nor does this raise
-            raise ImageError(f"{shown} is a file, so no folder for results; choose another name")
+        if os.path.exists(out):  # noqa: PTH110 - does not raise either
+            raise ImageError(f"{shown} is a file, not a folder for results; choose another name")
         return None
     if ending not in IMAGE_SUFFIXES | VIDEO_SUFFIXES | {*WRITABLE_SUFFIXES}:
-        known = ", ".join((*WRITABLE_SUFFIXES, *_WRITABLE_VIDEOS))
+        known = ", ".join((*WRITABLE_SUFFIXES, *CONTAINERS))
         raise ImageError(
             f"{shown}: '{ending}' cannot be written; use {known}; for a folder of this name "
             f"write {shown}{os.sep}"
@@ -38,32 +38,34 @@ def single_target(out: str | Path | None) -> Path | None:
     return Path(out)
 
 
-def check_target_format(format: str | None, target: Path | None) -> None:  # noqa: A002
+def check_target_format(file_format: str | None, target: Path | None) -> None:
     """Raise an :class:`ImageError` for a format that is not written or is not the target's."""
-    if format is None:
+    if file_format is None:
         return
-    ending = "." + format.lstrip(".").lower()
+    ending = "." + file_format.lstrip(".").lower()
     if ending not in WRITABLE_SUFFIXES:
         known = ", ".join(suffix.lstrip(".") for suffix in WRITABLE_SUFFIXES)
-        raise ImageError(f"format {format!r} cannot be written; use one of {known}")
+        raise ImageError(f"format {file_format!r} cannot be written; use one of {known}")
     asked = target.suffix.lower() if target is not None else ending
     if asked in WRITABLE_SUFFIXES and find_format("", asked) != find_format("", ending):
-        raise ImageError(f"{target} and the format {format!r} contradict; leave out one of them")
+        raise ImageError(
+            f"{target}: omit --format {file_format}, or change the suffix: they contradict"
+        )
 
 
 def check_suffix(suffix: str) -> None:
-    """Raise an :class:`ImageError` for a suffix that is more than a part of a name."""
+    """Raise an :class:`ImageError` for a suffix with a slash."""
     if any(separator in suffix for separator in _SEPARATORS):
         raise ImageError(f"suffix {suffix!r} leads into another folder; name folders by --out")
 
 
-def result_name(source: Path, suffix: str, format: str | None = None) -> str:  # noqa: A002
+def result_name(source: Path, suffix: str, file_format: str | None = None) -> str:
     """The name of the result of a file: ``photo_sr.jpg`` for ``photo.jpg``."""
     ending = source.suffix.lower()
     if is_video(source):
-        extension = source.suffix if ending in _WRITABLE_VIDEOS else ".mp4"
-    elif format is not None:
-        extension = "." + format.lstrip(".")
+        extension = source.suffix if ending in CONTAINERS else ".mp4"
+    elif file_format is not None:
+        extension = "." + file_format.lstrip(".")
     else:
         extension = source.suffix if ending in WRITABLE_SUFFIXES else ".png"
     return f"{source.stem}{suffix}{extension}"

@@ -1,6 +1,6 @@
-"""A file into another: its pages, the size of the result, and what the result cannot keep.
+"""Convert a file, page by page: read, super-resolve, resample, write.
 
-How pixels are computed is left to the caller, who gives a function from rows to rows.
+The caller provides the function that computes the pixels, from rows to rows.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from torch_sr.images import (
     open_document,
     open_writer,
 )
-from torch_sr.images.documents import DocumentWriter
+from torch_sr.images.writing.documents import DocumentWriter
 from torch_sr.inference.borders import ReadRows
+from torch_sr.inference.files.sizes import TargetSize
 
-TargetSize = Callable[[int, int], tuple[int, int]]
-"""Height and width of a picture -> of its result, by which it is resampled after the network."""
 Bands = Callable[[Header, ReadRows, Progress], Iterator[Array]]
-"""What a picture is, its rows, and progress -> the result ``(1, h, W, layers)`` in bands."""
+"""Header, rows and progress of an image -> bands of its result ``(1, h, W, layers)``."""
 
 _DRAWN_ROWS = 256
 
@@ -44,7 +43,7 @@ def convert_file(
     max_pixels: int | None,
     damaged: str,
 ) -> list[str]:
-    """Write what `bands` makes of each page of a file, and return what the result cannot keep.
+    """Write the result of `bands` for each page of a file; return notes on what is lost.
 
     Args:
         source, target: the files.
@@ -54,13 +53,13 @@ def convert_file(
             :meth:`torch_sr.inference.upscaler.Upscaler.upscale_file`.
 
     Raises:
-        ImageError: the source cannot be read or the target not written.
+        ImageError: the source cannot be read, or the target cannot be written.
     """
 
     def drawn(height: int, width: int) -> tuple[int, int]:
         return (height * scale_factor, width * scale_factor)
 
-    pages = holds_pages(target, options.format)
+    pages = holds_pages(target, options.file_format)
     with ImageReader(
         source, max_pixels, pages=pages, damaged=damaged, drawing_size=size or drawn
     ) as reader:
@@ -78,11 +77,11 @@ def _writable_pages(
 ) -> Sequence[Header]:
     """The pages that the target can hold: all, or the first if they differ."""
     headers = reader.page_headers
-    if len(set(headers)) == 1 or can_differ(target, options.format):
+    if len(set(headers)) == 1 or can_differ(target, options.file_format):
         return headers
     reader.notes.append(
-        f"{Path(target).suffix or options.format} holds frames of one size and kind: the first of "
-        f"{len(headers)} pages was kept"
+        f"{Path(target).suffix or options.file_format} holds frames of one size and kind: "
+        f"the first of {len(headers)} pages was kept"
     )
     return [replace(headers[0], pages=1)]
 
@@ -95,8 +94,8 @@ def _open_writer(
     size: TargetSize | None,
     scale: int,
 ) -> AbstractContextManager[ImageWriter | DocumentWriter]:
-    """For all pages at once where they are alike, or else for one after the other."""
-    if reader.drawing_size is not None:  # rendered at its size already
+    """A writer for all pages if they are equal in kind, otherwise for page after page."""
+    if reader.drawing_size is not None:  # rendered at its final size
         return open_writer(
             target, headers[0], reader.metadata, options=options, size=reader.drawing_size
         )
@@ -115,7 +114,7 @@ def _open_writer(
 def _bands_of(
     reader: ImageReader, header: Header, bands: Bands, progress: Progress
 ) -> Iterator[Array]:
-    """The result of a page; a drawing was rendered at its size already."""
+    """The result of a page; a drawing has been rendered at its final size."""
     if reader.drawing_size is None:
         yield from bands(header, lambda n: reader.read(n)[None], progress)
         return
@@ -125,7 +124,7 @@ def _bands_of(
 
 
 def _count_on(progress: Progress | None, passes: int) -> Progress:
-    """One count over several passes of equal length."""
+    """Combine the progress of several passes of equal length."""
     finished = 0
 
     def tell(done: int, total: int) -> None:

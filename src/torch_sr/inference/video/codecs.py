@@ -1,8 +1,8 @@
-"""Which codecs videos are written with, which container holds which, and how each is set.
+"""The codecs that videos are written with, the containers that hold them, encoder settings.
 
-The quality is x264's scale for all: 0 is lossless where a codec can be, 51 the worst. x265 gets 4
-more (libx265 at 28 looks as libx264 at 23, https://trac.ffmpeg.org/wiki/Encode/H.265), SVT-AV1 the
-same share of its own range of 63, libvpx the number as it is; ProRes and FFV1 need none.
+All use x264's quality scale: 0 is lossless if the codec can be, 51 the worst. x265 gets 4 more
+(libx265 at 28 looks like libx264 at 23, https://trac.ffmpeg.org/wiki/Encode/H.265), SVT-AV1 the
+same share of its own range of 63, libvpx the number itself; ProRes and FFV1 need none.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from torch_sr.errors import ImageError
 from torch_sr.inference.video.hdr import SideData
 from torch_sr.inference.video.opening import pyav
 
-FORMATS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
-"""The containers that are written, by suffix, with ffmpeg's names."""
+CONTAINERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
+"""Suffix of the target -> ffmpeg's name of the container."""
 _BY_DEFAULT = {".mkv": "h264", ".mov": "h264", ".mp4": "h264", ".webm": "vp9"}
 
 
 @dataclass(frozen=True)
 class Codec:
-    """A way to store frames.
+    """A codec and what it can hold.
 
     Args:
-        name: for people.
+        name: for users.
         encoder: ffmpeg's name.
-        suffixes: containers that hold it.
-        piece: ffmpeg's name of a container for unfinished pieces, which keeps times as they are.
-        sources: decoders of sources that are written with this codec too.
-        interlaced: whether its stream can hold half pictures.
-        shape: whether its stream itself says how wide a pixel is.
+        suffixes: of the containers that can hold it.
+        segment_container: ffmpeg's name of the container for segments, which must keep times.
+        sources: ffmpeg's decoders of the sources whose results use this codec too.
+        interlaced: whether its stream can hold fields.
+        shape: whether its stream itself stores the pixel aspect ratio.
     """
 
     name: str
     encoder: str
     suffixes: tuple[str, ...]
-    piece: str = "mp4"
+    segment_container: str = "mp4"
     sources: frozenset[str] = field(default_factory=frozenset)
     interlaced: bool = False
     shape: bool = True
 
     @property
     def formats(self) -> list[str]:
-        """The pixel formats that it takes."""
+        """The pixel formats that it accepts."""
         codec = pyav().codec.Codec(self.encoder, "w")
         return [kind.name for kind in codec.video_formats or []]
 
@@ -67,7 +67,7 @@ CODECS = {
         "FFV1",
         "ffv1",
         (".mkv",),
-        piece="nut",
+        segment_container="nut",
         sources=frozenset(_LOSSLESS.split()),
         interlaced=True,
         shape=False,
@@ -76,23 +76,19 @@ CODECS = {
         "ProRes",
         "prores_ks",
         (".mov", ".mkv"),
-        piece="mov",
+        segment_container="mov",
         sources=frozenset({"prores", "prores_raw"}),
         interlaced=True,
         shape=False,
     ),
     "vp9": Codec("VP9", "libvpx-vp9", (".webm", ".mkv", ".mp4"), shape=False),
 }
-"""By the name that a user gives."""
+"""By the names that users give."""
 
 
 def check_codec(suffix: str, codec: str | None) -> None:
-    """Refuse a container that is not written, or that cannot hold a codec.
-
-    Raises:
-        ImageError: with what to use instead.
-    """
-    if suffix not in FORMATS:
+    """Raise an :class:`ImageError` if the container is unknown or cannot hold the codec."""
+    if suffix not in CONTAINERS:
         raise ImageError(f"write .mp4, .mkv, .mov or .webm: '{suffix}' is not supported")
     if codec is None:
         return
@@ -112,7 +108,7 @@ def check_codec(suffix: str, codec: str | None) -> None:
 
 
 def choose_codec(suffix: str, codec: str | None, source: str, bits: int) -> tuple[Codec, str]:
-    """The codec that is asked for, or the one of the source where the container holds it.
+    """The requested codec, or that of the source if the container can hold it.
 
     Args:
         suffix: of the target.
@@ -121,7 +117,7 @@ def choose_codec(suffix: str, codec: str | None, source: str, bits: int) -> tupl
         bits: of a sample of the source.
 
     Returns:
-        The codec, and a note where a source without loss is written with some.
+        The codec, and a note if a lossless source gets a lossy codec.
     """
     check_codec(suffix, codec)
     if codec is not None:
@@ -132,7 +128,7 @@ def choose_codec(suffix: str, codec: str | None, source: str, bits: int) -> tupl
         return CODECS[wanted], ""
     name = _BY_DEFAULT[suffix]
     if name == "vp9" and bits > 8 and CODECS["av1"].encoder in available:
-        name = "av1"  # libvpx is built for 8 bits alone
+        name = "av1"  # libvpx is built for 8 bits only
     note = ""
     if wanted == "ffv1" and source != "rawvideo":
         note = f"the source is lossless, {CODECS[name].name} in {suffix} is not; .mkv gets FFV1"
@@ -140,10 +136,10 @@ def choose_codec(suffix: str, codec: str | None, source: str, bits: int) -> tupl
 
 
 def keep_fields(codec: Codec, suffix: str, *, asked: bool) -> Codec:
-    """A codec that can hold half pictures: this one, or H.264 where none was asked for.
+    """A codec that can hold fields: this one, or H.264 if none was requested.
 
     Raises:
-        ImageError: there is none.
+        ImageError: the container has no such codec.
     """
     if codec.interlaced:
         return codec
@@ -151,17 +147,15 @@ def keep_fields(codec: Codec, suffix: str, *, asked: bool) -> Codec:
     if "h264" in names and not asked:
         return CODECS["h264"]
     other = f"--codec {_either(names)}" if names else "another container, such as .mkv"
-    raise ImageError(
-        f"use {other}, or leave out --no-deinterlace: {codec.name} cannot hold half pictures"
-    )
+    raise ImageError(f"use {other}, or omit --no-deinterlace: {codec.name} cannot hold fields")
 
 
 def choose_format(codec: Codec, chroma: str, bits: int, height: int, width: int) -> str:
     """The pixel format nearest to the source's.
 
     Args:
-        codec: see there.
-        chroma: 420, 422 or 444; sides that it does not divide get 444.
+        codec: of the result.
+        chroma: 420, 422 or 444; odd sizes get 444.
         bits: of a sample.
         height, width: of the result.
     """
@@ -180,20 +174,20 @@ def choose_format(codec: Codec, chroma: str, bits: int, height: int, width: int)
 
 
 def options(codec: Codec, crf: int, pixel_format: str, side_data: SideData) -> dict[str, str]:
-    """The encoder's settings."""
+    """The options of the encoder."""
     display, level = side_data.display, side_data.light_level
     light = f"{level[0]},{level[1]}" if level else ""
     if codec.encoder == "libx264":
-        told = {"mastering-display": display.integers() if display else "", "cll": light}
-        return {"qp" if crf == 0 else "crf": str(crf), "x264-params": _joined(told)}
+        settings = {"mastering-display": display.integers() if display else "", "cll": light}
+        return {"qp" if crf == 0 else "crf": str(crf), "x264-params": _joined(settings)}
     if codec.encoder == "libx265":
-        told = {"log-level": "none", "info": "0", "open-gop": "0", "lossless": "1" * (crf == 0)}
-        told |= {"master-display": display.integers() if display else "", "max-cll": light}
-        return {"crf": str(min(51, crf + 4)), "x265-params": _joined(told)}
+        settings = {"log-level": "none", "info": "0", "open-gop": "0", "lossless": "1" * (crf == 0)}
+        settings |= {"master-display": display.integers() if display else "", "max-cll": light}
+        return {"crf": str(min(51, crf + 4)), "x265-params": _joined(settings)}
     if codec.encoder == "libsvtav1":
-        told = {"lossless": "1" * (crf == 0), "content-light": light}
-        told |= {"mastering-display": display.decimals() if display else ""}
-        return {"crf": str(max(1, round(crf * 63 / 51))), "svtav1-params": _joined(told)}
+        settings = {"lossless": "1" * (crf == 0), "content-light": light}
+        settings |= {"mastering-display": display.decimals() if display else ""}
+        return {"crf": str(max(1, round(crf * 63 / 51))), "svtav1-params": _joined(settings)}
     if codec.encoder == "libvpx-vp9":
         settings = {"crf": str(crf), "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
         return settings | {"auto-alt-ref": "0", "lag-in-frames": "0", "lossless": f"{crf == 0:d}"}

@@ -9,7 +9,7 @@ import numpy as np
 
 from torch_sr.aliases import OnNote, Pixels
 from torch_sr.inference.video.deinterlacing import deinterlaced
-from torch_sr.inference.video.looking import FULL, Look
+from torch_sr.inference.video.inspection import FULL, FrameFormat
 from torch_sr.inference.video.opening import is_cover, pyav, video_stream
 from torch_sr.inference.video.timing import FrameTimes, Timeline
 
@@ -23,40 +23,38 @@ def timed_streams(container: Any) -> list[Any]:
 
 
 def read_frames(
-    container: Any, look: Look, after: int | None, deinterlace: bool, on_note: OnNote
+    container: Any, frame_format: FrameFormat, after: int | None, deinterlace: bool, on_note: OnNote
 ) -> Iterator[tuple[int, int, Pixels]]:
     """Times, durations and upright RGB frames, from the first that is later than ``after``.
 
-    The file is decoded from its beginning also for a later frame: next to the network's work that
-    is little, and times and pictures are exactly those of a run in one go.
+    The file is always decoded from its beginning: compared to the network that
+    takes little time, and times and frames are exactly those of an uninterrupted run.
 
     Args:
         container: of the source.
-        look: of its frames.
-        after: in units of ``look.time_base``.
+        frame_format: of its frames.
+        after: in units of ``frame_format.time_base``.
         deinterlace: remove the combs of interlaced frames.
         on_note: see :data:`OnNote`.
     """
     frames = _decoded(container, on_note)
     if deinterlace:
-        frames = deinterlaced(frames, look.suspect, on_note)
-    kind = "rgb48le" if look.bits > 8 else "rgb24"
+        frames = deinterlaced(frames, frame_format.suspect, on_note)
+    kind = "rgb48le" if frame_format.bits > 8 else "rgb24"
     size = None
     for frame in frames:
         if size not in (None, (frame.height, frame.width)):
             on_note(_RESIZED.format(size[1], size[0], frame.width, frame.height))
         size = frame.height, frame.width
         if after is None or frame.pts > after:
-            yield frame.pts, frame.duration, _upright(frame, look, kind)
+            yield frame.pts, frame.duration, _upright(frame, frame_format, kind)
 
 
-_RESIZED = (
-    "the size of the pictures changes from {}x{} to {}x{}: all were brought to the first size"
-)
+_RESIZED = "the frame size changes from {}x{} to {}x{}: all frames were scaled to the first size"
 
 
 def _decoded(container: Any, on_note: OnNote) -> Iterator[Any]:
-    """Frames whose ``pts`` are their times in the result; damaged packets are passed over."""
+    """Frames whose ``pts`` are their times in the result; damaged packets are skipped."""
     stream = video_stream(container)
     stream.thread_type = "AUTO"
     timeline, times = Timeline(container), FrameTimes(stream)
@@ -86,15 +84,15 @@ def _decoded(container: Any, on_note: OnNote) -> Iterator[Any]:
 
 
 def _repeats(packet: Any) -> bool:
-    """An empty packet (Theora, AVI) shows the frame before it for longer; the last one ends all."""
+    """An empty packet (Theora, AVI) extends the frame before it; the last one ends the stream."""
     return not packet.size and packet.pts is not None
 
 
 class _Missing:
-    """What of a file is missing at its end, next to what its header announces.
+    """What is missing at the end of a file, by its header.
 
-    MP4 lists its frames. Matroska and FLV say how long they are; other formats say nothing, or
-    what ffmpeg guesses.
+    MP4 lists its frames. Matroska and FLV state their length; other formats state nothing, or
+    ffmpeg guesses it.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
@@ -115,7 +113,7 @@ class _Missing:
             self._end = max(self._end, end - self._start)
 
     def describe(self) -> str:
-        """What is missing, or nothing."""
+        """What is missing; empty if nothing is."""
         if self._frames > 0:
             return f"the file is cut short: its last {self._frames} frames are missing"
         missing = self._seconds - self._end
@@ -134,21 +132,21 @@ def _packets(container: Any, on_note: OnNote) -> Iterator[Any]:
         on_note("the file is damaged: what follows its last readable part was left out")
 
 
-def _upright(frame: Any, look: Look, kind: str) -> Pixels:
+def _upright(frame: Any, frame_format: FrameFormat, kind: str) -> Pixels:
     rgb = frame.reformat(
         format=kind,
-        src_colorspace=look.matrix,
-        dst_colorspace=look.matrix,
-        src_color_range=look.range,
+        src_colorspace=frame_format.matrix,
+        dst_colorspace=frame_format.matrix,
+        src_color_range=frame_format.range,
         dst_color_range=FULL,
         interpolation=accurate(),
     ).to_ndarray()
-    turned = np.rot90(rgb, look.turns)
-    return np.ascontiguousarray(turned[:, ::-1] if look.mirrored else turned)
+    turned = np.rot90(rgb, frame_format.turns)
+    return np.ascontiguousarray(turned[:, ::-1] if frame_format.mirrored else turned)
 
 
 def accurate() -> Any:
-    """A way to convert colours that does not darken them by a level or two, as the default does."""
+    """Flags for a color conversion that does not darken by a level or two, as the default does."""
     from av.video.reformatter import Interpolation
 
     return Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT

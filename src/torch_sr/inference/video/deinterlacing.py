@@ -1,11 +1,10 @@
-"""Interlaced frames: two half pictures of different times, woven line by line.
+"""Interlaced frames: remove the combs, or super-resolve the two fields separately.
 
-A network takes the combs at moving edges for detail. So they are removed first, by ffmpeg's filter
-bwdif (https://ffmpeg.org/ffmpeg-filters.html#bwdif), one frame for each frame: of each pair of half
-pictures the first is completed. Or they are kept, each half picture super-resolved by itself.
+A network takes the combs at moving edges for detail. They are removed first by ffmpeg's filter
+bwdif (https://ffmpeg.org/ffmpeg-filters.html#bwdif), one frame for each frame: the first of its two
+fields is completed. Or the fields are kept, each super-resolved by itself.
 
-Film that was spread over half pictures (telecine) comes out without combs, but keeps its repeated
-frames.
+Telecined film loses its combs, but keeps its repeated frames.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from torch_sr.aliases import OnNote, Pixels
 from torch_sr.inference.video.opening import pyav
 
 PROGRESSIVE, TOP_FIRST, BOTTOM_FIRST = 1, 2, 3
-"""ffmpeg's numbers of the orders of half pictures."""
+"""ffmpeg's numbers for the orders of fields."""
 _SHOWN_FIRST = {2: TOP_FIRST, 3: BOTTOM_FIRST, 4: TOP_FIRST, 5: BOTTOM_FIRST}  # as it reads them
 
 
 def field_order(frame: Any, stream: Any) -> int:
-    """Which half picture is shown first, by the frame or else by its stream."""
-    told = _SHOWN_FIRST.get(int(stream.codec_context.field_order), PROGRESSIVE)
+    """Which field is shown first, by the frame, otherwise by its stream."""
+    stated = _SHOWN_FIRST.get(int(stream.codec_context.field_order), PROGRESSIVE)
     if frame.interlaced_frame:
-        return _first_field(frame) or max(told, TOP_FIRST)
-    return told
+        return _first_field(frame) or max(stated, TOP_FIRST)
+    return stated
 
 
 def same_order(marking: int, order: int) -> bool:
@@ -37,13 +36,13 @@ def same_order(marking: int, order: int) -> bool:
 
 
 def deinterlaced(frames: Iterator[Any], suspect: bool, on_note: OnNote) -> Iterator[Any]:
-    """Frames of the same times, with no combs.
+    """Deinterlace frames; their times stay the same.
 
     Args:
-        frames: decoded frames with their times; passed through up to the first interlaced one.
+        frames: decoded frames with their times; unchanged up to the first interlaced one.
         suspect: the container says that frames are interlaced. Those that are not marked so
             themselves are examined.
-        on_note: called when the first interlaced frame is met.
+        on_note: called at the first interlaced frame.
     """
     graph: Any = None
     kind = None
@@ -63,7 +62,7 @@ def deinterlaced(frames: Iterator[Any], suspect: bool, on_note: OnNote) -> Itera
         yield from _drained(graph, unit)
 
 
-_DEINTERLACED = "interlaced frames were deinterlaced; --no-deinterlace keeps their half pictures"
+_DEINTERLACED = "interlaced frames were deinterlaced; --no-deinterlace keeps their fields"
 _EXAMINED = "the container marks frames as interlaced: those with combs were deinterlaced"
 
 
@@ -95,7 +94,7 @@ def build_graph(frame: Any, filters: list[tuple[str, str]]) -> Any:
 
 
 def _ready(graph: Any, unit: Any) -> Iterator[Any]:
-    """What a graph has finished, with times in the unit that they had before."""
+    """The finished frames of a graph, with times in their original unit."""
     while True:
         try:
             frame = graph.pull()
@@ -115,7 +114,7 @@ def _drained(graph: Any, unit: Any) -> Iterator[Any]:
 
 
 def _first_field(frame: Any) -> int | None:
-    """The mark is not to be had from PyAV, but a filter takes frames apart in its order."""
+    """PyAV does not provide the mark, but a filter separates fields in its order."""
     graph = build_graph(frame, [("format", "gray"), ("separatefields", "")])
     graph.push(frame)
     graph.push(None)
@@ -129,8 +128,8 @@ def _first_field(frame: Any) -> int | None:
     return TOP_FIRST if in_order <= swapped else BOTTOM_FIRST
 
 
-def by_half_pictures(upscale: Callable[[Pixels], Pixels]) -> Callable[[Pixels], Pixels]:
-    """Super-resolve the two half pictures of a frame one by one, and weave them again."""
+def by_fields(upscale: Callable[[Pixels], Pixels]) -> Callable[[Pixels], Pixels]:
+    """Super-resolve the two fields of a frame separately, and interleave the results."""
 
     def both(frame: Pixels) -> Pixels:
         if len(frame) < 2:

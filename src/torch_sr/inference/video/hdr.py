@@ -1,9 +1,9 @@
-"""Static HDR metadata, stereo and spherical layouts: from ffmpeg's records to other forms.
+"""Static HDR metadata, stereo and spherical layouts, for encoders and for MP4.
 
-Mastering display colour volume (SMPTE ST 2086) and content light level (CTA-861.3) say for which
-screen an HDR10 video was made. Encoders write them into their streams; MP4 and Matroska say them
-again in their headers, as they do for stereo and spherical layouts. PyAV cannot set the latter, but
-takes them from a template: :func:`template_with` writes one.
+Mastering display color volume (SMPTE ST 2086) and content light level (CTA-861.3) describe the
+display of an HDR10 video. Encoders write them into their streams; MP4 and Matroska repeat them
+in their headers, like stereo and spherical layouts. PyAV cannot set headers, but
+copies them from a template: :func:`template_with` writes one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COORDINATE, _LUMINANCE = 50_000, 10_000  # units of ST 2086 in a whole, and in 
 
 @dataclass(frozen=True)
 class SideData:
-    """What belongs to all frames of a video; bytes are ffmpeg's structures as they are.
+    """Metadata of all frames of a video, as ffmpeg's structures.
 
     Args:
         mastering: AVMasteringDisplayMetadata.
@@ -38,7 +38,7 @@ class SideData:
 
     @classmethod
     def of(cls, frame: Any) -> SideData:
-        """What a decoded frame carries."""
+        """The side data of a decoded frame."""
         found = {data.type.name: bytes(data) for data in frame.side_data}
         return cls(
             found.get("MASTERING_DISPLAY_METADATA", b""),
@@ -57,7 +57,7 @@ class SideData:
 
     @property
     def display(self) -> Display | None:
-        """The screen that the video was mastered on."""
+        """The display that the video was mastered on."""
         return Display.parse(self.mastering) if self.mastering else None
 
 
@@ -74,7 +74,7 @@ class Display:
 
     @classmethod
     def parse(cls, data: bytes) -> Display | None:
-        """Read AVMasteringDisplayMetadata; a record that holds only a part of it is left out."""
+        """Read AVMasteringDisplayMetadata; None if it is incomplete."""
         numbers = struct.unpack_from("=22i", data)
         if not (numbers[20] and numbers[21]) or 0 in numbers[1:20:2]:
             return None
@@ -83,19 +83,19 @@ class Display:
         return cls(pairs[0], pairs[1], pairs[2], pairs[3], values[8], values[9])
 
     def integers(self) -> str:
-        """As x264 and x265 take it."""
+        """In the syntax of x264 and x265."""
         corners = zip(["G", "B", "R", "WP"], self._corners(), strict=True)
-        told = "".join(f"{name}({_units(x)},{_units(y)})" for name, (x, y) in corners)
-        return f"{told}L({_candelas(self.brightest)},{_candelas(self.darkest)})"
+        points = "".join(f"{name}({_units(x)},{_units(y)})" for name, (x, y) in corners)
+        return f"{points}L({_candelas(self.brightest)},{_candelas(self.darkest)})"
 
     def decimals(self) -> str:
-        """As SVT-AV1 takes it."""
+        """In the syntax of SVT-AV1."""
         corners = zip(["G", "B", "R", "WP"], self._corners(), strict=True)
-        told = "".join(f"{name}({float(x):.5f},{float(y):.5f})" for name, (x, y) in corners)
-        return f"{told}L({float(self.brightest):.4f},{float(self.darkest):.4f})"
+        points = "".join(f"{name}({float(x):.5f},{float(y):.5f})" for name, (x, y) in corners)
+        return f"{points}L({float(self.brightest):.4f},{float(self.darkest):.4f})"
 
     def box(self) -> bytes:
-        """As MP4 holds it."""
+        """As a box of MP4."""
         numbers = [_units(part) for corner in self._corners() for part in corner]
         return _box(
             b"mdcv",
@@ -115,10 +115,10 @@ def _candelas(luminance: Fraction) -> int:
 
 
 def template_with(stream: Any, side_data: SideData) -> Any:
-    """A stream like this one whose header holds the side data; its container has to stay open.
+    """A copy of a stream with the side data in its header; its container must stay open.
 
     Args:
-        stream: of a piece of the result.
+        stream: of a segment of the result.
         side_data: see there.
     """
     boxes = _boxes(side_data)
@@ -130,7 +130,7 @@ def template_with(stream: Any, side_data: SideData) -> Any:
             packet.stream = out.streams[0]
             packet.pts = packet.dts = 0
             out.mux(packet)
-    except ValueError:  # what MP4 cannot hold, FFV1, takes no side data either
+    except ValueError:  # FFV1 does not fit into MP4 and has no side data
         return stream
     return pyav().open(io.BytesIO(_inserted(file.getvalue(), boxes))).streams.video[0]
 
@@ -185,9 +185,9 @@ def _inserted(file: bytes, boxes: bytes) -> bytes:
 
 
 def hide_apples_layout(path: Path) -> None:
-    """Turn Apple's box on stereo and spherical layouts in an MP4 file into one that is free.
+    """Turn Apple's box about stereo and spherical layouts in an MP4 file into a free box.
 
-    ffmpeg writes it too, with less than the other boxes say, and believes it when it reads.
+    ffmpeg writes it with less information than the other boxes have, and prefers it when it reads.
     """
     with path.open("r+b") as file:
         position, size = 0, path.stat().st_size

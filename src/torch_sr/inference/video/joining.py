@@ -1,4 +1,4 @@
-"""Pieces, and all that goes along with the pictures of the source -> a video."""
+"""Segments and the other streams of the source -> the resulting video."""
 
 from __future__ import annotations
 
@@ -11,35 +11,40 @@ from typing import Any
 
 from torch_sr.aliases import OnNote
 from torch_sr.files import atomic_write
-from torch_sr.inference.video.carrying import (
-    ATTACH,
-    Carrier,
-    attach,
-    descriptions,
-    file_descriptions,
-    plan,
-)
-from torch_sr.inference.video.codecs import FORMATS
+from torch_sr.inference.video.codecs import CONTAINERS
 from torch_sr.inference.video.decoding import timed_streams
 from torch_sr.inference.video.encoding import Encoder
 from torch_sr.inference.video.hdr import SideData, hide_apples_layout, template_with
 from torch_sr.inference.video.opening import is_cover, pyav, video_stream, video_url
-from torch_sr.inference.video.segments import Segments
+from torch_sr.inference.video.segments import SegmentFolder
+from torch_sr.inference.video.streams import (
+    ATTACH,
+    StreamCopier,
+    attach,
+    descriptions,
+    file_descriptions,
+    plan_streams,
+)
 from torch_sr.inference.video.timing import Timeline
 
 _UNOFFICIAL = {"strict": "unofficial"}  # stereo and spherical layouts in MP4 are
 
 
-def join(segments: Segments, encoder: Encoder, source: Path, target: Path, on_note: OnNote) -> None:
-    """One video of all pieces and of the source's other streams, chapters and descriptions."""
+def join(
+    segments: SegmentFolder, encoder: Encoder, source: Path, target: Path, on_note: OnNote
+) -> None:
+    """Write a video of all segments and of the source's other streams, chapters and metadata."""
     with atomic_write(target) as temporary:
         _write(segments, encoder, source, temporary, on_note)
-        if encoder.look.side_data != SideData() and target.suffix.lower() in (".mp4", ".mov"):
+        if encoder.frame_format.side_data != SideData() and target.suffix.lower() in (
+            ".mp4",
+            ".mov",
+        ):
             hide_apples_layout(temporary)
 
 
 def _write(
-    segments: Segments, encoder: Encoder, source: Path, target: Path, on_note: OnNote
+    segments: SegmentFolder, encoder: Encoder, source: Path, target: Path, on_note: OnNote
 ) -> None:
     av = pyav()
     with ExitStack() as stack:
@@ -47,7 +52,7 @@ def _write(
         out = av.open(
             video_url(target),
             "w",
-            format=FORMATS[target.suffix.lower()],
+            format=CONTAINERS[target.suffix.lower()],
             container_options=_UNOFFICIAL,
         )
         stack.enter_context(out)
@@ -57,10 +62,10 @@ def _write(
         timeline = Timeline(original)
         if chapters := original.chapters():
             out.set_chapters([_earlier(chapter, timeline.start) for chapter in chapters])
-        carriers, covers = _carriers(original, out, target.suffix.lower())
-        packets = [_video_packets(segments, encoder.look.time_base, video)]
-        if carriers:
-            packets.append(_other_packets(original, carriers, timeline, covers))
+        copiers, covers = _copiers(original, out, target.suffix.lower())
+        packets = [_video_packets(segments, encoder.frame_format.time_base, video)]
+        if copiers:
+            packets.append(_other_packets(original, copiers, timeline, covers))
         out.start_encoding()  # now streams have the units of the container
         lost = 0
         for _, _, packet in heapq.merge(*packets, key=lambda item: item[0]):
@@ -74,15 +79,15 @@ def _write(
             on_note(f"{lost} damaged packets of sound or subtitles were left out")
 
 
-def _add_video(out: Any, piece: Any, encoder: Encoder, shown: Any) -> Any:
-    """The stream of the result, described as the source's is."""
-    side_data = encoder.look.side_data
-    template = template_with(piece, side_data) if side_data != SideData() else piece
+def _add_video(out: Any, segment: Any, encoder: Encoder, shown: Any) -> Any:
+    """Add the video stream, with the metadata of the source's."""
+    side_data = encoder.frame_format.side_data
+    template = template_with(segment, side_data) if side_data != SideData() else segment
     video = out.add_stream_from_template(template, opaque=True)
-    video.time_base = encoder.look.time_base
+    video.time_base = encoder.frame_format.time_base
     encoder.describe(video.codec_context)
     if encoder.codec.name == "HEVC" and out.format.name in ("mp4", "mov"):
-        video.codec_context.codec_tag = "hvc1"  # the one that Apple's players know
+        video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players support
     video.metadata.update({k: v for k, v in descriptions(shown).items() if k != "rotate"})
     video.disposition = shown.disposition
     return video
@@ -93,23 +98,25 @@ def _earlier(chapter: Any, start: Fraction) -> Any:
     return {**chapter, "start": chapter["start"] - ticks, "end": chapter["end"] - ticks}
 
 
-def _carriers(original: Any, out: Any, suffix: str) -> tuple[dict[int, Carrier], dict[int, Any]]:
-    """What carries the other streams, by index, and the packets of covers that are among them."""
-    ways, _ = plan(original, suffix)
+def _copiers(
+    original: Any, out: Any, suffix: str
+) -> tuple[dict[int, StreamCopier], dict[int, Any]]:
+    """The copiers of the other streams by index, and the packets of cover images."""
+    ways, _ = plan_streams(original, suffix)
     covers = _covers(original) if any(is_cover(original.streams[i]) for i in ways) else {}
-    carriers: dict[int, Carrier] = {}
+    copiers: dict[int, StreamCopier] = {}
     for index, way in ways.items():
         stream = original.streams[index]
         if way == ATTACH:
             if stream.type == "attachment" or index in covers:
                 attach(stream, out, bytes(covers.get(index, b"")))
         else:
-            carriers[index] = Carrier(stream, out, way)
-    return carriers, covers
+            copiers[index] = StreamCopier(stream, out, way)
+    return copiers, covers
 
 
 def _covers(original: Any) -> dict[int, Any]:
-    """The first packets of cover pictures; they are delivered before all others."""
+    """The first packets of cover images; they are delivered before all others."""
     streams = [stream for stream in original.streams.video if is_cover(stream)]
     found: dict[int, Any] = {}
     with pyav().open(original.name, metadata_errors="replace") as again:
@@ -123,18 +130,18 @@ def _covers(original: Any) -> dict[int, Any]:
 
 
 def _video_packets(
-    segments: Segments, unit: Fraction, stream: Any
+    segments: SegmentFolder, unit: Fraction, stream: Any
 ) -> Iterator[tuple[float, int, Any]]:
-    """The packets of all pieces at their places; each lasts until the next."""
+    """The packets of all segments at their places; each lasts until the next."""
     waiting: Any = None
-    for path, piece in zip(segments.paths, segments.pieces, strict=True):
+    for path, segment in zip(segments.paths, segments.finished, strict=True):
         with pyav().open(video_url(path)) as container:
             for packet in container.demux(container.streams.video[0]):
                 if packet.dts is None or not packet.size:
                     continue
-                at = piece.first + round(packet.dts * packet.time_base / unit)
+                at = segment.first + round(packet.dts * packet.time_base / unit)
                 packet.time_base, packet.pts, packet.dts = unit, at, at
-                packet.stream, packet.duration = stream, piece.duration
+                packet.stream, packet.duration = stream, segment.duration
                 if waiting is not None:
                     waiting.duration = at - waiting.dts
                     yield float(waiting.dts * unit), 0, waiting
@@ -144,16 +151,16 @@ def _video_packets(
 
 
 def _other_packets(
-    original: Any, carriers: dict[int, Carrier], timeline: Timeline, covers: dict[int, Any]
+    original: Any, copiers: dict[int, StreamCopier], timeline: Timeline, covers: dict[int, Any]
 ) -> Iterator[tuple[float, int, Any]]:
     for index, packet in covers.items():
-        if index in carriers:
+        if index in copiers:
             packet.pts = packet.dts = 0
-            packet.stream = carriers[index].stream
+            packet.stream = copiers[index].stream
             yield float("-inf"), packet.stream.index, packet
     for packet in original.demux(timed_streams(original)):
         timeline.place(packet)
-        carrier = carriers.get(packet.stream.index)
-        for carried in carrier.carry(packet) if carrier else ():
-            at = float((carried.dts or 0) * carried.time_base)
-            yield at, carried.stream.index, carried
+        copier = copiers.get(packet.stream.index)
+        for copied in copier.copy(packet) if copier else ():
+            at = float((copied.dts or 0) * copied.time_base)
+            yield at, copied.stream.index, copied

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr.errors import ImageError, MissingExtraError
-from torch_sr.images.naming import naming
+from torch_sr.images.errors import naming_file
 
-UNREADABLE = "fetch the file again: it cannot be decoded ({})"
+UNREADABLE = "download the file again: it cannot be decoded ({})"
 _FULL = "cannot be written ({}); make room on the disk and run the command again: it resumes"
 
 _ATTACHED_PICTURE = 1 << 10  # ffmpeg's dispositions
@@ -37,17 +37,17 @@ def pyav() -> Any:
 
 
 def video_url(path: Path) -> str:
-    """A file as ffmpeg understands it: in ``12:30.mp4`` it would take 12 for a protocol."""
+    """A file's URL for ffmpeg, which would take ``12`` in ``12:30.mp4`` for a protocol."""
     return f"file:{path}"
 
 
 @contextmanager
 def naming_video(path: Path, failed: str = UNREADABLE) -> Iterator[None]:
-    """As :func:`~torch_sr.images.naming.naming`, for the errors of ffmpeg too.
+    """As :func:`~torch_sr.images.errors.naming_file`, also for errors of ffmpeg.
 
-    Only a full disk is reported as a full disk.
+    A full disk is only reported if the system reports it.
     """
-    with naming(path, failed):
+    with naming_file(path, failed):
         try:
             yield
         except MissingExtraError:
@@ -64,34 +64,34 @@ def naming_video(path: Path, failed: str = UNREADABLE) -> Iterator[None]:
 
 
 def unwritable(target: Path) -> str:
-    """What is said of a target that cannot be written, for :func:`naming_video`."""
+    """The message for a target that cannot be written, for :func:`naming_video`."""
     other = ".mp4" if target.suffix.lower() == ".mkv" else ".mkv"
     return f"cannot be written ({{}}); choose another container, such as {other}"
 
 
 def open_video(path: Path) -> Any:
-    """A container; the caller closes it.
+    """Open a container, which the caller closes.
 
     Raises:
         ImageError: the file is missing or empty.
-        av.FFmpegError: it is no video or sound that ffmpeg knows.
+        av.FFmpegError: ffmpeg does not know the file as video or sound.
     """
     av = pyav()
     if not path.is_file():
-        problem = "is no file" if path.exists() else "no such file"
+        problem = "is not a file" if path.exists() else "no such file"
         raise ImageError(f"{problem}; check the path")
     if path.stat().st_size == 0:
-        raise ImageError("is empty (0 bytes); fetch it again")
+        raise ImageError("is empty (0 bytes); download it again")
     return av.open(video_url(path), metadata_errors="replace")
 
 
 def is_cover(stream: Any) -> bool:
-    """Whether a stream of video is a still picture that goes with the file, such as a cover."""
+    """Whether a video stream is a still image that belongs to the file, such as a cover."""
     return bool(stream.disposition & (_ATTACHED_PICTURE | _TIMED_THUMBNAILS))
 
 
 def video_stream(container: Any) -> Any:
-    """The stream to super-resolve: the first that is moving and can be decoded.
+    """The stream to super-resolve: the first one that is not a still image and can be decoded.
 
     Raises:
         ImageError: there is none.
@@ -103,5 +103,5 @@ def video_stream(container: Any) -> Any:
         return readable[0]
     if moving:
         raise ImageError("convert it first: ffmpeg, as PyAV brings it, has no decoder for it")
-    only = " but a cover picture" if videos else ""
+    only = " but a cover image" if videos else ""
     raise ImageError(f"contains no video stream{only}; name a video or an image")

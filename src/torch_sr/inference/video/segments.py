@@ -1,7 +1,7 @@
-"""Finished pieces of a video in progress, from which an interrupted run resumes.
+"""Finished segments of a video, from which an interrupted run resumes.
 
-They are kept in a hidden folder beside the target, with a record of what they were made from. A
-piece gets its name when it is complete; files of other names are ignored.
+They are kept in a hidden folder next to the target, with a record of the source and the settings.
+A segment gets its name when it is complete; files with other names are ignored.
 """
 
 from __future__ import annotations
@@ -9,34 +9,27 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from torch_sr.aliases import Array
 from torch_sr.files import atomic_write
-from torch_sr.images.naming import letting_through
 from torch_sr.inference.video.opening import naming_video, unwritable
 
 Write = Callable[[int, int, Array], None]
 """Takes the time and the duration of a frame, in units of its stream, and the frame."""
-
-
-class Encoder(Protocol):
-    """Writes one piece."""
-
-    def open(self, path: Path) -> tuple[Callable[[], None], Write]:
-        """What closes the piece, and what takes its frames."""
-        ...
+Encode: TypeAlias = Callable[[Path], AbstractContextManager[Write]]
+"""Starts a segment in a file; it is complete when the block ends."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A finished piece; its file counts from 0, in the same units.
+class Segment:
+    """A finished segment; times in its own file start at 0, in the same units.
 
     Args:
         frames: how many.
@@ -50,13 +43,13 @@ class Piece:
     duration: int
 
 
-class Segments:
-    """The pieces of one target.
+class SegmentFolder:
+    """The segments of one target.
 
     Args:
         target: the video to write.
-        source: the video it is made from; pieces of another or changed one are deleted.
-        settings: what else the pieces depend on.
+        source: of the target; segments of another source, or an older version, are deleted.
+        settings: everything else that the segments depend on.
     """
 
     def __init__(self, target: Path, source: Path, settings: list[Any]) -> None:
@@ -65,73 +58,72 @@ class Segments:
         status = source.stat()
         made_from = [str(source.resolve()), status.st_size, status.st_mtime_ns, settings]
         self._made_from = json.loads(json.dumps(made_from))
-        self.pieces = self._finished()
+        self.finished = self._load_finished()
 
     @property
     def num_frames(self) -> int:
-        """Frames in all finished pieces."""
-        return sum(piece.frames for piece in self.pieces)
+        """Frames in all finished segments."""
+        return sum(segment.frames for segment in self.finished)
 
     @property
     def last_time(self) -> int | None:
         """Time of the last finished frame, in units of its stream."""
-        return self.pieces[-1].last if self.pieces else None
+        return self.finished[-1].last if self.finished else None
 
     @property
     def paths(self) -> list[Path]:
-        """The finished pieces, in order."""
-        return [self._path(number) for number in range(len(self.pieces))]
+        """The finished segments, in order."""
+        return [self._path(number) for number in range(len(self.finished))]
 
     @contextmanager
-    def append(self, encoder: Encoder) -> Iterator[Write]:
-        """Yield what takes the frames of the next piece; it counts when the block is left well."""
-        piece = Piece(0, 0, 0, 0)
+    def append(self, encode: Encode) -> Iterator[Write]:
+        """Yield a function that takes the frames of the next segment; an error discards it."""
+        segment = Segment(0, 0, 0, 0)
 
         def count(time: int, duration: int, frame: npt.NDArray[np.generic]) -> None:
-            nonlocal piece
-            first = piece.first if piece.frames else time
+            nonlocal segment
+            first = segment.first if segment.frames else time
             with naming_video(self._target, unwritable(self._target)):
                 write(time - first, duration, frame)
-            piece = Piece(piece.frames + 1, first, time, duration)
+            segment = Segment(segment.frames + 1, first, time, duration)
 
         try:
-            with naming_video(self._target, unwritable(self._target)):
-                self._folder.mkdir(exist_ok=True)
-                with atomic_write(self._path(len(self.pieces))) as temporary:
-                    close, write = encoder.open(temporary)
-                    try:
-                        with letting_through():
-                            yield count
-                    finally:
-                        close()
-                self.pieces.append(piece)
-                self._record()
+            with ExitStack() as file:
+                with naming_video(self._target, unwritable(self._target)):
+                    self._folder.mkdir(exist_ok=True)
+                    temporary = file.enter_context(atomic_write(self._path(len(self.finished))))
+                    write = file.enter_context(encode(temporary))
+                yield count
+                with naming_video(self._target, unwritable(self._target)):
+                    file.pop_all().close()
+                    self.finished.append(segment)
+                    self._record()
         finally:
-            if not self.pieces:
-                with suppress(OSError):  # it was not made, or is not empty
+            if not self.finished:
+                with suppress(OSError):  # it was not created, or is not empty
                     self._folder.rmdir()
 
     def remove(self) -> None:
-        """Delete all pieces."""
+        """Delete all segments."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self.pieces = []
+        self.finished = []
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.piece"
+        return self._folder / f"{number:06d}.segment"
 
     def _record(self) -> None:
-        pieces = [astuple(piece) for piece in self.pieces]
-        record = {"made_from": self._made_from, "pieces": pieces}
+        segments = [astuple(segment) for segment in self.finished]
+        record = {"made_from": self._made_from, "segments": segments}
         with atomic_write(self._folder / "segments.json") as temporary:
             temporary.write_text(json.dumps(record), encoding="utf-8")
 
-    def _finished(self) -> list[Piece]:
-        """What an earlier run has left, if it was about the same."""
+    def _load_finished(self) -> list[Segment]:
+        """The segments of an earlier run with the same source and settings."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads((self._folder / "segments.json").read_text(encoding="utf-8"))
             if record["made_from"] == self._made_from:
-                pieces = [Piece(*(int(number) for number in piece)) for piece in record["pieces"]]
-                if all(self._path(number).is_file() for number in range(len(pieces))):
-                    return pieces
+                segments = [Segment(*map(int, segment)) for segment in record["segments"]]
+                if all(self._path(number).is_file() for number in range(len(segments))):
+                    return segments
         shutil.rmtree(self._folder, ignore_errors=True)
         return []

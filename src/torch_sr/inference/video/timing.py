@@ -1,9 +1,9 @@
-"""Times of packets and frames: jumps closed, missing ones filled in, milliseconds put right.
+"""Times of packets and frames: close jumps, fill in missing ones, undo rounding.
 
-Pieces of MPEG-TS, VOB or FLV put one behind the other start again at their first time, or jump.
-:class:`Timeline` then shifts all streams by one offset, as ffmpeg does, so that the parts follow
-one another and sound and picture stay together. It sees packets in the order of the file; a second
-pass over the same streams gives the same offsets.
+In concatenated MPEG-TS, VOB or FLV files, times restart or jump. :class:`Timeline` then shifts all
+streams by one offset, as ffmpeg does, so that the parts follow one another and sound and image stay
+in sync. It needs the packets in the order of the file; a second pass over the same streams gives
+the same offsets.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Timeline:
         return offset
 
     def _note_end(self, kind: str, shown: Fraction | None, more: Fraction) -> None:
-        """A little sound may be lost to the next part, so that the pictures follow evenly."""
+        """A little sound may be lost to the next part, so that the images follow evenly."""
         if shown is not None:
             end = shown + more - (0 if kind == "video" else _BACK)
             self._shown = end if self._shown is None else max(self._shown, end)

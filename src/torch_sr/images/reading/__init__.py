@@ -1,0 +1,1 @@
+"""Image files -> pixels: find the kind, open, decode."""
