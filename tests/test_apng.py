@@ -114,7 +114,7 @@ def test_frames_are_composed_as_ffmpeg_composes_them(tmp_path, color_type, still
     assert_seen_alike(as_rgba(frames), ffmpeg_frames(path))
     assert reader.metadata.delays == (100,) * 5
     assert reader.metadata.loop == 2
-    assert any("still picture" in note for note in reader.notes) == still
+    assert any("still image" in note for note in reader.notes) == still
     assert read_header(path, pages="frames") == reader.header
 
 
