@@ -1,4 +1,4 @@
-"""Measure the cache and the doctor on real images, and print JSON.
+"""Measure the cache and the check of data sets on real images, and print JSON.
 
     python benchmarks/data.py bsds500:train+test+val SunHays80 --data-root data
 
@@ -32,7 +32,7 @@ COUNT = 10_000
 
 
 def main() -> None:
-    """Build, read, examine."""
+    """Build caches, draw crops, check the data sets."""
     options = parse_options()
     with tempfile.TemporaryDirectory() as folder:
         where: dict[str, Any] = {
@@ -48,7 +48,7 @@ def main() -> None:
         verify, _ = timed(lambda: [cache.find_damaged() for cache in caches])
         crops = measure_crops(caches[0], pairs, options.rounds)
     datasets, _ = datasets_of({"train": options.specs}, options.data_root, SCALE)
-    examined, _ = timed(lambda: check_datasets(datasets, SCALE))
+    checked, _ = timed(lambda: check_datasets(datasets, SCALE))
     result = {
         "images": len(pairs),
         "cores": os.cpu_count(),
@@ -59,7 +59,7 @@ def main() -> None:
         },
         "verify_seconds": verify,
         "crops_per_second_and_core": crops,
-        "doctor_seconds": examined,
+        "check_seconds": checked,
     }
     print(json.dumps(result, indent=2))
 

@@ -318,7 +318,7 @@ def test_json_and_a_folder_of_the_current_directory(run, root, monkeypatch):
         (["--jpeg", "40", "--set", "seed=1"], 2, "leave out --config and --set, or --jpeg and"),
         (["--jpeg", "0"], 2, "to 1"),
         (["--noise", "-1"], 2, "to 0"),
-        (["--for", "fun"], 2, "choose train, val or test"),
+        (["--for", "fun"], 2, "is not one of 'train', 'val', 'test'"),
         (["--per-image", "0"], 2, "to 1"),
         (["--crop", "30"], 1, "crop 30: choose a multiple of the scale factor 4, such as 32"),
         (["--crop", "52"], 1, "a: choose a smaller crop, or leave the image out; 64x48 pixels"),
