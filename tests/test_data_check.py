@@ -139,7 +139,7 @@ def test_wrong_sizes_and_corrupt_images_are_named(folder, scene, save):
     assert severe(report) == [("error", "scale"), ("error", "corrupt")]
     scale, corrupt = report.findings
     assert "50x39 pixels; of 200x160 it should be 50x40 at x4" in scale.message
-    assert "and 1 more such images" in corrupt.message
+    assert "and 1 more such image" in corrupt.message
     assert corrupt.value == 2
 
 
@@ -289,7 +289,7 @@ def test_blank_validation_images_are_named(tmp_path, scene, save):
     save(tmp_path / "set/black.png", np.zeros((80, 80, 3), np.uint8))
     finding = only(check_set(tmp_path, "val"))
     assert (finding.severity, finding.check) == ("warning", "flat")
-    assert "1 nearly blank images (black.png)" in finding.message
+    assert "1 nearly blank image (black.png)" in finding.message
 
 
 def test_lost_frames_and_color_profiles_are_named(tmp_path, scene, save):
@@ -302,8 +302,8 @@ def test_lost_frames_and_color_profiles_are_named(tmp_path, scene, save):
     PillowImage.fromarray(scene(5)).save(tmp_path / "set/d.png", icc_profile=profile)
     losses = [f.message for f in check_set(tmp_path, "train").findings if f.check == "loss"]
     assert len(losses) == 2
-    assert "1 images (b.gif): contain several frames or pages; only the first is used" in losses
-    assert any("(c.png): convert them to sRGB" in text and "wide" in text for text in losses)
+    assert "1 image (b.gif): only the first of several frames or pages is used" in losses
+    assert any("(c.png): convert to sRGB" in text and "wide" in text for text in losses)
 
 
 @pytest.mark.parametrize("turn", ["ROTATE_180", "FLIP_LEFT_RIGHT", "ROTATE_90"])

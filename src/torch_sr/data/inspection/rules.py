@@ -42,7 +42,7 @@ def find_faults(images: Sequence[InspectedPair]) -> Iterator[Finding]:
             for check, message in image.faults:
                 by_check[check].append((str(image.pair.hr), message))
         for check, faults in by_check.items():
-            more = f", and {len(faults) - 1} more such images" if len(faults) > 1 else ""
+            more = f", and {_count(len(faults) - 1, 'more such image')}" if len(faults) > 1 else ""
             remedy = "replace it or leave it out: " if check == "corrupt" else ""
             names = tuple(name for name, _ in faults)
             yield Finding(
@@ -90,8 +90,8 @@ def _strays(
         worst = max(strays, key=lambda image: max(map(abs, image.shift or (0, 0))))
         names = tuple(str(image.pair.lr) for image in strays)
         text = (
-            f"{len(strays)} of {len(group)} LR images are shifted, the most {worst.pair.lr} by "
-            f"{_pixels(np.array(worst.shift))} LR pixels; are they of other images?"
+            f"check {len(strays)} of {len(group)} LR images, whose shift differs from that of the "
+            f"set: most that of {worst.pair.lr}, {_pixels(np.array(worst.shift))} LR pixels"
         )
         yield Finding("warning", "shift", dataset.label, text, names)
 
@@ -136,8 +136,8 @@ def find_flat(images: Sequence[InspectedPair]) -> Iterator[Finding]:
         flat = [str(i.pair.hr) for i in group if i.hashes is not None and i.contrast < FLAT]
         if flat and dataset.purpose != "train":
             text = (
-                f"leave out {len(flat)} nearly blank images ({_some(flat)}): their PSNR is very "
-                "high or infinite for any model"
+                f"leave out {_count(len(flat), 'nearly blank image')} ({_some(flat)}): the PSNR is "
+                "very high or infinite for any model"
             )
             yield Finding("warning", "flat", dataset.label, text, tuple(flat), float(len(flat)))
 
@@ -148,14 +148,14 @@ def find_losses(images: Sequence[InspectedPair]) -> Iterator[Finding]:
         said: dict[str, list[str]] = defaultdict(list)
         for image in group:
             if image.frames > 1:
-                said["contain several frames or pages; only the first is used"].append(_name(image))
+                said["only the first of several frames or pages is used"].append(_name(image))
             if image.profile:
-                words = f"convert them to sRGB: their color profile is {image.profile}"
-                said[f"{words}, and their values are used as sRGB"].append(_name(image))
+                words = f"convert to sRGB: the color profile is {image.profile}"
+                said[f"{words}, and the values are used as sRGB"].append(_name(image))
             for note in image.notes:
                 said[note].append(_name(image))
         for text, names in said.items():
-            words = f"{len(names)} images ({_some(names)}): {text}"
+            words = f"{_count(len(names))} ({_some(names)}): {text}"
             files = tuple(names)
             yield Finding("warning", "loss", dataset.label, words, files, float(len(names)))
 
@@ -213,7 +213,8 @@ def find_duplicates(images: Sequence[InspectedPair]) -> Iterator[Finding]:
         if own:
             twice = tuple(sorted({name for pair in own for name in pair}))
             first = min(own)
-            text = f"{len(own)} images occur twice, such as {first[0]} and {first[1]}"
+            more = f", and {_count(len(own) - 1, 'more pair')}" if len(own) > 1 else ""
+            text = f"remove duplicates: {first[0]} and {first[1]} show the same image{more}"
             yield Finding("warning", "duplicate", dataset.label, text, twice, float(len(own)))
         for other, others in groups[number + 1 :]:
             yield from _leaks(dataset, group, other, others)
@@ -244,6 +245,11 @@ def _matches(
 
 def _hashes(images: Sequence[InspectedPair]) -> Array:
     return np.stack([image.hashes for image in images if image.hashes is not None])
+
+
+def _count(number: int, noun: str = "image") -> str:
+    """``1 image``, ``2 images``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _some(names: Sequence[str]) -> str:
