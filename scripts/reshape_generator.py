@@ -1,9 +1,8 @@
 """Make a wider or shallower RRDBNet from a trained one, to start a fine-tuning from.
 
-Wider: the growth channels that a dense block has more are drawn at random, and what reads them
-begins at zero, so the network computes exactly what it did. Shallower: whole RRDBs are left out,
-which a residual trunk survives with a small loss (Veit et al. 2016,
-https://arxiv.org/abs/1605.06431). Run with::
+Wider: the additional growth channels of each dense block are drawn at random, and the weights that
+read them start at zero, so the output is exactly the same. Shallower: whole RRDBs are left out,
+which costs a residual trunk little (Veit et al. 2016, https://arxiv.org/abs/1605.06431). Run with::
 
     python scripts/reshape_generator.py old.safetensors start.safetensors --growth 32 --blocks 0 1 2
     torch-sr train config.json -l start.safetensors --start-stage pretraining
@@ -24,7 +23,7 @@ from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 _KEPT = ("author", "license", "dataset", "data")
-"""Records that stay true; metrics, results and configuration are of the network before."""
+"""Records that remain true; metrics, results and configuration describe the old network."""
 
 
 def main() -> None:
@@ -58,7 +57,7 @@ def main() -> None:
 
 
 def reshape(network: RRDBNet, growth: int, blocks: Sequence[int]) -> RRDBNet:
-    """A network of ``blocks`` alone, with ``growth`` channels in every dense block.
+    """Return a network with only ``blocks``, and ``growth`` channels in every dense block.
 
     Args:
         network: trained.
@@ -82,7 +81,7 @@ def reshape(network: RRDBNet, growth: int, blocks: Sequence[int]) -> RRDBNet:
 
 
 def _place(weight: Tensor, trained: Tensor, network: RRDBNet, growth: int) -> None:
-    """Put the trained weights of a convolution among new ones, which they do not read."""
+    """Copy the trained weights of a convolution; they do not read the new channels."""
     width, before = network.config.rrdb_channels, network.config.growth_channels
     inputs = [
         channel if channel < width else _moved(channel - width, before, growth) + width
@@ -93,7 +92,7 @@ def _place(weight: Tensor, trained: Tensor, network: RRDBNet, growth: int) -> No
 
 
 def _moved(channel: int, before: int, growth: int) -> int:
-    """Where a grown channel is, once each convolution adds ``growth`` channels."""
+    """The index of a grown channel when each convolution adds ``growth`` channels."""
     return channel // before * growth + channel % before
 
 

@@ -1,14 +1,14 @@
-"""Make training targets by a larger model, the teacher, for a smaller one to learn from.
+"""Make training targets with a larger model, the teacher, for distillation.
 
-Reads pairs as ``torch-sr data degrade`` writes them (``LR`` and ``HR``), super-resolves each LR by
-the teacher, and writes ``LR`` and ``HR`` of another data set, whose HR is what the teacher made.
-Its wide colours, what a blur leaves, are replaced by those of the original, because teachers shift
-colours: Real-ESRGAN x4plus by 1 level of 255 on average, and by 7 on some pictures. Run with::
+Reads pairs as ``torch-sr data degrade`` writes them (``LR`` and ``HR``), super-resolves each LR
+with the teacher, and writes ``LR`` and ``HR`` of another data set, whose HR is the teacher's
+output. Its low-frequency colors are replaced by those of the original, because teachers shift
+colors: Real-ESRGAN x4plus by 1 level of 255 on average, and by 7 on some images. Run with::
 
     torch-sr data degrade bsds500:train+test data/pairs --config config.json --crop 256
     python scripts/teacher_targets.py data/pairs data/taught --model realesrgan-x4plus
 
-A second run does what is missing; ``--shard 1/2`` and ``2/2`` share the work between processes.
+A second run makes only what is missing; ``--shard 1/2`` and ``2/2`` divide the work.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write LR and HR to")
     parser.add_argument("--model", default="realesrgan-x4plus", help="the teacher: name or file")
     parser.add_argument("--device", default="auto", help="such as cuda or cpu")
-    parser.add_argument("--shard", type=_shard, default="1/1", help="each N-th picture alone: I/N")
+    parser.add_argument("--shard", type=_shard, default="1/1", help="only each N-th image: I/N")
     options = parser.parse_args()
     files = sorted((options.pairs / "LR").glob("*.png"))
     if not files:
-        parser.error(f"{options.pairs / 'LR'}: holds no PNG files; write them by data degrade")
+        parser.error(f"{options.pairs / 'LR'}: no PNG files; write them with torch-sr data degrade")
     try:
         for folder in ("LR", "HR"):
             (options.out / folder).mkdir(parents=True, exist_ok=True)
@@ -66,14 +66,14 @@ def _teach(teacher: Upscaler, lr: Path, hr: Path, out: Path) -> None:
         return
     made, original = teacher.upscale(read_image(lr).color), read_image(hr).color
     if made.shape != original.shape:
-        raise DataError(f"{hr}: its size is not that of {lr} under the teacher; choose another one")
+        raise DataError(f"{hr}: its size is not the teacher's for {lr}; choose another teacher")
     shutil.copyfile(lr, out / "LR" / lr.name)  # first: a pair is complete once its HR is there
-    write_image(target, Image.from_array(with_colours_of(made, original)))
+    write_image(target, Image.from_array(with_colors_of(made, original)))
     print(target, flush=True)
 
 
-def with_colours_of(picture: Bytes, original: Bytes) -> Bytes:
-    """The details of one picture and the wide colours of another, both ``(H, W, C)`` uint8."""
+def with_colors_of(picture: Bytes, original: Bytes) -> Bytes:
+    """Combine the details of one image with the low-frequency colors of another, ``(H, W, C)``."""
     difference = original.astype(np.float32) - picture
     wide = cv2.GaussianBlur(difference, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT)
     mixed = picture + wide.reshape(picture.shape)

@@ -146,6 +146,7 @@ def test_a_sheet_that_is_there_is_refused(folder, upscaler):
     assert not (folder / "1_sr.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_resumes(tmp_path, signal_, save_photo):
     for number in range(12):  # so many that the signal comes before the end

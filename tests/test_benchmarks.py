@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -30,12 +30,20 @@ def arguments(tmp_path, save_photo, monkeypatch):
     return [str(BENCHMARK), "tiny.json", "--data-root", ".", "--device", "cpu"]
 
 
-@pytest.mark.slow
-def test_measures_step_and_loader(arguments):
-    command = [sys.executable, *arguments, "--set", "seed=1", "--steps", "1", "--rounds", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+def test_measures_step_and_loader(arguments, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARK.parent))
+    script = importlib.import_module("training")
+    command = [*arguments, "--set", "seed=1", "--steps", "1", "--rounds", "1"]
+
+    def run_part(part):  # in this process, not in one for each part
+        monkeypatch.setattr(sys, "argv", [*command, "--part", part])
+        script.main()
+        return json.loads(capsys.readouterr().out)
+
+    monkeypatch.setattr(script, "run_part", run_part)
+    monkeypatch.setattr(sys, "argv", command)
+    script.main()
+    result = json.loads(capsys.readouterr().out)
     assert result["config"] == "tiny.json"
     assert result["overrides"] == ["seed=1"]
     assert (result["batch_size"], result["crop"]) == (2, [16, 16])

@@ -4,10 +4,13 @@ import importlib
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAME = "p192_t128_cr_16_rrdb_div2k+bsds500"
 
 
+@pytest.mark.slow
 def test_section_9_from_nothing(run, tmp_path, save_photo, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     script = importlib.import_module("reproduce_section_9")

@@ -186,6 +186,7 @@ def most_resident():
     return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, COUNT, BATCH))
 def test_damaged_files_are_read_or_refused(tmp_path, start):
     command = [sys.executable, __file__, tmp_path, "2026", start, min(start + BATCH, COUNT)]

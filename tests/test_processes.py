@@ -35,6 +35,7 @@ TORCHRUN = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "devices"), [(TORCHRUN, 0), ([], 2)])
 def test_two_processes_are_one_with_the_doubled_batch(
     settings, both_stages, whole_run, tmp_path, launcher, devices

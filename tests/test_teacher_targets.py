@@ -50,7 +50,7 @@ def test_targets_have_the_original_s_colours_and_are_made_once(run, tmp_path, ca
 
 
 def test_wide_colours_are_exchanged_and_details_stay():
-    mix = runpy.run_path(SCRIPT)["with_colours_of"]
+    mix = runpy.run_path(SCRIPT)["with_colors_of"]
     rng = np.random.default_rng(1)
     picture, original = (rng.integers(60, 190, (48, 40, 3)).astype(np.uint8) for _ in range(2))
     difference = original.astype(float) - picture
