@@ -1,4 +1,4 @@
-"""Labels of models, data sets and images: short, distinct, and safe as file names.
+"""Labels of models, data sets and images: short, distinct and valid as file names.
 
 A model may be given as ``LABEL=MODEL``; otherwise its label is the shortest one that no other model
 has. Labels are shown and compared, but never parsed: :class:`~torch_sr.evaluation.method.Method`

@@ -1,4 +1,4 @@
-"""A way to super-resolve images that is measured: a model, an interpolation or bicubic."""
+"""A way to super-resolve images that is measured: a model, a mixture or bicubic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test measures: models and interpolations of one scale factor, and the settings."""
+"""What a test measures: the methods of one scale factor, and the settings of metrics."""
 
 from __future__ import annotations
 

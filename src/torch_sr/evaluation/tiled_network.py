@@ -1,4 +1,4 @@
-"""Super-resolve tensors of any size with a network in memory, in tiles if they are large.
+"""A network on tensors of any size, in tiles if they are large.
 
 An image that needs less than a fixed number of bytes is super-resolved whole. The memory that is
 free at the moment counts only if it is very little, so that results do not depend on it.

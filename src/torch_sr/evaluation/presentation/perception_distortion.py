@@ -1,4 +1,4 @@
-"""The plane of perception and distortion, and its point that is nearest to the best of both.
+"""The plane of perception and distortion, and the best point on it.
 
 Blau and Michaeli 2018, "The Perception-Distortion Tradeoff". Up is better perception, right is less
 distortion; no method reaches the corner.

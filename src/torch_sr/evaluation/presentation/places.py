@@ -1,4 +1,4 @@
-"""Which place of an image is shown: where methods differ most, or where most edges are."""
+"""The place of an image that is shown: where methods differ, or where edges are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that show methods side by side: a strip over alpha, the perception-distortion plane."""
+"""Files that compare methods: a strip over alpha, the perception-distortion plane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sheet of an upscaled image that has no original: one place by bicubic and super-resolved."""
+"""A sheet of an upscaled image: one place by bicubic and super-resolved."""
 
 from __future__ import annotations
 
