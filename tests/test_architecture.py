@@ -113,3 +113,31 @@ def test_the_upscaler_needs_no_training_packages():
     loaded = loaded_by("import torch_sr.inference.upscaler")
     assert "torch" in loaded
     assert not loaded & (HEAVY | {"pydantic", "typer", "rich", "torchmetrics"})
+
+
+UPSCALE = """
+from torch_sr.cli.main import main
+sys.argv = ["torch-sr", "upscale", {image!r}, "--quiet", "--device", "cpu"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+"""
+
+
+def test_an_upscale_imports_only_what_it_needs(tmp_path, save_photo):
+    image = tmp_path / "photo.png"
+    save_photo(image)
+    code = f"import sys{UPSCALE.format(image=str(image))}print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (tmp_path / "photo_sr.png").is_file()
+    loaded = set(done.stdout.split())
+    assert {"torch", "pyvips"} <= loaded
+    packages = {name.partition(".")[0] for name in loaded}
+    assert not packages & (HEAVY | {"matplotlib", "torchmetrics", "requests", "av", "sympy"})
+    for name in ("torch._dynamo", "torch_sr.config", "torch_sr.data", "torch_sr.evaluation"):
+        assert name not in loaded
+
+
+def test_the_configuration_needs_no_pytorch():
+    assert not loaded_by("import torch_sr.config") & (HEAVY | {"torch", "numpy"})

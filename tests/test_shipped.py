@@ -9,10 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.inspection import inspect_model, verify_model
 from torch_sr.models.loading import load
 from torch_sr.models.reading import read_model
-from torch_sr.models.weights import DEFAULT_MODEL, PAIRS, SHIPPED, shipped_path
+from torch_sr.models.weights import (
+    DEFAULT_MODEL,
+    PAIRS,
+    SHIPPED,
+    recorded_overlap,
+    shipped_path,
+)
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -59,6 +66,23 @@ def test_the_two_of_a_pair_are_joined(pair):
     assert all(torch.isfinite(image).all() for image in sr)
     assert not torch.equal(sr[0], sr[1])
     assert not torch.equal(sr[1], sr[2])
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_recorded_overlaps_are_those_measured(pair):
+    assert {0, pair.default_strength, 1} <= pair.overlaps.keys()
+    for strength, overlap in pair.overlaps.items():
+        named = Upscaler(pair.faithful, strength=strength, device="cpu", precision="fp32")
+        assert named.overlap == recorded_overlap(named.info.path, strength) == overlap
+        # A network may have been changed since it was loaded, so its overlap is measured.
+        model = load(pair.faithful, strength=strength)
+        assert Upscaler(model, device="cpu", precision="fp32").overlap == overlap
+
+
+def test_overlaps_of_other_models_are_measured(tmp_path):
+    assert recorded_overlap(tmp_path / "compact_x4.safetensors", 0.0) is None
+    assert recorded_overlap(shipped_path(PAIRS[0].faithful), None) is None
+    assert recorded_overlap(shipped_path(PAIRS[0].faithful), 0.55) is None
 
 
 @pytest.mark.parametrize("pair", PAIRS)

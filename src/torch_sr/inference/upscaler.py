@@ -53,6 +53,7 @@ from torch_sr.inference.tiles import Strips, Tiles
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.loading import load
 from torch_sr.models.model import Model
+from torch_sr.models.weights import recorded_overlap
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -126,6 +127,8 @@ class Upscaler:
             engine = _check_engine(model, scale_factor, strength)
         self.info: ModelInfo | None = None if self._model is None else self._model.info
         self._engine: Engine = SelfEnsemble(engine) if tta else engine
+        if overlap is None and (model is None or isinstance(model, (str, Path))):
+            overlap = _recorded_overlap(self.info, engine)
         # What is measured sees one orientation, and so it is done quickly.
         self._tiles = Tiles(self._engine, engine, self._tiling, overlap)
         self._precision = precision
@@ -334,6 +337,13 @@ class Upscaler:
             out[:, top : top + band.shape[1]] = band
             top += band.shape[1]
         return out
+
+
+def _recorded_overlap(info: ModelInfo | None, engine: Engine) -> int | None:
+    """The overlap of a shipped model as its file has it, which then need not be measured."""
+    if info is None or info.path is None or getattr(engine, "precision", None) != "fp32":
+        return None
+    return recorded_overlap(info.path, info.strength)
 
 
 def _check_settings(tile_size: int | None, overlap: int | None, border: int | None) -> None:

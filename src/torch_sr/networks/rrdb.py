@@ -1,8 +1,8 @@
 """RRDBNet, the generator of ESRGAN.
 
 Wang et al., "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks" (ECCVW 2018),
-section 3.1: a residual-in-residual trunk of dense blocks without batch normalisation, residual
-scaling, and a small initialisation. Parameter names are those of BasicSR and Real-ESRGAN, so that
+section 3.1: a residual-in-residual trunk of dense blocks without batch normalization, residual
+scaling, and a small initialization. Parameter names are those of BasicSR and Real-ESRGAN, so that
 the weights written here load in other programs; :mod:`torch_sr.models.files.layouts` reads the
 others.
 
@@ -213,7 +213,7 @@ class ResidualDenseBlock(nn.Module):
             grown = channels + (number - 1) * growth_channels
             last = number == num_residual_blocks
             conv = _conv(grown, channels if last else growth_channels)
-            _initialise_small(conv)
+            _initialize_small(conv)
             self.add_module(f"conv{number}", conv)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -250,8 +250,10 @@ def _activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, negative_slope=LEAKY_SLOPE, inplace=True)
 
 
-def _initialise_small(conv: nn.Conv2d) -> None:
-    """Kaiming initialisation times 0.1: a small variance lets deep residual trunks train."""
+def _initialize_small(conv: nn.Conv2d) -> None:
+    """Kaiming initialization times 0.1: a small variance lets deep residual trunks train."""
+    if conv.weight.is_meta:  # built to be filled; random numbers there import half of PyTorch
+        return
     nn.init.kaiming_normal_(conv.weight)
     with torch.no_grad():
         conv.weight.mul_(0.1)

@@ -157,13 +157,14 @@ def _note_compression(
 
 def _with_sheet(outcome: Outcome, damaged: str) -> Outcome:
     """Draw the sheet that is asked for, unless it exists; a failure is the file's own."""
-    from torch_sr.evaluation.presentation.upscaled_sheet import draw_upscaled
-    from torch_sr.images import Image, display_name, write_image
-
     job = outcome.job
     skipped = outcome.status == "skipped" and job.sheet is not None and job.sheet.exists()
     if job.sheet is None or outcome.status == "failed" or skipped:
         return outcome
+
+    from torch_sr.evaluation.presentation.upscaled_sheet import draw_upscaled
+    from torch_sr.images import Image, display_name, write_image
+
     try:
         write_image(job.sheet, Image(draw_upscaled(job.source, job.target, damaged=damaged)))
     except (TorchSRError, MemoryError) as error:

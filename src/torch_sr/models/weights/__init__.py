@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SHIPPED = {
@@ -20,18 +21,28 @@ class Pair:
         faithful: the model at strength 0: it adds nothing that the picture does not hold.
         restoring: the model at strength 1: it removes noise and compression artifacts.
         default_strength: what suits a photograph of unknown origin.
+        overlaps: what :func:`~torch_sr.inference.receptive_field.measure_overlap` measures in fp32,
+            by strength; other strengths are measured on first use.
     """
 
     faithful: str
     restoring: str
     default_strength: float
+    overlaps: Mapping[float, int] = field(default_factory=dict)
 
     def partner(self, name: str) -> str:
         """The other model."""
         return self.restoring if name == self.faithful else self.faithful
 
 
-PAIRS = (Pair("compact-x4", "compact-x4-real", default_strength=0.7),)
+PAIRS = (
+    Pair(
+        "compact-x4",
+        "compact-x4-real",
+        default_strength=0.7,
+        overlaps={0.0: 14, 0.7: 12, 1.0: 12},
+    ),
+)
 DEFAULT_MODEL = "compact-x4"
 """What is used where no model is named; if it has a partner, at the pair's default strength."""
 
@@ -56,4 +67,20 @@ def find_pair(name: str | Path) -> Pair | None:
     for pair in PAIRS:
         if canonical_name(str(name)) in (pair.faithful, pair.restoring):
             return pair
+    return None
+
+
+def recorded_overlap(path: Path, strength: float | None) -> int | None:
+    """The overlap that tiles of a shipped model need in fp32, in low-resolution pixels.
+
+    Args:
+        path: the model's file.
+        strength: its strength; None for a model without a partner.
+
+    Returns:
+        None for other models and strengths.
+    """
+    for pair in PAIRS:
+        if strength is not None and path in map(shipped_path, (pair.faithful, pair.restoring)):
+            return pair.overlaps.get(strength)
     return None
