@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 
 from torch_sr.aliases import OpenProgress
 from torch_sr.errors import DownloadError
-from torch_sr.files import atomic_write, find_digest, require_room
+from torch_sr.files import atomic_write, find_digest, flush, require_room
 
 if TYPE_CHECKING:
     from requests import RequestException, Response
@@ -129,7 +128,7 @@ class _Job:
                 reasons.setdefault(str(error), []).append(urlsplit(url).netloc or url)
                 _log.info("%s %s", url, error)
                 continue
-            _flush(self.part)
+            flush(self.part)
             self.part.replace(self.path)
             self.origin.unlink(missing_ok=True)
             if self.digest is None:
@@ -265,11 +264,6 @@ class _Job:
 
 def _starts_at(response: Response, start: int) -> bool:
     return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _has_no_host(error: Exception) -> bool:

@@ -42,7 +42,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".torch-sr-{secrets.token_hex(6)}{target.suffix}")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(target)
     except BaseException:  # KeyboardInterrupt too must not leave the temporary file
         with contextlib.suppress(OSError):
@@ -174,7 +174,8 @@ def home() -> Path:
     return user_cache_path("torch-sr")
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until a file is on the disk, so that it survives a power cut."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

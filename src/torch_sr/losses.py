@@ -1,8 +1,9 @@
-"""The losses of ESRGAN (Wang et al. 2018, section 3), and three of later work beside them.
+"""The losses of ESRGAN (Wang et al. 2018, section 3), and three of later papers.
 
-Images are ``(N, C, H, W)``, RGB in [0, 1]; every loss is a scalar, averaged over what it compares.
-The three, :func:`artifact_loss`, :func:`ms_ssim_loss` and :func:`focal_frequency_loss`, compute in
-single precision or better whatever the images have, because they square, divide and transform.
+Images are ``(N, C, H, W)``, RGB in [0, 1]; every loss is a scalar, the mean over batch, channels
+and pixels. The three of later papers, :func:`artifact_loss`, :func:`ms_ssim_loss` and
+:func:`focal_frequency_loss`, compute in single precision or better for images of any precision,
+because they square, divide and transform.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def content_loss(sr: Tensor, hr: Tensor, loss_f: str = "l1") -> Tensor:
     Args:
         sr, hr: ``(N, C, H, W)``, RGB in [0, 1].
         loss_f: ``"l1"`` (mean absolute error), ``"l2"`` or ``"mse"`` (mean square error).
+
+    >>> content_loss(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5), "l2")
+    tensor(0.2500)
     """
     return CONTENT_LOSSES[loss_f](sr, hr)
 
@@ -53,8 +57,11 @@ def relativistic_discriminator_loss(
         real, fake: logits ``C(x_r)`` and ``C(x_f)`` of real and of super-resolved images, of any
             shape.
         average: the inner average ``E[C(b)]``, which spans the mini-batches of all processes.
+
+    >>> relativistic_discriminator_loss(torch.tensor([9.0, 9.0]), torch.tensor([-9.0, -9.0])) < 1e-6
+    tensor(True)
     """
-    return _realer(real, average(fake)) + _faker(fake, average(real))
+    return _bce_real(real, average(fake)) + _bce_fake(fake, average(real))
 
 
 def relativistic_generator_loss(
@@ -67,7 +74,7 @@ def relativistic_generator_loss(
     Args:
         real, fake, average: as in :func:`relativistic_discriminator_loss`.
     """
-    return _faker(real, average(fake)) + _realer(fake, average(real))
+    return _bce_fake(real, average(fake)) + _bce_real(fake, average(real))
 
 
 def artifact_loss(sr: Tensor, sr_average: Tensor, hr: Tensor) -> Tensor:
@@ -76,11 +83,11 @@ def artifact_loss(sr: Tensor, sr_average: Tensor, hr: Tensor) -> Tensor:
     Liang, Zeng and Zhang 2022, "Details or Artifacts: A Locally Discriminative Learning Approach
     to Realistic Image Super-Resolution", section 3, with the values of their code
     (github.com/csjliang/LDL). The map that weights the pixels is a constant here; in their code it
-    passes a gradient on as well, which is not finite once ``sr`` equals ``hr``.
+    has a gradient too, which is not finite once ``sr`` equals ``hr``.
 
     Args:
-        sr: what the generator made, ``(N, C, H, W)`` in [0, 1], at least 4 pixels high and wide.
-        sr_average: the same by the generator's moving average; it gets no gradient.
+        sr: the generator's result, ``(N, C, H, W)`` in [0, 1], at least 4 pixels high and wide.
+        sr_average: the result of the generator's moving average; it gets no gradient.
         hr: the target.
     """
     sr, sr_average, hr = map(_at_least_single, (sr, sr_average, hr))
@@ -140,7 +147,7 @@ def _ms_ssim(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def focal_frequency_loss(sr: Tensor, hr: Tensor) -> Tensor:
-    """Squared distance of the spectra, weighted by itself: what is hard to make counts more.
+    """Squared distance of the spectra, weighted by itself: hard frequencies count more.
 
     Jiang, Dai, Wu and Loy 2021, "Focal Frequency Loss for Image Reconstruction and Synthesis",
     section 3, with alpha 1 and the whole image as one patch. The weights, in [0, 1], are each
@@ -148,6 +155,10 @@ def focal_frequency_loss(sr: Tensor, hr: Tensor) -> Tensor:
 
     Args:
         sr, hr: ``(N, C, H, W)`` in [0, 1].
+
+    >>> image = torch.rand(2, 3, 8, 8)
+    >>> focal_frequency_loss(image, image)
+    tensor(0.)
     """
     sr, hr = map(_at_least_single, (sr, hr))
     difference: Tensor = torch.fft.fft2(sr - hr, norm="ortho")
@@ -172,14 +183,15 @@ class PerceptualLoss(nn.Module):
             activation; for EfficientNet see :mod:`torch_sr.networks.efficientnet`.
         vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, where the backbone is ``vgg``.
         criterion: ``"l1"`` or ``"l2"`` between features.
-        normalize_input: normalise images by mean and standard deviation as in the training.
+        normalize_input: normalize images by the mean and standard deviation of its training.
         normalize_loss: divide by the sum of the layers' weights.
         weights: file of the network; with None, VGG takes torchvision's from the cache of
-            ``torch.hub``, fetched if necessary, and EfficientNet that of the installed package.
+            ``torch.hub``, downloaded if needed, and EfficientNet that of the installed package.
         backbone: ``vgg`` or ``efficientnet_lite0``.
 
     Raises:
-        ModelError: when the weights cannot be fetched, read, are not installed, or do not fit.
+        ModelError: the weights cannot be read, are not installed, or do not fit.
+        DownloadError: torchvision's weights cannot be downloaded.
     """
 
     def __init__(
@@ -227,12 +239,12 @@ class PerceptualLoss(nn.Module):
         return taken
 
 
-def _realer(a: Tensor, average_b: Tensor) -> Tensor:
+def _bce_real(a: Tensor, average_b: Tensor) -> Tensor:
     """``-E[log D(a, b)]``; softplus stays finite where the sigmoid rounds to 0 or 1."""
     return F.softplus(average_b - a).mean()
 
 
-def _faker(a: Tensor, average_b: Tensor) -> Tensor:
+def _bce_fake(a: Tensor, average_b: Tensor) -> Tensor:
     """``-E[log(1 - D(a, b))]``."""
     return F.softplus(a - average_b).mean()
 

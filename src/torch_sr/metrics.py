@@ -95,18 +95,32 @@ def prepare(image: Tensor, scale_factor: int, protocol: MetricProtocol) -> Tenso
 
 
 def psnr(sr: Tensor, hr: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, of images in [0, 1]; infinite for equal ones."""
+    """Peak signal-to-noise ratio in dB: a scalar, infinite for equal images.
+
+    Args:
+        sr, hr: images in [0, 1] of the same shape, such as ``(N, C, H, W)``. A batch is taken as
+            one large image: the mean square error is averaged over it before the logarithm. For
+            the mean over images, as papers report, call it for each image.
+
+    >>> round(float(psnr(torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.1))), 3)
+    20.0
+    """
     return -10 * torch.log10(F.mse_loss(sr, hr))
 
 
 def ssim(sr: Tensor, hr: Tensor) -> Tensor:
-    """Structural similarity in [-1, 1], averaged over window positions and channels.
+    """Structural similarity: a scalar in [-1, 1], 1 for equal images.
 
     Args:
-        sr, hr: ``(N, C, H, W)`` in [0, 1], at least 11 pixels high and wide.
+        sr, hr: ``(N, C, H, W)`` in [0, 1], at least 11 pixels high and wide. The result is the
+            mean over window positions, channels and the batch.
 
     Raises:
-        DataError: when the image is smaller than the window.
+        DataError: the images are smaller than the window.
+
+    >>> image = torch.rand(2, 3, 16, 16, dtype=torch.float64)
+    >>> round(float(ssim(image, image)), 6)
+    1.0
     """
     luminance, contrast_structure = similarity_maps(sr, hr)
     return (luminance * contrast_structure).mean()

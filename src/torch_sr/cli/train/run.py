@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from torch_sr.cli.bars import cache_progress
-from torch_sr.cli.downloads import download_data, find_model
+from torch_sr.cli.downloads import download_data, download_weights, find_model
 from torch_sr.cli.exits import INTERRUPTED
 from torch_sr.cli.train.loggers import make_loggers
 from torch_sr.cli.train.results import show_result, show_use
@@ -115,6 +115,7 @@ def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResu
     first = is_first_process()
     start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
     _download_data(config, start.stages(config), settings)
+    _download_weights(config, start.stages(config))
     with ExitStack() as stack:
         run = stack.enter_context(reserved_run(settings, start))
         loggers = make_loggers(settings, run) if first else []
@@ -148,6 +149,14 @@ def _download_data(config: Hyperparameters, stages: Sequence[str], settings: Run
         train, val = train_and_val_specs(config.stages[name])
         download_data(train, settings.data_root, config.scale_factor, "train")
         download_data(val, settings.data_root, config.scale_factor, "val")
+
+
+def _download_weights(config: Hyperparameters, stages: Sequence[str]) -> None:
+    """Download the weights of the perceptual loss's network, if these stages need them."""
+    section = config.perceptual_loss
+    named = section.weights is not None
+    if not named and any(map(config.needs_features, stages)) and is_first_process():
+        download_weights(section.network)
 
 
 def _find_stages(config: Hyperparameters, settings: RunSettings) -> list[str]:
