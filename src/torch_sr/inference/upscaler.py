@@ -53,7 +53,7 @@ from torch_sr.inference.tiles import Strips, Tiles
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.loading import load
 from torch_sr.models.model import Model
-from torch_sr.models.weights import recorded_overlap
+from torch_sr.models.weights import DEFAULT_MODEL, find_pair
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -122,13 +122,14 @@ class Upscaler:
         self._model: Model | None = None
         if model is None or isinstance(model, (str, Path, Model, nn.Module)):
             self._model = _open_model(model, scale_factor, strength)
-            engine: Engine = _start_engine(self._model, device, precision)
+            started = _start_engine(self._model, device, precision)
+            if overlap is None and not isinstance(model, (Model, nn.Module)):
+                overlap = _recorded_overlap(model, self._model.info.strength, started.precision)
+            engine: Engine = started
         else:
             engine = _check_engine(model, scale_factor, strength)
         self.info: ModelInfo | None = None if self._model is None else self._model.info
         self._engine: Engine = SelfEnsemble(engine) if tta else engine
-        if overlap is None and (model is None or isinstance(model, (str, Path))):
-            overlap = _recorded_overlap(self.info, engine)
         # What is measured sees one orientation, and so it is done quickly.
         self._tiles = Tiles(self._engine, engine, self._tiling, overlap)
         self._precision = precision
@@ -339,11 +340,14 @@ class Upscaler:
         return out
 
 
-def _recorded_overlap(info: ModelInfo | None, engine: Engine) -> int | None:
-    """The overlap of a shipped model as its file has it, which then need not be measured."""
-    if info is None or info.path is None or getattr(engine, "precision", None) != "fp32":
+def _recorded_overlap(
+    name: str | Path | None, strength: float | None, precision: str
+) -> int | None:
+    """The overlap of a shipped model, which then need not be measured; None if it is not known."""
+    pair = find_pair(DEFAULT_MODEL if name is None else name)
+    if pair is None or strength is None or precision != "fp32":
         return None
-    return recorded_overlap(info.path, info.strength)
+    return pair.overlaps.get(strength)
 
 
 def _check_settings(tile_size: int | None, overlap: int | None, border: int | None) -> None:

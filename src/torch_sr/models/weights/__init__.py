@@ -68,19 +68,3 @@ def find_pair(name: str | Path) -> Pair | None:
         if canonical_name(str(name)) in (pair.faithful, pair.restoring):
             return pair
     return None
-
-
-def recorded_overlap(path: Path, strength: float | None) -> int | None:
-    """The overlap that tiles of a shipped model need in fp32, in low-resolution pixels.
-
-    Args:
-        path: the model's file.
-        strength: its strength; None for a model without a partner.
-
-    Returns:
-        None for other models and strengths.
-    """
-    for pair in PAIRS:
-        if strength is not None and path in map(shipped_path, (pair.faithful, pair.restoring)):
-            return pair.overlaps.get(strength)
-    return None
