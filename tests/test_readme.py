@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -81,3 +82,32 @@ def test_map_of_the_code_names_what_is_there():
     block = text[text.index("configs/ ") :].partition("```")[0]
     for name in re.findall(r"\b(\w+\.py)\b", block):
         assert list((ROOT / "src").rglob(name)), name
+
+
+def test_map_of_the_files_is_up_to_date():
+    script = runpy.run_path(str(ROOT / "scripts" / "code_map.py"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text == script["with_map"](text, ROOT / "src" / "torch_sr"), (
+        "run python scripts/code_map.py"
+    )
+
+
+def test_map_of_the_files_has_a_line_for_each(tmp_path):
+    package = tmp_path / "package"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text('"""All."""\n')
+    (package / "b.py").write_text('"""What ``b`` is for.\n\nMore of it.\n"""\n')
+    (package / "inner" / "__init__.py").write_text('"""A room."""\n')
+    (package / "inner" / "a.py").write_text('"""First."""\n')
+    script = runpy.run_path(str(ROOT / "scripts" / "code_map.py"))
+    start, end = script["START"], script["END"]
+    text = script["with_map"](f"A\n{start}\nold\n{end}\nB\n", package)
+    _, block, _ = text.split("```")
+    assert [line.split(maxsplit=1) for line in block.splitlines() if line] == [
+        ["package/"],
+        ["b.py", "What b is for"],
+        ["inner/", "A room"],
+        ["a.py", "First"],
+    ]
+    assert text.startswith("A\n")
+    assert text.endswith(f"{end}\nB\n")
