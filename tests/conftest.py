@@ -21,7 +21,7 @@ from torch_sr.images import Image, write_image
 from torch_sr.models import weights
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 
 
 def make_photo(height, width, channels=3, dtype=np.uint8, seed=0):
@@ -138,7 +138,7 @@ def whole_run(data_root, tmp_path_factory):
         if key not in runs:
             settings = make_settings(data_root, tmp_path_factory.mktemp("whole"))
             recorder = Recorder()
-            model = train(config, settings, run="whole", loggers=[recorder]).model
+            model = train_run(config, settings, run="whole", loggers=[recorder]).model
             runs[key] = WholeRun(weights_of(model), recorder.losses, recorder.epochs)
         return runs[key]
 

@@ -15,11 +15,11 @@ from training_kit import TINY
 from torch_sr import devices as devices_module
 from torch_sr.config import parse_config
 from torch_sr.errors import DeviceError, LogError
-from torch_sr.training.building import open_crops
 from torch_sr.training.preflight import check as check_module
 from torch_sr.training.preflight.check import check_training
 from torch_sr.training.preflight.memory import StepMemory, measure_step_memory, used_memory
 from torch_sr.training.settings import Every, Intervals
+from torch_sr.training.stage_data import open_crops
 
 MEGABYTE = 1 << 20
 

@@ -12,7 +12,7 @@ from torch_sr.cli.main import app
 from torch_sr.config import parse_config
 from torch_sr.data.sets.resolve import train_and_val_specs
 from torch_sr.errors import DataError
-from torch_sr.training.building import open_crops, open_validation
+from torch_sr.training.stage_data import open_crops, open_validation
 
 from training_kit import make_settings  # isort: skip
 

@@ -17,7 +17,7 @@ from torch_sr.data.image_pairs import ImagePairs, open_pairs
 from torch_sr.data.resize import downscale
 from torch_sr.data.sources import PixelFormat
 from torch_sr.images import Image, write_image
-from torch_sr.training.building import open_crops
+from torch_sr.training.stage_data import open_crops
 
 SCALE = 4
 OFF = {"noise_probability": 0.0, "jpeg_probability": 0.0, "resize_probabilities": (0.0, 0.0, 1.0)}

@@ -13,7 +13,7 @@ from torch_sr.data.degradation.writing import NoiseAndJPEG, degrade_set
 from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError, ImageError
-from torch_sr.training.building import open_crops, open_validation
+from torch_sr.training.stage_data import open_crops, open_validation
 
 NOTHING = NoiseAndJPEG()
 

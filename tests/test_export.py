@@ -12,14 +12,14 @@ from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ModelError
 from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.runs.checkpoints import load_checkpoint
 from torch_sr.training.runs.export import extract_model
 
 
 def test_a_checkpoint_becomes_the_model_of_its_epoch(run, settings, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")  # they are written one after the other
-    result = train(parse_config(TINY), settings, run="1")
+    result = train_run(parse_config(TINY), settings, run="1")
     out = tmp_path / "models" / "a.safetensors"
     assert run("models", "extract", result.checkpoint, out)[:2] == (0, f"{out}\n")
     stored, extracted = read_model(result.model), read_model(out)
@@ -33,7 +33,7 @@ def test_a_checkpoint_becomes_the_model_of_its_epoch(run, settings, tmp_path, mo
 
 
 def test_raw_takes_the_weights_in_training(settings, tmp_path):
-    checkpoint = train(parse_config(TINY), settings, run="1").checkpoint
+    checkpoint = train_run(parse_config(TINY), settings, run="1").checkpoint
     extract_model(checkpoint, tmp_path / "raw.pth", raw=True)
     trained = load_checkpoint(checkpoint)["model_state_dict"]
     found = weights_of(tmp_path / "raw.pth")

@@ -14,7 +14,7 @@ from training_kit import TINY, Recorder, weights_of
 from torch_sr.config import parse_config
 from torch_sr.errors import ConfigError
 from torch_sr.training.loggers.json_lines import JSONLinesLogger
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.runs.checkpoints import load_checkpoint
 from torch_sr.training.settings import Every, Intervals
 
@@ -45,11 +45,11 @@ def test_what_is_no_interval_is_refused(text):
 def test_a_validation_inside_an_epoch_changes_nothing_but_the_log(settings):
     config = parse_config(TINY, overrides=LONGER)
     plain, often = Recorder(), Recorder()
-    expected = weights_of(train(config, settings, run="1", loggers=[plain]).model)
+    expected = weights_of(train_run(config, settings, run="1", loggers=[plain]).model)
     intervals = Intervals(
         validate=Every(2, "steps"), checkpoint=Every(3, "steps"), store_model=Every(4, "steps")
     )
-    found = train(config, replace(settings, intervals=intervals), run="2", loggers=[often])
+    found = train_run(config, replace(settings, intervals=intervals), run="2", loggers=[often])
     assert [(epoch, step) for epoch, step, _ in often.validations] == [
         (0, 2),
         (0, 4),
@@ -77,18 +77,18 @@ def test_a_run_in_steps_resumes_exactly(settings, tmp_path, at_step):
     intervals = Intervals(validate=Every(2, "steps"), checkpoint=Every(3, "steps"))
     settings = replace(settings, intervals=intervals)
     whole = [Recorder(), JSONLinesLogger(tmp_path / "whole")]
-    expected = weights_of(train(config, settings, run="whole", loggers=whole).model)
+    expected = weights_of(train_run(config, settings, run="whole", loggers=whole).model)
 
     def stop():
         os.kill(os.getpid(), signal.SIGTERM)
 
     parts = [Recorder(at_step, stop), JSONLinesLogger(tmp_path / "parts")]
-    stopped = train(config, settings, run="parts", loggers=parts)
+    stopped = train_run(config, settings, run="parts", loggers=parts)
     assert (stopped.finished, stopped.last_model) == (False, None)
     assert load_checkpoint(stopped.checkpoint)["progress"]["step"] == at_step
     resumed = replace(settings, resume=stopped.checkpoint)
     rest = [Recorder(), JSONLinesLogger(tmp_path / "parts")]
-    result = train(config, resumed, run="parts", loggers=rest)
+    result = train_run(config, resumed, run="parts", loggers=rest)
     found = weights_of(result.model)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
     assert parts[0].losses + rest[0].losses == whole[0].losses
@@ -103,7 +103,7 @@ def test_a_run_in_steps_resumes_exactly(settings, tmp_path, at_step):
 
 def test_the_result_has_best_and_last_with_their_figures(settings):
     recorder = Recorder()
-    result = train(parse_config(TINY), settings, run="1", loggers=[recorder])
+    result = train_run(parse_config(TINY), settings, run="1", loggers=[recorder])
     assert result.start is None  # a fresh network
     assert not recorder.validations
     assert result.last_model == settings.models_dir / "1_RRDB_PSNR_x2_model.safetensors"
@@ -112,17 +112,17 @@ def test_the_result_has_best_and_last_with_their_figures(settings):
     figures = {step: (m["val/PSNR"], m["val/SSIM"]) for _, step, m in recorder.epochs}
     assert (result.last.psnr, result.last.ssim) == figures[6]
     assert (result.best.psnr, result.best.ssim) == figures[result.best.step]
-    again = train(parse_config(TINY), replace(settings, resume=result.checkpoint), run="1")
+    again = train_run(parse_config(TINY), replace(settings, resume=result.checkpoint), run="1")
     assert again == result
 
 
 def test_a_model_is_measured_before_it_is_trained(settings, tmp_path):
     config = parse_config(TINY)
-    model = train(config, settings, run="1")
+    model = train_run(config, settings, run="1")
     ruined = parse_config(TINY, overrides=["pretraining.lr=0.5", "watch.psnr_drop=null"])
     ruined = parse_config(ruined.to_dict(), overrides=["watch.color_drift=null"])
     loggers = [Recorder(), JSONLinesLogger(tmp_path)]
-    result = train(ruined, replace(settings, resume=model.model), run="2", loggers=loggers)
+    result = train_run(ruined, replace(settings, resume=model.model), run="2", loggers=loggers)
     assert result.start.step == 0
     assert result.start.psnr == pytest.approx(model.last.psnr)
     assert not result.best.beats(result.start)
@@ -133,7 +133,7 @@ def test_a_model_is_measured_before_it_is_trained(settings, tmp_path):
 
 
 def test_the_second_stage_starts_with_the_figures_of_the_first(settings, both_stages):
-    result = train(both_stages, settings, run="1")
+    result = train_run(both_stages, settings, run="1")
     first, second = result.stages
     assert first.start is None
     assert second.start.psnr == pytest.approx(first.last.psnr)

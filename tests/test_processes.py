@@ -12,14 +12,14 @@ from training_kit import weights_of
 
 from torch_sr.config import parse_config
 from torch_sr.errors import DeviceError
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.settings import RunSettings
 
 TOGETHER = """
 import sys
 from pathlib import Path
 from torch_sr.config import load_config
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.settings import RunSettings
 if __name__ == "__main__":
     config, root, out, devices = sys.argv[1:]
@@ -27,7 +27,7 @@ if __name__ == "__main__":
         Path(root), Path(out), device="cpu", devices=int(devices) or None,
         cache_dir=Path(root, "cache"),
     )
-    train(load_config(config), settings, run="together")
+    train_run(load_config(config), settings, run="together")
 """
 TORCHRUN = [
     "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1",
@@ -64,4 +64,4 @@ def test_two_processes_are_one_with_the_doubled_batch(
 def test_more_devices_than_there_are_is_refused(settings, both_stages):
     many = RunSettings(settings.data_root, settings.out_dir, device="cuda", devices=999)
     with pytest.raises(DeviceError, match="999 devices"):
-        train(both_stages, many, run="1")
+        train_run(both_stages, many, run="1")

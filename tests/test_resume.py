@@ -23,7 +23,7 @@ from training_kit import (
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError
 from torch_sr.training.loggers.base import Logger
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.runs.checkpoints import (
     load_checkpoint,
     load_last_good,
@@ -44,13 +44,13 @@ def test_interrupted_run_ends_at_the_very_same_weights(settings, whole_run, at_s
     config = parse_config(TINY, overrides=["pretraining.scheduler=cosine"])
     whole = whole_run(config)
     interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stopped = train(config, settings, run="stopped", loggers=[interrupt])
+    stopped = train_run(config, settings, run="stopped", loggers=[interrupt])
     assert not stopped.finished
     assert interrupt.losses[-1][0] == at_step
     resumed = replace(settings, resume=stopped.checkpoint)
     assert read_start(stopped.checkpoint).checkpoint["run"] == "stopped"
     rest = Recorder()
-    model = train(config, resumed, run="stopped", loggers=[rest]).model
+    model = train_run(config, resumed, run="stopped", loggers=[rest]).model
 
     assert interrupt.losses + rest.losses == whole.losses
     assert interrupt.epochs + rest.epochs == whole.epochs
@@ -63,23 +63,23 @@ def test_another_optimizer_with_weight_decay_is_resumed_exactly(settings, whole_
     config = parse_config(TINY, overrides=overrides)
     expected = whole_run(config).weights
     interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stopped = train(config, settings, run="stopped", loggers=[interrupt])
+    stopped = train_run(config, settings, run="stopped", loggers=[interrupt])
     resumed = replace(settings, resume=stopped.checkpoint)
-    assert_same(weights_of(train(config, resumed, run="stopped").model), expected)
+    assert_same(weights_of(train_run(config, resumed, run="stopped").model), expected)
     plain = whole_run(parse_config(TINY)).weights
     assert not all(torch.equal(plain[key], expected[key]) for key in expected)
 
 
 def test_the_optimizer_may_change_at_a_checkpoint_and_this_is_said(settings):
     first = parse_config(TINY, overrides=["pretraining.num_epoch=1"])
-    checkpoint = train(first, settings, run="1").checkpoint
+    checkpoint = train_run(first, settings, run="1").checkpoint
     results = []
     for decay in ("0", "0.5"):
         overrides = ["pretraining.optimizer=adamw", f"pretraining.weight_decay={decay}"]
         recorder, resumed = Recorder(), replace(settings, resume=checkpoint)
         kept = checkpoint.read_bytes()
         config = parse_config(TINY, overrides=overrides)
-        results.append(weights_of(train(config, resumed, run="1", loggers=[recorder]).model))
+        results.append(weights_of(train_run(config, resumed, run="1", loggers=[recorder]).model))
         checkpoint.write_bytes(kept)
         said = "changed since the checkpoint: pretraining.optimizer: adam, now adamw"
         assert said in recorder.messages
@@ -88,28 +88,28 @@ def test_the_optimizer_may_change_at_a_checkpoint_and_this_is_said(settings):
 
 def test_a_model_is_a_starting_point(settings):
     config = parse_config(TINY)
-    model = train(config, settings, run="1").model
+    model = train_run(config, settings, run="1").model
     again = replace(settings, resume=model)
     recorder = Recorder()
-    train(config, again, run="2", loggers=[recorder])
+    train_run(config, again, run="2", loggers=[recorder])
     assert recorder.losses[0][0] == 1
     fresh = Recorder()
-    train(config, settings, run="3", loggers=[fresh])
+    train_run(config, settings, run="3", loggers=[fresh])
     assert recorder.losses[0][1] < fresh.losses[0][1]
 
 
 def test_checkpoint_serves_as_model_by_its_average(settings):
-    result = train(parse_config(TINY), settings, run="1")
+    result = train_run(parse_config(TINY), settings, run="1")
     from_checkpoint, from_model = weights_of(result.checkpoint), weights_of(result.model)
     assert all(torch.equal(from_checkpoint[key], from_model[key]) for key in from_model)
 
 
 def test_checkpoints_that_do_not_fit_are_refused(settings, tmp_path):
-    result = train(parse_config(TINY), settings, run="1")
+    result = train_run(parse_config(TINY), settings, run="1")
     again = replace(settings, resume=result.checkpoint)
     wider = parse_config(TINY, overrides=["generator.rrdb_channels=8"])
     with pytest.raises(CheckpointError, match="rrdb_channels"):
-        train(wider, again, run="1")
+        train_run(wider, again, run="1")
     cut = tmp_path / "cut.pth"
     cut.write_bytes(result.checkpoint.read_bytes()[:5000])
     for path, words in (
@@ -141,11 +141,11 @@ def test_interrupted_anywhere_both_stages_end_at_the_same_weights(
 ):
     whole = whole_run(both_stages)
     interrupt = Recorder(at_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stopped = train(both_stages, settings, run="stopped", loggers=[interrupt])
+    stopped = train_run(both_stages, settings, run="stopped", loggers=[interrupt])
     assert not stopped.finished
     resumed = replace(settings, resume=stopped.checkpoint)
     rest = Recorder()
-    found = weights_of(train(both_stages, resumed, run="stopped", loggers=[rest]).model)
+    found = weights_of(train_run(both_stages, resumed, run="stopped", loggers=[rest]).model)
     assert interrupt.losses + rest.losses == whole.losses
     assert interrupt.epochs + rest.epochs == whole.epochs
     assert_same(found, whole.weights)
@@ -153,11 +153,11 @@ def test_interrupted_anywhere_both_stages_end_at_the_same_weights(
 
 def test_finished_pretraining_starts_the_gan_stage(settings, both_stages):
     whole = Recorder()
-    expected = weights_of(train(both_stages, settings, run="1", loggers=[whole]).model)
+    expected = weights_of(train_run(both_stages, settings, run="1", loggers=[whole]).model)
     model = settings.models_dir / "1_RRDB_PSNR_x2_model.safetensors"
     again = replace(settings, resume=model)
     alone = Recorder()
-    found = weights_of(train(both_stages, again, run="2", loggers=[alone]).model)
+    found = weights_of(train_run(both_stages, again, run="2", loggers=[alone]).model)
     assert alone.losses == whole.losses[4:]
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
@@ -198,7 +198,7 @@ def train_until_killed(config, settings, moment):
     """Train in a process that dies at a moment, as by a power failure."""
     if moment.startswith("save"):
         torch.save = dying_save(torch.save, int(moment.removeprefix("save ")))
-    train(config, settings, run="killed", loggers=[Killer(moment)])
+    train_run(config, settings, run="killed", loggers=[Killer(moment)])
 
 
 class Killer(Logger):
@@ -257,16 +257,18 @@ def test_killed_at_any_moment_it_ends_at_the_very_same_weights(
     process.join(timeout=100)
     assert process.exitcode == -signal.SIGKILL
     checkpoint = settings.models_dir / f"killed_RRDB_{stage}_x2_checkpoint.pth"
-    found = weights_of(train(both_stages, replace(settings, resume=checkpoint), run="killed").model)
+    found = weights_of(
+        train_run(both_stages, replace(settings, resume=checkpoint), run="killed").model
+    )
     assert_same(found, whole_run(both_stages).weights)
 
 
 def test_changes_since_the_checkpoint_are_told(settings, both_stages):
-    result = train(both_stages, settings, run="1")
+    result = train_run(both_stages, settings, run="1")
     overrides = ["training.g_lr=3e-5", "training.num_epoch=3", "perceptual_loss.criterion=l2"]
     recorder = Recorder()
     longer = parse_config(both_stages.to_dict(), overrides=overrides)
-    train(longer, replace(settings, resume=result.checkpoint), run="1", loggers=[recorder])
+    train_run(longer, replace(settings, resume=result.checkpoint), run="1", loggers=[recorder])
     assert sorted(recorder.messages) == [
         "changed since the checkpoint: perceptual_loss.criterion: l1, now l2",
         "changed since the checkpoint: training.g_lr: 0.0001, now 3e-05",
@@ -292,7 +294,7 @@ def test_a_change_that_makes_no_sense_is_refused(
 ):
     changed = parse_config(both_stages.to_dict(), overrides=[override])
     with pytest.raises(CheckpointError, match=words) as refusal:
-        train(changed, replace(settings, resume=finished_run), run="1")
+        train_run(changed, replace(settings, resume=finished_run), run="1")
     assert "\n" not in str(refusal.value)
 
 
@@ -300,7 +302,7 @@ def test_a_change_that_makes_no_sense_is_refused(
 def finished_run(data_root, vgg_file, tmp_path_factory):
     """The last checkpoint of a run of both stages."""
     settings = make_settings(data_root, tmp_path_factory.mktemp("finished"))
-    return train(make_both_stages(vgg_file), settings, run="1").checkpoint
+    return train_run(make_both_stages(vgg_file), settings, run="1").checkpoint
 
 
 def test_changes_that_do_not_fit_come_with_the_options_that_undo_them(
@@ -321,26 +323,28 @@ def test_changes_that_do_not_fit_come_with_the_options_that_undo_them(
 def test_other_samples_inside_an_epoch_are_refused(settings):
     config = parse_config(TINY)
     interrupt = Recorder(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stopped = train(config, settings, run="1", loggers=[interrupt])
+    stopped = train_run(config, settings, run="1", loggers=[interrupt])
     resumed = replace(settings, resume=stopped.checkpoint)
     for override, words in (("seed=4", "seed 3 to 4"), ("batch_size=1", "batch_size 2 to 1")):
         with pytest.raises(CheckpointError, match=words):
-            train(parse_config(TINY, overrides=[override]), resumed, run="1")
-    assert train(config, resumed, run="1").finished
+            train_run(parse_config(TINY, overrides=[override]), resumed, run="1")
+    assert train_run(config, resumed, run="1").finished
 
 
 def test_between_epochs_the_batch_may_change(settings):
-    stopped = train(parse_config(TINY, overrides=["pretraining.num_epoch=1"]), settings, run="1")
+    stopped = train_run(
+        parse_config(TINY, overrides=["pretraining.num_epoch=1"]), settings, run="1"
+    )
     smaller = parse_config(TINY, overrides=["batch_size=1"])
     recorder = Recorder()
-    train(smaller, replace(settings, resume=stopped.checkpoint), run="1", loggers=[recorder])
+    train_run(smaller, replace(settings, resume=stopped.checkpoint), run="1", loggers=[recorder])
     assert [step for step, _ in recorder.losses] == [*range(3, 13)]
 
 
 def test_a_checkpoint_from_before_there_were_degradations_is_resumed(settings):
     config = parse_config(TINY)
     interrupt = Recorder(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stopped = train(config, settings, run="1", loggers=[interrupt])
+    stopped = train_run(config, settings, run="1", loggers=[interrupt])
     checkpoint = load_checkpoint(stopped.checkpoint)
     del checkpoint["hparams"]["degradation"]
     save_checkpoint(stopped.checkpoint, checkpoint)
@@ -352,7 +356,7 @@ def test_a_checkpoint_from_before_there_were_degradations_is_resumed(settings):
     assert kernels.startswith("degradation.first.blur.kernels: {'iso': 0.45, ")
     assert kernels.endswith(", now {'iso': 1.0}")
     resumed = Recorder()
-    train(config, replace(settings, resume=stopped.checkpoint), run="1", loggers=[resumed])
+    train_run(config, replace(settings, resume=stopped.checkpoint), run="1", loggers=[resumed])
     assert [step for step, _ in resumed.losses] == [3, 4, 5, 6]
 
 
@@ -371,13 +375,13 @@ def test_a_checkpoint_of_the_original_project_goes_on_with_its_stage(
         path,
     )
     recorder = Recorder()
-    train(both_stages, replace(settings, resume=path), run="1", loggers=[recorder])
+    train_run(both_stages, replace(settings, resume=path), run="1", loggers=[recorder])
     assert recorder.stages[0] == stage
 
 
 def test_older_checkpoints_are_kept_as_wanted(settings):
     intervals = Intervals(keep_checkpoints=2)
-    train(parse_config(TINY), replace(settings, intervals=intervals), run="1")
+    train_run(parse_config(TINY), replace(settings, intervals=intervals), run="1")
     epochs = {
         path.name.partition("x2_")[2]: load_checkpoint(path)["progress"]["epoch"]
         for path in settings.models_dir.glob("*_x2_checkpoint*.pth")

@@ -14,7 +14,7 @@ from torch_sr.cli.train.run import find_newest, run_training
 from torch_sr.config import parse_config
 from torch_sr.errors import CheckpointError, ConfigError, DataError, LogError, TorchSRError
 from torch_sr.training.loggers.json_lines import JSONLinesLogger
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.runs import names as runs_module
 from torch_sr.training.runs.checkpoints import save_checkpoint
 from torch_sr.training.runs.names import find_checkpoint, reserved_run
@@ -157,17 +157,17 @@ def test_checkpoints_of_other_versions_and_fields_are_named(tmp_path, settings, 
 @pytest.mark.parametrize("field", ["progress", "stage_state", "watch", "sums"])
 def test_a_field_that_cannot_be_read_is_told_in_one_line(settings, tmp_path, field):
     config = parse_config(TINY, overrides=["pretraining.num_epoch=1"])
-    result = train(config, settings, run="1")
+    result = train_run(config, settings, run="1")
     state = torch.load(result.checkpoint, weights_only=True)
     torch.save({**state, field: {"other": 1}}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=r"a\.pth") as refusal:
-        train(config, replace(settings, resume=tmp_path / "a.pth"), run="1")
+        train_run(config, replace(settings, resume=tmp_path / "a.pth"), run="1")
     assert "\n" not in str(refusal.value)
 
 
 def test_a_checkpoint_saved_again_is_resumed_with_a_warning(settings, tmp_path, caplog):
     config = parse_config(TINY)
-    result = train(config, settings, run="1")
+    result = train_run(config, settings, run="1")
     torch.save(torch.load(result.checkpoint, weights_only=True), tmp_path / "again.pth")
     start = read_start(tmp_path / "again.pth")
     assert start.checkpoint["progress"]["step"] == 6
@@ -175,7 +175,7 @@ def test_a_checkpoint_saved_again_is_resumed_with_a_warning(settings, tmp_path, 
 
 
 def test_a_model_beside_a_numbered_file_is_a_model(settings, tmp_path):
-    result = train(parse_config(TINY), settings, run="1")
+    result = train_run(parse_config(TINY), settings, run="1")
     from torch_sr.models.conversion import convert
 
     convert(result.model, tmp_path / "net.pth")
@@ -195,14 +195,14 @@ def test_a_torn_line_of_the_log_is_not_continued(tmp_path):
 def test_unknown_validation_metrics_are_refused_by_name(settings):
     for names, words in ((("psnr",), "always measured"), (("vmaf",), "unknown; there are")):
         with pytest.raises(ConfigError, match=f"--val-metrics {names[0]}: .*{words}|{words}"):
-            train(parse_config(TINY), replace(settings, val_metrics=names), run="1")
+            train_run(parse_config(TINY), replace(settings, val_metrics=names), run="1")
 
 
 def test_a_metric_without_weights_is_refused_before_the_start(settings, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(settings.out_dir / "nowhere"))
     recorder = Recorder()
     with pytest.raises(TorchSRError, match=r"lpips"):
-        train(
+        train_run(
             parse_config(TINY),
             replace(settings, val_metrics=("lpips",)),
             run="1",
@@ -220,8 +220,8 @@ def test_the_perceptual_loss_is_measured_on_request(settings, vgg_file):
         ],
     )  # fmt: skip
     plain, asked = Recorder(), Recorder()
-    train(config, settings, run="1", loggers=[plain])
-    train(
+    train_run(config, settings, run="1", loggers=[plain])
+    train_run(
         config,
         replace(settings, val_metrics=("perceptual_loss",)),
         run="2",

@@ -18,9 +18,9 @@ from torch_sr.models.reading import read_model
 from torch_sr.models.weights import shipped_path
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.building import build_generator
+from torch_sr.training.notes import remark_on_length, steps_from_scratch
 from torch_sr.training.preflight.check import check_training
-from torch_sr.training.preflight.notes import remark_on_length, steps_from_scratch
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.runs.initial_weights import like_overrides
 from torch_sr.training.runs.starting_point import read_start
 
@@ -185,7 +185,7 @@ def test_partial_takes_what_fits_and_lists_the_rest(save_model, settings):
     ]
     recorder = Recorder()
     settings = replace(settings, resume=path, partial=True)
-    train(config, settings, run="1", loggers=[recorder])
+    train_run(config, settings, run="1", loggers=[recorder])
     assert set(said) <= set(recorder.messages)
 
 
@@ -215,7 +215,7 @@ def test_options_of_a_start_need_a_model(settings, run):
         CheckpointError, match=r"--load-checkpoint.*--start-stage training and --pa"
     ):
         read_start(None, stage="training", partial=True)
-    checkpoint = train(parse_config(TINY), settings, run="1").checkpoint
+    checkpoint = train_run(parse_config(TINY), settings, run="1").checkpoint
     with pytest.raises(CheckpointError, match=r"leave out --partial.*models extract"):
         read_start(checkpoint, partial=True)
     assert run("--start-stage", "second")[0] == 2
@@ -226,7 +226,7 @@ def test_options_of_a_start_need_a_model(settings, run):
 
 def test_a_model_starts_the_gan_stage_and_this_is_said(settings, both_stages, save_model):
     path, recorder = save_model(), Recorder()
-    train(both_stages, replace(settings, resume=path), run="1", loggers=[recorder])
+    train_run(both_stages, replace(settings, resume=path), run="1", loggers=[recorder])
     assert recorder.stages == ["training"]
     (said,) = recorder.messages
     assert said.startswith(f"starting the GAN stage (training) from {path}, a model of the PSNR")
@@ -237,7 +237,7 @@ def test_a_model_starts_the_gan_stage_and_this_is_said(settings, both_stages, sa
 def test_a_gan_stage_from_scratch_is_remarked_on(settings, both_stages):
     config = parse_config(both_stages.to_dict(), overrides=["pretraining.num_epoch=0"])
     recorder = Recorder()
-    train(config, settings, run="1", loggers=[recorder])
+    train_run(config, settings, run="1", loggers=[recorder])
     assert recorder.messages[0].startswith("the GAN stage (training) starts from scratch")
     start = next(iter(check_training(config, settings)))
     assert start.text.startswith("from scratch; the GAN stage (training) starts from scratch")
@@ -246,13 +246,15 @@ def test_a_gan_stage_from_scratch_is_remarked_on(settings, both_stages):
 def test_both_stages_start_from_a_model_on_demand(settings, both_stages, save_model):
     path, recorder = save_model(stage=None), Recorder()
     settings = replace(settings, resume=path, start_stage="pretraining")
-    train(both_stages, settings, run="1", loggers=[recorder])
+    train_run(both_stages, settings, run="1", loggers=[recorder])
     assert recorder.stages == ["pretraining", "training"]
     assert recorder.messages == [
         f"starting the PSNR stage (pretraining) from {path}, then the GAN stage"
     ]
     fresh = Recorder()
-    train(both_stages, replace(settings, resume=None, start_stage=None), run="2", loggers=[fresh])
+    train_run(
+        both_stages, replace(settings, resume=None, start_stage=None), run="2", loggers=[fresh]
+    )
     assert fresh.losses[0][1] != recorder.losses[0][1]
 
 
@@ -264,12 +266,12 @@ def test_a_stage_that_is_left_out_cannot_be_the_first(save_model):
 def test_the_data_of_a_stage_that_does_not_run_are_not_needed(settings, both_stages, save_model):
     config = parse_config(both_stages.to_dict(), overrides=['pretraining.train_datasets=["none"]'])
     settings = replace(settings, resume=save_model())
-    assert train(config, settings, run="1").finished
+    assert train_run(config, settings, run="1").finished
     findings = list(check_training(config, settings))
     assert all(finding.passed for finding in findings), findings
     assert "pretraining data" not in [finding.subject for finding in findings]
     with pytest.raises(DataError, match="none"):
-        train(config, replace(settings, resume=None), run="2")
+        train_run(config, replace(settings, resume=None), run="2")
 
 
 # --- the length, and validation -----------------------------------------------------------------
@@ -292,33 +294,33 @@ def test_too_few_steps_from_scratch_are_remarked_with_a_model_to_start_from():
 
 def test_a_training_from_a_model_is_not_called_too_short(settings, save_model):
     config, scratch, started = parse_config(TINY), Recorder(), Recorder()
-    train(config, settings, run="1", loggers=[scratch])
+    train_run(config, settings, run="1", loggers=[scratch])
     assert "a network from scratch is still worse" in " ".join(scratch.messages)
-    train(config, replace(settings, resume=save_model()), run="2", loggers=[started])
+    train_run(config, replace(settings, resume=save_model()), run="2", loggers=[started])
     assert "from scratch" not in " ".join(started.messages)
 
 
 def test_a_warm_up_longer_than_the_stage_is_said(settings):
     config, recorder = parse_config(TINY, overrides=["pretraining.warmup_steps=6"]), Recorder()
-    train(config, settings, run="1", loggers=[recorder])
+    train_run(config, settings, run="1", loggers=[recorder])
     said = "lower pretraining.warmup_steps 6: the stage has 6 steps"
     assert any(said in message for message in recorder.messages)
     assert any(said in finding.text for finding in check_training(config, settings))
     recorder = Recorder()
     config = parse_config(TINY, overrides=["pretraining.warmup_steps=5"])
-    train(config, settings, run="2", loggers=[recorder])
+    train_run(config, settings, run="2", loggers=[recorder])
     assert not any("warmup" in message for message in recorder.messages)
 
 
 def test_a_batch_of_more_crops_than_images_is_said(settings):
     config, recorder = parse_config(TINY, overrides=["batch_size=64"]), Recorder()
-    train(config, settings, run="1", loggers=[recorder])
+    train_run(config, settings, run="1", loggers=[recorder])
     said = "mini-batches have 5 crops, not batch_size 64"
     assert any(said in message for message in recorder.messages)
     assert any(said in finding.text for finding in check_training(config, settings))
     repeated = parse_config(TINY, overrides=["batch_size=8", "train_datasets=photos,photos"])
     recorder = Recorder()
-    train(repeated, settings, run="2", loggers=[recorder])
+    train_run(repeated, settings, run="2", loggers=[recorder])
     assert not any("mini-batches" in message for message in recorder.messages)
 
 
@@ -326,19 +328,19 @@ def test_missing_data_name_the_key_that_asks_for_them_and_how_to_set_it(settings
     training = {key: value for key, value in TINY["pretraining"].items() if "datasets" not in key}
     unset = parse_config({**TINY, "pretraining": training})
     with pytest.raises(MissingDatasetError) as caught:
-        train(unset, settings, run="1")
+        train_run(unset, settings, run="1")
     said = "add --set train_datasets=FOLDER, as pretraining.train_datasets is not set and means"
     assert str(caught.value).startswith(said)
     assert "DIV2K not found" in str(caught.value)
     given = parse_config(TINY, overrides=["val_datasets=div2k"])
     with pytest.raises(MissingDatasetError, match=r"^pretraining\.val_datasets: data set DIV2K"):
-        train(given, settings, run="2")
+        train_run(given, settings, run="2")
 
 
 def test_without_validation_a_training_says_so_and_stores_the_model_of_its_end(settings):
     config = parse_config(TINY, overrides=["pretraining.val_datasets=[]", "watch.psnr_drop=0.01"])
     recorder = Recorder()
-    result = train(config, settings, run="1", loggers=[recorder])
+    result = train_run(config, settings, run="1", loggers=[recorder])
     assert result.finished
     assert any("val_datasets is empty: no validation" in said for said in recorder.messages)
     assert not any(key.startswith("val/") for key in recorder.epochs[-1][2])
@@ -369,7 +371,7 @@ def test_a_pixel_unshuffled_generator_is_trained_resumed_and_read_by_spandrel(se
     from spandrel import ModelLoader
 
     config = parse_config(TINY, overrides=UNSHUFFLED)
-    result = train(config, settings, run="1")
+    result = train_run(config, settings, run="1")
     network = build_generator(config)
     network.load_state_dict(weights_of(result.model))
     assert weights_of(result.model)["conv_first.weight"].shape == (4, 12, 3, 3)
@@ -382,10 +384,10 @@ def test_a_pixel_unshuffled_generator_is_trained_resumed_and_read_by_spandrel(se
     longer = parse_config(TINY, overrides=[*UNSHUFFLED, "pretraining.num_epoch=2"])
     resumed = replace(settings, resume=result.checkpoint)
     recorder = Recorder()
-    assert train(longer, resumed, run="1", loggers=[recorder]).finished
+    assert train_run(longer, resumed, run="1", loggers=[recorder]).finished
     assert [epoch for epoch, _, _ in recorder.epochs] == [2]
     with pytest.raises(CheckpointError, match="pixel_unshuffle: 2, now 1"):
-        train(parse_config(TINY, overrides=UNSHUFFLED[1:]), resumed, run="1")
+        train_run(parse_config(TINY, overrides=UNSHUFFLED[1:]), resumed, run="1")
 
 
 def test_a_model_of_real_esrgan_at_x2_is_fine_tuned_with_its_sizes(settings, tmp_path):
@@ -397,7 +399,7 @@ def test_a_model_of_real_esrgan_at_x2_is_fine_tuned_with_its_sizes(settings, tmp
     assert config.generator.pixel_unshuffle == 2
     assert config.scale_factor == 2
     recorder = Recorder()
-    train(config, replace(settings, resume=path), run="1", loggers=[recorder])
+    train_run(config, replace(settings, resume=path), run="1", loggers=[recorder])
     assert recorder.messages[0] == f"starting the PSNR stage (pretraining) from {path}"
 
 

@@ -23,7 +23,7 @@ from torch_sr.models.reading import read_model
 from torch_sr.training.loggers.json_lines import JSONLinesLogger
 from torch_sr.training.loggers.tensorboard import TensorBoardLogger
 from torch_sr.training.loggers.wandb import WandbLogger, check_wandb
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.settings import Every, Intervals
 
 
@@ -33,7 +33,7 @@ def test_training_learns_logs_and_stores(settings, tmp_path):
     logs = tmp_path / "logs" / "1"
     recorder = Recorder()
     loggers = [recorder, JSONLinesLogger(logs), TensorBoardLogger(logs)]
-    result = train(config, settings, run="1", loggers=loggers)
+    result = train_run(config, settings, run="1", loggers=loggers)
     for logger in loggers:
         logger.close()
 
@@ -66,9 +66,9 @@ def test_training_learns_logs_and_stores(settings, tmp_path):
 
 def test_same_seed_same_weights_and_another_seed_others(settings):
     config = parse_config(TINY)
-    paths = [train(config, settings, run=name).model for name in "ab"]
+    paths = [train_run(config, settings, run=name).model for name in "ab"]
     other = parse_config(TINY, overrides=["seed=4"])
-    paths.append(train(other, settings, run="c").model)
+    paths.append(train_run(other, settings, run="c").model)
     first, same, different = (weights_of(path) for path in paths)
     assert all(torch.equal(first[key], same[key]) for key in first)
     assert not torch.equal(first["conv_first.weight"], different["conv_first.weight"])
@@ -77,14 +77,14 @@ def test_same_seed_same_weights_and_another_seed_others(settings):
 def test_steps_end_the_stage_inside_an_epoch(settings):
     config = parse_config(TINY, overrides=["pretraining.num_steps=3"])
     recorder = Recorder()
-    train(config, settings, run="1", loggers=[recorder])
+    train_run(config, settings, run="1", loggers=[recorder])
     assert [step for step, _ in recorder.losses] == [1, 2, 3]
     assert recorder.epochs[-1][:2] == (2, 3)
 
 
 def test_best_model_waits_for_the_warm_up(settings):
     late = replace(settings, intervals=Intervals(best_warmup=3))
-    train(parse_config(TINY), late, run="1")
+    train_run(parse_config(TINY), late, run="1")
     assert not list(settings.models_dir.glob("*best*"))
 
 
@@ -95,14 +95,14 @@ def test_unfit_data_stop_before_the_first_step(settings):
         (['pretraining.val_datasets=["nothing"]'], "nothing"),
     ):
         with pytest.raises(DataError, match=words) as refusal:
-            train(parse_config(TINY, overrides=overrides), settings, run="1")
+            train_run(parse_config(TINY, overrides=overrides), settings, run="1")
         assert isinstance(refusal.value, TorchSRError)
         assert "\n" not in str(refusal.value)
 
 
 def test_both_stages_run_one_after_the_other(settings, both_stages):
     recorder = Recorder()
-    result = train(both_stages, settings, run="1", loggers=[recorder])
+    result = train_run(both_stages, settings, run="1", loggers=[recorder])
     assert result.model.name == "1_RRDB_ESRGAN_x2_model.safetensors"
     assert read_model(result.model).info.stage == "training"
     assert [step for step, _ in recorder.losses] == [1, 2, 3, 4, 1, 2, 3, 4]
@@ -120,7 +120,7 @@ def test_unet_discriminator_is_chosen_by_the_configuration(settings, both_stages
         both_stages.to_dict(),
         overrides=["discriminator.kind=unet", "discriminator.unet_channels=2"],
     )
-    assert train(config, settings, run="1").finished
+    assert train_run(config, settings, run="1").finished
 
 
 def test_missing_vgg_weights_stop_before_the_first_step(settings, both_stages):
@@ -129,13 +129,13 @@ def test_missing_vgg_weights_stop_before_the_first_step(settings, both_stages):
     )
     recorder = Recorder()
     with pytest.raises(ModelError, match=r"vgg\.pth"):
-        train(config, settings, run="1", loggers=[recorder])
+        train_run(config, settings, run="1", loggers=[recorder])
     assert not recorder.losses
 
 
 def test_no_stage_at_all_is_refused(settings):
     with pytest.raises(ConfigError, match="both 0"):
-        train(parse_config(TINY, overrides=["pretraining.num_epoch=0"]), settings, run="1")
+        train_run(parse_config(TINY, overrides=["pretraining.num_epoch=0"]), settings, run="1")
 
 
 def test_weights_and_biases_offline(settings, both_stages, tmp_path, monkeypatch):
@@ -145,7 +145,7 @@ def test_weights_and_biases_offline(settings, both_stages, tmp_path, monkeypatch
     logged = []
     log = logger._log
     monkeypatch.setattr(logger, "_log", lambda values: (logged.append(values), log(values)))
-    train(both_stages, settings, run="7", loggers=[logger])
+    train_run(both_stages, settings, run="7", loggers=[logger])
     graphs = {f"training/{name}" for name in ("generator", "discriminator")}
     assert graphs < set(logger._run.summary.keys())
     logger.close()
@@ -209,9 +209,9 @@ def test_wandb_that_cannot_be_reached_stops_a_run_only_where_it_was_asked_for(
     config = parse_config(TINY)
     asked = WandbLogger(tmp_path / "logs", "1")
     with pytest.raises(LogError, match="cannot be started: connection refused"):
-        train(config, settings, run="1", loggers=[asked])
+        train_run(config, settings, run="1", loggers=[asked])
     optional = WandbLogger(tmp_path / "logs", "2", optional=True)
-    assert train(config, settings, run="2", loggers=[optional]).finished
+    assert train_run(config, settings, run="2", loggers=[optional]).finished
     optional.close()
     assert "logged without it" in caplog.text
 
@@ -220,7 +220,7 @@ def test_a_graph_of_every_network_is_logged(settings, both_stages, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = TensorBoardLogger(tmp_path / "logs")
-    train(both_stages, settings, run="1", loggers=[logger])
+    train_run(both_stages, settings, run="1", loggers=[logger])
     logger.close()
     for folder in ("pretraining/generator", "training/generator", "training/discriminator"):
         events = EventAccumulator(str(tmp_path / "logs" / folder)).Reload()
@@ -231,7 +231,7 @@ def test_what_is_logged_has_no_influence(settings, both_stages, tmp_path):
     """Drawing a discriminator, for one, would move the averages of its batch normalisation."""
     loggers = [TensorBoardLogger(tmp_path / "logs"), JSONLinesLogger(tmp_path / "logs")]
     logged, bare = (
-        weights_of(train(both_stages, settings, run=name, loggers=chosen).model)
+        weights_of(train_run(both_stages, settings, run=name, loggers=chosen).model)
         for name, chosen in (("logged", loggers), ("bare", []))
     )
     assert all(torch.equal(logged[key], bare[key]) for key in bare)
@@ -253,12 +253,12 @@ def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
 def test_precision_and_layout_are_settings_of_the_run(settings):
     """bf16 rounds to three digits; the order of the memory, to none."""
     config = parse_config(TINY)
-    expected = weights_of(train(config, settings, run="1").model)
+    expected = weights_of(train_run(config, settings, run="1").model)
     planar = replace(settings, channels_last=False)
-    for name, weight in weights_of(train(config, planar, run="2").model).items():
+    for name, weight in weights_of(train_run(config, planar, run="2").model).items():
         torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
     rounded = replace(settings, precision="bf16")
-    found = weights_of(train(config, rounded, run="3").model)
+    found = weights_of(train_run(config, rounded, run="3").model)
     assert any(not torch.equal(found[name], expected[name]) for name in found)
     for name, weight in found.items():
         assert weight.dtype == torch.float32
@@ -269,7 +269,7 @@ def test_compiled_networks_learn_the_same(settings, both_stages):
     config = parse_config(
         both_stages.to_dict(), overrides=["pretraining.num_steps=2", "training.num_steps=2"]
     )
-    expected = weights_of(train(config, settings, run="1").model)
-    found = weights_of(train(config, replace(settings, compile=True), run="2").model)
+    expected = weights_of(train_run(config, settings, run="1").model)
+    found = weights_of(train_run(config, replace(settings, compile=True), run="2").model)
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-4)

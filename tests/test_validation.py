@@ -20,7 +20,7 @@ from torch_sr.files import write_failure
 from torch_sr.images import Image, write_image
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.loggers.json_lines import JSONLinesLogger
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.runs.checkpoints import load_checkpoint, save_checkpoint
 from torch_sr.training.runs.export import model_metadata
 from torch_sr.training.settings import Every, Intervals
@@ -64,17 +64,17 @@ def test_what_happens_in_a_validation_costs_no_epoch(settings, tmp_path, action,
     config = parse_config(TINY)
     settings = replace(settings, intervals=Intervals(checkpoint=Every(interval)))
     log = JSONLinesLogger(tmp_path / "whole")
-    expected = weights_of(train(config, settings, run="whole", loggers=[log]).model)
+    expected = weights_of(train_run(config, settings, run="whole", loggers=[log]).model)
 
     broken = InValidation(action)
     loggers = [broken, JSONLinesLogger(tmp_path / "broken")]
     checkpoint = settings.models_dir / "broken_RRDB_PSNR_x2_checkpoint.pth"
     if action is terminate:
-        result = train(config, settings, run="broken", loggers=loggers)
+        result = train_run(config, settings, run="broken", loggers=loggers)
         assert (result.finished, result.checkpoint) == (False, checkpoint)
     else:
         with pytest.raises((KeyboardInterrupt, RuntimeError)):
-            train(config, settings, run="broken", loggers=loggers)
+            train_run(config, settings, run="broken", loggers=loggers)
     assert broken.stops == (action is not run_out_of_memory)
     state = load_checkpoint(checkpoint)
     assert (state["progress"]["epoch"], state["validates"], state["good"]) == (2, True, False)
@@ -82,7 +82,7 @@ def test_what_happens_in_a_validation_costs_no_epoch(settings, tmp_path, action,
     assert before["progress"]["epoch"] == (1 if interval == 1 else 0)
 
     loggers = [JSONLinesLogger(tmp_path / "broken")]
-    result = train(config, replace(settings, resume=checkpoint), run="broken", loggers=loggers)
+    result = train_run(config, replace(settings, resume=checkpoint), run="broken", loggers=loggers)
     found = weights_of(result.model)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
     logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "broken")]
@@ -97,7 +97,7 @@ def test_what_happens_in_a_validation_costs_no_epoch(settings, tmp_path, action,
 @pytest.mark.parametrize("keep", [0, 1, 2])
 def test_checkpoints_stored_before_a_validation_take_no_place_of_others(settings, keep):
     intervals = Intervals(keep_checkpoints=keep)
-    train(parse_config(TINY), replace(settings, intervals=intervals), run="1")
+    train_run(parse_config(TINY), replace(settings, intervals=intervals), run="1")
     found = [
         load_checkpoint(path) for path in sorted(settings.models_dir.glob("1_*_x2_checkpoint*.pth"))
     ]
@@ -117,7 +117,7 @@ def test_a_collapse_goes_back_past_the_checkpoint_stored_before_it(settings, mon
     monkeypatch.setattr(TiledNetwork, "super_resolve", collapsed)
     recorder = Recorder()
     settings = replace(settings, intervals=Intervals(keep_checkpoints=keep, best_warmup=9))
-    assert train(parse_config(TINY), settings, run="1", loggers=[recorder]).finished
+    assert train_run(parse_config(TINY), settings, run="1", loggers=[recorder]).finished
     back = [message for message in recorder.messages if "gone back to epoch 1" in message]
     assert len(back) == 2
     assert [epoch for epoch, _, _ in recorder.epochs] == [1, 2, 2, 2, 3]
@@ -174,7 +174,7 @@ def test_a_flat_validation_image_spoils_neither_mean_nor_best_nor_watch(settings
     config = parse_config(TINY, overrides=['pretraining.val_datasets=["photos","flat"]'])
     recorder = Recorder()
     settings = replace(settings, data_root=root)
-    result = train(config, settings, run="1", loggers=[recorder])
+    result = train_run(config, settings, run="1", loggers=[recorder])
     assert result.finished
     assert all(np.isfinite(value) for _, _, m in recorder.epochs for value in m.values())
     assert not [text for text in recorder.messages if "gone back" in text]

@@ -9,7 +9,7 @@ from torch_sr.config import WatchConfig, parse_config
 from torch_sr.errors import TrainingError
 from torch_sr.evaluation.tiled_network import TiledNetwork
 from torch_sr.training.divergence import Divergence, DivergenceDetector
-from torch_sr.training.run import train
+from torch_sr.training.run import train_run
 from torch_sr.training.stages import PSNRStage
 
 NAN = float("nan")
@@ -84,7 +84,7 @@ def spoil_steps(monkeypatch):
 def test_one_bad_step_is_skipped_and_counted(settings, spoil_steps):
     spoil_steps({3})
     recorder = Recorder()
-    assert train(parse_config(TINY), settings, run="1", loggers=[recorder]).finished
+    assert train_run(parse_config(TINY), settings, run="1", loggers=[recorder]).finished
     skipped = [metrics.get("train/skipped_steps") for _, _, metrics in recorder.epochs]
     assert skipped == [None, 1, None]
     assert all(metrics["train/content_loss"] < 1 for _, _, metrics in recorder.epochs)
@@ -95,7 +95,7 @@ def test_after_too_many_bad_steps_the_run_goes_back(settings, spoil_steps):
     spoil_steps({4, 5})
     recorder = Recorder()
     config = parse_config(TINY, overrides=["watch.max_skipped=2"])
-    assert train(config, settings, run="1", loggers=[recorder]).finished
+    assert train_run(config, settings, run="1", loggers=[recorder]).finished
     message = recorder.messages[-1]
     assert sum("gone back" in text for text in recorder.messages) == 1
     assert message == (
@@ -112,7 +112,7 @@ def test_a_run_that_goes_wrong_again_and_again_is_stopped(settings, spoil_steps)
     overrides = ["watch.max_skipped=1", "watch.max_rollbacks=2", "watch.lr_factor=0.1"]
     config = parse_config(TINY, overrides=overrides)
     with pytest.raises(TrainingError, match=r"epoch 2, step 3.*stopped after 2 rollbacks") as error:
-        train(config, settings, run="1", loggers=[recorder])
+        train_run(config, settings, run="1", loggers=[recorder])
     assert "\n" not in str(error.value)
     back = [message for message in recorder.messages if "gone back" in message]
     assert [message.rpartition(" ")[2] for message in back] == ["0.1", "0.01"]
@@ -122,7 +122,7 @@ def test_a_run_may_be_told_to_stop_at_once(settings, spoil_steps):
     spoil_steps({1})
     config = parse_config(TINY, overrides=["watch.max_skipped=1", "watch.action=stop"])
     with pytest.raises(TrainingError, match="not finite in 1 mini-batches in a row; stopped:"):
-        train(config, settings, run="1")
+        train_run(config, settings, run="1")
 
 
 def test_a_collapse_of_the_validation_goes_back(settings, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_collapse_of_the_validation_goes_back(settings, monkeypatch):
 
     monkeypatch.setattr(TiledNetwork, "super_resolve", collapsed)
     recorder = Recorder()
-    assert train(parse_config(TINY), settings, run="1", loggers=[recorder]).finished
+    assert train_run(parse_config(TINY), settings, run="1", loggers=[recorder]).finished
     message = recorder.messages[-1]
     assert sum("gone back" in text for text in recorder.messages) == 1
     assert "the validation" in message

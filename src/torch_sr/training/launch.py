@@ -1,4 +1,4 @@
-"""One process or many: which of them this is, and the Fabric that ties them together."""
+"""Start one training process or several, with the Fabric that connects them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,16 @@ _SYNC_BUFFERS = next(
     for name in ("forward_sync_buffers", "broadcast_buffers")
     if name in signature(DistributedDataParallel).parameters
 )
-# It announces the precision and the processes, which the person chose.
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 def is_first_process() -> bool:
     """Whether this is the process that logs and prints: the only one, or the first of many."""
-    # torchrun tells the rank among all processes, Lightning's own launcher that on this machine.
+    # torchrun sets the rank among all processes, Lightning's own launcher that on this machine.
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def launch(settings: RunSettings) -> Fabric:
-    """Start the processes that the settings want, or join those that torchrun has started.
+    """Start the processes that the settings ask for, or join those that torchrun started.
 
     Raises:
         DeviceError: when device, number or precision is not available.
@@ -43,23 +41,36 @@ def launch(settings: RunSettings) -> Fabric:
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
     processes, here = _count_processes(settings, device)
-    # Buffers are statistics of batch normalisation, which need not be alike everywhere, and may
-    # not change between the two passes of a discriminator's step.
-    alike: dict[str, Any] = {_SYNC_BUFFERS: False}
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=here if device.index is None else [device.index],  # cuda:1 is one, and that one
-        num_nodes=processes // here,
-        strategy=DDPStrategy(**alike) if processes > 1 else "auto",
-        precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
-    )
-    fabric.launch()
+    # Buffers are statistics of batch normalization. They need not be equal in all processes, and
+    # must not change between the two passes of a discriminator's step.
+    unsynced: dict[str, Any] = {_SYNC_BUFFERS: False}
+    with _quiet_fabric():
+        fabric = Fabric(
+            accelerator=device.type,
+            devices=here if device.index is None else [device.index],  # cuda:1 is that one only
+            num_nodes=processes // here,
+            strategy=DDPStrategy(**unsynced) if processes > 1 else "auto",
+            precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
+        )
+        fabric.launch()
     return fabric
 
 
 @contextmanager
+def _quiet_fabric() -> Iterator[None]:
+    """Silence what Fabric logs about precision and processes, which the user chose."""
+    log = logging.getLogger("lightning_fabric")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
 def leave_in_order() -> Iterator[None]:
-    """End the group of processes that is formed inside: without, they abort now and then."""
+    """End the process group that is formed inside; otherwise processes sometimes abort at exit."""
     joined_before = torch.distributed.is_initialized()
     try:
         yield
@@ -69,7 +80,7 @@ def leave_in_order() -> Iterator[None]:
 
 
 def _count_processes(settings: RunSettings, device: torch.device) -> tuple[int, int]:
-    """Processes in all, and on this machine."""
+    """The number of processes in total and on this machine."""
     if "WORLD_SIZE" in os.environ and "RANK" in os.environ:  # torchrun has started them
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         return int(os.environ["WORLD_SIZE"]), here

@@ -1,49 +1,45 @@
-"""From a configuration and a run's settings to a trained model: puts the parts together."""
+"""Train: from a configuration and the settings of a run to models in files."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-from torch.utils.data import DataLoader
+from lightning_fabric import Fabric
 
 from torch_sr.aliases import Progress
-from torch_sr.config import Hyperparameters
-from torch_sr.data.crops.random_crops import training_loader
-from torch_sr.data.crops.sampler import EpochSampler
+from torch_sr.config import PSNR_STAGE, Hyperparameters, load_config, parse_config
 from torch_sr.errors import CheckpointError, ConfigError
 from torch_sr.evaluation.metric_table import MetricFunction
 from torch_sr.losses import PerceptualLoss
+from torch_sr.models.zoo import find_model
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.building import (
     build_generator,
     build_perceptual_loss,
     build_stage,
-    lay_out,
-    open_crops,
-    open_validation,
+    prepare_network,
 )
-from torch_sr.training.divergence import DivergenceDetector
-from torch_sr.training.launch import launch, leave_in_order
+from torch_sr.training.context import RunContext
+from torch_sr.training.launch import is_first_process, launch, leave_in_order
 from torch_sr.training.loggers.base import Logger
-from torch_sr.training.preflight.notes import (
+from torch_sr.training.loggers.opening import open_loggers
+from torch_sr.training.notes import (
     describe_long_warmup,
     describe_no_validation,
     describe_small_batch,
     remark_on_length,
 )
-from torch_sr.training.runs.export import run_notes
+from torch_sr.training.runs.names import find_checkpoint, reserved_run
 from torch_sr.training.runs.result import StageResult, TrainingResult
 from torch_sr.training.runs.starting_point import StartingPoint, read_start
-from torch_sr.training.settings import RunFiles, RunSettings, StageLimits
-from torch_sr.training.stages import GANStage, PSNRStage
+from torch_sr.training.settings import RunSettings
+from torch_sr.training.stage_data import StageData, open_stage_data
 from torch_sr.training.trainer import Trainer
 from torch_sr.training.validation import (
     PERCEPTUAL_LOSS,
-    Validation,
     build_extra_metrics,
     check_extra_metrics,
 )
@@ -52,10 +48,89 @@ _NOT_MEASURED = (
     "val/perceptual_loss is not measured, as this stage does not learn from it: "
     "--val-metrics perceptual_loss measures it too"
 )
-_WORKERS = 4  # they cut crops far faster than any GPU trains on them
 
 
 def train(
+    config: Hyperparameters | Mapping[str, Any] | str | Path,
+    settings: RunSettings | None = None,
+    *,
+    loggers: Sequence[Logger] = (),
+    start: StartingPoint | None = None,
+    cache_progress: Progress | None = None,
+) -> TrainingResult:
+    """Train the networks of a configuration, as ``torch-sr train`` does.
+
+    The PSNR stage runs first, then the GAN stage. Everything that can fail is checked before the
+    first step: data, weights of the perceptual loss, the model or checkpoint to start from.
+
+    Args:
+        config: the hyper-parameters, or a JSON file or dict of them; a stage with ``num_epoch`` 0
+            is left out.
+        settings: everything else, such as folders, device and intervals. A checkpoint in
+            ``resume`` is resumed; a model is the start of a new run.
+        loggers: besides those that the settings ask for; all are closed at the end.
+        start: what ``settings.resume`` names, if it has been read already.
+        cache_progress: called while images are decoded for the first time.
+
+    Returns:
+        the paths of the models and checkpoints, with their scores.
+
+    Raises:
+        ConfigError: for wrong hyper-parameters, or an unknown validation metric.
+        CheckpointError: when a checkpoint cannot be resumed or written, or the name is taken.
+        DataError, ImageError: when the data are missing or unfit.
+        DeviceError: when the device or precision is not available.
+        LogError: when the logs cannot be written.
+        ModelError: when the weights of the perceptual loss are not available, or a model cannot be
+            read.
+        TrainingError: when the training diverges, see :class:`~torch_sr.config.WatchConfig`.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from torch_sr.images import Image, write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for number in range(4):  # images to learn from
+    ...         pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+    ...         _ = write_image(f"{folder}/{number}.png", Image(pixels))
+    ...     config = {
+    ...         "batch_size": 2,
+    ...         "generator": {"rrdb_channels": 4, "growth_channels": 2, "num_basic_blocks": 1},
+    ...         "pretraining": {
+    ...             "num_epoch": 2,
+    ...             "cr_patch_size": [16, 16],
+    ...             "train_datasets": [folder],
+    ...             "val_datasets": [],
+    ...         },
+    ...         "training": {"num_epoch": 0},
+    ...     }
+    ...     settings = RunSettings(out_dir=Path(folder, "out"), name="tiny", tensorboard=False)
+    ...     result = train(config, settings)
+    ...     print(result.finished, result.last_model.name, result.last_model.is_file())
+    True tiny_RRDB_PSNR_x4_model.safetensors True
+    """
+    hparams = _read_hparams(config)
+    settings = settings or RunSettings()
+    with ExitStack() as stack:
+        for logger in loggers:
+            stack.callback(logger.close)
+        start = start or _read_start(settings)
+        run = stack.enter_context(reserved_run(settings, start))
+        if is_first_process():
+            opened = open_loggers(settings, run)
+            for logger in opened:
+                stack.callback(logger.close)
+            loggers = [*loggers, *opened]
+        return train_run(
+            hparams,
+            settings,
+            run=run,
+            start=start,
+            loggers=loggers,
+            cache_progress=cache_progress,
+        )
+
+
+def train_run(
     config: Hyperparameters,
     settings: RunSettings,
     *,
@@ -64,206 +139,175 @@ def train(
     loggers: Sequence[Logger] = (),
     cache_progress: Progress | None = None,
 ) -> TrainingResult:
-    """Run the stages of a configuration: PSNR-driven, then GAN-driven (description, section 8).
-
-    All that can fail is tried before the first step: data, the weights of the perceptual loss, what
-    to start from.
+    """Train under a given name, with given loggers only; see :func:`train` for the rest.
 
     Args:
-        config: the hyper-parameters; a stage with ``num_epoch`` 0 is left out.
-        settings: everything else. A checkpoint in ``resume`` is resumed. A model starts the GAN
-            stage, or the pre-training where there is no GAN stage.
-        run: a name, the first part of all files of the run; see :meth:`StartingPoint.run_name`.
-        start: what ``settings.resume`` holds, where it has been read already.
-        loggers: receive all that happens; closed by the caller.
-        cache_progress: called while images are decoded for the first time.
-
-    Raises:
-        ConfigError: when both stages are left out, or a validation metric is unknown.
-        CheckpointError: when the checkpoint to go on from does not fit, or none can be written.
-        DataError, ImageError: when the data are missing or unfit.
-        DeviceError: when device or precision is not available.
-        LogError: when the logs cannot be written.
-        ModelError: when the weights of the perceptual loss are not available, or a model cannot be
-            read.
-        TrainingError: when the training goes wrong, see :class:`~torch_sr.config.WatchConfig`.
+        config: the hyper-parameters.
+        settings: everything else.
+        run: the name of the run, reserved by the caller.
+        start: see :func:`train`.
+        loggers: closed by the caller.
+        cache_progress: see :func:`train`.
     """
+    if not config.stages:
+        raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
+    check_extra_metrics(settings.val_metrics)
     with leave_in_order():
-        start = start or read_start(
-            settings.resume, stage=settings.start_stage, partial=settings.partial
+        start = start or _read_start(settings)
+        changes = start.check(config)
+        fabric = launch(settings)
+        context = RunContext(
+            fabric.broadcast(run),  # a name made of the time differs between processes
+            fabric,
+            config,
+            settings,
+            loggers if fabric.is_global_zero else (),
         )
-        return _Run(config, settings, run, start, loggers, cache_progress).train()
+        _check_same_start(fabric, start)
+        with fabric.rank_zero_first():  # one decodes or downloads, the others find it done
+            extra = _build_extra_metrics(fabric, config, settings)
+            data = {
+                name: open_stage_data(name, fabric, config, settings, extra, cache_progress)
+                for name in start.stages(config)
+            }
+            perceptual = _build_perceptual(context, data)
+        return _train_stages(context, start, changes, data, perceptual)
 
 
-@dataclass(frozen=True)
-class _StageData:
-    """What a stage trains and is validated on, and for how long."""
-
-    loader: DataLoader[tuple[Tensor, Tensor]]
-    sampler: EpochSampler
-    validation: Validation
-    notes: dict[str, Any]
-    limits: StageLimits
-
-    @property
-    def total_steps(self) -> int:
-        steps = self.limits.num_epochs * self.sampler.batches
-        return steps if self.limits.num_steps is None else min(steps, self.limits.num_steps)
+def _read_hparams(config: Hyperparameters | Mapping[str, Any] | str | Path) -> Hyperparameters:
+    if isinstance(config, Hyperparameters):
+        return config
+    return parse_config(config) if isinstance(config, Mapping) else load_config(config)
 
 
-class _Run:
-    """The parts of one run, opened in the constructor, used by :meth:`train`."""
+def _read_start(settings: RunSettings) -> StartingPoint:
+    """Read the newest checkpoint if it is to be resumed, or else what ``resume`` names."""
+    if settings.resume_auto:
+        found = find_checkpoint(settings.models_dir, settings.name)
+        if found is not None:
+            return read_start(found)
+    path = None if settings.resume is None else find_model(settings.resume)
+    return read_start(path, stage=settings.start_stage, partial=settings.partial)
 
-    def __init__(
-        self,
-        config: Hyperparameters,
-        settings: RunSettings,
-        run: str,
-        start: StartingPoint,
-        loggers: Sequence[Logger],
-        cache_progress: Progress | None,
-    ) -> None:
-        if not config.stages:
-            raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
-        check_extra_metrics(settings.val_metrics)
-        self.config = config
-        self.settings = settings
-        self.start = start
-        self.changes = start.check(config)
-        self.remarks: list[str] = []
-        self.fabric = launch(settings)
-        self.run = self.fabric.broadcast(run)  # a name made of the time differs by process
-        self.loggers = loggers if self.fabric.is_global_zero else ()
-        self._check_same_start()
-        with self.fabric.rank_zero_first():  # one decodes or fetches, the others find it done
-            self.extra = self._build_extra_metrics()
-            stages = start.stages(config)
-            self.data = {name: self._open_data(name, cache_progress) for name in stages}
-            self.perceptual = self._build_perceptual() if self._measures_perceptual() else None
 
-    def train(self) -> TrainingResult:
-        generator = lay_out(build_generator(self.config), self.settings)
-        self.remarks = [*self.start.describe(self.config), *self.start.fill(generator)]
-        results: list[StageResult] = []
-        trained = self.start.model is not None
-        if PSNRStage.name in self.data:
-            trainer = self._trainer(PSNRStage.name, generator, trained)
-            results.append(self._fit(trainer))
-            if not results[-1].finished:
-                return TrainingResult(tuple(results))
+def _check_same_start(fabric: Fabric, start: StartingPoint) -> None:
+    """All processes have to resume the same checkpoint, which each has read by itself."""
+    checkpoint = start.checkpoint
+    mine: Any = None
+    if checkpoint is not None:
+        mine = (checkpoint["run"], checkpoint["stage"], checkpoint["progress"].get("step"))
+    first: Any = fabric.broadcast(mine)
+    if mine != first:
+        raise CheckpointError(
+            f"process {fabric.global_rank} resumes from {mine}, the first one from {first}: give "
+            "all machines the same --out or checkpoint"
+        )
+
+
+def _build_extra_metrics(
+    fabric: Fabric, config: Hyperparameters, settings: RunSettings
+) -> dict[str, MetricFunction]:
+    """On the first process, the only one that validates."""
+    if not fabric.is_global_zero:
+        return {}
+    return build_extra_metrics(settings.val_metrics, config.scale_factor, str(fabric.device))
+
+
+def _build_perceptual(
+    context: RunContext, stages: Mapping[str, StageData]
+) -> PerceptualLoss | None:
+    """The perceptual loss on the device, if a stage learns from it or measures it."""
+    config, settings = context.config, context.settings
+    learned = any(map(config.needs_features, stages))
+    if not learned and PERCEPTUAL_LOSS not in settings.val_metrics:
+        return None
+    return prepare_network(build_perceptual_loss(config), settings).to(context.fabric.device)
+
+
+def _train_stages(
+    context: RunContext,
+    start: StartingPoint,
+    changes: Sequence[str],
+    data: Mapping[str, StageData],
+    perceptual: PerceptualLoss | None,
+) -> TrainingResult:
+    """Train one stage after the other; each begins with the generator of the one before."""
+    config, settings = context.config, context.settings
+    generator = prepare_network(build_generator(config), settings)
+    notes = [*start.describe(config), *start.fill(generator)]
+    trained = start.model is not None
+    results: list[StageResult] = []
+    for name in data:
+        trainer = _build_trainer(context, name, data[name], generator, perceptual, trained)
+        notes += _describe_stage(context, start, name, data, perceptual)
+        results.append(_fit(trainer, start, changes, notes))
+        if not results[-1].finished:
+            break
+        if name == PSNR_STAGE:
             generator.load_state_dict(trainer.stage.evaluated.state_dict())
-            trained = True
-        if self.config.training.num_epoch:
-            results.append(self._fit(self._trainer(GANStage.name, generator, trained)))
-        return TrainingResult(tuple(results))
+        trained, notes = True, []
+    return TrainingResult(tuple(results))
 
-    def _check_same_start(self) -> None:
-        """All processes have to resume from the same checkpoint, which each has read by itself."""
-        checkpoint = self.start.checkpoint
-        mine: Any = None
-        if checkpoint is not None:
-            mine = (checkpoint["run"], checkpoint["stage"], checkpoint["progress"].get("step"))
-        first: Any = self.fabric.broadcast(mine)
-        if mine != first:
-            raise CheckpointError(
-                f"process {self.fabric.global_rank} resumes from {mine}, the first one from "
-                f"{first}: give all machines the same --out or checkpoint"
-            )
 
-    def _measures_perceptual(self) -> bool:
-        learnt = any(map(self.config.needs_features, self.data))
-        return learnt or PERCEPTUAL_LOSS in self.settings.val_metrics
+def _build_trainer(
+    context: RunContext,
+    name: str,
+    data: StageData,
+    generator: RRDBNet,
+    perceptual: PerceptualLoss | None,
+    trained: bool,
+) -> Trainer:
+    stage = build_stage(
+        name,
+        context.fabric,
+        context.config,
+        context.settings,
+        generator=generator,
+        perceptual=perceptual,
+        total_steps=data.total_steps,
+    )
+    return Trainer(context, stage, data, measure_start=trained)
 
-    def _build_extra_metrics(self) -> dict[str, MetricFunction]:
-        """On the first process, which alone validates."""
-        if not self.fabric.is_global_zero:
-            return {}
-        return build_extra_metrics(
-            self.settings.val_metrics, self.config.scale_factor, str(self.fabric.device)
-        )
 
-    def _trainer(self, name: str, generator: RRDBNet, trained: bool) -> Trainer:
-        data = self.data[name]
-        stage = build_stage(
-            name,
-            self.fabric,
-            self.config,
-            self.settings,
-            generator=generator,
-            perceptual=self.perceptual,
-            total_steps=data.total_steps,
-        )
-        return Trainer(
-            fabric=self.fabric,
-            stage=stage,
-            loader=data.loader,
-            sampler=data.sampler,
-            validation=data.validation,
-            watch=DivergenceDetector(self.config.watch),
-            limits=data.limits,
-            intervals=self.settings.intervals,
-            files=RunFiles(
-                self.settings.models_dir, self.run, stage.label, self.config.scale_factor
-            ),
-            loggers=self.loggers,
-            hparams=self.config.to_dict(),
-            notes=data.notes,
-            measure_start=trained,
-        )
+def _fit(
+    trainer: Trainer, start: StartingPoint, changes: Sequence[str], notes: Sequence[str]
+) -> StageResult:
+    """Train a stage, from its checkpoint if that is what the run starts from."""
+    checkpoint = start.checkpoint
+    if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
+        _restore(trainer, start, checkpoint)
+        notes = [f"changed since the checkpoint: {change}" for change in changes]
+    return trainer.fit(notes)
 
-    def _fit(self, trainer: Trainer) -> StageResult:
-        checkpoint, remarks = self.start.checkpoint, [*self.remarks, *self._remarks_on(trainer)]
-        self.remarks = []
-        if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
-            self._restore(trainer, checkpoint)
-            remarks = [f"changed since the checkpoint: {change}" for change in self.changes]
-        return trainer.fit(remarks)
 
-    def _restore(self, trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
-        try:
-            trainer.load_state_dict(checkpoint)
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise CheckpointError(
-                f"{self.start.path}: use an earlier checkpoint, or start a new run from a model: "
-                f"what this one holds cannot be restored ({reason})"
-            ) from error
+def _restore(trainer: Trainer, start: StartingPoint, checkpoint: Mapping[str, Any]) -> None:
+    try:
+        trainer.load_state_dict(checkpoint)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CheckpointError(
+            f"{start.path}: use an earlier checkpoint, or start a new run from a model: the "
+            f"contents of this one cannot be restored ({reason})"
+        ) from error
 
-    def _remarks_on(self, trainer: Trainer) -> list[str]:
-        """What to know about a stage before it starts."""
-        name = trainer.stage.name
-        steps = self.data[name].total_steps
-        remarks = [
-            describe_no_validation(name) if not trainer.validation else None,
-            _NOT_MEASURED if trainer.validation and self.perceptual is None else None,
-            describe_small_batch(self.config, name, trainer.sampler.batch_size),
-            describe_long_warmup(self.config, name, steps),
-        ]
-        if self.start.path is None and name == next(iter(self.data)):
-            remarks.append(remark_on_length(self.config, steps))
-        return [remark for remark in remarks if remark]
 
-    def _open_data(self, name: str, progress: Progress | None) -> _StageData:
-        crops = open_crops(name, self.config, self.settings, progress)
-        validation = open_validation(name, self.config, self.settings, progress)
-        section = self.config.stages[name]
-        loader, sampler = training_loader(
-            crops,
-            self.config.batch_size,
-            self._count_workers(),
-            self.fabric.world_size,
-            self.fabric.global_rank,
-        )
-        limits = StageLimits(section.num_epoch, section.num_steps)
-        notes = run_notes(crops.pairs, self.settings.license)
-        measured = Validation(validation, self.extra)
-        return _StageData(loader, sampler, measured, notes, limits)
-
-    def _count_workers(self) -> int:
-        if self.settings.num_workers is not None:
-            return self.settings.num_workers
-        return 0 if self.fabric.device.type == "cpu" else min(_WORKERS, os.cpu_count() or 1)
-
-    def _build_perceptual(self) -> PerceptualLoss:
-        loss = build_perceptual_loss(self.config)
-        return lay_out(loss, self.settings).to(self.fabric.device)
+def _describe_stage(
+    context: RunContext,
+    start: StartingPoint,
+    name: str,
+    data: Mapping[str, StageData],
+    perceptual: PerceptualLoss | None,
+) -> Iterator[str]:
+    """What the user should know about a stage before it starts."""
+    config, stage = context.config, data[name]
+    if not stage.validation:
+        yield describe_no_validation(name)
+    elif perceptual is None:
+        yield _NOT_MEASURED
+    notes = [
+        describe_small_batch(config, name, stage.sampler.batch_size),
+        describe_long_warmup(config, name, stage.total_steps),
+    ]
+    if start.path is None and name == next(iter(data)):
+        notes.append(remark_on_length(config, stage.total_steps))
+    yield from filter(None, notes)

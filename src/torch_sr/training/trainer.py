@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from torch_sr.data.crops.random_crops import to_float
-from torch_sr.data.crops.sampler import EpochSampler
 from torch_sr.errors import CheckpointError, TrainingError
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.context import RunContext
 from torch_sr.training.divergence import Divergence, DivergenceDetector
 from torch_sr.training.epoch_means import EpochMeans
-from torch_sr.training.loggers.base import Logger
 from torch_sr.training.loggers.combined import CombinedLogger
 from torch_sr.training.runs.checkpoints import (
     load_last_good,
@@ -33,10 +30,11 @@ from torch_sr.training.runs.checkpoints import (
 from torch_sr.training.runs.export import model_metadata
 from torch_sr.training.runs.progress import Progress, random_state, read_scores, set_random_state
 from torch_sr.training.runs.result import Scores, StageResult
-from torch_sr.training.settings import Every, Intervals, RunFiles, StageLimits
+from torch_sr.training.settings import Every
 from torch_sr.training.signals import Stop, stop_on_signal
 from torch_sr.training.stage_base import Stage
-from torch_sr.training.validation import Interrupted, Validated, Validation
+from torch_sr.training.stage_data import StageData
+from torch_sr.training.validation import Interrupted, Validated
 
 _CHECKPOINT, _BEST_CHECKPOINT = "checkpoint.pth", "best_checkpoint.pth"
 _MODEL, _BEST_MODEL = "model.safetensors", "best_model.safetensors"
@@ -48,56 +46,33 @@ class Trainer:
     """Bring a stage to its end, from wherever it stands.
 
     Args:
-        fabric: device and precision.
+        context: of the run.
         stage: does the steps.
-        loader, sampler: the training batches, see
-            :func:`torch_sr.data.crops.random_crops.training_loader`.
-        validation: measures on whole images; may have none.
-        watch: notices when the stage has gone wrong.
-        limits: the length of the stage.
-        intervals: how often to validate and to store.
-        files: where to store.
-        loggers: receive everything that happens.
-        hparams: the configuration, carried in checkpoints and logs.
-        notes: recorded in models and checkpoints besides.
+        data: what it trains and validates on.
         measure_start: validate before the first step, as the network has been trained before.
     """
 
     def __init__(
-        self,
-        *,
-        fabric: Fabric,
-        stage: Stage,
-        loader: DataLoader[tuple[Tensor, Tensor]],
-        sampler: EpochSampler,
-        validation: Validation,
-        watch: DivergenceDetector,
-        limits: StageLimits,
-        intervals: Intervals,
-        files: RunFiles,
-        loggers: Sequence[Logger],
-        hparams: Mapping[str, Any],
-        notes: Mapping[str, Any] | None = None,
-        measure_start: bool = False,
+        self, context: RunContext, stage: Stage, data: StageData, *, measure_start: bool = False
     ) -> None:
-        self.fabric = fabric
+        self.fabric = context.fabric
         self.stage = stage
-        self.loader = loader
-        self.sampler = sampler
-        self.validation = validation
-        self.watch = watch
-        self.limits = limits
-        self.intervals = intervals
-        self.files = files
-        self._loggers = CombinedLogger(loggers)
-        self.hparams = dict(hparams)
-        self.notes = dict(notes or {})
+        self.loader = data.loader
+        self.sampler = data.sampler
+        self.validation = data.validation
+        self.watch = DivergenceDetector(context.config.watch)
+        self.limits = data.limits
+        self.intervals = context.settings.intervals
+        self.files = context.files(stage)
+        self._loggers = CombinedLogger(context.loggers)
+        self.hparams = context.config.to_dict()
+        self.notes = dict(data.notes)
         self.progress = Progress()
-        self._sums = EpochMeans(fabric)
+        self._sums = EpochMeans(context.fabric)
         self._last_metrics: dict[str, float] = {}
         self._start: Scores | None = None
         self._best: Scores | None = None
-        self._validates = measure_start and len(validation) > 0
+        self._validates = measure_start and len(data.validation) > 0
         """Whether a validation is due before the next step; a checkpoint may be stored before."""
         self._stored_ahead = False
         """Whether the newest checkpoint is of this very step, before its validation."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +12,17 @@ import typer
 from torch_sr.cli.bars import cache_progress
 from torch_sr.cli.downloads import download_data, download_weights, find_model
 from torch_sr.cli.exits import INTERRUPTED
-from torch_sr.cli.train.loggers import make_loggers
 from torch_sr.cli.train.results import show_result, show_use
+from torch_sr.cli.train.terminal import ConsoleLogger
 from torch_sr.config import Hyperparameters, load_config, to_overrides
 from torch_sr.data.sets.resolve import train_and_val_specs
 from torch_sr.errors import TorchSRError
 from torch_sr.training.launch import is_first_process
+from torch_sr.training.loggers.wandb import check_wandb
 from torch_sr.training.preflight import check as preflight
-from torch_sr.training.run import train as run_stages
+from torch_sr.training.run import train
 from torch_sr.training.runs.initial_weights import like_overrides
-from torch_sr.training.runs.names import find_checkpoint, reserved_run
+from torch_sr.training.runs.names import find_checkpoint
 from torch_sr.training.runs.result import TrainingResult
 from torch_sr.training.runs.starting_point import read_start
 from torch_sr.training.settings import RunSettings
@@ -107,7 +107,7 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> None:
 
 
 def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResult:
-    """Train, showing progress; print the models with their figures, or how to resume after a stop.
+    """Train, showing progress; print the models with their scores, or how to resume after a stop.
 
     Raises:
         typer.Exit: with code 130 after a stop.
@@ -116,20 +116,29 @@ def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResu
     start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
     _download_data(config, start.stages(config), settings)
     _download_weights(config, start.stages(config))
-    with ExitStack() as stack:
-        run = stack.enter_context(reserved_run(settings, start))
-        loggers = make_loggers(settings, run) if first else []
-        for logger in loggers:
-            stack.callback(logger.close)
-        progress = stack.enter_context(cache_progress())
-        result = run_stages(
-            config, settings, run=run, start=start, loggers=loggers, cache_progress=progress
+    if first and settings.wandb_if_available:
+        _report_wandb()
+    with cache_progress() as progress:
+        result = train(
+            config,
+            settings,
+            loggers=[ConsoleLogger()] if first else (),
+            start=start,
+            cache_progress=progress,
         )
     if first:
         show_result(result)
     if not result.finished:
         raise typer.Exit(INTERRUPTED)
     return result
+
+
+def _report_wandb() -> None:
+    """Print whether the training is logged to Weights & Biases."""
+    try:
+        print(f"logging to Weights & Biases ({check_wandb()})", file=sys.stderr)
+    except TorchSRError as error:
+        print(f"note: not logging to Weights & Biases: {error}", file=sys.stderr)
 
 
 def _compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str]:

@@ -14,7 +14,7 @@ from torch_sr.files import atomic_write, write_failure
 from torch_sr.images import display_name
 from torch_sr.models.backbones import EFFICIENTNET_LITE0, backbone_file
 from torch_sr.networks.feature_layers import EFFICIENTNET
-from torch_sr.training.preflight.notes import steps_from_scratch
+from torch_sr.training.notes import steps_from_scratch
 from torch_sr.training.preflight.pace import Pace
 from torch_sr.training.runs.command_line import build_command
 from torch_sr.training.settings import RunSettings

@@ -22,22 +22,20 @@ from torch_sr.training.building import (
     build_generator,
     build_perceptual_loss,
     build_stage,
-    lay_out,
-    open_crops,
-    open_validation,
+    prepare_network,
 )
 from torch_sr.training.launch import launch, leave_in_order
+from torch_sr.training.notes import (
+    describe_long_warmup,
+    describe_small_batch,
+    remark_on_length,
+)
 from torch_sr.training.preflight.degradation import describe_degradation, remark_on_degradation
 from torch_sr.training.preflight.disk import check_room, stored_bytes
 from torch_sr.training.preflight.memory import (
     StepMemory,
     measure_step_memory,
     used_memory,
-)
-from torch_sr.training.preflight.notes import (
-    describe_long_warmup,
-    describe_small_batch,
-    remark_on_length,
 )
 from torch_sr.training.preflight.options import (
     StageLength,
@@ -48,6 +46,7 @@ from torch_sr.training.preflight.options import (
 from torch_sr.training.preflight.picture import DEGRADATIONS, draw_crops
 from torch_sr.training.runs.starting_point import StartingPoint, read_start
 from torch_sr.training.settings import RunSettings
+from torch_sr.training.stage_data import open_crops, open_validation
 from torch_sr.training.validation import EXTRA_METRICS, PERCEPTUAL_LOSS, build_extra_metrics
 
 _BYTES = 4  # of a weight
@@ -227,7 +226,7 @@ class _Check:
 
     def _check_features(self) -> str:
         loss = build_perceptual_loss(self.config)
-        self.perceptual = lay_out(loss, self._uncompiled())
+        self.perceptual = prepare_network(loss, self._uncompiled())
         section = self.config.perceptual_loss
         return f"{section.network}, layers {', '.join(section.single_layer_weights)}"
 
@@ -265,7 +264,7 @@ class _Check:
             self.fabric,
             self.config,
             settings,
-            generator=lay_out(build_generator(self.config), settings),
+            generator=prepare_network(build_generator(self.config), settings),
             perceptual=self.perceptual,
             total_steps=1,
         )
@@ -285,7 +284,9 @@ class _Check:
         pairs, device = self.data[name][1], self.fabric.device
         largest = max(range(len(pairs)), key=lambda index: math.prod(pairs.lr_size(index)))
         height, width = pairs.lr_size(largest)
-        generator = lay_out(build_generator(self.config), self._uncompiled()).to(device).eval()
+        generator = (
+            prepare_network(build_generator(self.config), self._uncompiled()).to(device).eval()
+        )
         tiled = TiledNetwork(generator, self.config.scale_factor, self.config.img_channels)
         need, free = tiled.needed_bytes(height, width), free_memory(device)
         scale = self.config.scale_factor

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch_sr.config import Hyperparameters
 from torch_sr.errors import DeviceError
 from torch_sr.losses import PerceptualLoss
-from torch_sr.training.building import build_generator, build_stage, lay_out
+from torch_sr.training.building import build_generator, build_stage, prepare_network
 from torch_sr.training.settings import RunSettings
 
 _MEASURED_SECONDS = 2.0
@@ -67,7 +67,7 @@ def _time_step(
     name: str,
     perceptual: PerceptualLoss | None,
 ) -> float:
-    generator = lay_out(build_generator(config), settings)
+    generator = prepare_network(build_generator(config), settings)
     stage = build_stage(
         name, fabric, config, settings, generator=generator, perceptual=perceptual, total_steps=1
     )
@@ -87,7 +87,7 @@ def _time_step(
 
 def _time_pixel(fabric: Fabric, config: Hyperparameters, settings: RunSettings) -> float:
     """Seconds that the generator takes for a low-resolution pixel."""
-    generator = lay_out(build_generator(config), settings).to(fabric.device).eval()
+    generator = prepare_network(build_generator(config), settings).to(fabric.device).eval()
     lr = torch.rand(1, config.img_channels, _PROBE, _PROBE, device=fabric.device)
     with torch.inference_mode():
         return _time(lambda: generator(lr), fabric.device) / _PROBE**2
