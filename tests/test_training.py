@@ -46,7 +46,7 @@ def test_training_learns_logs_and_stores(settings, tmp_path):
         "val/color_shift",
     }  # fmt: skip
     assert recorder.images["val/photos/0/sr"].shape == (3, 48, 64)
-    lines = [json.loads(line) for line in (logs / "metrics.jsonl").open()]
+    lines = [json.loads(line) for line in (logs / "metrics.jsonl").read_text().splitlines()]
     not_measured, too_short = (lines.pop(0)["message"] for _ in range(2))
     assert "val/perceptual_loss is not measured" in not_measured
     assert "after 60 of them a network from scratch" in too_short
@@ -243,7 +243,9 @@ def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
     logger.on_epoch(1, 2, {"val/PSNR": float("inf"), "train/content_loss": 0.5})
     logger.on_message("a word")
     logger.close()
-    epoch, message = (json.loads(line) for line in (tmp_path / "metrics.jsonl").open())
+    epoch, message = (
+        json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    )
     assert epoch == {
         "stage": "pretraining", "epoch": 1, "step": 2, "val/PSNR": None, "train/content_loss": 0.5
     }  # fmt: skip
