@@ -1,4 +1,4 @@
-"""The examples in docstrings do what they show."""
+"""The examples in docstrings and on pages of the docs do what they show."""
 
 from __future__ import annotations
 
@@ -21,5 +21,14 @@ MODULES = [
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted
+    assert not result.failed
+
+
+@pytest.mark.parametrize("page", ["models.md"])
+def test_examples_on_a_page(page, tmp_path, monkeypatch):
+    docs = Path(__file__).parents[1] / "docs"
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testfile(str(docs / page), module_relative=False)
     assert result.attempted
     assert not result.failed

@@ -112,7 +112,7 @@ def test_the_check_sees_types_through_aliases():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_docs_name_public_names_only(page):
     text = page.read_text(encoding="utf-8")
-    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+    for code in re.findall(r"```py(?:thon|con)\n(.*?)```", text, re.DOTALL):
         for line in code.splitlines():
             found = re.match(r"(?:>>> )?from (torch_sr[\w.]*) import (.*)", line)
             assert found is None or found[1] == "torch_sr", f"{line}: import it from torch_sr"
