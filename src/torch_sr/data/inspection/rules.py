@@ -91,7 +91,7 @@ def _strays(
         names = tuple(str(image.pair.lr) for image in strays)
         text = (
             f"check {len(strays)} of {len(group)} LR images, whose shift differs from that of the "
-            f"set: most that of {worst.pair.lr}, {_pixels(np.array(worst.shift))} LR pixels"
+            f"set; the largest is {_pixels(np.array(worst.shift))} LR pixels, of {worst.pair.lr}"
         )
         yield Finding("warning", "shift", dataset.label, text, names)
 
