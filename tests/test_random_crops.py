@@ -273,5 +273,5 @@ def test_processes_share_what_one_would_see():
     parts = [np.array(list(sampler)).reshape(-1, 3, 2) for sampler in shares]
     together = np.concatenate(parts, axis=1).reshape(-1, 2)
     assert together.tolist() == [list(key) for key in whole]
-    with pytest.raises(DataError, match="too few for 8 processes"):
+    with pytest.raises(DataError, match=r"start fewer processes: 7 .* too few for 8"):
         EpochSampler(7, 0, 1, processes=8)
