@@ -133,7 +133,7 @@ def test_names_that_the_system_refuses(folder, upscaler):
     (folder / "out" / "3_sr.png").symlink_to("3_sr.png")
     outcomes = run([upscaler], folder, existing="overwrite")
     assert [o.status for o in outcomes] == ["done", "failed", "failed", "done", "done", "failed"]
-    assert "leads in circles" in outcomes[2].message
+    assert "is a circular link" in outcomes[2].message
     assert "name too long" in outcomes[5].message
     assert [o.status for o in run([upscaler], folder)].count("failed") == 6
 

@@ -203,7 +203,7 @@ def check_writable(
         if path.is_dir():
             raise ImageError("is a folder; give a file name")
         if Path(os.path.realpath(path)).is_symlink():
-            raise ImageError("is a link in a circle of links; give another name")
+            raise ImageError("is a circular link; give another name")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise ImageError("check the permissions of its folder, or choose another folder")
 
