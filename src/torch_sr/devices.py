@@ -1,4 +1,4 @@
-"""Which device computes, in which precision and with how much memory: by what is there."""
+"""Choose the device and the precision; measure the free memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def choose_device(name: str = "auto") -> torch.device:
     """Resolve ``auto`` (cuda, then mps, then cpu), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Raises:
-        DeviceError: when this machine does not have it.
+        DeviceError: this machine does not have it.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
     if name == "auto":
@@ -54,12 +54,12 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on a device now; of a container's limit, where there is one.
+    """Bytes that are free on a device now, within the limit of a container if there is one.
 
-    What Linux keeps of files in memory counts as free, as it is given up when memory is needed.
+    Linux's cache of files counts as free, because it is given up when memory is needed.
     """
     if device.type == "cuda":
-        # What torch holds in its cache is free for us too.
+        # Memory in PyTorch's cache is free for us too.
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + cached)
     if device.type == "mps":
@@ -70,7 +70,7 @@ def free_memory(device: torch.device) -> int:
 def _free_in_container(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> float:
-    """What control groups of Linux, version 2 or 1, leave to this process.
+    """Bytes that Linux's control groups, version 2 or 1, leave to this process.
 
     Args:
         root: where they are mounted. In a container this is the container's own group.

@@ -1,9 +1,8 @@
-"""A file from the internet: resumed after a break, verified, there whole or not at all.
+"""Download a file: resumed after an interruption, verified, and complete or absent.
 
-What has arrived lies in ``<name>.part`` beside the target, and in ``<name>.part.json`` where it
-came from and in which version, so that the next try, even of another process, asks for the rest
-alone (RFC 9110, Range and If-Range). The target appears by a renaming, once size and hash are
-right.
+Data that has arrived is in ``<name>.part`` next to the target, and its address and version are in
+``<name>.part.json``, so that the next attempt, even in another process, requests only the rest
+(RFC 9110, Range and If-Range). The part is renamed to the target once size and hash are right.
 """
 
 from __future__ import annotations
@@ -24,19 +23,17 @@ from torch_sr.files import atomic_write, find_digest, flush, require_room
 if TYPE_CHECKING:
     from requests import RequestException, Response
 
-"""Called with the bytes there and the bytes in all, where the server tells them."""
-
-_CHUNK = 1 << 16  # what a break may lose
-_PROGRESS = 1 << 20  # bytes that show a server worth asking again
+_CHUNK = 1 << 16  # what an interruption may lose
+_PROGRESS = 1 << 20  # bytes after which the count of retries starts again
 _log = logging.getLogger(__name__)
 
 
 class _AddressError(Exception):
-    """An address does not serve the file; another may."""
+    """The address does not serve the file; another may."""
 
 
 class _BrokenError(Exception):
-    """The connection broke off; the same address may go on."""
+    """The connection was interrupted; the same address may be tried again."""
 
 
 def download(
@@ -51,22 +48,22 @@ def download(
     timeout: float = 30.0,
     remedy: str | None = None,
 ) -> Path:
-    """Fetch a file, unless it is there already.
+    """Download a file, unless it exists already.
 
     Args:
         urls: the original address and its mirrors, tried in this order.
-        path: where to; its folder is made.
+        path: the target; its folder is made.
         digest: ``md5:…`` or ``sha256:…`` of the file, or their first digits; None for a file whose
             hash is unknown, which is checked by its size alone.
-        num_bytes: its size, where that is known.
+        num_bytes: its size, if known.
         progress: called as bytes arrive.
-        retries: how often one address is asked again after a break without progress.
+        retries: how often one address is tried again after an interruption without progress.
         wait: seconds before the first of these; each later one waits twice as long.
-        timeout: seconds without a sign of the server that count as a break.
-        remedy: another way to get the file, which the error names first where no address serves it.
+        timeout: seconds without data that count as an interruption.
+        remedy: another way to get the file, which the error names first.
 
     Raises:
-        DownloadError: when no address serves the right file, or it cannot be written.
+        DownloadError: no address serves the right file, or it cannot be written.
     """
     from filelock import FileLock
 
@@ -76,10 +73,10 @@ def download(
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock")
-        with FileLock(lock):  # another process may be at it
+        with FileLock(lock):  # another process may be downloading it
             if not _is_right(path, digest):
-                job.fetch(urls)
-            lock.unlink(missing_ok=True)  # whoever waits for it finds the file done
+                job.run(urls)
+            lock.unlink(missing_ok=True)  # who waits for it finds the complete file
             return path
     except OSError as error:
         raise DownloadError(
@@ -118,11 +115,11 @@ class _Job:
     def origin(self) -> Path:
         return self.path.with_name(f"{self.path.name}.part.json")
 
-    def fetch(self, urls: Sequence[str]) -> None:
+    def run(self, urls: Sequence[str]) -> None:
         reasons: dict[str, list[str]] = {}  # and the hosts for which each was given
         for url in urls:
             try:
-                self._fetch_from(url)
+                self._download_from(url)
                 self._verify()
             except _AddressError as error:
                 reasons.setdefault(str(error), []).append(urlsplit(url).netloc or url)
@@ -142,8 +139,8 @@ class _Job:
             f"it as {self.path}{digest}, or try again later; {causes}"
         )
 
-    def _fetch_from(self, url: str) -> None:
-        """Ask an address until the part is whole."""
+    def _download_from(self, url: str) -> None:
+        """Request a file from an address until the part is complete."""
         tries, before = 0, self._size()
         while True:
             try:
@@ -171,7 +168,7 @@ class _Job:
                     and self.digest
                     and _is_right(self.part, self.digest)
                 ):
-                    return  # it was whole already, and only not yet renamed
+                    return  # it was complete already, and only not yet renamed
                 self._check_status(response)
                 if response.status_code != 206 or not _starts_at(response, start):
                     start = 0
@@ -189,7 +186,7 @@ class _Job:
             raise _BrokenError(_cause(error)) from error
 
     def _check_status(self, response: Response) -> None:
-        if response.status_code == 416:  # what is here is no part of what is there
+        if response.status_code == 416:  # our part does not match the server's file
             self._forget()
             raise _BrokenError("another version of the file")
         if response.status_code >= 500 or response.status_code in (408, 429):
@@ -230,7 +227,7 @@ class _Job:
             ) from error
 
     def _resume_point(self, url: str) -> tuple[int, str]:
-        """Where to go on and of which version; the start where that is not known."""
+        """Where to resume and in which version; the start if that is not known."""
         try:
             origin = json.loads(self.origin.read_text(encoding="utf-8"))
             same = origin["url"] == url and isinstance(origin["version"], str)
@@ -240,7 +237,7 @@ class _Job:
 
     def _remember(self, url: str, response: Response) -> None:
         etag = response.headers.get("ETag", "")
-        version = etag if etag and not etag.startswith("W/") else ""  # a weak one does not do
+        version = etag if etag and not etag.startswith("W/") else ""  # weak: not of the bytes
         version = version or response.headers.get("Last-Modified", "")
         with atomic_write(self.origin) as temporary:
             temporary.write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
@@ -267,7 +264,7 @@ def _starts_at(response: Response, start: int) -> bool:
 
 
 def _has_no_host(error: Exception) -> bool:
-    """Whether the name of the host could not be resolved, as without a network."""
+    """Whether the host's name could not be resolved, as without a network."""
     return "NameResolutionError" in str(error)
 
 

@@ -1,6 +1,6 @@
 """PSNR and SSIM under a named protocol.
 
-Two programs that both say "PSNR" easily differ by a decibel: in the colours they compare, in the
+Two programs that both say "PSNR" easily differ by a decibel: in the colors they compare, in the
 border they leave out, in whether the image was rounded to 8 bits first. So a number here always
 belongs to a :class:`MetricProtocol`. ``paper`` is what the super-resolution literature reports.
 

@@ -1,1 +1,1 @@
-"""The networks that are trained: the generator and the discriminators."""
+"""Networks: the generator, the discriminators and those that extract features."""

@@ -1,8 +1,8 @@
-"""The networks that tell real images from super-resolved ones.
+"""The discriminators, which classify images as real or super-resolved.
 
-:class:`VGGDiscriminator` is that of SRGAN (Ledig et al. 2017, figure 4) and ESRGAN: one verdict on
-an image. :class:`UNetDiscriminator` is that of Real-ESRGAN (Wang et al. 2021, section 3.4): one on
-every pixel. Both give logits; the losses apply the sigmoid.
+:class:`VGGDiscriminator` is that of SRGAN (Ledig et al. 2017, figure 4) and ESRGAN: one output per
+image. :class:`UNetDiscriminator` is that of Real-ESRGAN (Wang et al. 2021, section 3.4): one output
+per pixel. Both return logits; the losses apply the sigmoid.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch_sr.errors import ModelError
 
 
 class VGGDiscriminator(nn.Module):
-    """Judge whole images: ``(N, C, H, W)`` in [0, 1] to logits ``(N, 1)``.
+    """Classify whole images: ``(N, C, H, W)`` in [0, 1] to logits ``(N, 1)``.
 
     Args:
         crop_size: ``(H, W)`` of the images it will see, on which the dense layers depend.
@@ -43,7 +43,7 @@ class VGGDiscriminator(nn.Module):
         height, width = crop_size
         features: list[nn.Module] = []
         for number, (before, after) in enumerate(pairwise([img_channels, *vgg_blk_ch])):
-            first = number == 0  # without normalisation, so that colours reach the next layer
+            first = number == 0  # without normalization, so that colors reach the next layer
             stride = 2 if after == before and not first else 1
             height, width = -(-height // stride), -(-width // stride)
             features.append(nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=first))
@@ -67,10 +67,10 @@ class VGGDiscriminator(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Judge every pixel: ``(N, C, H, W)`` in [0, 1] to logits ``(N, 1, H, W)``.
+    """Classify every pixel: ``(N, C, H, W)`` in [0, 1] to logits ``(N, 1, H, W)``.
 
     Three steps down and up again with skips, all but the outer convolutions under spectral
-    normalisation (Miyato et al. 2018).
+    normalization (Miyato et al. 2018).
 
     Args:
         img_channels: ``C``.

@@ -29,7 +29,7 @@ EFFICIENTNET_STD = (128 / 255,) * 3
 SIZES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 """Factors of the channels and of the blocks, by the name of the network (the same source)."""
 
-_EPSILON = 1e-3  # of the batch normalisation
+_EPSILON = 1e-3  # of the batch normalization
 _STEM_CHANNELS = 32
 # Kernel, stride of the first block, expansion of the channels, channels of lite0.
 _STAGES = (
@@ -161,7 +161,7 @@ class _Weights:
         stride: int = 1,
         groups: int = 1,
     ) -> nn.Conv2d:
-        """A convolution and the batch normalisation after it, as one convolution with a bias."""
+        """A convolution and the batch normalization after it, as one convolution with a bias."""
         if stride == 1:
             conv = nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups)
         else:
