@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from torch_sr.options import DATA_ROOT, DEVICE, Option
+from torch_sr.options import DATA_ROOT, DEVICE, DOWNLOAD, Option
 
 _COMPARISON = "Comparisons"
 _OUTPUT = "Output"
@@ -21,9 +21,7 @@ class MeasureOptions:
         str, Option("Comma-separated: set5,set14,bsds500,div2k.", ("--datasets", "-d"))
     ] = "set5,set14"
     data_root: Annotated[Path, DATA_ROOT] = Path("data")
-    download: Annotated[bool, Option("Download data sets that are missing and known by name.")] = (
-        False
-    )
+    download: Annotated[bool, DOWNLOAD] = False
     metrics: Annotated[
         str,
         Option(
