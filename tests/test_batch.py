@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from torch_sr.images import Image, WriteOptions, read_image, write_image
-from torch_sr.inference.files.batch import BatchOptions, upscale_files
+from torch_sr.inference.files.batch import upscale_files
 from torch_sr.inference.files.jobs import find_jobs
+from torch_sr.inference.files.options import BatchOptions
 from torch_sr.inference.files.sizes import target_size
 from torch_sr.inference.files.survey import survey
 from torch_sr.inference.upscaler import Upscaler

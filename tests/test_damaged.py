@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from torch_sr.cli.main import app
 from torch_sr.errors import ImageError
 from torch_sr.images import ImageReader, read_header, read_image, read_samples
-from torch_sr.inference.files.batch import BatchOptions, upscale_files
+from torch_sr.inference.files.batch import upscale_files
 from torch_sr.inference.files.jobs import find_jobs
+from torch_sr.inference.files.options import BatchOptions
 from torch_sr.inference.upscaler import Upscaler
 
 RNG = np.random.default_rng(3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from torch_sr.cli.lazy import Lazy
-from torch_sr.cli.main import COMMANDS, DATA, MODELS, app
+from torch_sr.cli.main import COMMANDS, DATA, MODELS
 from torch_sr.cli.options import with_options
 from torch_sr.errors import ConfigError
 from torch_sr.options import Option, build, option_fields, spell, split_commas
@@ -134,10 +136,7 @@ def commands():
 
 def loaded(name):
     """The command of a name such as ``models list``, imported."""
-    command = typer.main.get_command(app)
-    for word in name.split():
-        command = command.commands[word]
-    return command.load()
+    return commands()[name].load(name.rpartition(" ")[2])
 
 
 @pytest.mark.parametrize("name", commands())
@@ -164,3 +163,15 @@ def test_every_option_is_described():
     for name in commands():
         for option in loaded(name).params:
             assert getattr(option, "help", None), f"{name}: {option.name}"
+
+
+def test_options_are_known_without_pytorch():
+    code = (
+        "import sys\n"
+        "from torch_sr.cli.main import COMMANDS\n"
+        "for name, lazy in COMMANDS.items():\n"
+        "    lazy.load(name)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

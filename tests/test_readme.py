@@ -50,7 +50,7 @@ def test_command_is_understood(command):
     while hasattr(command, "commands"):  # models, data
         name, *arguments = arguments
         command = command.commands[name]
-    command.load().make_context(name, arguments)
+    command.lazy.load(name).make_context(name, arguments)
 
 
 def imported_names():

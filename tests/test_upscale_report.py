@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from torch_sr.cli.upscale import run as upscale_run
+from torch_sr.cli.upscale.options import UpscaleOptions
 from torch_sr.cli.upscale.progress import Pace, _lines, duration, show_progress
 from torch_sr.cli.upscale.report import Report
 from torch_sr.inference.files.batch import Outcome
@@ -60,7 +62,7 @@ def test_one_line_of_sums_tells_files_pixels_time_and_place(capsys):
         (["x/y/a.png", "x/z/b.png"], "results in x/ and its sub-folders"),
         (["/x/a.png", "/b.png"], "results in / and its sub-folders"),
         (["/x/a.png", "b.png"], "results in 2 folders"),
-        (["a.png", "s/b.png"], "results beside their sources"),
+        (["a.png", "s/b.png"], "results next to their sources"),
     ],
 )
 def test_where_the_results_are(capsys, targets, where):
@@ -189,7 +191,7 @@ def test_files_that_are_skipped_or_failed_make_nothing_faster(clock):
 
 def test_progress_goes_to_stderr_and_not_at_all_if_quiet(capsys, monkeypatch):
     monkeypatch.setattr("torch_sr.cli.upscale.progress._SECONDS_TO_ESTIMATE", 0.0)
-    monkeypatch.setattr("torch_sr.cli.upscale.progress._WORTH_TELLING", 0.0)
+    monkeypatch.setattr("torch_sr.cli.upscale.progress._WORTH_REPORTING", 0.0)
     (job,) = make_jobs(1)
     with show_progress([job]) as (on_tile, on_outcome):
         on_tile(job, 1, 2)
@@ -239,13 +241,11 @@ def upscale(monkeypatch, capsys, pair):
     def upscale_files(upscalers, jobs, *_):
         return (Outcome(job, "done") for job in jobs)
 
-    monkeypatch.setattr("torch_sr.inference.upscaler.Upscaler", Enlarge)
-    monkeypatch.setattr("torch_sr.inference.files.batch.upscale_files", upscale_files)
+    monkeypatch.setattr(upscale_run, "Upscaler", Enlarge)
+    monkeypatch.setattr(upscale_run, "upscale_files", upscale_files)
 
     def run(*arguments, **options):
-        from torch_sr.cli.upscale.command import upscale as command
-
-        command([str(argument) for argument in arguments], **options)
+        upscale_run.upscale_all(list(map(str, arguments)), UpscaleOptions(**options))
         return capsys.readouterr().err.splitlines()[:-1]
 
     return run

@@ -29,20 +29,20 @@ class Lazy:
     place: str
     line: str
 
+    def load(self, name: str) -> Any:
+        """Import the function, and return it as a command of this name."""
+        module, _, function = self.place.partition(":")
+        app = typer.Typer(add_completion=False)
+        app.command(name)(with_options(getattr(import_module(module), function)))
+        return typer.main.get_command(app)
+
 
 class _Unloaded(TyperCommand):
     """A command as the help of its group lists it."""
 
     def __init__(self, name: str, lazy: Lazy) -> None:
         super().__init__(name, help=lazy.line)
-        self._place = lazy.place
-
-    def load(self) -> Any:
-        """Import the command and return it."""
-        module, _, function = self._place.partition(":")
-        app = typer.Typer(add_completion=False)
-        app.command(self.name)(with_options(getattr(import_module(module), function)))
-        return typer.main.get_command(app)
+        self.lazy = lazy
 
 
 class _LazyGroup(TyperGroup):
@@ -57,7 +57,9 @@ class _LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, _Unloaded) else command, rest
+        if isinstance(command, _Unloaded):
+            command = command.lazy.load(str(name))
+        return name, command, rest
 
 
 def group(line: str, commands: Mapping[str, Lazy], **options: Any) -> typer.Typer:

@@ -1,10 +1,10 @@
-"""The scripts of the project's root: ``train.py``, ``test.py``, ``inference.py`` and the last.
+"""The scripts ``train.py``, ``test.py``, ``inference.py`` and ``net_interpolation.py``.
 
-They have the options that the project's description gives them and do what the commands of the
-same purpose do, by calling these. What is new here (``--data-root``, ``--device`` …) stands in the
-help, not in the usage line. The description's examples use some names that its usage lines lack;
-they are understood and not shown: ``train.py --config-json``, ``train.py --load-model-path``, and
-the ESRGAN model as the first positional argument of ``net_interpolation.py``.
+They have the options of enhanced-srgan (docs/description.md) and run the commands of the same
+purpose. Additional options (``--data-root``, ``--device`` …) are in the help, not in the usage
+line. The description's examples use some names that its usage lines do not have; they are accepted
+but not shown: ``train.py --config-json``, ``train.py --load-model-path``, and the ESRGAN model as
+the first positional argument of ``net_interpolation.py``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def net_interpolation_main() -> None:
 
 
 def train(arguments: Sequence[str]) -> None:
-    """Do what ``torch-sr train`` does, and log to Weights & Biases where it is configured."""
+    """Do what ``torch-sr train`` does, and log to Weights & Biases if it is configured."""
     options = parse_train(arguments)
     from torch_sr.cli.train.run import train_config
     from torch_sr.training.settings import RunSettings
@@ -75,15 +75,17 @@ def test(arguments: Sequence[str]) -> None:
 def inference(arguments: Sequence[str]) -> None:
     """Do what ``torch-sr upscale`` does."""
     options = parse_inference(arguments)
-    from torch_sr.cli.upscale.command import upscale as command
+    from torch_sr.cli.upscale.options import ComputeOptions, UpscaleOptions
+    from torch_sr.cli.upscale.run import upscale_all
 
-    command(
-        options.images,
+    folder = None if options.out_dir is None else os.path.join(options.out_dir, "")  # noqa: PTH118
+    chosen = UpscaleOptions(
         model=options.model_path,
-        out=None if options.out_dir is None else os.path.join(options.out_dir, ""),  # noqa: PTH118
-        device=options.device,
+        out=folder,
         overwrite=True,
+        compute=ComputeOptions(device=options.device),
     )
+    upscale_all(options.images, chosen)
 
 
 def net_interpolation(arguments: Sequence[str]) -> None:
@@ -168,7 +170,7 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _parser(
         "test.py",
         "[-h] [-d DATASETS] [-s SHOW_RESULTS] [-o OUT_DIR] model_path",
-        "Measure PSNR and SSIM of a model on data sets, beside bicubic interpolation, under two "
+        "Measure PSNR and SSIM of a model on data sets, next to bicubic interpolation, under two "
         "protocols: that of the papers (paper), and that of enhanced-srgan.",
     )
     add = parser.add_argument
@@ -187,7 +189,7 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
         type=_not_negative,
         default=0,
         help="Show the N images of best PSNR: a list, with --out-dir the files of their results, "
-        "and where there is a display the pictures. If not specified, only metrics are printed",
+        "and if there is a display the images. If not specified, only metrics are printed",
     )
     add(
         "-o",
@@ -227,7 +229,7 @@ def parse_inference(arguments: Sequence[str]) -> argparse.Namespace:
         "--out-dir",
         type=Path,
         help="Output directory where inferred images are stored. "
-        "If not specified, each is stored beside its source",
+        "If not specified, each is stored next to its source",
     )
     _add_run_options(parser)
     return parser.parse_args(arguments)
@@ -377,12 +379,12 @@ def _not_negative(text: str) -> int:
 
 def _at_least(least: int, text: str) -> int:
     if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
 
 
 def _run(script: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> None:
-    """Run a script to its exit, with the stop codes of the commands."""
+    """Run a script to its exit, with the exit codes of the commands."""
 
     def until_exit() -> None:
         try:

@@ -1,4 +1,4 @@
-"""What the options of ``torch-sr test`` say, checked before the work."""
+"""Read and check the options of ``torch-sr test`` before anything is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``torch-sr test`` shows and keeps of its results: tables, JSON, the best images, records."""
+"""Print the results of a test: tables, JSON, the best images; record them in models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command refuses to write to before the work: places that fail, and its own inputs."""
+"""Refuse files that cannot be written, or that would replace an input, before the work."""
 
 from __future__ import annotations
 

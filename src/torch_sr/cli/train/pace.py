@@ -1,4 +1,4 @@
-"""How fast a training is, and how long it will take: training and validation apart."""
+"""The speed of a training and the time it takes, validation measured separately."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Pace:
         self._validations = 0
 
     def switch(self, activity: Activity) -> None:
-        """Something else is done from now on."""
+        """Start another activity."""
         self._settle()
         if activity == "train" and self._activity == "validate":
             self._validations += 1
         self._activity = activity
 
     def count(self, step: int) -> None:
-        """So many mini-batches are done."""
+        """Record the number of mini-batches that are done."""
         self._settle()
         self._step = step
         if step - self._first_step == _WARM_UP:
@@ -80,7 +80,7 @@ class Pace:
         return (total - self._step) * (1 / speed + storing) + validating, validating
 
     def estimate(self) -> str:
-        """How long the rest takes, in words; empty where that is unknown."""
+        """How long the rest takes, in words; empty if that is unknown."""
         left = self.left()
         if left is None:
             return ""

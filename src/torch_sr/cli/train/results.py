@@ -1,4 +1,4 @@
-"""What ``torch-sr train`` prints at its end: the models, their figures, and how to use them."""
+"""The end of a training: its models, their scores, and how to use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training on the terminal: bars for epoch and run; elsewhere one line an epoch."""
+"""Progress of a training: bars for epoch and run on a terminal, otherwise a line per epoch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Bars(Progress):
 
 
 class ConsoleLogger(Logger):
-    """Show how far a run is, its losses, its speed and the time left, on stderr.
+    """Show the progress of a run, its losses, its speed and the time left, on stderr.
 
     Args:
         console: where to; stderr by default.
@@ -51,7 +51,7 @@ class ConsoleLogger(Logger):
         self._run: dict[str, Any] = {}
         self._pace: Pace | None = None
         self._estimated: set[bool] = set()
-        """Whether the time was told: without that of validations, and with it."""
+        """Whether the time was reported: without validations (False), and with them (True)."""
         self._losses_read = -math.inf
 
     def on_start(self, run: Mapping[str, Any]) -> None:
@@ -137,7 +137,7 @@ class ConsoleLogger(Logger):
         return f"{speed * self._run['batch_size']:.1f} images/s  {until} left"
 
     def _estimate(self) -> None:
-        """Say once how long the stage takes, and once more when a validation was timed."""
+        """Report once how long the stage takes, and again when a validation was timed."""
         pace = self._pace
         if pace is None or not pace.is_known:
             return

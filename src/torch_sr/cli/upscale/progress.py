@@ -1,4 +1,4 @@
-"""How far ``torch-sr upscale`` is: a bar on a terminal, a line now and then where there is none."""
+"""Progress of ``torch-sr upscale``: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
 from torch_sr.aliases import OnNote
 from torch_sr.cli.bars import progress_bar
-
-if TYPE_CHECKING:
-    from torch_sr.inference.files.batch import Outcome
-    from torch_sr.inference.files.jobs import Job
+from torch_sr.images import display_name
+from torch_sr.inference.files.batch import Outcome
+from torch_sr.inference.files.jobs import Job
 
 OnTile = Callable[["Job", int, int], None]
 OnOutcome = Callable[["Outcome"], None]
 
 _SECONDS_TO_ESTIMATE = 3.0  # of work, from which the rest is estimated
-_WORTH_TELLING = 10.0  # seconds left
+_WORTH_REPORTING = 10.0  # seconds left
 _SECONDS_BETWEEN = 30.0  # lines; each time half as much again, up to:
 _SECONDS_BETWEEN_AT_MOST = 600.0
 
@@ -126,18 +124,18 @@ def short(number: float) -> str:
 @contextmanager
 def _bar(pace: Pace) -> Iterator[tuple[OnTile, OnOutcome]]:
     """A bar over all pixels, with the files done, the speed and the time left."""
-    from torch_sr.images import display_name
-
-    with progress_bar("{task.fields[told]}", counted=False) as progress:
+    with progress_bar("{task.fields[counts]}", counted=False) as progress:
         task = progress.add_task(
-            "starting", total=pace.pixels[1] or None, told=f"0/{pace.files} files"
+            "starting", total=pace.pixels[1] or None, counts=f"0/{pace.files} files"
         )
 
         def show(job: Job) -> None:
             done, total = pace.pixels
-            told = f"{pace.files_finished}/{pace.files} files  {short(pace.speed / 1e6)} MP/s"
+            counts = f"{pace.files_finished}/{pace.files} files  {short(pace.speed / 1e6)} MP/s"
             name = escape(display_name(job.source.name))
-            progress.update(task, completed=done, total=total or None, told=told, description=name)
+            progress.update(
+                task, completed=done, total=total or None, counts=counts, description=name
+            )
 
         def on_tile(job: Job, done: int, tiles: int) -> None:
             pace.tile(job, done, tiles)
@@ -151,7 +149,7 @@ def _bar(pace: Pace) -> Iterator[tuple[OnTile, OnOutcome]]:
 
 
 def _lines(
-    pace: Pace, tell: OnNote = lambda line: print(line, file=sys.stderr, flush=True)
+    pace: Pace, report: OnNote = lambda line: print(line, file=sys.stderr, flush=True)
 ) -> tuple[OnTile, OnOutcome]:
     """An estimate after the first tiles, then a line now and then, each time a little later."""
     lock = threading.Lock()
@@ -161,16 +159,16 @@ def _lines(
     def show() -> None:
         nonlocal interval, due, estimated
         left = pace.seconds_left
-        if pace.seconds < due or left is None or (not estimated and left < _WORTH_TELLING):
+        if pace.seconds < due or left is None or (not estimated and left < _WORTH_REPORTING):
             return
         done, total = pace.pixels
         if not estimated:
             files = f"{pace.files} files" if pace.files > 1 else "1 file"
-            tell(f"{files}, {short(total / 1e6)} megapixels: about {duration(left)} left")
+            report(f"{files}, {short(total / 1e6)} megapixels: about {duration(left)} left")
             estimated = True
         else:
             files = f"{pace.files_finished} of {pace.files} files, " if pace.files > 1 else ""
-            tell(
+            report(
                 f"{files}{done / max(total, 1):.0%}, {short(pace.speed / 1e6)} MP/s, "
                 f"about {duration(left)} left"
             )

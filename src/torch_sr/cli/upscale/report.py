@@ -1,4 +1,4 @@
-"""What ``torch-sr upscale`` says of its files: results on stdout, notes and a summary on stderr."""
+"""Reports of ``torch-sr upscale``: results on stdout, notes and a summary on stderr."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch_sr.cli.upscale.progress import duration, short
-
-if TYPE_CHECKING:
-    from torch_sr.inference.files.batch import Outcome
-    from torch_sr.inference.files.jobs import Findings, Job
-    from torch_sr.models.loading import ModelChoice
+from torch_sr.images import display_name
+from torch_sr.inference.files.batch import Outcome
+from torch_sr.inference.files.jobs import Findings, Job
+from torch_sr.inference.files.kinds import count_kinds, describe_kinds
+from torch_sr.models.loading import ModelChoice
 
 _NOTES_SHOWN = 3  # of one kind; the others are counted
 
 
 class Report:
-    """Tell of each file as it is finished, and of all at the end.
+    """Report each file when it is finished, and a summary at the end.
 
     Args:
         findings: what the arguments name.
@@ -54,14 +54,12 @@ class Report:
         return any(outcome.status == "failed" for outcome in self._outcomes)
 
     def note(self, text: str) -> None:
-        """Say something about the run as a whole."""
+        """Print a note about the whole run."""
         self._notes.general.append(text)
         self._say(f"note: {text}")
 
     def add(self, outcome: Outcome) -> None:
-        """Print the result of a file, and what it could not keep."""
-        from torch_sr.images import display_name
-
+        """Print the result of a file, and what could not be kept."""
         self._outcomes.append(outcome)
         for text in outcome.notes:
             if self._notes.add(text) and not self._as_json:
@@ -104,8 +102,6 @@ class Report:
         return sum(job.pixels for job in self._done) / 1e6
 
     def _summary(self, seconds: float, tiles_redone: int) -> dict[str, Any]:
-        from torch_sr.inference.files.kinds import count_kinds
-
         megapixels = self._megapixels
         return {
             "model": str(self._choice.model),
@@ -140,9 +136,7 @@ class Report:
         return f"{line}; {work}, {short(speed)} MP/s; {_where(self._done)}"
 
     def _skipped(self) -> str:
-        """What was not done and why, as ``3 that exist, 12 results of earlier runs, 2 .txt``."""
-        from torch_sr.inference.files.kinds import describe_kinds
-
+        """What was skipped and why, as ``3 that exist, 12 results of earlier runs, 2 .txt``."""
         existing, earlier = self._count("skipped"), len(self._findings.earlier)
         reasons = [
             f"{existing} that exist{'s' if existing == 1 else ''}" if existing else "",
@@ -184,15 +178,13 @@ class _Notes:
 
 def _where(jobs: Sequence[Job]) -> str:
     """Where the results are, in a few words."""
-    from torch_sr.images import display_name
-
     if len(jobs) == 1:
         return f"result: {display_name(jobs[0].target)}"
     folders = {job.target.parent for job in jobs}
     if len(folders) == 1:
         return f"results in {_folder(folders.pop())}"
     if all(job.target.parent == job.source.parent for job in jobs):
-        return "results beside their sources"
+        return "results next to their sources"
     try:
         common = Path(os.path.commonpath(folders))
     except ValueError:  # on several drives, or some relative
@@ -201,6 +193,4 @@ def _where(jobs: Sequence[Job]) -> str:
 
 
 def _folder(path: Path) -> str:
-    from torch_sr.images import display_name
-
     return display_name(path).rstrip(os.sep) + os.sep

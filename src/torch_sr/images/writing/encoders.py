@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -30,7 +30,9 @@ from torch_sr.images.writing.insertion import (
     with_prefix,
 )
 from torch_sr.images.writing.metadata import attach, fitting, resolution_of
+from torch_sr.options import Option
 
+_OUTPUT = "Output files"  # the panel of these options in the help
 _BIG = 2**31  # bytes that may not fit into a classic TIFF
 _LARGE = 50_000_000  # pixels of a JPEG; of fewer, libjpeg may hold all coefficients
 
@@ -46,9 +48,19 @@ class WriteOptions:
         bigtiff: write a TIFF that may exceed 4 GB; large TIFFs do so by default.
     """
 
-    file_format: str | None = None
-    quality: int | None = None
-    lossless: bool = False
+    file_format: Annotated[
+        str | None,
+        Option(
+            "png, jpg, webp, tif, avif or gif.",
+            ("--format",),
+            panel=_OUTPUT,
+            default="as the source",
+        ),
+    ] = None
+    quality: Annotated[
+        int | None, Option("Of JPEG, WebP, AVIF.", panel=_OUTPUT, min=1, max=100)
+    ] = None
+    lossless: Annotated[bool, Option("WebP and AVIF without loss.", panel=_OUTPUT)] = False
     bigtiff: bool = False
 
 

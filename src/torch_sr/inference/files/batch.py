@@ -14,19 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch_sr.aliases import OnNote, Progress
 from torch_sr.errors import ImageError, TorchSRError
-from torch_sr.images import (
-    MAX_PIXELS,
-    WriteOptions,
-    display_name,
-)
+from torch_sr.images import display_name
 from torch_sr.inference.files.jobs import Job
-from torch_sr.inference.files.sizes import TargetSize
+from torch_sr.inference.files.options import BatchOptions
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.inference.video import upscale_video
 
@@ -60,31 +56,6 @@ class Outcome:
         fields = {k: v for k, v in asdict(self).items() if k != "job" and v not in (None, ())}
         named = {"source": str(self.job.source), "target": str(self.job.target)}
         return {**named, "pixels": self.job.pixels, **fields}
-
-
-@dataclass(frozen=True)
-class BatchOptions:
-    """How files are treated.
-
-    Args:
-        write: format and quality.
-        size: resample each result; see :meth:`Upscaler.upscale_file`.
-        existing: what to do where a result is there already: ``refuse``, ``skip``, ``overwrite``.
-        max_pixels: refuse larger pages.
-        crf: quality of videos, as x264 counts it: 0 is lossless, 51 worst.
-        codec: of videos; see :func:`~torch_sr.inference.video.upscale_video`.
-        deinterlace: make whole images of interlaced videos.
-        damaged: ``refuse`` damaged images, or ``keep`` what can be read of them.
-    """
-
-    write: WriteOptions = field(default_factory=WriteOptions)
-    size: TargetSize | None = None
-    existing: str = "refuse"
-    max_pixels: int | None = MAX_PIXELS
-    crf: int = 16
-    codec: str | None = None
-    deinterlace: bool = True
-    damaged: str = "refuse"
 
 
 class _StoppedError(Exception):

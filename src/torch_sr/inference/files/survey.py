@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from torch_sr.errors import ImageError, TorchSRError
 from torch_sr.images import Header, check_format, holds_pages, read_header, visible_compression
-from torch_sr.inference.files.batch import BatchOptions
 from torch_sr.inference.files.jobs import Job
+from torch_sr.inference.files.options import BatchOptions
 from torch_sr.inference.video import check_target, read_video_info
 
 

@@ -1,0 +1,56 @@
+"""How the files of a batch are treated; the options of ``torch-sr upscale`` are made from this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from torch_sr.images import MAX_PIXELS, WriteOptions
+from torch_sr.inference.files.sizes import TargetSize
+from torch_sr.options import Option
+
+_OUTPUT = "Output files"
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How files are treated.
+
+    Args:
+        size: resample each result; see :meth:`Upscaler.upscale_file`.
+        existing: what to do with results that exist.
+        max_pixels: of a page.
+        crf: as x264 counts it.
+        codec: see :func:`~torch_sr.inference.video.upscale_video`.
+    """
+
+    write: WriteOptions = field(default_factory=WriteOptions)
+    size: TargetSize | None = None
+    existing: Literal["refuse", "skip", "overwrite"] = "refuse"
+    crf: Annotated[
+        int, Option("Of videos: 0 is lossless, 51 worst.", panel=_OUTPUT, min=0, max=51)
+    ] = 16
+    codec: Annotated[
+        str | None,
+        Option(
+            "Of videos: h264, hevc, av1, ffv1 (lossless) or prores.",
+            panel=_OUTPUT,
+            default="as the source, if the container can hold it",
+        ),
+    ] = None
+    deinterlace: Annotated[
+        bool,
+        Option(
+            "Make progressive frames of interlaced videos, or keep their fields.", panel=_OUTPUT
+        ),
+    ] = True
+    damaged: Annotated[
+        Literal["refuse", "keep"],
+        Option(
+            "Damaged images: refuse them, or keep what can be read and make the rest gray.",
+            panel="Many files",
+        ),
+    ] = "refuse"
+    max_pixels: Annotated[
+        int | None, Option("Refuse pages with more pixels.", panel="Computation", min=1)
+    ] = MAX_PIXELS
