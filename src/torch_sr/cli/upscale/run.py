@@ -15,9 +15,8 @@ from torch_sr.cli.downloads import load_model
 from torch_sr.cli.upscale.options import UpscaleOptions
 from torch_sr.cli.upscale.progress import show_progress
 from torch_sr.cli.upscale.report import Report
-from torch_sr.evaluation.presentation.batch_sheets import add_sheet
 from torch_sr.images import display_name
-from torch_sr.inference.files.batch import upscale_files
+from torch_sr.inference.files.batch import Outcome, upscale_files
 from torch_sr.inference.files.jobs import Job, find_jobs, read_names, shard
 from torch_sr.inference.files.options import BatchOptions
 from torch_sr.inference.files.sizes import target_size
@@ -107,13 +106,21 @@ def _run(
     try:
         with show_progress(jobs, quiet=quiet) as (on_tile, on_outcome):
             for outcome in upscale_files(upscalers, jobs, batch, on_tile):
-                outcome = add_sheet(outcome, damaged=batch.damaged)
+                if outcome.job.sheet is not None:
+                    outcome = _with_sheet(outcome, damaged=batch.damaged)
                 on_outcome(outcome)
                 report.add(outcome)
     except KeyboardInterrupt:
         report.close()
         raise
     report.close(sum(upscaler.tiles_redone for upscaler in upscalers))
+
+
+def _with_sheet(outcome: Outcome, *, damaged: str) -> Outcome:
+    """Draw the sheet of a file; what draws it is imported only if one is wanted."""
+    from torch_sr.evaluation.presentation.batch_sheets import add_sheet
+
+    return add_sheet(outcome, damaged=damaged)
 
 
 def _note_compression(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from torch_sr.errors import TorchSRError
+from torch_sr.evaluation.presentation.upscaled_sheet import draw_upscaled
 from torch_sr.images import Image, display_name, write_image
 from torch_sr.inference.files.batch import Outcome
 
@@ -23,8 +24,6 @@ def add_sheet(outcome: Outcome, *, damaged: str) -> Outcome:
     skipped = outcome.status == "skipped" and job.sheet is not None and job.sheet.exists()
     if job.sheet is None or outcome.status == "failed" or skipped:
         return outcome
-    from torch_sr.evaluation.presentation.upscaled_sheet import draw_upscaled  # only if needed
-
     try:
         write_image(job.sheet, Image(draw_upscaled(job.source, job.target, damaged=damaged)))
     except (TorchSRError, MemoryError) as error:
