@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch_sr.evaluation.method import Method as Method
     from torch_sr.images import Header as Header
     from torch_sr.images import Image as Image
+    from torch_sr.images import Metadata as Metadata
+    from torch_sr.images import ValueRange as ValueRange
     from torch_sr.images import WriteOptions as WriteOptions
     from torch_sr.inference.engines import Engine as Engine
     from torch_sr.inference.upscaler import Upscaler as Upscaler
@@ -48,7 +50,7 @@ _MODULES = {
     "evaluation.compare": ("Comparison", "ImageScore"),
     "evaluation.evaluate": ("Evaluation", "evaluate"),
     "evaluation.method": ("Method",),
-    "images": ("Header", "Image", "WriteOptions"),
+    "images": ("Header", "Image", "Metadata", "ValueRange", "WriteOptions"),
     "inference.engines": ("Engine",),
     "inference.upscaler": ("Upscaler",),
     "metrics": ("psnr", "ssim"),

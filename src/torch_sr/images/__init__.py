@@ -24,6 +24,7 @@ from torch_sr.images.reading.compression import visible_compression
 from torch_sr.images.reading.kinds import IMAGE_SUFFIXES, is_image_name
 from torch_sr.images.reading.read import read_header, read_image, read_samples, read_size
 from torch_sr.images.reading.reader import MAX_PIXELS, ImageReader
+from torch_sr.images.value_range import ValueRange
 from torch_sr.images.writing.capabilities import WRITABLE_SUFFIXES, check_format, holds_pages
 from torch_sr.images.writing.documents import can_differ, open_document
 from torch_sr.images.writing.encoders import WriteOptions
@@ -43,6 +44,7 @@ __all__ = [
     "ImageReader",
     "ImageWriter",
     "Metadata",
+    "ValueRange",
     "WriteOptions",
     "can_differ",
     "check_format",
