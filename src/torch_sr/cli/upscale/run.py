@@ -11,7 +11,7 @@ from typing import Literal
 
 import typer
 
-from torch_sr.cli.downloads import load_model
+from torch_sr.cli.downloads import find_model
 from torch_sr.cli.upscale.options import UpscaleOptions
 from torch_sr.cli.upscale.progress import show_progress
 from torch_sr.cli.upscale.report import Report
@@ -80,10 +80,12 @@ def _existing(options: UpscaleOptions) -> Literal["refuse", "skip", "overwrite"]
 
 def _make_upscalers(choice: ModelChoice, options: UpscaleOptions) -> list[Upscaler]:
     """One for each device."""
-    model, how = load_model(choice.model, choice.strength), options.compute
+    how = options.compute
+    find_model(choice.model)  # downloads it, with progress
     return [
         Upscaler(
-            model,
+            choice.model,  # by name, as the overlap of shipped models is recorded
+            strength=choice.strength,
             device=device,
             precision=how.precision,
             tile_size=how.tile_size,
