@@ -11,9 +11,11 @@ NAME = "p192_t128_cr_16_rrdb_div2k+bsds500"
 
 
 @pytest.mark.slow
-def test_section_9_from_nothing(run, tmp_path, save_photo, monkeypatch, capsys):
+def test_all_trainings_are_reproduced_from_the_data_alone(
+    run, tmp_path, save_photo, monkeypatch, capsys
+):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    script = importlib.import_module("reproduce_section_9")
+    script = importlib.import_module("reproduce_enhanced_srgan")
 
     def torch_sr(*arguments):  # in this process, not in one for every command
         code, out, err = run(*arguments)
@@ -29,7 +31,7 @@ def test_section_9_from_nothing(run, tmp_path, save_photo, monkeypatch, capsys):
     stages = ("pretraining", "training")
     changes = [f"{stage}.num_steps=1" for stage in stages]
     command = [
-        *("reproduce_section_9.py", "--minute", "--only", NAME, "--device", "cpu"),
+        *("reproduce_enhanced_srgan.py", "--minute", "--only", NAME, "--device", "cpu"),
         *("--train-datasets", "photos", "--val-datasets", "set5"),
         *("--data-root", "data", "--out", "out", "--datasets", "set5"),
         *(word for change in changes for word in ("--set", change)),

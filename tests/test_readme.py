@@ -24,7 +24,7 @@ PAGES = (
     ROOT / "docs/testing.md",
     ROOT / "docs/training.md",
     ROOT / "docs/upscaling.md",
-    ROOT / "examples/reproduce_section_9.md",
+    ROOT / "examples/reproduce_enhanced_srgan.md",
     *(shipped_path(name).with_suffix(".md") for name in SHIPPED),
 )
 

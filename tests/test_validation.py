@@ -118,7 +118,7 @@ def test_a_collapse_goes_back_past_the_checkpoint_stored_before_it(settings, mon
     recorder = Recorder()
     settings = replace(settings, intervals=Intervals(keep_checkpoints=keep, best_warmup=9))
     assert train_run(parse_config(TINY), settings, run="1", loggers=[recorder]).finished
-    back = [message for message in recorder.messages if "gone back to epoch 1" in message]
+    back = [message for message in recorder.messages if "rolled back to epoch 1" in message]
     assert len(back) == 2
     assert [epoch for epoch, _, _ in recorder.epochs] == [1, 2, 2, 2, 3]
 
@@ -177,7 +177,7 @@ def test_a_flat_validation_image_spoils_neither_mean_nor_best_nor_watch(settings
     result = train_run(config, settings, run="1", loggers=[recorder])
     assert result.finished
     assert all(np.isfinite(value) for _, _, m in recorder.epochs for value in m.values())
-    assert not [text for text in recorder.messages if "gone back" in text]
+    assert not [text for text in recorder.messages if "rolled back" in text]
     (said,) = [text for text in recorder.messages if "flat/black" in text]
     assert said == "flat/black: SR equals HR; its PSNR counts as 60 dB in the mean"
     psnr = [metrics["val/PSNR"] for _, _, metrics in recorder.epochs]

@@ -97,10 +97,10 @@ def test_after_too_many_bad_steps_the_run_goes_back(settings, spoil_steps):
     config = parse_config(TINY, overrides=["watch.max_skipped=2"])
     assert train_run(config, settings, run="1", loggers=[recorder]).finished
     message = recorder.messages[-1]
-    assert sum("gone back" in text for text in recorder.messages) == 1
+    assert sum("rolled back" in text for text in recorder.messages) == 1
     assert message == (
         "pretraining, epoch 3, step 5: losses or gradients were not finite in 2 mini-batches in a "
-        "row; gone back to epoch 2, step 4, with the learning rates times 0.5"
+        "row; rolled back to epoch 2, step 4, with the learning rates times 0.5"
     )
     assert [step for step, _ in recorder.losses] == [1, 2, 3, 4, 5, 5, 6]
     assert recorder.epochs[-1][2]["train/lr"] == pytest.approx(TINY["pretraining"]["lr"] / 2)
@@ -114,7 +114,7 @@ def test_a_run_that_goes_wrong_again_and_again_is_stopped(settings, spoil_steps)
     with pytest.raises(TrainingError, match=r"epoch 2, step 3.*stopped after 2 rollbacks") as error:
         train_run(config, settings, run="1", loggers=[recorder])
     assert "\n" not in str(error.value)
-    back = [message for message in recorder.messages if "gone back" in message]
+    back = [message for message in recorder.messages if "rolled back" in message]
     assert [message.rpartition(" ")[2] for message in back] == ["0.1", "0.01"]
 
 
@@ -138,7 +138,7 @@ def test_a_collapse_of_the_validation_goes_back(settings, monkeypatch):
     recorder = Recorder()
     assert train_run(parse_config(TINY), settings, run="1", loggers=[recorder]).finished
     message = recorder.messages[-1]
-    assert sum("gone back" in text for text in recorder.messages) == 1
+    assert sum("rolled back" in text for text in recorder.messages) == 1
     assert "the validation" in message
-    assert "gone back to epoch 1, step 2" in message
+    assert "rolled back to epoch 1, step 2" in message
     assert [epoch for epoch, _, _ in recorder.epochs] == [1, 2, 2, 3]

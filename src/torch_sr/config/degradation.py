@@ -1,4 +1,4 @@
-"""The section ``degradation``: low resolution (LR) like ordinary photographs, made from HR.
+"""The section ``degradation``: how LR is made from HR to resemble photographs.
 
 Names and defaults are those of Real-ESRGAN (Wang et al. 2021, https://arxiv.org/abs/2107.10833):
 two rounds of blur, resizing, noise and JPEG compression, and a final sinc filter. Every range is

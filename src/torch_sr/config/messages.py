@@ -1,4 +1,4 @@
-"""The words of a configuration's errors: one line with the key, its value and the remedy."""
+"""Error messages of a configuration: one line with key, value and remedy."""
 
 from __future__ import annotations
 

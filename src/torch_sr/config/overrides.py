@@ -1,4 +1,4 @@
-"""Overrides of a configuration, as ``--set`` has them: ``generator.num_basic_blocks=8``."""
+"""Overrides of a configuration: ``--set generator.num_basic_blocks=8``."""
 
 from __future__ import annotations
 

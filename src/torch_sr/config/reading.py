@@ -1,4 +1,4 @@
-"""From the text of a configuration to checked hyper-parameters, or an error in one line."""
+"""Read a configuration: checked hyper-parameters, or an error in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a key that does not exist to the one that was meant, which may lie in another section."""
+"""Suggest the key that was meant by one that does not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From text to plain data: configuration files in JSON or JSON5, and the values of overrides.
+"""Parse JSON, JSON5 and the values of overrides into plain data.
 
 JSON5 allows what people write by hand: comments, trailing commas, single quotes, keys without
 quotes. YAML and TOML are recognised, to be refused by name.

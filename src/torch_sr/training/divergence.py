@@ -1,4 +1,4 @@
-"""Notice when a training has gone wrong: steps that are not finite, validation that collapses."""
+"""Detect divergence: steps that are not finite, a validation that collapses."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _PERFECT_PSNR = 100.0  # decibels; equal images have infinitely many, which noth
 
 
 class Divergence(Exception):  # noqa: N818
-    """A training cannot go on as it is; the text says what was seen."""
+    """A training diverged; the message says how that was detected."""
 
 
 class DivergenceDetector:
-    """Judge a stage by its skipped steps and its validations.
+    """Check the skipped steps and the validations of a stage.
 
     Args:
-        config: what counts as gone wrong.
+        config: what counts as divergence.
     """
 
     def __init__(self, config: WatchConfig) -> None:
         self.config = config
         self.rollbacks = 0
-        """How often the stage went back."""
+        """How often the stage was rolled back."""
         self._best_psnr = -math.inf
         self._least_shift = math.inf
 
@@ -35,14 +35,14 @@ class DivergenceDetector:
         return float(self.config.lr_factor**self.rollbacks)
 
     def check_steps(self, skipped_in_a_row: int) -> None:
-        """Raise Divergence where too many mini-batches in a row were skipped."""
+        """Raise Divergence if too many mini-batches in a row were skipped."""
         if skipped_in_a_row >= self.config.max_skipped:
             raise Divergence(
                 f"losses or gradients were not finite in {skipped_in_a_row} mini-batches in a row"
             )
 
     def check_validation(self, metrics: Mapping[str, float]) -> None:
-        """Raise Divergence where PSNR or colour of the validation images have collapsed."""
+        """Raise Divergence if PSNR or color of the validation images collapsed."""
         if "val/PSNR" not in metrics:
             return
         psnr, shift = min(metrics["val/PSNR"], _PERFECT_PSNR), metrics["val/color_shift"]
@@ -53,14 +53,14 @@ class DivergenceDetector:
             )
         if drift is not None and not shift <= self._least_shift + drift:
             raise Divergence(
-                f"the mean colour of the validation images is off by {shift:.3f}, the least was "
+                f"the mean color of the validation images is off by {shift:.3f}, the least was "
                 f"{self._least_shift:.3f}"
             )
         self._best_psnr = max(self._best_psnr, psnr)
         self._least_shift = min(self._least_shift, shift)
 
     def state_dict(self) -> dict[str, Any]:
-        """What later judgements depend on."""
+        """What later checks depend on."""
         return {
             "rollbacks": self.rollbacks,
             "best_psnr": self._best_psnr,

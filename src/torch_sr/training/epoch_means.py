@@ -1,4 +1,4 @@
-"""Means over an epoch, without waiting for the device in any of its steps."""
+"""Mean losses over an epoch, summed on the device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EpochMeans:
         """Not only of this epoch."""
 
     def add(self, losses: Mapping[str, Tensor], skipped: Tensor) -> None:
-        """Take in a step; the losses of a skipped one do not count."""
+        """Add a step; the losses of a skipped one do not count."""
         zero = torch.zeros_like(skipped)
         for name, loss in losses.items():
             counted = torch.where(skipped > 0, zero, loss)
@@ -41,7 +41,7 @@ class EpochMeans:
         return means | ({"skipped_steps": skipped} if skipped else {})
 
     def start_epoch(self) -> None:
-        """Forget all but the skipped steps in a row."""
+        """Reset all but the skipped steps in a row."""
         self._losses = {}
         self._taken = torch.zeros_like(self._taken)
         self._skipped = torch.zeros_like(self._skipped)

@@ -1,4 +1,4 @@
-"""What to know before a stage starts: whether it is long enough, and what is left out of it."""
+"""Notes before a stage starts, such as that it is too short to learn from scratch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the mini-batch count: exact to resume."""
+"""Learning rates as functions of the number of mini-batches, exact to resume."""
 
 from __future__ import annotations
 

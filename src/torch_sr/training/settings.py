@@ -109,7 +109,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The names under which a run stores its work, as the description has them."""
+    """The names of the files of a run, which are those of enhanced-srgan."""
 
     folder: Path
     run: str

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop in order."""
+"""Turn Ctrl-C and SIGTERM into requests to stop."""
 
 from __future__ import annotations
 

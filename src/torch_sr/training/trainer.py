@@ -1,6 +1,6 @@
-"""The loop around a stage: epochs, validation, watch, checkpoints, stored models, logs.
+"""The training loop of a stage: epochs, validation, checkpoints, models, logs.
 
-The trainer knows no losses; :mod:`torch_sr.training.stages` shows what one step does.
+The trainer does not know the losses; :mod:`torch_sr.training.stages` shows what a step does.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class Trainer:
         self._start: Scores | None = None
         self._best: Scores | None = None
         self._validates = measure_start and len(data.validation) > 0
-        """Whether a validation is due before the next step; a checkpoint may be stored before."""
+        """Whether a validation is due before the next step; the checkpoint comes first."""
         self._stored_ahead = False
         """Whether the newest checkpoint is of this very step, before its validation."""
         self._stored_at, self._stored_validates = -1, False
         self._shown_at = 0
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     @property
     def checkpoint_file(self) -> Path:
@@ -104,13 +104,13 @@ class Trainer:
         """Resume from a checkpoint of this stage.
 
         Raises:
-            CheckpointError: when it is inside an epoch that would go on with other samples.
+            CheckpointError: when it is inside an epoch that would continue with other samples.
         """
         progress = Progress(**state["progress"])
         self._check_samples(progress, state["samples"])
         self.progress = progress
         self._last_metrics = dict(state["metrics"])
-        self._start = read_scores(state.get("start"))  # which older checkpoints lack
+        self._start = read_scores(state.get("start"))  # missing in older checkpoints
         self._best = read_scores(state.get("best"))
         self._validates = self._stored_ahead = bool(state.get("validates", False))
         self._shown_at = int(state.get("shown_at", 0))
@@ -131,7 +131,7 @@ class Trainer:
             if before.get(name) != now[name]
         )
         raise CheckpointError(
-            f"the checkpoint is inside epoch {progress.epoch + 1}, which would go on with other "
+            f"the checkpoint is inside epoch {progress.epoch + 1}, which would continue with other "
             f"samples ({changes}); finish it first, or start a new run from a model"
         )
 
@@ -144,7 +144,7 @@ class Trainer:
         Raises:
             CheckpointError: when a checkpoint cannot be written.
             ModelError: when a model cannot be written.
-            TrainingError: when the training has gone wrong once too often.
+            TrainingError: when the training diverged more often than allowed.
         """
         self._loggers.on_start(self._describe_run())
         for remark in remarks:
@@ -170,15 +170,15 @@ class Trainer:
                     return True
                 if not self._run_epoch(stop):
                     return False
-            except Divergence as trouble:
-                self._roll_back(trouble)
+            except Divergence as divergence:
+                self._roll_back(divergence)
 
-    def _roll_back(self, trouble: Divergence) -> None:
-        """Go on from the last good checkpoint with lower learning rates, or give up."""
+    def _roll_back(self, divergence: Divergence) -> None:
+        """Resume the last good checkpoint with lower learning rates, or give up."""
         if self._stored_ahead and self.fabric.is_global_zero:
             withdraw_checkpoint(self.checkpoint_file)
         watch, before, start, best = self.watch.config, self.progress, self._start, self._best
-        place = f"{self.stage.name}, epoch {before.epoch + 1}, step {before.step}: {trouble}"
+        place = f"{self.stage.name}, epoch {before.epoch + 1}, step {before.step}: {divergence}"
         rollbacks = self.watch.rollbacks + 1
         if watch.action == "stop" or rollbacks > watch.max_rollbacks:
             tried = f" after {rollbacks - 1} rollbacks" if watch.action == "rollback" else ""
@@ -198,7 +198,7 @@ class Trainer:
         self.watch.rollbacks = rollbacks
         self.stage.scale_learning_rates(self.watch.lr_scale)
         self._loggers.on_message(
-            f"{place}; gone back to epoch {self.progress.epoch}, step {self.progress.step}, with "
+            f"{place}; rolled back to epoch {self.progress.epoch}, step {self.progress.step}, with "
             f"the learning rates times {self.watch.lr_scale:g}"
         )
         self._loggers.on_start(self._describe_run())
@@ -215,7 +215,7 @@ class Trainer:
             self._train_batch(lr, hr)
             if self._finished():
                 break
-            if self.progress.batch < self.sampler.batches and not self._go_on(stop):
+            if self.progress.batch < self.sampler.batches and not self._continue(stop):
                 return False
         self._close_epoch()
         if not self._pause(stop):
@@ -225,7 +225,7 @@ class Trainer:
             return False
         return True
 
-    def _go_on(self, stop: Stop) -> bool:
+    def _continue(self, stop: Stop) -> bool:
         """Do what is due inside an epoch; False when asked to stop."""
         if self._anything_due() and not self._pause(stop):
             return False
@@ -295,7 +295,7 @@ class Trainer:
             validated = self._validate(stop)
             if validated is None:
                 return False
-            self._take_in(validated)
+            self._record(validated)
         if ends_epoch:
             self._loggers.on_epoch(self.progress.epoch, self.progress.step, self._last_metrics)
         if validated is not None and self.progress.step:
@@ -303,8 +303,8 @@ class Trainer:
         self._store(stop, validated)
         return True
 
-    def _take_in(self, validated: Validated) -> None:
-        """Log what a validation has found, and count it as done."""
+    def _record(self, validated: Validated) -> None:
+        """Log the outcome of a validation, and count it as done."""
         progress = self.progress
         self._shown_at = progress.step if self._shows_images() else self._shown_at
         self._validates = False
@@ -314,8 +314,8 @@ class Trainer:
             trained = {k: v for k, v in self._last_metrics.items() if not k.startswith("val/")}
             self._last_metrics = trained | validated.metrics
         for remark in validated.remarks:
-            if remark not in self._told:
-                self._told.add(remark)
+            if remark not in self._reported:
+                self._reported.add(remark)
                 self._loggers.on_message(remark)
         if validated.images:
             self._loggers.on_images(progress.step, validated.images)
@@ -332,13 +332,13 @@ class Trainer:
         except BaseException:  # out of memory, or a second Ctrl-C: the epoch is not lost
             self._store_if_newer(stop)
             raise
-        told: Any = self.fabric.broadcast(validated and replace(validated, images={}))
-        if told is None:
+        shared: Any = self.fabric.broadcast(validated and replace(validated, images={}))
+        if shared is None:
             self._store_if_newer(stop)
-        return validated or told
+        return validated or shared
 
     def _measure(self, stop: Stop) -> Validated | None:
-        def heed() -> None:
+        def check_stop() -> None:
             if stop.is_set():
                 raise Interrupted
 
@@ -350,7 +350,7 @@ class Trainer:
                 return self.validation.measure(
                     self.stage,
                     show=self._shows_images(),
-                    between=heed,
+                    between=check_stop,
                     on_image=lambda done: self._loggers.on_activity("validate", done, images),
                 )
         except Interrupted:
@@ -390,7 +390,7 @@ class Trainer:
         return Scores(self.progress.epoch, self.progress.step, found)
 
     def _is_best(self, metrics: Mapping[str, float]) -> bool:
-        """Better in both measures, as the description has it."""
+        """Whether both PSNR and SSIM are better than ever before."""
         return (
             metrics.get("val/PSNR", -math.inf) > self.progress.best_psnr
             and metrics["val/SSIM"] > self.progress.best_ssim
@@ -407,7 +407,7 @@ class Trainer:
         Args:
             stop: a second request to stop waits until it is written.
             what: the end of the file's name.
-            good: validation has found nothing wrong.
+            good: the validation found no divergence.
         """
         self._loggers.on_activity("store")
         state = self._state() | {"good": good}

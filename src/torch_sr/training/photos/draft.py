@@ -1,4 +1,4 @@
-"""The configuration of a first training, filled in step by step; what the person sets stays."""
+"""The draft of a configuration, filled in step by step around what the user sets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WARM_UP = 0.05  # part of the steps
 
 
 class ConfigDraft:
-    """A configuration that is filled in step by step; what the person has set stays."""
+    """A configuration that is filled in step by step; what the user set stays."""
 
     def __init__(
         self,

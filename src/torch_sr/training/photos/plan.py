@@ -1,4 +1,4 @@
-"""A first training that is planned: its files, its command, and what is said of it beforehand."""
+"""The plan of a training: its files, its command, and its description for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A first training: from a folder of photographs and some minutes to a complete configuration.
+"""Plan a training for a folder of photographs, this machine and some minutes.
 
 ``torch-sr train --images FOLDER`` needs no other option. What can be known beforehand is decided
 here: which images are trained and validated on (:mod:`torch_sr.data.photos.selection`), what the

@@ -54,14 +54,14 @@ _NETWORK_WEIGHTS = {"vgg": "VGG weights", "efficientnet_lite0": "EfficientNet we
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a check has found, in one line."""
+class CheckResult:
+    """The outcome of a check, in one line."""
 
     subject: str
     passed: bool
     text: str
     remark: bool = False
-    """Whether it is no failure, and yet perhaps not what was meant."""
+    """Whether it points out something that is probably a mistake, but not a failure."""
 
     @property
     def verdict(self) -> str:
@@ -69,23 +69,23 @@ class Finding:
         return "FAIL" if not self.passed else "note" if self.remark else "ok"
 
 
-def check_training(config: Hyperparameters, settings: RunSettings) -> Iterator[Finding]:
-    """Try all that a training needs, without a step of its own.
+def check_training(config: Hyperparameters, settings: RunSettings) -> Iterator[CheckResult]:
+    """Check everything that a training needs, without training.
 
     Data sets are opened without decoding them, except for the few images of the pictures, which
     are written to ``settings.out_dir`` as ``check_pretraining.png`` and ``check_training.png``:
-    crops as the networks will get them, LR enlarged beside HR, and where crops are degraded, rows
+    crops as the networks will get them, LR enlarged next to HR, and where crops are degraded, rows
     of several degradations of one crop.
 
     Yields:
-        the findings, each as soon as it is there.
+        the results, each as soon as its check is done.
     """
     with leave_in_order():
         yield from _Check(config, settings).run()
 
 
 class _Check:
-    """The checks in turn; what one has opened, a later one may need."""
+    """Runs the checks in order; later ones need what earlier ones opened."""
 
     def __init__(self, config: Hyperparameters, settings: RunSettings) -> None:
         self.config = config
@@ -99,7 +99,7 @@ class _Check:
         self.start: StartingPoint | None = None
         self.lengths: dict[str, StageLength] = {}
 
-    def run(self) -> Iterator[Finding]:
+    def run(self) -> Iterator[CheckResult]:
         yield self._try("start", self._check_start)
         yield self._try("options", self._check_options)
         yield self._try("logs", partial(check_logs, self.settings))
@@ -107,9 +107,9 @@ class _Check:
         for name in self.stages:
             yield self._try(f"{name} data", partial(self._check_data, name))
         if self.config.degradation.probability:
-            yield from self._look_at_degradations()
+            yield from self._check_degradations()
         for remark in remark_on_options(self.config, self.settings, self.lengths):
-            yield Finding("options", True, remark, remark=True)
+            yield CheckResult("options", True, remark, remark=True)
         if self.data:
             yield self._try("disk", self._check_disk)
         extra = [name for name in self.settings.val_metrics if name in EXTRA_METRICS]
@@ -129,11 +129,11 @@ class _Check:
         for name in self.data:
             yield self._try(f"{name} picture", partial(self._draw, name))
 
-    def _try(self, subject: str, check: Callable[[], str]) -> Finding:
+    def _try(self, subject: str, check: Callable[[], str]) -> CheckResult:
         try:
-            return Finding(subject, True, check())
+            return CheckResult(subject, True, check())
         except TorchSRError as error:
-            return Finding(subject, False, " ".join(str(error).split()))
+            return CheckResult(subject, False, " ".join(str(error).split()))
 
     def _check_start(self) -> str:
         if not self.config.stages:
@@ -191,14 +191,16 @@ class _Check:
             remarks.append(remark_on_length(self.config, total))
         return "; ".join([text, *filter(None, remarks)])
 
-    def _look_at_degradations(self) -> Iterator[Finding]:
+    def _check_degradations(self) -> Iterator[CheckResult]:
         for name, (crops, validation) in self.data.items():
             subject, pairs = f"{name} degradation", crops.pairs
             if pairs.num_made:
-                yield Finding(subject, True, describe_degradation(self.config.degradation, pairs))
+                yield CheckResult(
+                    subject, True, describe_degradation(self.config.degradation, pairs)
+                )
             remark = remark_on_degradation(pairs, validation)
             if remark is not None:
-                yield Finding(subject, True, remark, remark=True)
+                yield CheckResult(subject, True, remark, remark=True)
 
     def _check_disk(self) -> str:
         cache_dir = self.settings.cache_dir or default_cache_dir()
@@ -313,7 +315,7 @@ class _Check:
     def _draw(self, name: str) -> str:
         path = self.settings.out_dir / f"check_{name}.png"
         drawn = draw_crops(path, self.data[name][0], self.config.seed)
-        text = f"{path}: {drawn.crops} crops as the networks will get them, LR beside HR"
+        text = f"{path}: {drawn.crops} crops as the networks will get them, LR next to HR"
         if drawn.degraded:
             text += f"; below, {DEGRADATIONS} degradations of {drawn.degraded} crops each, with HR"
         return text

@@ -1,4 +1,4 @@
-"""What a check reports of degraded crops: how many there are, and how they are degraded."""
+"""Describe the degraded crops: how many there are, and how they are degraded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run stores, and whether there is room for it."""
+"""Check that the disk has room for the checkpoints and models of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a training step takes; :mod:`torch_sr.devices` knows how much is free."""
+"""Measure how much memory a training step takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look at the options of a run before it starts: what cannot be, and what is hardly meant."""
+"""Check the options of a run: errors, and notes on probable mistakes."""
 
 from __future__ import annotations
 

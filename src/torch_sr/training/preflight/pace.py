@@ -1,4 +1,4 @@
-"""How long a training takes on this machine, measured before it starts."""
+"""Measure how long the steps of a training take on this machine."""
 
 from __future__ import annotations
 

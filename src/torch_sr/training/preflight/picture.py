@@ -1,4 +1,4 @@
-"""A picture of training crops as the networks will get them: LR enlarged beside HR."""
+"""Draw training crops as the networks will get them: LR enlarged next to HR."""
 
 from __future__ import annotations
 

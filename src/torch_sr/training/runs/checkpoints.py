@@ -1,4 +1,4 @@
-"""Training checkpoints: written whole or not at all, sealed by a hash, read without running code.
+"""Training checkpoints: written atomically, sealed by a hash, read without running code.
 
 A checkpoint is a file of ``torch.save``, readable by ``torch.load(…, weights_only=True)``. PyTorch
 does not notice a flipped bit in one, so its SHA-256 stands in the comment at the end of the zip

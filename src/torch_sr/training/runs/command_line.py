@@ -1,4 +1,4 @@
-"""A run's settings as the words of a command line, so that the same run can be started again."""
+"""Write the settings of a run as a command that starts it again."""
 
 from __future__ import annotations
 

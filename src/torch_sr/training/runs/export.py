@@ -1,4 +1,4 @@
-"""Models out of trainings: what is recorded with one, and one out of a checkpoint."""
+"""Export models: their metadata, and the model of a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Give a generator the weights of a model: all of them, or those that fit."""
+"""Initialize a generator with the weights of a model, all or those that fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of runs, and what a folder holds of them: every run's files begin with its name.
+"""Names of runs, and the files of each: their names begin with that of the run.
 
 A name is reserved by making the folder of the run's logs, which only one of several processes can
 do, on a network file system too.

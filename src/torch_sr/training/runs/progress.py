@@ -1,4 +1,4 @@
-"""Where a stage stands, and what its checkpoints hold beside the stage itself."""
+"""The progress of a stage, and the state of the random number generators."""
 
 from __future__ import annotations
 

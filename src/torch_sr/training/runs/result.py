@@ -1,4 +1,4 @@
-"""How a training ended: its files, and the figures of its models."""
+"""The result of a training: its models and checkpoints, with their scores."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StageResult:
         checkpoint: the newest.
         best_model: better than all before in PSNR and SSIM; None when none was validated.
         last_model: as it was at the end; None where it is not finished.
-        start: figures of the model that the stage started from; None for a fresh network, and
+        start: scores of the model that the stage started from; None for a fresh network, and
             without validation images.
         best: of ``best_model``.
         last: of ``last_model``; None without validation images.
@@ -108,6 +108,11 @@ class TrainingResult:
     def model(self) -> Path | None:
         """The same as :attr:`last_model`."""
         return self.last_model
+
+    @property
+    def recommended(self) -> Path | None:
+        """The model to use, see :attr:`StageResult.recommended`."""
+        return self.stages[-1].recommended
 
     @property
     def start(self) -> Scores | None:

@@ -1,12 +1,12 @@
 r"""Train the four configurations of enhanced-srgan's section 9 and make its tables and figures.
 
-    python examples/reproduce_section_9.py --data-root data --out-dir section_9
-    python examples/reproduce_section_9.py --data-root data --out-dir trial --minute \
+    python examples/reproduce_enhanced_srgan.py --data-root data --out-dir enhanced_srgan
+    python examples/reproduce_enhanced_srgan.py --data-root data --out-dir trial --minute \
         --train-datasets photos --val-datasets set5
 
 The first takes days on a GPU and may be stopped and started again at any time: finished trainings
 are not repeated, and a stopped one resumes from its checkpoint. The second does everything with
-tiny networks, few steps and any data set, to see that it works. See reproduce_section_9.md.
+tiny networks, few steps and any data set, to see that it works. See reproduce_enhanced_srgan.md.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def parse_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--out-dir", type=Path, default=Path("section_9"))
+    parser.add_argument("--out-dir", type=Path, default=Path("enhanced_srgan"))
     parser.add_argument("--datasets", default="set5,set14", help="to test on")
     parser.add_argument("--only", nargs="*", choices=list(TRAININGS), help="some of the trainings")
     parser.add_argument("--train-datasets", help="in place of DIV2K and BSDS500, comma-separated")
