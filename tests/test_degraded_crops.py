@@ -353,7 +353,7 @@ def test_images_with_lr_of_their_own_are_reported_and_can_be_named_alone(
         write_image(tmp_path / "both/LR" / file.name, Image.from_array(downscale(image, 4)))
     train = [f'pretraining.train_datasets=["{tmp_path}/both"]', "degradation.probability=1"]
     stage_crops(settings, *train)
-    assert "4 of 4 training images have low resolution of their own" in caplog.text
+    assert "4 of 4 training images have their own low resolution" in caplog.text
     caplog.clear()
     crops = stage_crops(settings, train[0].replace("both", "both:HR"), train[1])
     assert crops.pairs.num_made == 4  # the fifth is for the validation
