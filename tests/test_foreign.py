@@ -69,7 +69,8 @@ def test_any_architecture_upscales_8_and_16_bits_and_alpha(make, save, photo, tm
         assert (sr.shape, sr.dtype) == ((34, 42, channels), dtype)
     Pillow.fromarray(photo(9, 8)).save(tmp_path / "a.png")
     upscaler.upscale_file(tmp_path / "a.png", tmp_path / "b.png")
-    assert Pillow.open(tmp_path / "b.png").size == (16, 18)
+    with Pillow.open(tmp_path / "b.png") as result:
+        assert result.size == (16, 18)
 
 
 def test_tiles_of_a_convolutional_one_leave_no_trace(save, photo):

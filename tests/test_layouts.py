@@ -168,7 +168,7 @@ def test_every_missing_parameter_is_named(layout):
     for key in state:
         if not key.endswith("residual_scaling"):
             rest = {other: value for other, value in state.items() if other != key}
-            with pytest.raises(ModelError, match=f"lacks {re.escape(key)}"):
+            with pytest.raises(ModelError, match=f"{re.escape(key)} is missing"):
                 to_canonical(rest)
 
 

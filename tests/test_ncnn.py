@@ -328,7 +328,7 @@ def test_an_odd_number_of_halves_is_padded(tmp_path):
         (r"(Interp .*) 0=1", r"\1 0=2", "resizes in another way"),
         (r"(Interp .*) 1=2\S+ 2=2\S+", r"\1 1=3.0e+00 2=3.0e+00", r"enlarges by \(3, 2\)"),
         (r"(Concat .* 2 1) (\S+) (\S+)", r"\1 \3 \2", "a residual block of dense blocks"),
-        (r"(BinaryOp .*) 0=0", r"\1 0=2", "no sum or factor"),
+        (r"(BinaryOp .*) 0=0", r"\1 0=2", "not a sum or a factor"),
     ],
 )
 def test_a_graph_that_is_damaged_or_another(model, pattern, replacement, message):
@@ -370,10 +370,10 @@ def test_numbers_that_are_damaged(model):
 def test_half_of_a_model(model):
     graph, numbers = model.read_text(), model.with_suffix(".bin")
     model.unlink()
-    assert refused(numbers) == f"{numbers}: put m.param beside it, which has its graph"
+    assert refused(numbers) == f"{numbers}: put m.param next to it, which has its graph"
     model.write_text(graph)
     numbers.unlink()
-    assert refused(model) == f"{model}: put m.bin beside it, which has its weights"
+    assert refused(model) == f"{model}: put m.bin next to it, which has its weights"
     model.write_bytes((7767517).to_bytes(4, "little") + bytes(20))
     assert "is a binary graph of ncnn" in refused(model)
 

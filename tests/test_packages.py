@@ -163,7 +163,7 @@ def test_a_model_that_is_only_in_a_package_names_it(home):
     ):
         zoo.find_file(ONLY_PACKAGED)
     with pytest.raises(
-        ModelError, match=r"neither installed nor fetched; run: pip install .*, or `"
+        ModelError, match=r"neither installed nor downloaded; run: pip install .*, or `"
     ):
         zoo.find_file(NAME)
 

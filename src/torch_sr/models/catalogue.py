@@ -64,7 +64,7 @@ class ZooModel:
 
     @property
     def installed_path(self) -> Path | None:
-        """The file in an installed package; None where there is none."""
+        """The file in an installed package; None if there is none."""
         return self.packaged.find() if self.packaged is not None else None
 
     @property
@@ -281,5 +281,5 @@ ZOO = {row.name: row for row in _ROWS}
 
 
 def models_dir() -> Path:
-    """Where fetched models are kept."""
+    """The folder of downloaded models."""
     return home() / "models"

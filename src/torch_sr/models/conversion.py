@@ -97,7 +97,7 @@ def find_ncnn_obstacles(config: RRDBConfig | None, scale: int) -> Iterator[str]:
     if config.img_channels != 3:
         yield f"{program} gives RGB to the model, which takes {config.img_channels} channels"
     if (side := config.pixel_unshuffle) != 1:
-        yield f"ncnn does not pad: give it pictures and tiles whose sides are multiples of {side}"
+        yield f"ncnn does not pad: give it images and tiles whose sides are multiples of {side}"
 
 
 def find_obstacles(network: RRDBNet, target: Path, layout: str | None) -> Iterator[str]:
@@ -105,7 +105,7 @@ def find_obstacles(network: RRDBNet, target: Path, layout: str | None) -> Iterat
 
     Args:
         network: of the file.
-        target: the file, whose suffix chooses the layout where none is named.
+        target: the file, whose suffix chooses the layout if none is named.
         layout: see :func:`convert`.
     """
     if (layout or default_layout(target)) == "enhanced-srgan":

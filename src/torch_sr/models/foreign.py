@@ -1,6 +1,6 @@
 """Networks of other architectures, through spandrel.
 
-spandrel tells more than forty architectures by their parameter names and brings their code. It
+spandrel recognizes more than forty architectures by their parameter names and has their code. It
 takes seconds to import, hence only when a file holds no RRDB generator. Architectures whose makers
 restrict their use come with ``spandrel_extra_arches``, an extra; :data:`RESTRICTED` names them.
 """
@@ -103,7 +103,7 @@ def build_foreign(state: Mapping[str, Tensor], output_scale: int | None = None) 
 
         found = _recognize(dict(state))
     if not isinstance(found, spandrel.ImageModelDescriptor):
-        raise ModelError(f"is a {found.architecture.name} network, which needs a mask besides")
+        raise ModelError(f"is a {found.architecture.name} network, which also needs a mask")
     if found.input_channels != found.output_channels:
         raise ModelError(
             f"is a {found.architecture.name} network that makes {found.output_channels} channels "
@@ -158,6 +158,4 @@ def _recognize(state: dict[str, Tensor]) -> Any:
             + "), run: pip install 'torch-sr[restricted]'"
         )
     )
-    raise ModelError(
-        f"holds no generator that is known here; it has {describe_keys(state)}{remedy}"
-    )
+    raise ModelError(f"has no known generator; it has {describe_keys(state)}{remedy}")

@@ -56,7 +56,7 @@ def inspect_model(path: str | Path) -> ModelReport:
     """Read a weights file and describe it.
 
     Raises:
-        ModelError: the file cannot be read, or holds no sound generator.
+        ModelError: the file cannot be read, or has no usable generator.
     """
     model = read_model(path)
     network, info = model.network, model.info
@@ -83,7 +83,7 @@ def verify_model(path: str | Path) -> None:
     if recorded not in (None, found):
         raise ModelError(
             f"{path} is damaged or was changed: its parameters have the SHA-256 {found}, and "
-            f"{recorded} is recorded; fetch or make it again"
+            f"{recorded} is recorded; download or create it again"
         )
 
 
@@ -122,7 +122,7 @@ def receptive_field(network: RRDBNet) -> int:
 
 
 def _parsed(value: str) -> Any:
-    """What a record holds, where it is JSON of several values; otherwise its text."""
+    """The value of a record if it is a JSON object or list, otherwise its text."""
     if value[:1] in ("{", "["):
         try:
             return json.loads(value)

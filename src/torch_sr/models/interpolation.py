@@ -1,6 +1,6 @@
 """Network interpolation (ESRGAN, section 3.4): several models -> one.
 
-Every parameter of the result lies on the line between those of a PSNR-driven network and those of
+Every parameter of the result is on the line between those of a PSNR-driven network and those of
 a GAN-driven network that was trained from it: ``(1 - alpha) * psnr + alpha * esrgan``. A soup is
 the same with more than two networks (Wortsman et al. 2022, "Model soups"). If a file also has the
 average of its weights in training, the average is taken.
@@ -176,7 +176,7 @@ def mix_states(
 
 
 def parse_alphas(text: str, name: str = "alpha") -> list[float]:
-    """One alpha, or a sweep ``first:last:step`` that holds both ends.
+    """One alpha, or a sweep ``first:last:step`` that includes both ends.
 
     Args:
         text: as a person writes it.

@@ -33,7 +33,7 @@ class ModelChoice:
 
 
 def choose_model(model: str | Path | None = None, strength: float | None = None) -> ModelChoice:
-    """Complete and check a choice; nothing is read or fetched.
+    """Complete and check a choice; nothing is read or downloaded.
 
     Args:
         model: a name or a file; None for the default model.

@@ -261,7 +261,7 @@ def foreign_rules(network: ForeignGenerator) -> dict[str, Any]:
 
 
 def _first_floating(network: nn.Module) -> Tensor:
-    """A parameter that shows device and type; a CPU tensor of float32 where there is none."""
+    """A parameter that shows device and type; a CPU tensor of float32 if there is none."""
     return next(
         (value for value in network.parameters() if value.is_floating_point()), torch.zeros(())
     )

@@ -47,7 +47,7 @@ def read_model(path: str | Path) -> Model:
     try:
         state = strip_prefixes(raw.tensors)
         if not state:
-            raise ModelError("holds a discriminator and no generator")
+            raise ModelError("has a discriminator and no generator")
         network: RRDBNet | ForeignGenerator
         layout = raw.layout
         if detect_layout(state) is None:
@@ -136,5 +136,5 @@ def _check_finite(weights: Mapping[str, Tensor]) -> None:
 
 def _number(key: str, value: Any) -> int | float | bool:
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ModelError(f"records {key} as {value!r}, which is no number")
+        raise ModelError(f"records {key} as {value!r}, which is not a number")
     return value

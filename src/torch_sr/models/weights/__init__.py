@@ -18,7 +18,7 @@ class Pair:
     """Two models whose weights can be mixed, because the second was fine-tuned from the first.
 
     Args:
-        faithful: the model at strength 0: it adds nothing that the picture does not hold.
+        faithful: the model at strength 0: it adds nothing that is not in the image.
         restoring: the model at strength 1: it removes noise and compression artifacts.
         default_strength: what suits a photograph of unknown origin.
         overlaps: what :func:`~torch_sr.inference.receptive_field.measure_overlap` measures in fp32,
@@ -56,7 +56,7 @@ def shipped_path(name: str) -> Path | None:
     """The file of a shipped model, whose name may have any case, hyphens or underscores.
 
     Returns:
-        None where there is none of that name.
+        None if there is none of that name.
     """
     file = SHIPPED.get(canonical_name(name))
     return None if file is None else Path(__file__).parent / file

@@ -192,13 +192,15 @@ def _binary(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
             return _total(layer, [(1 / scalar, source)])
     elif kind == 0:
         return _total(layer, [(1.0, node) for node in inputs])
-    raise ModelError(f"has layer {layer.name}, an operation that is no sum or factor: {ONLY_TWO}")
+    raise ModelError(
+        f"has layer {layer.name}, an operation that is not a sum or a factor: {ONLY_TWO}"
+    )
 
 
 def _eltwise(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
     factors = layer.array(1) or (1.0,) * len(inputs)
     if layer.integer(0) != 1 or len(factors) != len(inputs):
-        raise ModelError(f"has layer {layer.name}, an operation that is no sum: {ONLY_TWO}")
+        raise ModelError(f"has layer {layer.name}, an operation that is not a sum: {ONLY_TWO}")
     return _total(layer, list(zip(factors, inputs, strict=True)))
 
 

@@ -70,7 +70,7 @@ def parse_graph(text: str, kinds: Collection[str]) -> list[Layer]:
         kinds: types of layers that are understood; the notation of others is not looked at.
 
     Raises:
-        ModelError: the text is no graph, is truncated, has layers of other types, or its blobs do
+        ModelError: not a graph, truncated, has layers of other types, or its blobs do
             not fit together.
     """
     lines = [words for line in text.splitlines() if (words := line.split())]
@@ -107,7 +107,7 @@ def _parse_layer(words: list[str]) -> Layer:
     inputs, outputs = (_whole(word, place) for word in words[2:4])
     end = 4 + inputs + outputs
     if inputs < 0 or outputs < 0 or end > len(words):
-        raise ModelError(f"is truncated or damaged: {place} lacks names of its blobs")
+        raise ModelError(f"is truncated or damaged: names of blobs are missing in {place}")
     params = dict(_parse_param(word, place) for word in words[end:])
     return Layer(kind, name, tuple(words[4 : 4 + inputs]), tuple(words[4 + inputs : end]), params)
 
@@ -133,7 +133,7 @@ def _whole(text: str, place: str) -> int:
 
 
 def _number(text: str, place: str) -> Number:
-    """A number as ncnn tells them apart: floating point has a dot or an exponent."""
+    """Parse a number as ncnn does: floating point has a dot or an exponent."""
     try:
         value = float(text) if any(mark in text for mark in ".eE") else int(text)
     except ValueError:

@@ -1,6 +1,6 @@
 """Which of the two supported networks an expression is, and its parameters under their names.
 
-Matching goes from the result to the picture, and every layer on the way must be where the network
+Matching goes from the result to the image, and every layer on the way must be where the network
 has it; nothing is left over, because a graph has one result.
 """
 
@@ -241,7 +241,7 @@ def _parameters(convs: dict[str, Conv]) -> dict[str, Tensor]:
 
 
 def _match_compact(result: Node) -> Match:
-    """Convolutions with activations and a pixel shuffle, whose result is added to the picture."""
+    """Convolutions with activations and a pixel shuffle, whose result is added to the image."""
     inner = result.source if isinstance(result, Resized) else result
     made, enlarged = _match_base(inner)
     factor = _whole(enlarged) if isinstance(enlarged, Resized) else 1
@@ -266,12 +266,12 @@ def _match_compact(result: Node) -> Match:
 
 
 def _match_base(node: Node) -> tuple[Node, Node]:
-    """What the layers make, and the picture or its enlargement, to which that is added."""
+    """The result of the layers, and the image or its enlargement, to which it is added."""
     for made, base, factor in _residuals(node):
         source = base.source if isinstance(base, Resized) else base
         if isinstance(source, Picture) and factor == 1:
             return made, base
-    raise _mismatch(node, "the sum with the enlarged picture", "SRVGGNetCompact")
+    raise _mismatch(node, "the sum with the enlarged image", "SRVGGNetCompact")
 
 
 def _match_chain(node: Node) -> dict[str, Tensor]:

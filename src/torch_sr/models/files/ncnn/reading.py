@@ -56,7 +56,7 @@ def read_ncnn(path: Path) -> tuple[Path, Match]:
     weights = weights_path(graph)
     for half, what in ((graph, "graph"), (weights, "weights")):
         if not half.is_file():
-            raise ModelError(f"{path}: put {half.name} beside it, which has its {what}")
+            raise ModelError(f"{path}: put {half.name} next to it, which has its {what}")
     if graph.stat().st_size > MOST_BYTES:
         raise ModelError(f"{graph} is too long for the graph of an ncnn model")
     try:

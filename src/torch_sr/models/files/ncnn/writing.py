@@ -1,6 +1,6 @@
 """RRDBNet and SRVGGNetCompact -> the two files of an ncnn model.
 
-They are written as those of Real-ESRGAN-ncnn-vulkan are: the picture is the blob ``data``, RGB in
+They are written as those of Real-ESRGAN-ncnn-vulkan are: the image is the blob ``data``, RGB in
 [0, 1], the result ``output``; activations are part of the convolutions, and weights, but not
 biases, may be float16.
 """
@@ -125,7 +125,7 @@ def graph_of_compact(state: Mapping[str, Tensor], output_scale: int | None = Non
 
 
 def write_ncnn(path: Path, graph: Graph, *, half: bool) -> None:
-    """Write a ``.param`` and the ``.bin`` beside it, both whole or neither.
+    """Write a ``.param`` and the ``.bin`` next to it, both completely or neither.
 
     Args:
         path: the ``.param``; its folder must exist.
