@@ -65,6 +65,8 @@ def definition(module, name):
 
 def classes_in(module, annotation, within=()):
     """The classes of torch_sr that an annotation names, also through aliases."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        annotation = annotation.slice.elts[0]  # the rest describes an option of the command line
     for node in ast.walk(annotation):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             with suppress(SyntaxError):

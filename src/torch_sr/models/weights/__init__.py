@@ -28,7 +28,7 @@ class Pair:
     faithful: str
     restoring: str
     default_strength: float
-    overlaps: Mapping[float, int] = field(default_factory=dict)
+    overlaps: Mapping[float, int] = field(default_factory=dict, hash=False)
 
     def partner(self, name: str) -> str:
         """The other model."""
