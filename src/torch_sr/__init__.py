@@ -42,8 +42,18 @@ if TYPE_CHECKING:
     from torch_sr.models.model import Model as Model
     from torch_sr.networks.rrdb import RRDBConfig as RRDBConfig
     from torch_sr.networks.rrdb import RRDBNet as RRDBNet
+    from torch_sr.training.loggers.base import Logger as Logger
+    from torch_sr.training.run import train as train
+    from torch_sr.training.runs.result import Scores as Scores
+    from torch_sr.training.runs.result import StageResult as StageResult
+    from torch_sr.training.runs.result import TrainingResult as TrainingResult
+    from torch_sr.training.runs.starting_point import StartingPoint as StartingPoint
+    from torch_sr.training.settings import Every as Every
+    from torch_sr.training.settings import Intervals as Intervals
+    from torch_sr.training.settings import RunSettings as RunSettings
 
 _MODULES = {
+    "training.runs.result": ("Scores",),
     "config": ("DegradationConfig", "Hyperparameters", "load_config"),
     "data.degradation.writing": ("NoiseAndJPEG", "degrade_set"),
     "data.photos.selection": ("ChosenImages", "choose_images"),
@@ -60,6 +70,11 @@ _MODULES = {
     "models.loading": ("load",),
     "models.model": ("Model",),
     "networks.rrdb": ("RRDBConfig", "RRDBNet"),
+    "training.loggers.base": ("Logger",),
+    "training.run": ("train",),
+    "training.runs.result": ("StageResult", "TrainingResult"),
+    "training.runs.starting_point": ("StartingPoint",),
+    "training.settings": ("Every", "Intervals", "RunSettings"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
