@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from torch_sr.training.settings import RunSettings as RunSettings
 
 _MODULES = {
-    "training.runs.result": ("Scores",),
     "config": ("DegradationConfig", "Hyperparameters", "load_config"),
     "data.degradation.writing": ("NoiseAndJPEG", "degrade_set"),
     "data.photos.selection": ("ChosenImages", "choose_images"),
@@ -72,7 +71,7 @@ _MODULES = {
     "networks.rrdb": ("RRDBConfig", "RRDBNet"),
     "training.loggers.base": ("Logger",),
     "training.run": ("train",),
-    "training.runs.result": ("StageResult", "TrainingResult"),
+    "training.runs.result": ("Scores", "StageResult", "TrainingResult"),
     "training.runs.starting_point": ("StartingPoint",),
     "training.settings": ("Every", "Intervals", "RunSettings"),
 }
