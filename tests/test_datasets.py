@@ -139,7 +139,7 @@ def test_folders_are_specifications_too(tmp_path):
     assert hr_names("mine", tmp_path) == ["mine/HR/a.png"]
     assert hr_names("deep/er", tmp_path) == ["deep/er/b.jpg"]
     assert hr_names(str(tmp_path / "mine"), tmp_path) == ["mine/HR/a.png"]
-    with pytest.raises(DataError, match="mine:test: write train or val after the colon, a sub"):
+    with pytest.raises(DataError, match="mine:test: write train or val, a sub-folder, or two"):
         resolve("mine:test", tmp_path, 4, "train")
 
 
@@ -358,7 +358,7 @@ def test_parts_of_a_folder(tmp_path):
     assert hr_names("set:2023+2024", tmp_path) == ["set/2023/a.png", "set/2024/a.png"]
     assert [p.name for p in resolve("set:2023+2024", tmp_path, 4, "train")] == ["a", "a-2"]
     assert hr_names("set:more+less", tmp_path) == ["set/more+less/b.png"]
-    with pytest.raises(DataError, match=r"set:2025: write train or val after the colon, a sub-f"):
+    with pytest.raises(DataError, match=r"set:2025: write train or val, a sub-folder, or two"):
         resolve("set:2025", tmp_path, 4, "train")
 
 

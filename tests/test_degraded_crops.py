@@ -169,7 +169,7 @@ def test_the_grid_begins_at_a_random_place_however_a_crop_is_turned(rows, column
     for _ in range(200):
         larger, inner = place.widen((100, 120), rng)
         turned = larger.cut(image)
-        crop = inner.cut_turned(turned)
+        crop = inner.cut_oriented(turned)
         np.testing.assert_array_equal(crop, place.cut(image))
         ((top, left),) = np.argwhere(turned[..., 0] == crop[0, 0, 0])
         tops.add(top - CONTEXT)
@@ -188,7 +188,7 @@ def test_a_crop_is_cut_from_the_degraded_surroundings_as_from_the_image(spatial)
         larger, inner = place.widen((40, 50), rng)
         for image, scale in ((lr, 1), (hr, SCALE)):
             surroundings = larger.cut(image, scale)
-            cut = inner.cut_turned(surroundings, scale)
+            cut = inner.cut_oriented(surroundings, scale)
             assert cut.shape[:2] == (9 * scale, 14 * scale)
             np.testing.assert_array_equal(cut, place.cut(image, scale))
             assert np.shares_memory(cut, image)

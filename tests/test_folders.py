@@ -137,9 +137,12 @@ def test_several_low_resolutions_are_a_choice_that_is_reported(tmp_path, write_s
         ({"a": 32, "LR": 8}, r"write .*:a<LR to train on pairs"),
         (
             {"train/input": 8, "train/target": 32, "test/input": 8, "test/target": 32},
-            r"name .*test instead, which contains pairs, target and input",
+            r"name .*test instead, which contains the pairs target and input",
         ),
-        ({"train/HR": 32, "train/LR": 8}, r"name .*train instead, which contains pairs, HR and LR"),
+        (
+            {"train/HR": 32, "train/LR": 8},
+            r"name .*train instead, which contains the pairs HR and LR",
+        ),
     ],
 )
 def test_low_resolution_is_never_ignored_nor_taken_for_originals(
@@ -213,9 +216,7 @@ def test_images_under_unusual_names_are_reported(tmp_path, write_set):
     (root / "c").write_bytes((root / "b.png").read_bytes())
     (root / "film.mov").write_text("no image")
     (warning,) = resolve_custom(root, "", 4).warnings
-    assert warning.startswith(
-        f"rename the images in {root} that do not have the suffix of an image"
-    )
+    assert warning.startswith(f"rename the images in {root} that do not have an image suffix")
     assert warning.endswith("1 .picture, 1 without a suffix")
 
 

@@ -229,7 +229,7 @@ def test_notes_report_what_is_unusual(tmp_path):
     assert "1 image is stored with an alpha channel, which is left out" in text
     assert "1 image is in the colors of P3xx" in text
     assert "1 .mov, 1 .txt" in text
-    assert "2 images are JPEG of a quality below 70" in text
+    assert "2 images are compressed as JPEG with a quality below 70" in text
     assert "12 images are few for a training" in text
 
 

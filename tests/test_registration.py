@@ -60,7 +60,7 @@ def test_unlike_images_give_no_false_certainty():
     ("change", "cause"),
     [
         (lambda image: image, ""),
-        (lambda image: image[..., ::-1], "red and blue are exchanged"),
+        (lambda image: image[..., ::-1], "swapping red and blue"),
         (lambda image: image**1.16, "a gamma of 1.16"),
         (lambda image: 0.8 * image + 0.1, "a contrast of 0.80 and a brightness of +2"),
     ],

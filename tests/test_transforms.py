@@ -265,11 +265,11 @@ def named(full_name, **arguments):
         (saved(named("InvertImg", strength=3)), "strength"),
         (
             saved(named("Resize", height=5, width=5)),
-            "must keep shape and type; it makes 5x5x3 uint8 of 16x16x3 uint8",
+            "must keep shape and type; it turns 16x16x3 uint8 into 5x5x3 uint8",
         ),
         (
             saved(named("ToFloat")),
-            "must keep shape and type; it makes 16x16x3 float32 of 16x16x3 uint8",
+            "must keep shape and type; it turns 16x16x3 uint8 into 16x16x3 float32",
         ),
         (saved(named("RandomCrop", height=99, width=99)), "fails on 16x16x3 uint8: "),
     ],

@@ -3,8 +3,8 @@
 ``<name>-<content hash>.bin`` contains the images as raw ``(H, W, C)``, uint8 or uint16, one after
 another; ``<name>.json`` next to it is the index: the shape, depth, offset and checksum of each
 image, and the size, times and SHA-256 of its source file. The index names its data file by content
-and is replaced last, so a reader never sees a half-written or mismatched pair. A changed source
-file leads to a new build.
+and is replaced last, so a reader never sees a half-written or mismatched pair. If a source file
+changes, the cache is rebuilt.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def default_cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class CacheRecipe:
-    """Which images a cache contains and how they are stored.
+    """The images of a cache, and how they are stored.
 
     Args:
-        name: start of the names of its files; different recipes never share a file.
-        paths: the images, in the order that they have in the cache.
+        name: prefix of the file names; different recipes never share a file.
+        paths: the images, in the order of the cache.
         cache_dir: folder of the caches; created if needed.
         channels: 1, 3 or 4 for every image; None keeps gray files gray and makes all others RGB.
         shrink: factor by which the images are downscaled (MATLAB's bicubic) before they are stored.
@@ -54,10 +54,10 @@ class CacheRecipe:
     shrink: int = 1
 
     def open(self, progress: Progress | None = None, workers: int | None = None) -> ImageCache:
-        """Open the cache; build it, in parallel, if it is missing or outdated.
+        """Open the cache; if it is missing or outdated, build it in parallel.
 
         Args:
-            progress: called after each image of a build.
+            progress: called after each image while the cache is built.
             workers: threads; all cores by default.
 
         Raises:
@@ -87,7 +87,7 @@ class CacheRecipe:
 
     @property
     def index_file(self) -> Path:
-        """The index of the cache, which is named after everything that decides its content."""
+        """The index file; its name includes a hash of everything that determines the content."""
         recipe = {"version": _VERSION, "channels": self.channels, "shrink": self.shrink}
         key = _hash({"recipe": recipe, "sources": self._sources})[:12]
         return self.cache_dir / f"{self.name}-x{self.shrink}-{key}.json"
@@ -102,7 +102,7 @@ class CacheRecipe:
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             with cancelling_pool(workers) as pool:
-                images, total = _place(list(pool.map(self._describe, self._sources)))
+                images, total = _assign_offsets(list(pool.map(self._describe, self._sources)))
             content = _hash([(image.sha256, image.shape, image.depth) for image in images])
             data_file = self.index_file.with_name(f"{self.index_file.stem}-{content[:12]}.bin")
             with atomic_write(data_file) as temporary:
@@ -148,7 +148,7 @@ class CacheRecipe:
         lock = threading.Lock()
         written = []
         with path.open("wb") as file, cancelling_pool(workers) as pool:
-            file.truncate(total)  # the last image may end before
+            file.truncate(total)  # the last image may end earlier
             for image in pool.map(lambda image: self._decode(image, file, lock), images):
                 written.append(image)
                 if progress is not None:
@@ -173,8 +173,8 @@ class CacheRecipe:
                     outdated.unlink()
 
 
-def _place(images: Sequence[CachedImage]) -> tuple[list[CachedImage], int]:
-    """Give each image its offset in the data file; return the file's size as well."""
+def _assign_offsets(images: Sequence[CachedImage]) -> tuple[list[CachedImage], int]:
+    """Assign each image an offset in the data file; also return the size of the file."""
     offset, placed = 0, []
     for image in images:
         placed.append(replace(image, offset=offset))

@@ -27,12 +27,13 @@ class CachedImage:
     The names of the fields are those in the index file.
 
     Args:
-        path: of the source file.
-        size, mtime_ns, sha256: of the source file, when it was decoded.
+        path: the source file.
+        size, mtime_ns, sha256: those of the source file when it was decoded.
         shape, depth: see :class:`~torch_sr.data.sources.PixelFormat`.
-        offset: in bytes, of the pixels in the data file.
-        crc32: of the pixels.
-        ctime_ns: of the source file; 0 in caches that are older than this field.
+        offset: where its pixels start in the data file, in bytes.
+        crc32: checksum of the pixels.
+        ctime_ns: time of the source file's last status change; 0 in caches written before this
+            field existed.
         losses: see :class:`~torch_sr.data.sources.Described`.
     """
 
@@ -55,8 +56,8 @@ class CachedImage:
     def is_current(self, *, trust_time: bool = True) -> bool:
         """Whether the source file is unchanged: same size and times, or else same content.
 
-        The time of the last status change reveals new content with an old time of modification,
-        which ``cp -p`` and unpacking produce.
+        The time of the last status change reveals new content that kept an old modification time,
+        as after ``cp -p`` or unpacking.
         """
         try:
             status = Path(self.path).stat()
@@ -127,7 +128,7 @@ class ImageCache:
 
     @property
     def warnings(self) -> list[str]:
-        """What the source files contain and the images do not, one sentence each."""
+        """What was left out of the images, such as an alpha channel, one sentence each."""
         return sum_up([(Path(image.path), image.losses) for image in self.images])
 
     @property
@@ -136,7 +137,7 @@ class ImageCache:
         return self._pixels.size
 
     def find_damaged(self, progress: Progress | None = None) -> list[Path]:
-        """The source files that have changed, or whose pixels in the cache have.
+        """Find source files that have changed, or whose pixels in the cache have changed.
 
         Reads all pixels and all source files.
         """
@@ -150,7 +151,7 @@ class ImageCache:
         return damaged
 
     def forget(self) -> None:
-        """Remove the index, so that the cache is rebuilt when it is opened next.
+        """Remove the index, so that the cache is rebuilt the next time it is opened.
 
         Raises:
             DataError: the index cannot be removed.
@@ -173,9 +174,9 @@ class ImageCache:
 
 @contextlib.contextmanager
 def cancelling_pool(workers: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Threads, one per core by default; an error or Ctrl-C cancels the work that has not started.
+    """A thread pool, by default one thread per core; an error or Ctrl-C cancels waiting work.
 
-    The work that has started is finished.
+    Work that has already started is finished.
     """
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
     try:

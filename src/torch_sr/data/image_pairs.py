@@ -1,4 +1,4 @@
-"""Open image pairs, with their pixels, from data set specifications."""
+"""Open the data sets of specifications as image pairs with pixels."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class ImagePairs:
         hr: sets of high-resolution images.
         scale_factor: whole factor between the two resolutions.
         names: one for each pair, for messages and reports.
-        made: for each pair, whether its LR is known to be HR downscaled by the bicubic filter, here
-            or by its publisher; by default False for all.
+        made: for each pair, whether its LR is known to be HR downscaled by the bicubic filter, by
+            torch-sr or by the publisher; by default False for all.
 
     Raises:
         DataError: an LR image does not have ``1 / scale_factor`` of the size of its HR image.
@@ -73,7 +73,7 @@ class ImagePairs:
         """LR ``(H, W, C)`` and HR ``(H * s, W * s, C)``, views of uint8 or uint16 as stored."""
         part, i = self._places[index]
         lr, hr = self._lr[part][i], self.hr(index)
-        if lr.shape[2] != hr.shape[2]:  # a gray image may have a partner stored as RGB
+        if lr.shape[2] != hr.shape[2]:  # gray, whose partner is stored as RGB
             channels = max(lr.shape[2], hr.shape[2])
             lr, hr = (np.broadcast_to(image, (*image.shape[:2], channels)) for image in (lr, hr))
         return lr, hr
@@ -125,7 +125,7 @@ def _remedy(lr_size: Sequence[int], hr_size: Sequence[int]) -> str:
     """What to do about an LR image of the wrong size."""
     factor = round(hr_size[0] / lr_size[0])
     if lr_size[0] > hr_size[0]:
-        return "exchange the folders of high and low resolution"
+        return "swap the folders of high and low resolution"
     if factor and all(hr // factor == lr for hr, lr in zip(hr_size, lr_size, strict=True)):
         return f"use scale factor {factor}, or other low resolution"
     return "replace or remove the low-resolution image"
@@ -143,7 +143,7 @@ def open_pairs(
     decode: bool = True,
     download: bool = False,
 ) -> ImagePairs:
-    """Open data sets as image pairs, decoding them into the cache if they are not there yet.
+    """Open data sets as image pairs, and decode them into the cache if needed.
 
     If a data set has no low resolution, it is made by MATLAB's bicubic.
 
@@ -153,7 +153,7 @@ def open_pairs(
         scale_factor: between the two resolutions.
         purpose: selects the splits if a specification names none.
         channels: 1 or 3; by default 3, except that gray files stay gray for tests, because papers
-            measure these without a conversion to luma.
+            measure them without converting to luma.
         cache_dir: :func:`~torch_sr.data.cache.default_cache_dir` by default.
         progress: called while images are decoded.
         decode: False reads the images that are not in the cache from their files when needed.
@@ -204,7 +204,7 @@ def label_of(spec: str) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """Those pairs of a data set that have low resolution, or those for which it is made."""
+    """The pairs of a data set that have low resolution, or the pairs for which it is made."""
 
     spec: str
     pairs: Sequence[FilePair]
@@ -217,7 +217,7 @@ class _Part:
         return self.hr, self.lr
 
     def pick_hr(self, images: Images) -> Images:
-        """The HR image of each pair: DIV2K's wild track has four LR images for each."""
+        """The HR image of each pair; in DIV2K's wild track, four pairs share one."""
         if len(self.hr.paths) == len(self.pairs):
             return images
         places = {path: place for place, path in enumerate(self.hr.paths)}
@@ -236,7 +236,7 @@ def _list_parts(
 ) -> Iterator[_Part]:
     """The parts of data sets with their caches: first the pairs with LR, then those without.
 
-    Most data sets have low resolution for all their images or for none; some for a split.
+    Most data sets have low resolution for all images or for none; a few for one split only.
     """
     if channels is None and purpose != "test":
         channels = 3

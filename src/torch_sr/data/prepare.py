@@ -68,7 +68,7 @@ def build_caches(plans: Sequence[PlannedCache], progress: Progress | None = None
 
     Args:
         plans: see :func:`plan_caches`.
-        progress: called with the images done and the images in all, for each cache.
+        progress: called with the number of images done and their total number, for each cache.
 
     Raises:
         DataError: the disk does not have room for all of them, or a cache cannot be written.
@@ -93,7 +93,7 @@ def repair_caches(plans: Sequence[PlannedCache], progress: Progress | None = Non
 
     Args:
         plans: see :func:`plan_caches`.
-        progress: called with the images done and the images in all, for each cache.
+        progress: called with the number of images done and their total number, for each cache.
 
     Returns:
         the source files that have changed, or whose pixels in the cache were damaged.

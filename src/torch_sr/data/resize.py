@@ -7,7 +7,7 @@ rows first, then columns; 8- and 16-bit images are rounded, half up, and clipped
 two passes. The result is identical, in every pixel, to the low-resolution images of the SelfExSR
 copies of Set5 and Set14 at x2, x3 and x4.
 
-There is one kernel, and one factor for both axes; this is not a general resampler.
+Only this kernel and the same factor for both axes are supported.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def imresize(image: Array, scale: float, edge: Edge = "replicate") -> Array:
 
 
 def downscale(image: Array, scale_factor: int, edge: Edge = "replicate") -> Array:
-    """Make the low resolution of an image as the papers do.
+    """Downscale an image to low resolution as papers do.
 
     Args:
         image: ``(H, W)`` or ``(H, W, C)``; first cropped at the bottom and right to a multiple of

@@ -1,6 +1,6 @@
-"""Image files as numbered arrays: sizes from the headers, pixels read when needed.
+"""Read image files as indexed arrays: sizes from headers at once, pixels when needed.
 
-Files of 16 bits or floating point give uint16, all others uint8.
+Files with 16 bits or floating point become uint16, all others uint8.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class PixelFormat:
 
 @dataclass(frozen=True)
 class Described:
-    """A pixel format, and what the file contains and the image does not, as ends of sentences."""
+    """A pixel format, and phrases for what is left out of the image, such as alpha."""
 
     pixel_format: PixelFormat
     losses: tuple[str, ...] = ()
 
 
 class Images(Protocol):
-    """Numbered ``(H, W, C)`` images, uint8 or uint16."""
+    """Indexed ``(H, W, C)`` images, uint8 or uint16."""
 
     def __len__(self) -> int: ...
 
@@ -65,7 +65,7 @@ class Images(Protocol):
 
     @property
     def warnings(self) -> list[str]:
-        """What the files contain and the images do not, one sentence each."""
+        """What is left out of the images, one sentence each."""
         ...
 
 
@@ -102,7 +102,7 @@ class PickedImages:
 
 
 class SourceImages:
-    """Images read from their files when they are indexed; their sizes are read at once.
+    """Images that are read from their files when they are indexed; their sizes are read at once.
 
     Args:
         paths, channels, shrink: see :class:`~torch_sr.data.cache.CacheRecipe`.
@@ -151,7 +151,7 @@ def sum_up(losses: Sequence[tuple[Path, Sequence[str]]]) -> list[str]:
     """One sentence for each kind of loss: how many files have it, and the first of them.
 
     Args:
-        losses: of each file, see :class:`Described`.
+        losses: the losses of each file, see :class:`Described`.
     """
     files: dict[str, list[Path]] = {}
     for path, words in losses:

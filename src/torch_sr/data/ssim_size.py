@@ -1,4 +1,4 @@
-"""The smallest images that SSIM can measure, and the check that refuses smaller ones."""
+"""The size from which SSIM can measure images, and the check that refuses smaller ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def smallest_side(scale_factor: int, *, crop_border: bool = True) -> int:
-    """The shortest side that SSIM can measure, in HR pixels: a multiple of the factor.
+    """The shortest side that SSIM can measure, in HR pixels, as a multiple of the scale factor.
 
     Args:
         scale_factor: between the two resolutions.
@@ -33,7 +33,7 @@ def refuse_small(pairs: ImagePairs, *, crop_border: bool = True) -> None:
         crop_border: whether ``scale_factor`` pixels are cropped at each border first.
 
     Raises:
-        DataError: an image is too small; the message names it.
+        DataError: an image, which the message names, is too small.
     """
     scale = pairs.scale_factor
     least = smallest_side(scale, crop_border=crop_border)

@@ -1,8 +1,8 @@
 """Augment crops: flip and transpose both resolutions, degrade LR with Albumentations.
 
 Flips and transposes return views of the pixels. Albumentations (Buslaev et al. 2020,
-https://doi.org/10.3390/info11020125) compresses LR, blanks squares of it, or applies a pipeline of
-the user. All draw from the random generator that they are given and have no random state, so that a
+https://doi.org/10.3390/info11020125) compresses LR, blanks squares of it, or applies a custom
+pipeline. All draw from the random generator that they are given and have no random state, so that a
 sample is a function of its key. Albumentations is only imported here, and only if it is used.
 """
 
@@ -25,12 +25,12 @@ Orientation = tuple[bool, bool, bool]
 """Whether rows are reversed, whether columns are reversed, and whether both are then swapped."""
 
 JPEG_QUALITY = (65, 100)
-"""Range of the quality on libjpeg's scale; this and the next two are those of enhanced-srgan."""
+"""Range of the quality on libjpeg's scale; this and the next two values are enhanced-srgan's."""
 HOLES = 8
 HOLE_SIDE = 2
 """Number of squares that a coarse dropout blanks, and their side in LR pixels."""
 TRIES = 16
-"""Random draws with which a user's pipeline is tested before the training."""
+"""Number of random draws with which a custom pipeline is tested before the training."""
 
 
 def draw_orientation(spatial: Spatial, rng: np.random.Generator) -> Orientation:
@@ -40,7 +40,7 @@ def draw_orientation(spatial: Spatial, rng: np.random.Generator) -> Orientation:
         spatial: "flip_or_transpose" leaves half of the crops as they are, transposes three quarters
             of the others, and flips a quarter: rows, columns or both; "dihedral" takes each of the
             eight flips and rotations equally often; "none" draws nothing.
-        rng: of the sample.
+        rng: the random generator of the sample.
     """
     if spatial == "none":
         return False, False, False
@@ -80,15 +80,15 @@ class HardTransforms:
             transforms must not change the shape of the crop, and should not move pixels.
 
     Raises:
-        ConfigError: the pipeline cannot be read, or contains something else than transforms of
-            Albumentations.
+        ConfigError: the pipeline cannot be read, or contains anything other than transforms
+            of Albumentations.
     """
 
     def __init__(
         self, compression: float = 0.0, coarse_dropout: float = 0.0, pipeline: str | None = None
     ) -> None:
         self.pipeline = pipeline
-        self._compression = self._dropout = self._own = None
+        self._compression = self._dropout = self._custom = None
         if compression:
             a = _albumentations()
             jpeg = a.ImageCompression(quality_range=JPEG_QUALITY, p=compression)
@@ -104,11 +104,11 @@ class HardTransforms:
             )
             self._dropout = a.Compose([holes])
         if pipeline is not None:
-            self._own = load_pipeline(pipeline)
+            self._custom = load_pipeline(pipeline)
 
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
-        return any((self._compression, self._dropout, self._own))
+        return any((self._compression, self._dropout, self._custom))
 
     def __call__(self, lr: Array, rng: np.random.Generator) -> Array:
         """Return a degraded copy of ``(H, W, C)`` uint8 that depends only on ``lr`` and ``rng``.
@@ -116,8 +116,8 @@ class HardTransforms:
         Raises:
             ConfigError: the pipeline fails, or changes the crop's shape or type.
         """
-        # One stream for all: with set_random_seed, every transform would get the same numbers, and
-        # the two would always be applied together.
+        # One stream for all: with set_random_seed, every transform would draw the same numbers, so
+        # compression and dropout would always be applied together.
         state = rng, random.Random(int(rng.integers(2**63)))
         lr = lr.copy()  # the cache is read-only, and some transforms write into their input
         if self._compression:
@@ -127,26 +127,28 @@ class HardTransforms:
         if self._dropout:
             self._dropout.set_random_state(*state)
             lr = self._dropout(image=lr)["image"]
-        if self._own:
-            self._own.set_random_state(*state)
-            lr = self._apply_own(lr)
+        if self._custom:
+            self._custom.set_random_state(*state)
+            lr = self._apply_custom(lr)
         return lr
 
-    def try_on(self, lr: Array) -> None:
+    def dry_run(self, lr: Array) -> None:
         """Apply the pipeline several times, so that an unsuitable one fails before the training."""
         for seed in range(TRIES if self.pipeline is not None else 0):
             self(lr, np.random.default_rng(seed))
 
-    def _apply_own(self, lr: Array) -> Array:
-        assert self._own is not None
+    def _apply_custom(self, lr: Array) -> Array:
+        assert self._custom is not None
         try:
-            augmented = self._own(image=lr)["image"]
+            augmented = self._custom(image=lr)["image"]
         except Exception as error:
-            raise _refusal(self.pipeline, f"fails on {_describe(lr)}: {_words(error)}") from error
+            raise _pipeline_error(
+                self.pipeline, f"fails on {_describe(lr)}: {_one_line(error)}"
+            ) from error
         if not isinstance(augmented, np.ndarray) or _describe(augmented) != _describe(lr):
-            raise _refusal(
+            raise _pipeline_error(
                 self.pipeline,
-                f"must keep shape and type; it makes {_describe(augmented)} of {_describe(lr)}",
+                f"must keep shape and type; it turns {_describe(lr)} into {_describe(augmented)}",
             )
         return augmented
 
@@ -163,22 +165,26 @@ def load_pipeline(path: str | Path) -> Any:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise _refusal(path, f"cannot be read: {error.strerror}") from error
+        raise _pipeline_error(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise _refusal(path, "is not UTF-8 text") from error
+        raise _pipeline_error(path, "is not UTF-8 text") from error
     except ValueError as error:  # such as a null character in the path
-        raise _refusal(path, f"cannot be read: {error}") from error
+        raise _pipeline_error(path, f"cannot be read: {error}") from error
     try:
         data = _parse(text, is_yaml=Path(path).suffix.lower() in {".yaml", ".yml"})
         _check_classes(data["transform"])
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # it only warns of unknown arguments
+            warnings.simplefilter("error", UserWarning)  # unknown arguments only cause a warning
             pipeline = a.from_dict(data)
             return pipeline if isinstance(pipeline, a.Compose) else a.Compose([pipeline])
     except (KeyError, TypeError) as error:
-        raise _refusal(path, f"was not written by albumentations.save: {_words(error)}") from error
+        raise _pipeline_error(
+            path, f"was not written by albumentations.save: {_one_line(error)}"
+        ) from error
     except Exception as error:  # its transforms may raise anything about their arguments
-        raise _refusal(path, f"does not contain a usable pipeline: {_words(error)}") from error
+        raise _pipeline_error(
+            path, f"does not contain a usable pipeline: {_one_line(error)}"
+        ) from error
 
 
 def _parse(text: str, is_yaml: bool) -> Any:
@@ -190,15 +196,15 @@ def _parse(text: str, is_yaml: bool) -> Any:
 
 
 def _check_classes(transform: Any) -> None:
-    """Refuse everything except the transforms of Albumentations, also in nested ones."""
+    """Refuse everything except transforms of Albumentations, including nested ones."""
     from albumentations.core.composition import BaseCompose
     from albumentations.core.serialization import SERIALIZABLE_REGISTRY, shorten_class_name
     from albumentations.core.transforms_interface import BasicTransform
 
     name = transform["__class_fullname__"]
-    made = SERIALIZABLE_REGISTRY.get(shorten_class_name(name))
-    own = made is not None and made.__module__.partition(".")[0] == "albumentations"
-    if not own or not issubclass(made, BaseCompose | BasicTransform):
+    found = SERIALIZABLE_REGISTRY.get(shorten_class_name(name))
+    is_own = found is not None and found.__module__.partition(".")[0] == "albumentations"
+    if not is_own or not issubclass(found, BaseCompose | BasicTransform):
         raise ValueError(f"{name} is not a transform of Albumentations that a file can contain")
     for inner in transform.get("transforms", ()):
         _check_classes(inner)
@@ -216,9 +222,9 @@ def _describe(image: Any) -> str:
     return f"{shape} {getattr(image, 'dtype', type(image).__name__)}"
 
 
-def _words(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
-def _refusal(path: str | Path | None, reason: str) -> ConfigError:
+def _pipeline_error(path: str | Path | None, reason: str) -> ConfigError:
     return ConfigError(f"augmentation pipeline {path}: {reason}")

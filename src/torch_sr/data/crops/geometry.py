@@ -14,9 +14,9 @@ Size = tuple[int, int]
 
 UPRIGHT: Orientation = (False, False, False)
 CONTEXT = 4
-"""LR pixels around a crop that are degraded with it, because blur needs them."""
+"""LR pixels around a crop that are degraded together with it, because blur reaches into them."""
 GRID = 16
-"""LR pixels after which the grid of JPEG repeats: blocks of 8 pixels, 16 for halved chroma."""
+"""Period of the JPEG grid in LR pixels: blocks of 8 pixels, 16 for halved chroma."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Place:
     def widen(self, size: Size, rng: np.random.Generator) -> tuple[Place, Place]:
         """Add surroundings within an image of ``size``.
 
-        In the oriented crop, they are larger by a random number of pixels at the top and left, so
-        that the grid of JPEG, which starts there, is at a random place in the crop.
+        At the top and left of the oriented crop, a random number of pixels is added. The grid of
+        JPEG starts there, and is therefore at a random position in the crop.
 
         Returns:
             the larger place, and this place relative to the larger one, before the orientation.
@@ -55,7 +55,7 @@ class Place:
         inner = Place(self.top - top, self.left - left, self.height, self.width, self.orientation)
         return larger, inner
 
-    def cut_turned(self, image: Array, scale: int = 1) -> Array:
+    def cut_oriented(self, image: Array, scale: int = 1) -> Array:
         """As :meth:`cut`, from an image that already has the ``orientation``."""
         return self.cut(restore(image, self.orientation), scale)
 
@@ -69,10 +69,10 @@ def draw_place(size: Size, crop_size: Size, spatial: Spatial, rng: np.random.Gen
     """Draw the place and the orientation of a crop.
 
     Args:
-        size: of the LR image.
-        crop_size: of the oriented crop, in LR pixels.
+        size: height and width of the LR image.
+        crop_size: height and width of the oriented crop, in LR pixels.
         spatial: see :func:`~torch_sr.data.crops.augmentation.draw_orientation`.
-        rng: of the sample.
+        rng: the random generator of the sample.
     """
     orientation = draw_orientation(spatial, rng)
     height, width = crop_size[::-1] if orientation[2] else crop_size

@@ -1,7 +1,7 @@
 """Load mini-batches of aligned random crops, each a function of (seed, epoch, index).
 
-There is no random state in the data set or in a worker: the sampler gives epoch and index of every
-sample, and the random generator of the sample is seeded with them. The pixels of a step therefore
+There is no random state in the data set or in a worker: the sampler yields the epoch and index of
+every sample, which seed the random generator of that sample. The pixels of a step therefore
 do not depend on the number of workers, and a run can be resumed in the middle of an epoch.
 """
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:  # imports OpenCV, which not all training needs
     from torch_sr.data.degradation import Degradation
 
 _DEGRADING = 1
-"""Appended to (seed, epoch, index): a separate stream of random numbers for degradations."""
+"""Appended to (seed, epoch, index) for a separate stream of random numbers for degradations."""
 
 
 class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
     """Aligned random crops, randomly flipped and transposed; LR is randomly augmented or degraded.
 
-    All have the depth of the deepest image. Augmented and degraded LR was rounded to 8 bits.
+    All crops have the depth of the deepest image. Augmented and degraded LR is rounded to 8 bits.
 
     Args:
         pairs: the images.
         crop_size: height and width of the HR crop; None takes whole images, neither flipped nor
             transposed.
-        seed: of the whole run.
+        seed: the seed of the whole run.
         spatial: how crops are flipped and transposed, see
             :func:`~torch_sr.data.crops.augmentation.draw_orientation`.
         compression, coarse_dropout, pipeline: augmentation of the LR crops, see
@@ -75,12 +75,12 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         if pipeline is not None:
             lr, _ = pairs[0]
             lr = self._draw_place(lr, np.random.default_rng(0)).cut(lr)
-            self._hard.try_on(convert(lr, np.uint8))
+            self._hard.dry_run(convert(lr, np.uint8))
 
     def _check_sizes(self, crop_size: tuple[int, int]) -> None:
         pairs = self.pairs
         height, width = (size // pairs.scale_factor for size in crop_size)
-        if self.spatial != "none":  # for either side, because a crop may be transposed
+        if self.spatial != "none":  # on both sides, because a crop may be transposed
             height = width = max(height, width)
         for index, name in enumerate(pairs.names):
             h, w = pairs.lr_size(index)
@@ -141,7 +141,7 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         larger, inner = place.widen(lr_size, rng)
         target = self.degradation.target(larger.cut(hr, scale))
         lr = self.degradation(target, rng)
-        return inner.cut_turned(lr), inner.cut_turned(target, scale)
+        return inner.cut_oriented(lr), inner.cut_oriented(target, scale)
 
 
 def training_loader(

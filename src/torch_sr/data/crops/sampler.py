@@ -16,15 +16,16 @@ SampleKey = tuple[int, int]
 class EpochSampler(Sampler[SampleKey]):
     """The order of the samples of one epoch, which depends only on (seed, epoch).
 
-    Several processes share each mini-batch: together they see the samples that one process with the
-    batch size of all would see.
+    Several processes share each mini-batch: together they see the samples that one process with
+    their total batch size would see.
 
     Args:
         length: images in the data set.
-        seed: of the whole run.
-        batch_size: of one process; a last, incomplete batch is dropped, unless it is the only one.
-        processes: how many share the data.
-        rank: of this process.
+        seed: the seed of the whole run.
+        batch_size: samples per process; a last, incomplete batch is dropped, unless it is the only
+            one.
+        processes: number of processes that share the data.
+        rank: the rank of this process.
 
     Raises:
         DataError: there are fewer images than processes.
@@ -47,7 +48,7 @@ class EpochSampler(Sampler[SampleKey]):
 
     @property
     def recipe(self) -> dict[str, int]:
-        """Everything that decides the order of the samples."""
+        """Everything that determines the order of the samples."""
         return {
             "images": self.length,
             "seed": self.seed,

@@ -9,14 +9,14 @@ from torch_sr.aliases import Floats
 
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 """Area is the mean over the square of a pixel. The other two downscale without antialiasing, like
-simple software. Bicubic has a = -0.75."""
+simple software does. Bicubic has a = -0.75."""
 
 _EXACT = 1e-7
 """Largest difference between weights that is negligible in float32."""
 
 
 def blur(image: Floats, kernel: Floats) -> Floats:
-    """Filter every channel; the image is mirrored at the centers of its outermost pixels.
+    """Filter every channel; the image is mirrored at the centers of its border pixels.
 
     Args:
         image: ``(H, W, C)``.
@@ -35,7 +35,7 @@ def resize(image: Floats, size: tuple[int, int], interpolation: str) -> Floats:
 
     Args:
         image: ``(H, W, C)``.
-        size: of the result.
+        size: height and width of the result.
         interpolation: one of :data:`INTERPOLATIONS`.
     """
     if image.shape[:2] == size:

@@ -1,4 +1,4 @@
-"""Make blur kernels of optics, motion and sharpening in cameras; each sums to 1.
+"""Blur kernels that imitate optics, motion and sharpening in cameras; each sums to 1.
 
 The shapes and their distributions are those of Real-ESRGAN (Wang et al. 2021, section 3.1 and
 3.3) and, for the generalized and the plateau Gaussian, Liu et al. 2020 (https://arxiv.org/abs/
@@ -27,9 +27,9 @@ def gaussian_kernel(size: int, sigma: Sigma, angle: float = 0.0) -> Floats:
     """A Gaussian, isotropic if both ``sigma`` are equal.
 
     Args:
-        size: of each side, odd.
+        size: length of each side, odd.
         sigma: standard deviation along x and along y, in pixels.
-        angle: of the rotation, in radians, from x to y (downwards).
+        angle: rotation in radians, from x to y (downwards).
     """
     return _normalize(np.exp(-0.5 * _squared_distance(size, sigma, angle)))
 
@@ -58,7 +58,7 @@ def sinc_kernel(size: int, cutoff: float) -> Floats:
     """The ideal low-pass filter in two dimensions, cut to a square; it causes ringing at edges.
 
     Args:
-        size: of each side, odd.
+        size: length of each side, odd.
         cutoff: radius of the frequencies that pass, in radians per pixel, at most pi.
     """
     y, x = _grid(size)

@@ -21,8 +21,8 @@ def add_gaussian_noise(
 
     Args:
         image: ``(H, W, C)``.
-        sigma: standard deviation, in levels of 0 to 255.
-        rng: of the noise.
+        sigma: standard deviation, on the scale of 0 to 255.
+        rng: source of the random numbers.
         gray: add the same noise to all channels.
     """
     height, width, channels = image.shape
@@ -36,14 +36,14 @@ def add_poisson_noise(
 ) -> Floats:
     """Add the noise of counted photons, whose variance is proportional to the signal, and clip.
 
-    The signal is the image in levels of 0 to 255, one photon per level. (In Real-ESRGAN, the number
-    of photons is the number of different levels in the image, rounded up to a power of 2. This is
-    256 for most images, but so few for a plain sky that its noise is very strong.)
+    The signal is the image in levels of 0 to 255, one photon per level. (Real-ESRGAN instead takes
+    the number of different levels in the image, rounded up to a power of 2. This is 256 for most
+    images, but much less for a plain sky, whose noise then becomes very strong.)
 
     Args:
         image: ``(H, W, C)``.
         scale: factor of the noise; its variance is ``scale ** 2 * signal``.
-        rng: of the noise.
+        rng: source of the random numbers.
         gray: use luma as the signal, and add the same noise to all channels.
     """
     signal = to_levels(_luma(image) if gray else image)

@@ -47,9 +47,9 @@ class Degradation:
         The result depends only on the arguments.
 
         Args:
-            hr: ``(H, W, C)``, uint8 or uint16: gray, RGB, or RGB and alpha, which is downscaled by
-                the bicubic filter and neither blurred nor compressed.
-            rng: of all random numbers.
+            hr: ``(H, W, C)``, uint8 or uint16: gray, RGB, or RGB and alpha. Alpha is only
+                downscaled by the bicubic filter.
+            rng: source of all random numbers.
 
         Returns:
             ``(H // s, W // s, C)``.

@@ -15,7 +15,7 @@ WINDOW = 51
 SIGMA = 0.3 * ((WINDOW - 1) * 0.5 - 1) + 0.8
 """Standard deviation that OpenCV uses for this window, 8 pixels."""
 THRESHOLD = 10
-"""Difference in levels of 0 to 255 above which an edge is sharpened."""
+"""Difference on the scale of 0 to 255 above which an edge is sharpened."""
 
 
 def sharpen(image: Array) -> Array:

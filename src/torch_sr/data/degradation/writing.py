@@ -3,7 +3,7 @@
 The PNG files in ``OUT/HR`` and ``OUT/LR`` have the same names, so that the folder is a data set of
 pairs, and ``OUT/degradation.json`` records how they were made. The random numbers of a pair depend
 only on the seed, the name of the image and the number of the copy. The same call therefore writes
-the same bytes, and other images in the data set have no influence.
+the same bytes, and adding or removing images does not change the other pairs.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ Rng = np.random.Generator
 _Job = tuple[int, str, Rng]
 """Index of an image, name of the files, random generator."""
 _Maker = Callable[[int, Rng], tuple[Array, Array]]
-"""From the index of an image and a random generator to LR and HR."""
+"""Makes LR and HR from the index of an image and a random generator."""
 _Degrade = Callable[[int, Place, Rng], tuple[Array, Array]]
-"""Likewise, for a part of the image."""
+"""The same for a part of the image."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class NoiseAndJPEG:
     """A plain degradation of LR: Gaussian noise, then JPEG compression.
 
     Args:
-        noise: standard deviation in levels of 0 to 255; 0 for no noise.
+        noise: standard deviation on the scale of 0 to 255; 0 for no noise.
         jpeg: quality of the compression, 1 to 100; None for no compression.
     """
 
@@ -81,7 +81,7 @@ def degrade_set(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> int:
-    """Write degraded pairs of a data set, each file whole or not at all.
+    """Write degraded pairs of a data set; each file is written completely or not at all.
 
     Args:
         spec: high-resolution images, such as ``bsds500:val`` or a folder.
@@ -93,9 +93,9 @@ def degrade_set(
         purpose, channels: see :func:`~torch_sr.data.image_pairs.open_pairs`.
         crop: side of random crops of HR, in pixels; None takes whole images.
         per_image: number of pairs for each image, drawn independently.
-        seed: of all random numbers.
+        seed: the seed of all random numbers.
         overwrite: replace the images of an earlier call in ``out``.
-        progress: called with the pairs done and the pairs in all.
+        progress: called with the number of pairs written and their total number.
 
     Returns:
         the number of pairs that were written.
@@ -255,7 +255,7 @@ def _check_folder(out: Path, sources: Iterable[Path], *, overwrite: bool) -> Non
 
 
 def _prepare(out: Path, record: Mapping[str, Any]) -> None:
-    """Create the folders, mark them as ours, and remove the images of an earlier call."""
+    """Create the folders and their record, and remove the images of an earlier call."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_record(out, record)  # first, so that the folder is marked if this run is killed

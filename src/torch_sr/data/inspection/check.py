@@ -40,7 +40,7 @@ def check_datasets(
         crop_size: height and width of the crops of a training; smaller images are errors.
         findings: earlier findings, added to the report.
         workers: threads; all cores by default.
-        progress: called with the images done and the images in all.
+        progress: called with the number of images inspected and their total number.
     """
     images = inspect_all(datasets, scale_factor, crop_size, workers=workers, progress=progress)
     found = [
@@ -109,7 +109,7 @@ def _find_below(root: Path, scale_factor: int) -> tuple[list[CheckedSet], list[F
 def datasets_of(
     specs: Mapping[Purpose, Sequence[str]], data_root: Path, scale_factor: int
 ) -> tuple[list[CheckedSet], list[Finding]]:
-    """Resolve specifications, by purpose; returns as :func:`find_datasets`."""
+    """Resolve specifications by purpose; the result is that of :func:`find_datasets`."""
     named = [(spec, purpose) for purpose, each in specs.items() for spec in dict.fromkeys(each)]
     return _resolve_all(named, data_root, scale_factor)
 

@@ -1,4 +1,4 @@
-"""The result of a check of data sets: the sets, the findings, and both as a report."""
+"""What a check of data sets returns: the checked sets and the findings, as a report."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class CheckedSet:
         label: its name in reports: ``bsds500:val``.
         purpose: ``train``, ``val`` or ``test``.
         pairs: its image pairs.
-        degraded: whether its low resolution is degraded on purpose, so that a shift or other
-            colors are not faults.
+        degraded: whether its low resolution is degraded on purpose, so that a shift or a change
+            of colors is not a fault.
     """
 
     label: str
@@ -38,9 +38,9 @@ class Finding:
         severity: ``error`` if training or testing would suffer.
         check: the check that found it.
         dataset: label of the data set.
-        message: one line: what, its value, the remedy.
+        message: one line: the fault, its value, and the remedy.
         images: the files concerned.
-        value: what was measured, if it is a number.
+        value: the measured number, if any.
     """
 
     severity: Severity

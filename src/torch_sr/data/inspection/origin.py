@@ -1,4 +1,4 @@
-"""Read from a file where an image comes from: JPEG quality, camera, time, profile."""
+"""Read what a file records of its origin: JPEG quality, camera, time, color profile."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SRGB = re.compile(r"srgb|61966-2|^c2$|^urgb$", re.IGNORECASE)  # c2, uRGB: comp
 def jpeg_quality(path: Path) -> float | None:
     """The quality of a JPEG file on libjpeg's scale; None for other files.
 
-    It is the quality at which libjpeg's ``jpeg_quality_scaling`` gives the file's first
-    quantization table.
+    It is the quality for which libjpeg's ``jpeg_quality_scaling`` produces the first quantization
+    table of the file.
     """
     if path.suffix.lower() not in (".jpg", ".jpeg", ".jpe", ".jfif"):
         return None
@@ -31,7 +31,7 @@ def jpeg_quality(path: Path) -> float | None:
 
 
 def camera_and_time(exif: bytes | None) -> tuple[str, float | None]:
-    """The camera and the time of a photograph, in seconds; empty and None if EXIF has no time.
+    """The camera and the time of a photograph in seconds; ``""`` and None if EXIF has no time.
 
     The tags are Model, DateTimeOriginal and SubSecTimeOriginal of EXIF 2.3.
     """

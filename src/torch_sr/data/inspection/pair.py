@@ -30,8 +30,8 @@ from torch_sr.images import Image, ImageReader, convert, read_header, read_image
 FLAT = 3.0
 """Contrast below which an image is nearly blank; see :class:`InspectedPair`."""
 _EDGE = 8
-_LEAST_TURNED = 32  # pixels per side of LR that a perceptual hash needs
-_UNALIKE = 100  # differing signs of two images, not turned; unrelated ones have 127 on average
+_SMALLEST_HASHED = 32  # pixels per side of LR that a perceptual hash needs
+_UNRELATED = 100  # differing signs from which two images differ; unrelated ones have 127 on average
 
 
 class Fault(NamedTuple):
@@ -43,24 +43,25 @@ class Fault(NamedTuple):
 
 @dataclass
 class InspectedPair:
-    """An image pair and what was found out about it.
+    """An image pair and its measured properties.
 
     Args:
-        dataset: that the pair is part of.
+        dataset: the data set that contains the pair.
         pair: its files.
         hashes: perceptual hashes of HR; ``(8, 255)`` with all flips and rotations for training,
             otherwise ``(1, 255)``; None if HR cannot be read.
         size: height and width of HR.
         kind: what is unusual about HR: ``gray with alpha of 16 bits``.
-        frames: of an animation, or pages of a document; 1 for a single image.
-        quality: of a JPEG file, on libjpeg's scale; None for other files.
-        camera, moment: the camera and the time of a photograph, in seconds; empty and None if EXIF
+        frames: number of frames of an animation or pages of a document; 1 for a single image.
+        quality: the quality of a JPEG file on libjpeg's scale; None for other files.
+        camera, moment: the camera and the time of a photograph in seconds; ``""`` and None if EXIF
             has no time.
-        contrast: standard deviation of luma, in levels of 255, of the downscaled HR image.
+        contrast: standard deviation of the luma of the downscaled HR image, on the scale of 0 to
+            255.
         profile: name of the color profile, unless it is sRGB.
         notes: what the reader left out, see :class:`~torch_sr.images.ImageReader`.
         faults: what is wrong.
-        shift: of LR relative to HR, in LR pixels.
+        shift: how far LR is shifted relative to HR, down and right, in LR pixels.
         color_difference, color_cause: see
             :class:`~torch_sr.data.inspection.registration.ColorMatch`.
     """
@@ -94,10 +95,10 @@ def inspect_all(
     """Inspect all pairs of some data sets, in parallel and in order.
 
     Args:
-        datasets: whose pairs to inspect.
+        datasets: the data sets whose pairs are inspected.
         scale_factor, crop_size: see :func:`inspect_pair`.
         workers: threads; all cores by default.
-        progress: called with the images done and the images in all.
+        progress: called with the number of images inspected and their total number.
     """
     jobs = [(dataset, pair) for dataset in datasets for pair in dataset.pairs]
     inspected = []
@@ -117,7 +118,7 @@ def inspect_pair(
     """Decode a pair and measure it. Errors are recorded as faults, never raised.
 
     Args:
-        dataset: that the pair is part of.
+        dataset: the data set that contains the pair.
         pair: its files.
         scale_factor: between the two resolutions.
         crop_size: height and width that an image for training needs.
@@ -128,7 +129,9 @@ def inspect_pair(
     except ImageError as error:
         image.faults.append(Fault("corrupt", str(error)))
     except MemoryError:
-        image.faults.append(Fault("corrupt", f"{pair.hr}: is too large to be decoded here"))
+        image.faults.append(
+            Fault("corrupt", f"{pair.hr} is too large for the memory of this machine")
+        )
     return image
 
 
@@ -171,7 +174,7 @@ def _kind(channels: int, depth: int, alpha: bool) -> str:
 
 def _check_crop(image: InspectedPair, scale_factor: int, crop_size: tuple[int, int]) -> None:
     height, width = (size // scale_factor * scale_factor for size in image.size)
-    needed = max(crop_size)  # for either side, because a crop may be transposed
+    needed = max(crop_size)  # on both sides, because a crop may be transposed
     if min(height, width) < needed:
         text = (
             f"lower cr_patch_size or leave {image.pair.hr} out: a crop needs {needed}x{needed} "
@@ -189,13 +192,13 @@ def _check_measurable(image: InspectedPair, scale_factor: int) -> None:
 
 
 def _check_turn(image: InspectedPair, hr: Array, lr: Array) -> None:
-    """Find LR that shows another image, or is turned, as after the loss of its EXIF orientation.
+    """Find LR that shows another image, or is rotated, for example by a lost EXIF orientation.
 
     Args:
         image: the pair.
         hr, lr: ``(H, W, C)``; HR may be downscaled.
     """
-    if min(lr.shape[:2]) < _LEAST_TURNED or image.contrast < FLAT:
+    if min(lr.shape[:2]) < _SMALLEST_HASHED or image.contrast < FLAT:
         return
     own = perceptual_hash(convert(lr, np.uint8))
     upright, *turned = (int((own != other).sum()) for other in turned_hashes(hr))
@@ -203,8 +206,8 @@ def _check_turn(image: InspectedPair, hr: Array, lr: Array) -> None:
     if upright > LIMIT and min(turned) <= LIMIT:
         text = f"turn or flip {name}: its orientation differs from that of {original}; was its EXIF"
         image.faults.append(Fault("pairing", f"{text} orientation lost?"))
-    elif upright >= _UNALIKE and not image.faults:
-        text = f"replace {name}: it shows another image than {original}"
+    elif upright >= _UNRELATED and not image.faults:
+        text = f"replace {name}: it does not show the same image as {original}"
         image.faults.append(Fault("pairing", text))
 
 
@@ -213,8 +216,8 @@ def _compare(image: InspectedPair, hr: Array, lr: Array, scale_factor: int) -> N
     wanted = tuple(size // scale_factor for size in hr.shape[:2])
     if lr.shape[:2] != wanted:
         text = (
-            f"{image.pair.lr}: {lr.shape[1]}x{lr.shape[0]} pixels; of {hr.shape[1]}x"
-            f"{hr.shape[0]} it should be {wanted[1]}x{wanted[0]} at x{scale_factor}"
+            f"{image.pair.lr}: {lr.shape[1]}x{lr.shape[0]} pixels; at x{scale_factor}, HR of "
+            f"{hr.shape[1]}x{hr.shape[0]} pixels needs LR of {wanted[1]}x{wanted[0]}"
         )
         image.faults.append(Fault("scale", text))
         return
@@ -229,9 +232,9 @@ def _compare(image: InspectedPair, hr: Array, lr: Array, scale_factor: int) -> N
 
 
 def _middle(lr: Array, hr: Array, scale_factor: int) -> tuple[Array, Array]:
-    """The middle of LR, and the LR that MATLAB's bicubic makes there of HR.
+    """The middle of LR, and the same part of HR downscaled by MATLAB's bicubic.
 
-    Downscaling all of a large image would take long.
+    Downscaling the whole of a large image would be slow.
     """
     height, width = lr.shape[:2]
     side = REGION + 2 * _EDGE
@@ -242,5 +245,5 @@ def _middle(lr: Array, hr: Array, scale_factor: int) -> tuple[Array, Array]:
     inner = tuple(
         slice(_EDGE if start else 0, -_EDGE if stop < size else None)
         for start, stop, size in ((top, bottom, height), (left, right, width))
-    )  # next to a cut, the filter saw another edge than that of the image
+    )  # next to a cut, the filter was applied at an edge that the image does not have
     return lr[top:bottom, left:right][inner], expected[inner]

@@ -1,9 +1,9 @@
-"""Find copies of an image by perceptual hashes: re-encoded, resized, cropped, turned.
+"""Find re-encoded, resized, cropped or rotated copies of images by perceptual hashes.
 
 An image is averaged to 32x32 luma and transformed by a cosine transform; the signs of its low
 frequencies are the hash, after Zauner 2010, "Implementation and Benchmarking of Perceptual Image
 Hash Functions", section 3.2.1. ``benchmarks.json`` holds the hashes of Set5, Set14 and B100, so
-that their images are recognized without these data sets;
+that their images are recognized even if these data sets are not installed;
 ``python -m torch_sr.data.inspection.perceptual_hashes DATA_ROOT`` prints that file.
 """
 
@@ -67,7 +67,7 @@ def find_matches(
         left = turned[start : start + _CHUNK].astype(np.float32)
         agreement = np.full((len(left), right.shape[1]), -np.inf, np.float32)
         for turn in range(left.shape[1]):
-            # The product of -1 and 1 is the number of equal signs minus that of the others.
+            # The dot product of signs is the number of equal signs minus that of different signs.
             np.maximum(agreement, left[:, turn] @ right, out=agreement)
         distances = (bits - agreement) / 2
         for row, column in np.argwhere(distances <= limit):
@@ -84,13 +84,14 @@ def known_benchmarks() -> dict[str, npt.NDArray[np.int8]]:
 
 
 def block_means(image: Array, least: int = 512) -> Array:
-    """Shrink an image to means of whole blocks, its shorter side to at least ``least`` pixels.
+    """Shrink an image to the means of square blocks of whole pixels.
 
-    Faster than a sum over all pixels in float64: 25 ms for 12 megapixels of 8 bits.
+    This is faster than a sum over all pixels in float64: 25 ms for 12 megapixels of 8 bits.
 
     Args:
         image: ``(H, W, C)`` of any type.
-        least: pixels that the shorter side keeps; smaller images are returned unchanged.
+        least: minimum of the shorter side of the result; images with less than twice this are
+            returned unchanged.
 
     Returns:
         float32 ``(h, w, C)`` in the image's own range, or the image itself.

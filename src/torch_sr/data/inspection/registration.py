@@ -1,7 +1,7 @@
-"""Measure the shift and the color difference between LR and what it should be.
+"""Measure the shift and the color difference between LR and the expected LR.
 
-It should be the result of MATLAB's bicubic for the HR image. The shift is found in whole pixels by
-phase correlation (Kuglin and Hines 1975) and refined by least squares on the gradients
+The expected LR is the HR image downscaled by MATLAB's bicubic. The shift is found in whole pixels
+by phase correlation (Kuglin and Hines 1975) and refined by least squares on the gradients
 (Lucas and Kanade 1981); between the steps, the image is moved by its Fourier transform. Colors are
 compared by the means of blocks, which sharpening and small shifts do not change.
 """
@@ -43,7 +43,7 @@ def find_shift(lr: Array, expected: Array) -> tuple[float, float] | None:
     if max(abs(shift)) > min(moved.shape) / 6:  # different images
         return None
     for _ in range(_STEPS):
-        margin = _MARGIN + math.ceil(max(abs(shift)))  # excludes what has entered at the other edge
+        margin = _MARGIN + math.ceil(max(abs(shift)))  # excludes pixels that wrapped around
         step = _gradient_step(moved, _translated(fixed, shift), margin)
         shift = shift + step
         if max(abs(step)) < 1e-4:
@@ -54,10 +54,10 @@ def find_shift(lr: Array, expected: Array) -> tuple[float, float] | None:
 def undo_shift(
     lr: Array, expected: Array, shift: tuple[float, float] | None
 ) -> tuple[Array, Array]:
-    """Shift ``expected`` as ``lr`` is shifted, and crop the border of both.
+    """Shift ``expected`` by the shift of ``lr``, and crop the border of both.
 
     Args:
-        lr, expected: ``(H, W, C)`` of one size.
+        lr, expected: ``(H, W, C)`` of the same size.
         shift: the result of :func:`find_shift`; None returns both unchanged.
     """
     if shift is None:
@@ -91,7 +91,7 @@ def _whole_shift(moved: Array, fixed: Array) -> Array:
 
 
 def _translated(image: Array, shift: Array) -> Array:
-    """Move an image by its Fourier transform; what leaves at one edge enters at the other."""
+    """Move an image by its Fourier transform; pixels that leave it wrap around."""
     rows = np.fft.fftfreq(image.shape[0])[:, None]
     columns = np.fft.rfftfreq(image.shape[1])[None]
     phase = np.exp(-2j * np.pi * (rows * shift[0] + columns * shift[1]))
@@ -112,11 +112,11 @@ def _gradient_step(moved: Array, fixed: Array, margin: int) -> Array:
 
 @dataclass(frozen=True)
 class ColorMatch:
-    """The difference between the colors of an image and what they should be.
+    """The difference between the colors of an image and the expected colors.
 
     Args:
-        difference: mean absolute difference of the means of blocks, in levels of 255.
-        cause: what explains it, in words; empty if nothing does.
+        difference: mean absolute difference of block means, on the scale of 0 to 255.
+        cause: what explains the difference, in words; empty if nothing does.
     """
 
     difference: float
@@ -131,15 +131,15 @@ def match_colors(lr: Array, expected: Array) -> ColorMatch:
     best = min(causes.values(), default=error)
     if error < 1 or best > 0.5 * error:
         return ColorMatch(error)
-    # Prefer a simpler cause if a more complex one explains hardly more.
+    # Prefer a simpler cause if a more complex one explains little more.
     return ColorMatch(error, next(c for c, left in causes.items() if left <= max(1, 1.5 * best)))
 
 
 def _explain(found: Array, wanted: Array) -> dict[str, float]:
-    """Differences that remain without each cause, in levels of 255; the simplest cause first."""
+    """The difference, of 255, that remains when each cause is undone; the simplest first."""
     causes = {}
     if found.shape[1] == 3:
-        causes["red and blue are exchanged"] = _distance(found[:, ::-1], wanted)
+        causes["swapping red and blue"] = _distance(found[:, ::-1], wanted)
     gammas = {gamma: _distance(found, wanted.clip(0, 1) ** gamma) for gamma in _GAMMAS}
     gamma = min(gammas, key=lambda gamma: gammas[gamma])
     causes[f"a gamma of {gamma:.2f}"] = gammas[gamma]

@@ -16,10 +16,10 @@ from torch_sr.data.sets.file_pairs import describe_unpaired, unpaired_lr
 from torch_sr.data.sets.table import DATASETS
 
 SHIFT_LIMITS = (0.03, 0.1)
-"""LR pixels, median over a set, from which a shift is a warning, and from which it is an error. The
-LR of papers is within 0.0005; nearest neighbor at x2 is off by 0.25."""
+"""Median shifts of a set, in LR pixels, from which there is a warning and an error. The LR of
+papers is within 0.0005; nearest neighbor at x2 is off by 0.25."""
 COLOR_LIMIT = 2.0
-"""Levels of 255, median over a set, from which a color difference is an error. The results of other
+"""Median color difference of a set, of 255, from which there is an error. The results of other
 filters differ by at most 0.4."""
 _SHOWN = 3
 
@@ -68,7 +68,7 @@ def find_shifts(images: Sequence[InspectedPair], scale_factor: int) -> Iterator[
             "pixels) relative to HR, median over the set"
         )
         if size < SHIFT_LIMITS[0]:
-            yield from _strays(dataset, group, middle)
+            yield from _find_outliers(dataset, group, middle)
         elif dataset.degraded:
             yield Finding("note", "shift", dataset.label, words, value=size)
         else:
@@ -77,21 +77,22 @@ def find_shifts(images: Sequence[InspectedPair], scale_factor: int) -> Iterator[
             yield Finding(severity, "shift", dataset.label, words + remedy, value=size)
 
 
-def _strays(
+def _find_outliers(
     dataset: CheckedSet, group: Sequence[InspectedPair], middle: Array
 ) -> Iterator[Finding]:
     """Find single LR images whose shift differs from that of their set."""
-    strays = [
+    outliers = [
         image
         for image in group
         if image.shift is not None and np.abs(image.shift - middle).max() >= SHIFT_LIMITS[1]
     ]
-    if strays and not dataset.degraded:
-        worst = max(strays, key=lambda image: max(map(abs, image.shift or (0, 0))))
-        names = tuple(str(image.pair.lr) for image in strays)
+    if outliers and not dataset.degraded:
+        worst = max(outliers, key=lambda image: max(map(abs, image.shift or (0, 0))))
+        names = tuple(str(image.pair.lr) for image in outliers)
         text = (
-            f"check {len(strays)} of {len(group)} LR images, whose shift differs from that of the "
-            f"set; the largest is {_pixels(np.array(worst.shift))} LR pixels, of {worst.pair.lr}"
+            f"check {len(outliers)} of {len(group)} LR images, whose shift differs from that of "
+            f"the set; the largest is {_pixels(np.array(worst.shift))} LR pixels, of "
+            f"{worst.pair.lr}"
         )
         yield Finding("warning", "shift", dataset.label, text, names)
 
@@ -126,7 +127,7 @@ def find_kinds(images: Sequence[InspectedPair]) -> Iterator[Finding]:
         kinds = Counter(image.kind for image in group if image.kind)
         if kinds:
             words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-            text = f"of {len(group)} images {words}; the configuration decides how they are read"
+            text = f"{words}, of {len(group)} images; the configuration decides how they are read"
             yield Finding("note", "kind", dataset.label, text, value=float(sum(kinds.values())))
 
 
@@ -143,18 +144,18 @@ def find_flat(images: Sequence[InspectedPair]) -> Iterator[Finding]:
 
 
 def find_losses(images: Sequence[InspectedPair]) -> Iterator[Finding]:
-    """Find what files contain and training does not use: frames, pages, color profiles."""
+    """Find contents of files that training ignores: frames, pages, color profiles."""
     for dataset, group in _by_dataset(images):
-        said: dict[str, list[str]] = defaultdict(list)
+        by_text: dict[str, list[str]] = defaultdict(list)
         for image in group:
             if image.frames > 1:
-                said["only the first of several frames or pages is used"].append(_name(image))
+                by_text["only the first of several frames or pages is used"].append(_name(image))
             if image.profile:
                 words = f"convert to sRGB: the color profile is {image.profile}"
-                said[f"{words}, and the values are used as sRGB"].append(_name(image))
+                by_text[f"{words}, and the values are used as sRGB"].append(_name(image))
             for note in image.notes:
-                said[note].append(_name(image))
-        for text, names in said.items():
+                by_text[note].append(_name(image))
+        for text, names in by_text.items():
             words = f"{_count(len(names))} ({_some(names)}): {text}"
             files = tuple(names)
             yield Finding("warning", "loss", dataset.label, words, files, float(len(names)))
@@ -217,12 +218,13 @@ def find_duplicates(images: Sequence[InspectedPair]) -> Iterator[Finding]:
             text = f"remove duplicates: {first[0]} and {first[1]} show the same image{more}"
             yield Finding("warning", "duplicate", dataset.label, text, twice, float(len(own)))
         for other, others in groups[number + 1 :]:
-            yield from _leaks(dataset, group, other, others)
+            yield from _find_leaks(dataset, group, other, others)
 
 
-def _leaks(
+def _find_leaks(
     dataset: CheckedSet, group: list[InspectedPair], other: CheckedSet, others: list[InspectedPair]
 ) -> Iterator[Finding]:
+    """Find images for training that are also used for validation or tests."""
     if (dataset.purpose == "train") == (other.purpose == "train"):
         return
     if dataset.purpose != "train":
@@ -230,8 +232,8 @@ def _leaks(
     shared = sorted({str(mine.pair.hr) for mine, _ in _matches(group, others)})
     if shared:
         text = (
-            f"{len(shared)} of {len(group)} images are in {other.label} too, which is for "
-            f"{other.purpose} ({_some(shared)}); leave them out of one of the two"
+            f"leave {len(shared)} of {len(group)} images ({_some(shared)}) out here or in "
+            f"{other.label}, which contains them too and is for {other.purpose}"
         )
         yield Finding("error", "duplicate", dataset.label, text, tuple(shared), float(len(shared)))
 

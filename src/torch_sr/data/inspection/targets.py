@@ -1,4 +1,4 @@
-"""Find the data sets to check for a configuration, a folder or a name."""
+"""Find the data sets that a configuration, a folder or a name refers to."""
 
 from __future__ import annotations
 

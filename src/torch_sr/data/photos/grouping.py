@@ -1,4 +1,4 @@
-"""Group similar images, and choose whole groups for validation.
+"""Group images of the same scene, and choose whole groups for validation.
 
 Two photographs of one scene, one for training and one for validation, would make a model look
 better than it is. Images with similar perceptual hashes are therefore kept together; see
@@ -21,15 +21,15 @@ from torch_sr.data.ssim_size import smallest_side
 from torch_sr.errors import DataError
 
 SAME_SCENE = 80
-"""Differing signs of a perceptual hash up to which two images are kept together. Unrelated images
-differ by 85 or more; a few pairs too many in a group do no harm."""
+"""Largest number of differing signs, of 255, at which two images are kept together. Unrelated
+images differ by 85 or more; a few extra pairs in a group do no harm."""
 MOST = 20
-"""Largest number of validation images: more take time and hardly change the mean."""
+"""Largest number of validation images: more would take time and hardly change the mean."""
 BURST = 3.0
-"""Seconds between two photographs of one camera that belong to one burst."""
+"""Longest time between two photographs of a burst, in seconds."""
 SAME_BURST = 105
-"""Differing signs up to which the images of a burst are kept together; unrelated images have 127 on
-average."""
+"""Largest number of differing signs at which images of a burst are kept together; unrelated
+images have 127 on average."""
 LARGE = 4_000_000
 """Pixels above which validation on an image is slow; smaller images are preferred."""
 
@@ -38,7 +38,7 @@ Group = list[InspectedPair]
 
 @dataclass(frozen=True)
 class Split:
-    """Images by purpose; ``spare`` ones are unused because they are similar to validation."""
+    """Images by purpose; ``spare`` images are not used, because they resemble validation images."""
 
     training: Group
     validation: Group
@@ -46,10 +46,10 @@ class Split:
 
 
 def group_similar(images: Sequence[InspectedPair]) -> list[Group]:
-    """Group images that show one scene; the groups do not depend on the order of the images.
+    """Group images that show the same scene, independently of their order.
 
     Args:
-        images: all with perceptual hashes.
+        images: images with perceptual hashes.
     """
     if not images:
         return []
@@ -72,7 +72,7 @@ def group_similar(images: Sequence[InspectedPair]) -> list[Group]:
 
 
 def _bursts(images: Sequence[InspectedPair], hashes: Array) -> Iterator[tuple[int, int]]:
-    """Similar images that one camera took within a short time."""
+    """Pairs of similar images that one camera took within a short time."""
     taken = sorted(
         (image.camera, image.moment, number)
         for number, image in enumerate(images)
@@ -91,10 +91,10 @@ def split_groups(
 
     Args:
         groups: see :func:`group_similar`.
-        scale_factor: of the training.
-        val_fraction: share of validation images: at least 1 image, at most :data:`MOST`.
-        seed: decides which; the choice does not depend on the names of the files.
-        name: of the data set, for messages.
+        scale_factor: the scale factor of the training.
+        val_fraction: share of the images for validation: at least 1 image, at most :data:`MOST`.
+        seed: determines the choice, which does not depend on the file names.
+        name: the data set, for messages.
 
     Raises:
         DataError: all images show one scene, or are too small for validation.
@@ -102,8 +102,8 @@ def split_groups(
     total = sum(map(len, groups))
     if len(groups) < 2:
         raise DataError(
-            f"{name}: add images of other scenes; all {total} usable images show the same one, so "
-            "none is left for validation"
+            f"{name}: add images of other scenes; all {total} usable images show the same scene, "
+            "so none is left for validation"
         )
     least = smallest_side(scale_factor)
     fit = [group for group in groups if all(min(image.size) >= least for image in group)]
@@ -112,13 +112,13 @@ def split_groups(
             f"{name}: add larger images; none has the {least}x{least} pixels that validation at "
             f"x{scale_factor} needs"
         )
-    ranked = sorted(fit, key=lambda group: (_is_large(group), _lot(group, seed)))
+    ranked = sorted(fit, key=lambda group: (_is_large(group), _random_key(group, seed)))
     wanted = min(MOST, max(1, round(total * val_fraction)), total - 1)
     validation = list(_pick(ranked, wanted))
     spare: Group = []
     if not validation:  # all groups are larger than the validation set
         smallest = min(ranked, key=len)
-        first = min(smallest, key=lambda image: _lot([image], seed))
+        first = min(smallest, key=lambda image: _random_key([image], seed))
         validation, spare = [[first]], [image for image in smallest if image is not first]
     chosen = {id(image) for group in (*validation, spare) for image in group}
     training = [image for group in groups for image in group if id(image) not in chosen]
@@ -136,8 +136,8 @@ def _is_large(group: Group) -> bool:
     return any(image.size[0] * image.size[1] > LARGE for image in group)
 
 
-def _lot(group: Group, seed: int) -> str:
-    """A random order of groups that depends only on the pixels and the seed."""
+def _random_key(group: Group, seed: int) -> str:
+    """A key that sorts groups at random, depending only on the pixels and the seed."""
     words = [
         hashlib.sha256(f"{seed} {image.size}".encode() + image.hashes.tobytes()).hexdigest()
         for image in group

@@ -1,7 +1,7 @@
 """Choose images for training and validation from a folder of photographs.
 
-Every image is decoded once. Unfit images are left out, with the reason; a part of the others is
-for validation, in whole groups of similar images, so that no scene is on both sides. The choice
+Every image is decoded once. Unfit images are left out, each with a reason. Some of the others
+are for validation, in whole groups of similar images, so that no scene is on both sides. The choice
 depends on the images and the seed, not on the order in which a file system lists them. Nothing in
 the folder is changed.
 """
@@ -43,7 +43,7 @@ class ChosenImages:
     Args:
         training: images for training.
         validation: images for validation.
-        left_out: images that are used for neither, and why.
+        left_out: images that are used for neither, each with a reason.
         notes: properties of the images that a user should know, one sentence each.
     """
 
@@ -56,7 +56,7 @@ class ChosenImages:
         """Write ``training_images.txt`` and ``validation_images.txt`` for a configuration.
 
         Args:
-            folder: of the two files; created if needed.
+            folder: where the two files are written; created if needed.
 
         Returns:
             the two lists, see :mod:`torch_sr.data.sets.list_files`.
@@ -87,13 +87,13 @@ def choose_images(
     """Choose images for training and validation from a folder and its sub-folders.
 
     Args:
-        folder: of photographs, in any format that torch-sr reads.
-        scale_factor: of the training.
-        crop_size: height and width of its crops, in pixels; None for whole images.
-        val_fraction: share of validation images, in (0, 1): at least 1 image, at most 20.
-        seed: decides which images these are.
+        folder: a folder of photographs, in any format that torch-sr reads.
+        scale_factor: the scale factor of the training.
+        crop_size: height and width of the training crops, in pixels; None for whole images.
+        val_fraction: share of the images for validation, in (0, 1): at least 1 image, at most 20.
+        seed: determines which images these are.
         workers: threads; all cores by default.
-        progress: called with the images done and the images in all.
+        progress: called with the number of images inspected and their total number.
 
     Raises:
         DataError: the folder cannot be read, contains pairs of HR and LR, or has fewer than 2
@@ -154,7 +154,7 @@ def _find_photos(folder: Path, scale_factor: int) -> tuple[list[Path], list[str]
         raise DataError(f"{folder}: name a folder of photographs; none{found} is an image")
     if others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-        notes.append(f"Files without the suffix of an image were left out: {kinds}.")
+        notes.append(f"Files without an image suffix were left out: {kinds}.")
     return sorted(files), notes
 
 
@@ -207,13 +207,13 @@ def _notes(split: Split) -> Iterator[str]:
 
 
 def _parts(image: InspectedPair) -> Iterator[str]:
-    """What is unusual about an image, as a phrase that follows "is" or "are"."""
+    """Unusual properties of an image, as phrases that follow "is" or "are"."""
     if "alpha" in image.kind:
         yield "stored with an alpha channel, which is left out"
     if "gray" in image.kind:
         yield "gray: all three channels are the same"
     if image.quality is not None and image.quality < POOR:
-        yield f"JPEG of a quality below {POOR}: a model learns its blocks and ringing"
+        yield f"compressed as JPEG with a quality below {POOR}: a model learns its artifacts"
     if image.profile:
         yield f"in the colors of {image.profile}, which are used as sRGB"
 

@@ -19,10 +19,10 @@ from torch_sr.data.inspection.perceptual_hashes import find_matches, known_bench
 from torch_sr.data.sets.table import DATASETS
 from torch_sr.images import display_name
 
-SAME_PICTURE = 32
-"""Differing signs of a perceptual hash up to which one image is a copy of another: re-encoded,
-resized or turned. JPEG of quality 30 changes 7, shrinking by 4 changes 8. The images of a burst
-differ by more as soon as something moves, and are not copies."""
+SAME_IMAGE = 32
+"""Largest number of differing signs of a perceptual hash at which one image is a copy of another:
+re-encoded, resized or rotated. JPEG of quality 30 changes 7, shrinking by 4 changes 8. The images
+of a burst differ by more as soon as something moves, and are not copies."""
 _RESULT = "_sr"  # what torch-sr upscale appends to a name
 
 
@@ -31,10 +31,10 @@ def find_unfit(images: Sequence[InspectedPair], folder: Path) -> dict[Path, str]
 
     Args:
         images: all images of a folder, with the hashes of all flips and rotations.
-        folder: that names in the reasons are relative to.
+        folder: names in the reasons are relative to this folder.
 
     Returns:
-        one reason for each, without the image's name.
+        a reason for each unfit image, without its name.
     """
     reasons: dict[Path, str] = {}
     for find in (_results, _faulty, _animated, _blank, _benchmarks, _copies):
@@ -44,7 +44,7 @@ def find_unfit(images: Sequence[InspectedPair], folder: Path) -> dict[Path, str]
 
 
 def _results(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
-    """Find ``photo_sr.png`` next to ``photo.jpg``, or larger than it in another folder.
+    """Find ``photo_sr.png`` next to ``photo.jpg``, or in another folder and larger than it.
 
     The output of a network is not a photograph.
     """
@@ -82,7 +82,7 @@ def _faulty(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Pat
 def _animated(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Path, str]]:
     for image in images:
         if image.frames > 1:
-            text = f"{image.frames} frames or pages; save those to train on as single images"
+            text = f"{image.frames} frames or pages; save the ones to train on as single images"
             yield image.pair.hr, text
 
 
@@ -108,7 +108,7 @@ def _copies(images: Sequence[InspectedPair], folder: Path) -> Iterator[tuple[Pat
     ranked = sorted(images, key=lambda image: (-_pixels(image), -_bytes(image), image.pair.hr))
     hashes = _hashes(ranked)
     same: dict[int, list[int]] = defaultdict(list)
-    for later, earlier, _ in find_matches(hashes, hashes[:, 0], SAME_PICTURE):
+    for later, earlier, _ in find_matches(hashes, hashes[:, 0], SAME_IMAGE):
         if earlier < later:
             same[later].append(earlier)
     left: set[int] = set()

@@ -1,7 +1,7 @@
-"""Where known data sets are published: their archives, addresses and hashes.
+"""The archives of known data sets: addresses and hashes.
 
-The hashes are those that other programs check the same files by: DIV2K and the EDSR benchmarks by
-torchSR, DIV2K and Flickr2K by Catalyst, BSDS500 by enhanced-srgan.
+The hashes are those with which other programs check the same files: torchSR (DIV2K and the EDSR
+benchmarks), Catalyst (DIV2K and Flickr2K) and enhanced-srgan (BSDS500).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Archive:
     """A published file and its contents.
 
     Args:
-        name: of the file.
-        servers: folders in which it is published; the original first.
+        name: the file name.
+        servers: URLs of the folders in which it is published; the original first.
         digest: ``md5:…`` or ``sha256:…``.
-        folder: below the data root, into which it is unpacked.
-        holds: folder below ``folder`` that exists, with files, once it is unpacked.
-        num_bytes: its size, if known.
+        folder: where it is unpacked, relative to the data root.
+        holds: folder below ``folder`` that exists and is not empty once the archive is unpacked.
+        num_bytes: size of the file, if known.
     """
 
     name: str
@@ -78,11 +78,11 @@ _DIV2K_MD5 = {
 _BENCHMARKS = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100"}
 _BY_HAND = {
     "manga109": (
-        "Manga109 is available from its authors only, on request: http://www.manga109.org; "
+        "Manga109 is only available from its authors, on request: http://www.manga109.org; "
         "put its pages into benchmark/Manga109/HR"
     ),
     "lsdir": (
-        "LSDIR is available from its authors only, on request: https://ofsoundof.github.io/"
+        "LSDIR is only available from its authors, on request: https://ofsoundof.github.io/"
         "lsdir-data; put it into LSDIR/HR/train and LSDIR/HR/val, low resolution into LSDIR/X4/…"
     ),
 }
@@ -95,10 +95,10 @@ def archives_of(name: str, scale_factor: int, split: str | None = None) -> list[
         name: a row of :data:`~torch_sr.data.sets.table.DATASETS`.
         scale_factor: between the two resolutions; if no low resolution is published for it, only
             the high resolution is listed.
-        split: one of the row; all by default.
+        split: a split of that row; all by default.
 
     Raises:
-        DataError: the data set is unknown, or cannot be downloaded by a program.
+        DataError: the data set is unknown, or cannot be downloaded automatically.
     """
     if name in _BY_HAND:
         raise DataError(_BY_HAND[name])

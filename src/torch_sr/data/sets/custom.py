@@ -1,4 +1,4 @@
-"""Resolve a folder or an image list of your own, whole or in parts, to image pairs.
+"""Resolve a custom folder or image list, or a part of it, to image pairs.
 
 =============================  =================================================================
 specification                  image pairs
@@ -47,7 +47,7 @@ def resolve_custom(path: Path, parts: str, scale_factor: int) -> Resolved:
     """List the image pairs of a folder or of an image list.
 
     Args:
-        path: of the folder or list.
+        path: the folder or list.
         parts: the text after the colon; empty for all pairs.
         scale_factor: between the two resolutions.
 
@@ -89,8 +89,8 @@ def _part(path: Path, part: str, scale_factor: int) -> Resolved:
     if part in SIDES:
         whole = _whole(path, scale_factor)
         return Resolved(split_pairs(whole.pairs, part, scale_factor, str(path)), whole.warnings)
-    more = "" if path.is_file() else f", a sub-folder, or HR<LR, two of them, not {part!r}"
-    raise DataError(f"{path}:{part}: write {' or '.join(SIDES)} after the colon{more}")
+    more = "" if path.is_file() else ", a sub-folder, or two sub-folders as HR<LR"
+    raise DataError(f"{path}:{part}: write {' or '.join(SIDES)}{more} after the colon")
 
 
 def _below_high(path: Path, part: str, scale_factor: int) -> Path | None:
@@ -106,7 +106,7 @@ def _several(path: Path, part: str, scale_factor: int) -> Iterator[FilePair]:
     high, *lows = (place.strip() for place in part.split("<"))
     for name in (high, *lows):
         if not name or not (path / name).is_dir():
-            raise DataError(f"{path}:{part}: correct the folder {name!r}; {path} does not have it")
+            raise DataError(f"{path}:{part}: correct the folder {name!r}, which is not in {path}")
     for low in lows:
         factor = path / low / f"X{scale_factor}"
         folder = factor if factor.is_dir() else path / low

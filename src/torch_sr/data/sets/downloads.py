@@ -20,7 +20,7 @@ from torch_sr.download import download
 from torch_sr.errors import DataError, DownloadError, MissingDatasetError
 
 DownloadProgress = Callable[[str, int, int | None], None]
-"""Called with what is being done, the bytes done, and the bytes in all if known."""
+"""Called with a text for the current step, the bytes done, and the total bytes if known."""
 
 
 def download_dataset(
@@ -32,7 +32,7 @@ def download_dataset(
     keep_archives: bool = False,
     progress: DownloadProgress | None = None,
 ) -> list[Path]:
-    """Download those archives of a data set that are not unpacked yet.
+    """Download and unpack the archives of a data set that are not unpacked yet.
 
     Args:
         name, scale_factor, split: see :func:`~torch_sr.data.sets.archives.archives_of`.
@@ -44,7 +44,7 @@ def download_dataset(
         the folders of the data set.
 
     Raises:
-        DataError: the data set cannot be downloaded by a program, or an archive is damaged or
+        DataError: the data set cannot be downloaded automatically, or an archive is damaged or
             unsafe.
         DownloadError: an archive cannot be downloaded, or the disk is full.
     """
@@ -68,7 +68,7 @@ def download_missing(
     purpose: Purpose,
     progress: DownloadProgress | None = None,
 ) -> None:
-    """Download those known data sets that are not below the data root.
+    """Download the known data sets that are not below the data root.
 
     Args:
         specs: data sets; folders and lists are not downloaded.
@@ -78,7 +78,7 @@ def download_missing(
         progress: called while archives are downloaded and unpacked.
 
     Raises:
-        DataError: a data set is unknown or unusable, or cannot be downloaded by a program.
+        DataError: a data set is unknown or unusable, or cannot be downloaded automatically.
         DownloadError: a download failed.
     """
     for spec in specs:
@@ -122,8 +122,8 @@ def _download(
     unpack(path, data_root / archive.folder, _labeled(progress, f"unpacking {archive.name}"))
     if not archive.is_unpacked(data_root):
         raise DataError(
-            f"{path}: remove it and try again; it does not contain {archive.holds}, as the known "
-            "archive does"
+            f"{path}: remove it and try again; it does not contain {archive.holds}, unlike the "
+            "published archive"
         )
     if not keep_archive:
         path.unlink()

@@ -1,4 +1,4 @@
-"""Find the image files of a folder, and pair high with low resolution.
+"""Find the image files of a folder, and pair those of high and low resolution.
 
 ========================================================  ==================================
 structure                                                 used by
@@ -41,7 +41,7 @@ _MOST_NAMED = 5  # sub-folders in a message
 
 @dataclass(frozen=True)
 class FilePair:
-    """The files of one image pair; ``lr`` is None if LR has to be made from HR."""
+    """The files of one image pair; ``lr`` is None if LR must be made from HR."""
 
     name: str
     hr: Path
@@ -54,10 +54,10 @@ def find_pairs(
     """List the image pairs of a folder, sorted by name.
 
     Args:
-        folder: with one of the structures above.
+        folder: a folder with one of the structures above.
         scale_factor: between the two resolutions.
         track: how low resolution was made, if not by the bicubic filter: DIV2K's ``unknown``,
-            ``mild``, ``difficult`` or ``wild``. Low resolution of a track cannot be made here.
+            ``mild``, ``difficult`` or ``wild``. torch-sr cannot make such low resolution.
         alone: ignore the folders next to this one, even if they are named like low resolution.
 
     Raises:
@@ -103,8 +103,8 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
     Names that differ by words such as ``HR`` and ``LR`` are a pair if they fit no other name.
     Without a second folder, the first is searched for ``baby_HR`` and ``baby_LR``.
 
-    If one image has several low-resolution images (``0001x4w1`` to ``0001x4w4``), each of them
-    makes a pair, which is named after it.
+    If an image has several low-resolution images (``0001x4w1`` to ``0001x4w4``), each of them forms
+    a pair, which is named after the low-resolution image.
 
     Raises:
         DataError: there are no images, or one has no partner.
@@ -123,7 +123,9 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
         ]
     lr_files = list_images(lr_folder)
     partners = group_by_partner(lr_files, lr_folder, scale_factor)
-    found = {file: _of_one_kind(file, partners.get(stem(file, hr_folder), [])) for file in hr_files}
+    found = {
+        file: _choose_partners(file, partners.get(stem(file, hr_folder), [])) for file in hr_files
+    }
     _refuse_shared(found)
     alone = [file for file in hr_files if not found[file]]
     used = {lr for some in found.values() for lr in some}
@@ -139,8 +141,8 @@ def pair_folders(hr_folder: Path, lr_folder: Path | None, scale_factor: int) -> 
     ]
 
 
-def _of_one_kind(file: Path, partners: Sequence[Path]) -> list[Path]:
-    """Select partners of different names: for ``a.png``, ``a.png`` and not ``a.jpg``.
+def _choose_partners(file: Path, partners: Sequence[Path]) -> list[Path]:
+    """Choose between partners of the same name: for ``a.png``, ``a.png`` and not ``a.jpg``.
 
     Raises:
         DataError: the suffixes do not decide between partners of the same name.
@@ -158,7 +160,7 @@ def _of_one_kind(file: Path, partners: Sequence[Path]) -> list[Path]:
 
 
 def _refuse_shared(found: Mapping[Path, Sequence[Path]]) -> None:
-    """``a.png`` and ``a.jpg`` cannot both be the original of one ``a.png``."""
+    """Refuse an LR image that could belong to two HR images: ``a.png`` and ``a.jpg``."""
     owners: dict[Path, Path] = {}
     for file, partners in found.items():
         for partner in partners:
@@ -198,7 +200,7 @@ def _pairs_by_suffix(folder: Path) -> list[FilePair]:
         raise DataError(f"{folder}: contains no images named *_HR and *_LR")
     pairs = [FilePair(name, file, names.get(f"{name}_LR")) for name, file in hr_files.items()]
     unpaired = [pair.hr for pair in pairs if pair.lr is None]
-    if len(unpaired) < len(pairs):  # if all are unpaired, low resolution is made
+    if len(unpaired) < len(pairs):  # if all are unpaired, their LR is made
         _refuse_unpaired(unpaired, folder)
     return pairs
 

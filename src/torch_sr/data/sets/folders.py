@@ -1,4 +1,4 @@
-"""Find the folders of high and low resolution in a data set, by their names.
+"""Find the high-resolution and low-resolution folders of a data set by their names.
 
 Known names are those of the benchmarks (``HR`` with ``LR_bicubic/X4``, ``DIV2K_train_HR`` with
 ``DIV2K_train_LR_bicubic/X4``, ``GTmod12`` with ``LRbicx4``) and the words of
@@ -46,7 +46,7 @@ _LR_OF_TRACK: tuple[str, ...] = (
 
 
 def find_hr_folder(folder: Path, scale_factor: int) -> Path:
-    """Find ``HR`` or the like in a folder, or the only ``X_HR``; by default the folder itself.
+    """Find a folder such as ``HR``, or the only ``X_HR``; by default the folder itself.
 
     Raises:
         DataError: there are several.
@@ -70,7 +70,7 @@ def find_lr_folder(hr_folder: Path, scale_factor: int, track: str | None = None)
     Args:
         hr_folder: see :func:`find_hr_folder`.
         scale_factor: between the two resolutions.
-        track: how low resolution was made; only folders with this word count.
+        track: how low resolution was made; only folders with this word in their name are found.
 
     Raises:
         DataError: there are several.
@@ -103,7 +103,7 @@ def find_hr_of(folder: Path, scale_factor: int) -> Path | None:
 
 
 def expected_places(hr_folder: Path, scale_factor: int, track: str | None) -> list[Path]:
-    """The folders of low resolution that are tried, by the names of the benchmarks."""
+    """The folders in which low resolution is searched for, by the names of the benchmarks."""
     return list(_usual_places(hr_folder, scale_factor, track))
 
 

@@ -21,7 +21,7 @@ def list_images(folder: Path) -> list[Path]:
         DataError: the folder cannot be read.
     """
     try:
-        with os.scandir(folder) as entries:  # knows the type of each entry, unlike iterdir
+        with os.scandir(folder) as entries:  # unlike iterdir, it knows the type of each entry
             names = [
                 entry.name for entry in entries if is_image_name(entry.name) and entry.is_file()
             ]
@@ -48,7 +48,7 @@ def stem(file: Path, folder: Path) -> str:
 def group_by_partner(
     files: Sequence[Path], folder: Path, scale_factor: int
 ) -> dict[str, list[Path]]:
-    """Low-resolution images by the name of their partner; exact names have priority."""
+    """Group low-resolution images by the name of their HR partner; exact names have priority."""
     suffix = re.compile(rf"_?x{scale_factor}(m|d|w\d?)?$", re.IGNORECASE)  # mild, difficult, wild
     exact: dict[str, list[Path]] = {}
     for file in files:

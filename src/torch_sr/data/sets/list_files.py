@@ -63,7 +63,7 @@ def find_repeated(pairs: Sequence[FilePair], file: Path) -> Iterator[str]:
         more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
         yield (
             f"remove the repeated lines from {display_name(file)}: {display_name(twice[0])}{more} "
-            "is listed more than once, and is used as often"
+            "is listed more than once, and is used as many times"
         )
 
 
@@ -73,7 +73,7 @@ def find_partly_paired(pairs: Sequence[FilePair], file: Path) -> Iterator[str]:
     if 0 < len(alone) < len(pairs):
         yield (
             f"add low resolution to {len(alone)} of {len(pairs)} lines of {display_name(file)}, "
-            f"such as that of {display_name(alone[0])}; otherwise it is made"
+            f"such as that of {display_name(alone[0])}; otherwise it is made from the HR images"
         )
 
 
@@ -85,7 +85,7 @@ def write_list(file: Path, images: Iterable[Path]) -> None:
 
     Args:
         file: the list; its folder must exist.
-        images: to be listed.
+        images: the images to list.
 
     Raises:
         DataError: the list cannot be written.
@@ -148,7 +148,7 @@ def _pair_of_line(line: str, file: Path, number: int) -> FilePair:
 
 
 def _hint(line: str, file: Path, number: int) -> str:
-    """What may be wrong with a line whose path does not exist."""
+    """A likely remedy for a line whose path does not exist."""
     halves = re.split(r"[;\s]+", line)
     if len(halves) == 2 and all((file.parent / half).is_file() for half in halves):
         return ", or separate HR and LR by a tab or a comma"

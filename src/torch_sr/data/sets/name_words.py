@@ -15,7 +15,7 @@ _HIGH = (
 _LOW = "lr|lq|ld|low|lo[ _-]?res|input|source|noisy|blurry|blurred|blur|degraded|distorted"
 _PART = r"(?:^|(?<=[\W_\d])|(?<=train)|(?<=test)|(?<=val)|(?<=valid))"
 _END = r"(?:[ _-]?res(?:olution)?|[ _-]?quality|mod\d+|s|[ _-]?images?)?(?=$|[\W_\d]|bic|x\d)"
-"""What may surround such a word: the start and the end of a name or of a part of it."""
+"""What may precede and follow such a word in a name."""
 _FACTOR = r"x\d{1,2}(?:m|d|w\d?)?"  # DIV2K's mild, difficult, wild
 _FILTER = "bicubic|bicub|bic|bilinear|lanczos|nearest|downsampled|downscaled|down|small"
 _EXTRA = re.compile(

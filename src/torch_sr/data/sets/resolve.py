@@ -1,4 +1,4 @@
-"""Resolve a specification such as ``bsds500:train+test`` to files of image pairs.
+"""Resolve a specification such as ``bsds500:train+test`` to the files of image pairs.
 
 The name is a row of :data:`~torch_sr.data.sets.table.DATASETS`, or a folder or image list, absolute
 or relative to the data root. :mod:`torch_sr.data.sets.spec_syntax` describes the syntax, and
@@ -84,11 +84,11 @@ def train_and_val_specs(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The data sets to train on and to validate on.
 
-    If a configuration names folders or lists to train on and nothing to validate on, these are
-    split, because the default, DIV2K, would not be of use.
+    If a configuration names only folders or lists to train on, and no validation data, these are
+    split, because the default for validation, DIV2K, would not be useful.
 
     Returns:
-        as in the section, or ``photos:train`` and ``photos:val``.
+        those in the section, or ``photos:train`` and ``photos:val``.
     """
     named = section.train_datasets
     given = section.model_fields_set
@@ -120,9 +120,9 @@ def _resolve_path(spec: str, data_root: Path, scale_factor: int) -> Resolved:
 
 
 def _hint(name: str, path: Path) -> str:
-    """What a name that is not found below the data root may mean."""
+    """A likely remedy for a name that is not found below the data root."""
     if path.is_file():
-        return f"rename it if it is a list of images, to end in {', '.join(sorted(LIST_SUFFIXES))}"
+        return f"if it is a list of images, rename it to end in {', '.join(sorted(LIST_SUFFIXES))}"
     here = Path(name).expanduser()
     if name and here.exists():
         return f"write {here.absolute()}, because relative paths start at the data root"

@@ -1,4 +1,4 @@
-"""Pair files by similar names: ``baby_HR`` with ``baby_LR``, in two folders or in one."""
+"""Pair files with similar names, such as ``baby_HR`` and ``baby_LR``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def match_similar(
 
 
 def match_within(files: Sequence[Path], folder: Path, scale_factor: int) -> list[Match]:
-    """Find pairs such as ``baby_HR`` and ``baby_LR`` in one folder; none if it has only originals.
+    """Find pairs such as ``baby_HR`` and ``baby_LR`` in one folder; empty if all are originals.
 
     Raises:
         DataError: some images are the low resolution of others, and some are unpaired or have
@@ -76,7 +76,7 @@ def refuse_low(files: Sequence[Path], file: Path, scale_factor: int) -> None:
     """Refuse a list of images if some are the low resolution of others.
 
     Raises:
-        DataError: the message names two such images.
+        DataError: there are two such images, which the message names.
     """
     groups: dict[str, list[Path]] = {}
     for path in files:

@@ -1,8 +1,8 @@
-"""Split a data set without splits into two sides: ``photos:train`` and ``photos:val``.
+"""Split a custom data set into two sides: ``photos:train`` and ``photos:val``.
 
 Groups of similar images (:mod:`torch_sr.data.photos.grouping`) stay on one side. The split depends
-on the images only, so it is the same on every machine. Finding it decodes every image once; it is
-therefore recorded in the cache folder, until a file is added, removed or changed.
+only on the images, so it is the same on every machine. Because computing it decodes every image, it
+is recorded in the cache folder, and reused until a file is added, removed or changed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def split_pairs(
         pairs: all pairs of the data set.
         side: ``train`` or ``val``.
         scale_factor: between the two resolutions.
-        name: of the data set, for messages.
+        name: the data set, for messages.
 
     Raises:
         DataError: there are fewer than two different images.
@@ -97,11 +97,11 @@ def _read(record: Path) -> dict[str, list[int]] | None:
         sides = json.loads(record.read_text("utf-8"))
         return {side: [int(number) for number in sides[side]] for side in SIDES}
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # missing or damaged: computed again
+        return None  # missing or damaged: recomputed
 
 
 def _write(record: Path, sides: dict[str, list[int]]) -> None:
-    with suppress(OSError):  # then it is computed again at the next use
+    with suppress(OSError):  # without a record, it is recomputed at the next use
         record.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(record) as temporary:
             temporary.write_text(json.dumps(sides), "utf-8")

@@ -22,11 +22,11 @@ class DatasetRow:
 
     Args:
         title: the usual spelling of its name.
-        folders: below the data root; the first one that exists is used.
+        folders: possible folders below the data root; the first one that exists is used.
         splits: high-resolution folders by split; empty for a data set without splits.
         train, val, test: the splits for each purpose if a specification names none.
         track: see :func:`~torch_sr.data.sets.file_pairs.find_pairs`.
-        scale_factors: that have low resolution; empty if it can be made for any factor.
+        scale_factors: the factors for which low resolution exists; empty if it can be made for any.
         benchmark: whether the data set is for tests only.
     """
 
@@ -119,7 +119,7 @@ DATASETS: dict[str, DatasetRow] = {
 
 
 def name_and_splits(spec: str, purpose: Purpose) -> tuple[str, tuple[str, ...]]:
-    """The name in a specification of a known data set, and its splits, if it has any.
+    """Split the specification of a known data set into its name and splits.
 
     Any other specification is returned unchanged, without splits.
     """

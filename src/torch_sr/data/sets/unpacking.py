@@ -1,4 +1,4 @@
-"""Unpack a zip or tar archive safely, whole or not at all.
+"""Unpack a zip or tar archive safely, completely or not at all.
 
 All names and kinds in an archive are checked before anything is written; then it is unpacked into
 a temporary folder and its files are moved into place by renaming. tarfile's ``filter="data"``

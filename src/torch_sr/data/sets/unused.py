@@ -1,8 +1,8 @@
 """Warn about files of a custom data set that are not used; refuse ambiguous ones.
 
 A folder with the same file names and another image size is most likely low resolution under an
-unknown name. Without a warning, a training would make low resolution itself, or use both folders as
-originals. Only names and headers are read.
+unknown name. Without a warning, a training would make its own low resolution, or use both folders
+as originals. Only names and headers are read.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def find_unused(folder: Path, pairs: Sequence[FilePair], scale_factor: int) -> I
         return
     hr_folder = find_hr_folder(folder, scale_factor)
     low = {_top(pair.lr, hr_folder.parent) for pair in pairs if pair.lr is not None}
-    lr_folders = sorted(low - {hr_folder})  # not if baby_HR and baby_LR are in one folder
+    lr_folders = sorted(low - {hr_folder})  # empty if baby_HR and baby_LR are in one folder
     _refuse_sets_below(folder, pairs, scale_factor)
-    if lr_folders or not low:  # a folder with both is the whole set
+    if lr_folders or not low:  # one folder with both is the whole set
         yield from _find_same_names(folder, hr_folder, lr_folders, scale_factor)
     yield from _find_below(hr_folder, pairs, scale_factor)
     yield from _find_unusual_names(hr_folder)
@@ -77,7 +77,8 @@ def _refuse_sets_below(folder: Path, pairs: Sequence[FilePair], scale_factor: in
         parts = "+".join(place.relative_to(folder).as_posix() for place in sets)
         each = f", or {folder.absolute()}:{parts} for all of them" if len(sets) > 1 else ""
         raise DataError(
-            f"{folder}: name {first.absolute()} instead, which contains pairs, {sets[first]}{each}"
+            f"{folder}: name {first.absolute()} instead, which contains the pairs "
+            f"{sets[first]}{each}"
         )
 
 
@@ -102,7 +103,9 @@ def _find_same_names(
         if factor is None or factor == 1 != scale_factor:
             continue
         names = "<".join([hr_folder.name, *(path.name for path in lr_folders), other.name])
-        text = f"{other} is not used, has the same file names as {hr_folder} and {_times(factor)}"
+        text = (
+            f"{other} is not used, but has the same file names as {hr_folder} and {_times(factor)}"
+        )
         if factor == scale_factor and is_set and not lr_folders:
             raise DataError(
                 f"{folder}: write {place}:{names} to train on these pairs, or "
@@ -125,15 +128,18 @@ def _find_unmatched_low(hr_folder: Path, other: Path, scale_factor: int) -> Iter
         factors = ", ".join(path.name for path in sub_folders(other) if _is_named_by_factor(path))
         if not any(_images(other / f"{x}{scale_factor}") for x in "xX"):
             yield (
-                f"use a scale factor that {other} has ({factors}); otherwise low resolution for "
-                f"x{scale_factor} is made, which is missing there"
+                f"use a scale factor that {other} has ({factors}); x{scale_factor} is missing "
+                "there, and is made from the originals"
             )
     elif not _images(other):
-        yield f"put low resolution into {other}, which contains no images; otherwise it is made"
+        yield (
+            f"put low resolution into {other}, which contains no images; otherwise it is made from "
+            "the originals"
+        )
     elif not share_names(_images(hr_folder), hr_folder, _images(other), other):
         yield (
             f"give the images in {other} the file names of those in {hr_folder} to use them as low "
-            "resolution: their names differ, and low resolution is made"
+            "resolution: their names differ, and low resolution is made from the originals"
         )
 
 
@@ -250,7 +256,7 @@ def _find_unusual_names(hr_folder: Path) -> Iterator[str]:
             found[Path(entry.name).suffix or "without a suffix"] += 1
     if found:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
-        yield f"rename the images in {hr_folder} that do not have the suffix of an image: {kinds}"
+        yield f"rename the images in {hr_folder} that do not have an image suffix: {kinds}"
 
 
 def _may_be_image(entry: os.DirEntry[str]) -> bool:
