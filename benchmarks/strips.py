@@ -127,10 +127,9 @@ def _label(method: Method, default: float | None) -> str:
 
 def _super_resolved(method: Method, lr: Array, cache: Path | None) -> Array:
     """The result of a method; one of a model is read from the cache where it is there."""
-    if cache is None or method.source is None or not method.is_model:
+    if cache is None or method.model is None or not method.is_model:
         return method.super_resolve(lr)
-    status = method.source.stat()
-    key = f"{method.source.resolve()} {status.st_size} {status.st_mtime_ns} {lr.shape} {lr.dtype}"
+    key = f"{method.model.weights_sha256} {lr.shape} {lr.dtype}"
     digest = hashlib.sha256(key.encode() + lr.tobytes()).hexdigest()
     file = cache / f"{digest[:32]}.npy"
     if not file.is_file():

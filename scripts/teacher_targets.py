@@ -66,7 +66,10 @@ def _teach(teacher: Upscaler, lr: Path, hr: Path, out: Path) -> None:
         return
     made, original = teacher.upscale(read_image(lr).color), read_image(hr).color
     if made.shape != original.shape:
-        raise DataError(f"{hr}: its size is not the teacher's for {lr}; choose another teacher")
+        raise DataError(
+            f"{hr}: write the pairs again, or choose another teacher: its size is not that of the "
+            f"teacher's result for {lr}"
+        )
     shutil.copyfile(lr, out / "LR" / lr.name)  # first: a pair is complete once its HR is there
     write_image(target, Image.from_array(with_colors_of(made, original)))
     print(target, flush=True)

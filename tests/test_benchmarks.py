@@ -50,7 +50,8 @@ def test_measures_step_and_loader(arguments, monkeypatch, capsys):
     assert result["device"] == "cpu"
     for measured in ("images_per_s", "peak_memory_mb", "crops_per_s_per_core"):
         assert result[measured].keys() == {"torch-sr"}
-        assert result[measured]["torch-sr"] > 0
+        # The peak of this process may have been reached by a test before.
+        assert result[measured]["torch-sr"] >= (0 if measured == "peak_memory_mb" else 1e-9)
 
 
 @pytest.mark.parametrize(

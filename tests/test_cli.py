@@ -412,7 +412,7 @@ def test_test_measures_what_is_asked_for(run, model, data_root):
     )
     assert code == 0
     assert list(json.loads(out)["images"][0]["metrics"]) == ["psnr", "content_loss", "ssim"]
-    code, out, _ = run("test", model, "-d", "set5", "-m", "content_loss", "--device", "cpu")
+    code, out, _ = run("test", model, "-d", "set5", "--metrics", "content_loss", "--device", "cpu")
     assert "content loss" in out
     code, _, err = run("test", model, "-d", "set5", "--metrics", "psrn", "--device", "cpu")
     assert code == 1
@@ -421,10 +421,13 @@ def test_test_measures_what_is_asked_for(run, model, data_root):
 
 def test_all_metrics_are_those_that_can_be_had(run, model, data_root, monkeypatch, offline):
     monkeypatch.setitem(sys.modules, "pyiqa", None)
-    code, out, err = run("test", model, "-d", "set5", "-m", "all", "--json", "--device", "cpu")
+    arguments = ["test", model, "-d", "set5", "--metrics", "all"]
+    code, out, err = run(*arguments, "--json", "--device", "cpu")
+        "test", model, "-d", "set5", "--metrics", "all", "--json", "--device", "cpu"
+    )
     assert code == 0
     assert list(json.loads(out)["images"][0]["metrics"]) == ["psnr", "ssim", "content_loss"]
-    code, _, without = run("test", model, "-d", "set5", "-m", "all", "--plane", "p.png")
+    code, _, without = run("test", model, "-d", "set5", "--metrics", "all", "--plane", "p.png")
     assert code == 1
     assert "--plane needs a perceptual metric" in without
     left_out = [line.split()[2].strip(":") for line in err.splitlines()]

@@ -123,14 +123,14 @@ def test_interrupts_and_want_of_memory_are_json_too(run, monkeypatch, raised, co
 
 
 def test_an_interrupted_batch_has_its_sums_and_an_error(run, model, photos, monkeypatch):
-    from torch_sr.inference.files import batch
+    from torch_sr.cli.upscale import run as command
 
     def interrupted(*arguments):
         yield next(iter(upscale_files(*arguments)))
         raise KeyboardInterrupt
 
-    upscale_files = batch.upscale_files
-    monkeypatch.setattr(batch, "upscale_files", interrupted)
+    upscale_files = command.upscale_files
+    monkeypatch.setattr(command, "upscale_files", interrupted)
     code, out, err = run("upscale", photos, "-m", model, "--device", "cpu", "--json")
     assert code == 130
     done, summary, error = map(json.loads, out.splitlines())

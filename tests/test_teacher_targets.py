@@ -62,7 +62,7 @@ def test_a_folder_without_pairs_is_refused(run, tmp_path, capsys):
     (tmp_path / "pairs" / "LR" / "a.png").unlink()
     with pytest.raises(SystemExit):
         run()
-    assert "holds no PNG files" in capsys.readouterr().err
+    assert "LR: no PNG files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "half", "1/"])
@@ -76,5 +76,5 @@ def test_an_original_of_another_size_is_refused_before_anything_is_written(run, 
     write_image(tmp_path / "pairs/HR/a.png", Image.from_array(np.zeros((60, 64, 3), np.uint8)))
     with pytest.raises(SystemExit):
         run()
-    assert "a.png: its size is not that of" in capsys.readouterr().err
+    assert "its size is not that of the teacher's" in capsys.readouterr().err
     assert not list((tmp_path / "out").rglob("*.png"))
