@@ -423,11 +423,9 @@ def test_all_metrics_are_those_that_can_be_had(run, model, data_root, monkeypatc
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     arguments = ["test", model, "-d", "set5", "--metrics", "all"]
     code, out, err = run(*arguments, "--json", "--device", "cpu")
-        "test", model, "-d", "set5", "--metrics", "all", "--json", "--device", "cpu"
-    )
     assert code == 0
     assert list(json.loads(out)["images"][0]["metrics"]) == ["psnr", "ssim", "content_loss"]
-    code, _, without = run("test", model, "-d", "set5", "--metrics", "all", "--plane", "p.png")
+    code, _, without = run(*arguments, "--plane", "p.png")
     assert code == 1
     assert "--plane needs a perceptual metric" in without
     left_out = [line.split()[2].strip(":") for line in err.splitlines()]
