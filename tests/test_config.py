@@ -638,7 +638,7 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("discriminator.fc_features", 100, "it must be a list in brackets"),
         ("content_loss.loss_f", "l3", "it must be 'l1', 'l2' or 'mse'"),
         ("perceptual_loss.vgg_type", "vgg18", "it must be 'vgg11', 'vgg13', 'vgg16' or 'vgg19'"),
-        ("perceptual_loss.criterion", "mse", "it must be 'l1' or 'l2'"),
+        ("perceptual_loss.criterion", "mse", "it must be 'l1', 'l2' or 'cosine'"),
         ("perceptual_loss.layer_weights", {}, "it must not be empty"),
         ("perceptual_loss.layer_weights", ["conv5_4"], "it must be an object in braces"),
         ("perceptual_loss.layer_weights.conv5_4", 0, "it must be a number above 0"),

@@ -14,6 +14,7 @@ from torch_sr.losses import (
     PerceptualLoss,
     artifact_loss,
     content_loss,
+    cosine_distance,
     focal_frequency_loss,
     ms_ssim_loss,
     relativistic_discriminator_loss,
@@ -301,6 +302,18 @@ def test_perceptual_loss_compares_features_before_activation(vgg_file):
     assert normalized(a, b).item() == pytest.approx(loss(a, b).item() / 2.5, rel=1e-6)
     squared = PerceptualLoss({"conv1_1": 1.0}, "vgg11", "l2", weights=path)
     assert squared(a, b).item() == pytest.approx((a1 - b1).square().mean().item(), rel=1e-5)
+    cosine = PerceptualLoss({"conv1_1": 1.0}, "vgg11", "cosine", weights=path)
+    expected = (2 - 2 * torch.cosine_similarity(a1, b1, dim=1)).mean()
+    assert cosine(a, b).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_cosine_distance_has_a_finite_gradient_where_features_vanish():
+    a = torch.zeros(1, 4, 2, 2, requires_grad=True)
+    distance = cosine_distance(a, torch.rand(1, 4, 2, 2) + 0.1)
+    distance.backward()
+    assert distance.item() == pytest.approx(1)
+    assert a.grad is not None
+    assert a.grad.isfinite().all()
 
 
 def test_perceptual_loss_can_leave_the_input_as_it_is(vgg_file):

@@ -175,6 +175,31 @@ EXTRA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distance of feature vectors scaled to length 1, as in LPIPS (Zhang et al. 2018).
+
+    Strong and weak activations count alike, which L1 and L2 between features do not do.
+
+    Args:
+        a, b: features, ``(N, C, H, W)``.
+
+    Returns:
+        The mean over images and positions: 0 (same directions) to 4 (opposite ones).
+
+    >>> cosine_distance(torch.tensor([[[[3.0]], [[0.0]]]]), torch.tensor([[[[0.0]], [[5.0]]]]))
+    tensor(2.)
+    """
+    return (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(dim=1).mean()
+
+
+FEATURE_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "cosine": cosine_distance,
+}
+"""By the value of ``perceptual_loss.criterion``."""
+
+
 class PerceptualLoss(nn.Module):
     """Distance between features of a network trained on ImageNet (ESRGAN, section 3.3).
 
@@ -182,7 +207,7 @@ class PerceptualLoss(nn.Module):
         layer_weights: by layer name: ``conv{block}_{convolution in the block}`` of VGG, before
             activation; for EfficientNet see :mod:`torch_sr.networks.efficientnet`.
         vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, where the backbone is ``vgg``.
-        criterion: ``"l1"`` or ``"l2"`` between features.
+        criterion: ``"l1"`` or ``"l2"`` between features, or ``"cosine"``, :func:`cosine_distance`.
         normalize_input: normalize images by the mean and standard deviation of its training.
         normalize_loss: divide by the sum of the layers' weights.
         weights: file of the network; with None, VGG takes torchvision's from the cache of
@@ -206,7 +231,7 @@ class PerceptualLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.layer_weights = dict(layer_weights)
-        self._distance = CONTENT_LOSSES[criterion]
+        self._distance = FEATURE_DISTANCES[criterion]
         self._normalize_input = normalize_input
         self._total_weight = sum(layer_weights.values()) if normalize_loss else 1.0
         network, mean, std = vgg_type, VGG_MEAN, VGG_STD

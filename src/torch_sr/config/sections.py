@@ -106,8 +106,9 @@ class PerceptualLossConfig(Section):
     stands for stage1_1, stage2_2, stage3_2 and stage5_3, with shares that balance them."""
     vgg_type: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg19"
     """The VGG network that extracts the features if backbone is 'vgg'."""
-    criterion: Literal["l1", "l2"] = "l1"
-    """Distance between features: 'l1' mean absolute error, 'l2' mean squared error."""
+    criterion: Literal["l1", "l2", "cosine"] = "l1"
+    """Distance between features: 'l1' mean absolute error, 'l2' mean squared error, 'cosine' the
+    squared distance of feature vectors scaled to length 1, as in LPIPS (Zhang et al. 2018)."""
     normalize_input: Switch = True
     """Normalize the images, which are in [0, 1], by the mean and standard deviation that the
     network was trained with."""
