@@ -109,7 +109,7 @@ def test_limits_of_formats_are_reported_before_the_work(tmp_path):
     write_image(tmp_path / "b.png", Image(np.zeros((4, 90, 3), np.uint8)))
     jobs = find_jobs([str(tmp_path)], file_format="webp").jobs
     surveyed = list(survey(jobs, 2, BatchOptions(write=WriteOptions("webp"))))
-    assert "WebP ends at 16383" in surveyed[0].refusal
+    assert "WebP holds 16383" in surveyed[0].refusal
     assert surveyed[1].refusal is None
     assert [job.pixels for job in surveyed] == [36_000, 360]
 

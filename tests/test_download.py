@@ -70,7 +70,7 @@ def test_a_file_comes_whole(url, path, site, digest, caplog):
     assert path.read_bytes() == CONTENT
     assert left(path) == ["set.zip"]
     assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert ("no hash of it is known" in caplog.text) == (digest is None)
+    assert ("its hash is unknown" in caplog.text) == (digest is None)
 
 
 def test_a_right_file_is_not_asked_for_again(url, path, site):

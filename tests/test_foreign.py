@@ -114,15 +114,15 @@ def test_half_precision_only_where_it_does_not_overflow(save):
 
 
 def _permitted_on_a_gpu(info):
-    from torch_sr.inference import upscaler
+    from torch_sr.inference import engine_setup
 
-    chosen = upscaler.choose_device
-    upscaler.choose_device = lambda _: torch.device("cuda")
+    chosen = engine_setup.choose_device
+    engine_setup.choose_device = lambda _: torch.device("cuda")
     try:
-        assert upscaler._permitted("auto", "cuda", info) == "bf16"
-        upscaler._permitted("fp16", "cuda", info)
+        assert engine_setup._permitted_precision("auto", "cuda", info) == "bf16"
+        engine_setup._permitted_precision("fp16", "cuda", info)
     finally:
-        upscaler.choose_device = chosen
+        engine_setup.choose_device = chosen
 
 
 def test_it_is_inspected_too(save):

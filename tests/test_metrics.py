@@ -9,6 +9,8 @@ from scipy.stats import bootstrap
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+import torch_sr.config
+import torch_sr.metrics
 from torch_sr.errors import DataError
 from torch_sr.evaluation.statistics import mean_interval
 from torch_sr.metrics import PROTOCOLS, MetricProtocol, luma, measure, psnr, ssim
@@ -38,6 +40,11 @@ def skimage_ssim(a, b, data_range):
         full=True,
     )
     return values[5:-5, 5:-5].mean()
+
+
+def test_configurations_use_the_window_of_the_metric():
+    # The configuration has its own constant, because it does not import PyTorch.
+    assert torch_sr.config.SSIM_WINDOW == torch_sr.metrics.SSIM_WINDOW
 
 
 def test_luma_is_that_of_scikit_image(images):

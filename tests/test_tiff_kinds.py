@@ -227,7 +227,7 @@ def test_white_is_what_the_largest_value_suggests(tmp_path, largest, white):
     Upscaler(Enlarge()).upscale_file(path, tmp_path / "b.png", on_note=notes.append)
     level = read_image(tmp_path / "b.png").color[8, 8, 0]
     assert level == round(65535 * largest / white)
-    assert notes == [f"PNG holds no such values: 0 became black and {white} white"]
+    assert notes == [f"PNG cannot hold the file's values: 0 became black and {white} white"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

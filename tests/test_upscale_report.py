@@ -15,7 +15,7 @@ from torch_sr.cli.upscale.options import UpscaleOptions
 from torch_sr.cli.upscale.progress import Pace, _lines, duration, show_progress
 from torch_sr.cli.upscale.report import Report
 from torch_sr.inference.files.batch import Outcome
-from torch_sr.inference.files.jobs import Findings, Job
+from torch_sr.inference.files.jobs import FoundFiles, Job
 from torch_sr.models.files.writing import save_generator
 from torch_sr.models.loading import ModelChoice
 from torch_sr.networks.rrdb import RRDBNet
@@ -26,7 +26,7 @@ def make_jobs(count, pixels=1_000_000, folder="big"):
 
 
 def report_of(outcomes, findings=None, **options):
-    findings = findings or Findings([o.job for o in outcomes])
+    findings = findings or FoundFiles([o.job for o in outcomes])
     report = Report(findings, ModelChoice("compact-x4", 0.7), **options)
     for outcome in outcomes:
         report.add(outcome)
@@ -41,7 +41,7 @@ def test_one_line_of_sums_tells_files_pixels_time_and_place(capsys):
     jobs = make_jobs(4)
     statuses = ["done", "done", "skipped", "failed"]
     outcomes = [Outcome(j, s, "3.png: broken") for j, s in zip(jobs, statuses, strict=True)]
-    findings = Findings(jobs, [Path("a_sr.png")] * 12, [Path("a.txt"), Path("b.pdf"), Path("c")])
+    findings = FoundFiles(jobs, [Path("a_sr.png")] * 12, [Path("a.txt"), Path("b.pdf"), Path("c")])
     assert report_of(outcomes, findings).failed
     out, err = capsys.readouterr()
     assert out == "big/0_sr.png\nbig/1_sr.png\n"
@@ -49,7 +49,7 @@ def test_one_line_of_sums_tells_files_pixels_time_and_place(capsys):
     assert failure == "failed: 3.png: broken"
     assert summary.startswith(
         "2 done, 1 failed, skipped: 1 that exists, 12 results of earlier runs, 1 .txt, 1 .pdf, "
-        "1 without an ending; 2.00 megapixels in 0.0 s, "
+        "1 without a suffix; 2.00 megapixels in 0.0 s, "
     )
     assert summary.endswith(" MP/s; results in big/")
 
@@ -74,7 +74,7 @@ def test_where_the_results_are(capsys, targets, where):
 
 def test_the_summary_says_what_an_interrupt_left(capsys):
     jobs = make_jobs(5)
-    report_of([Outcome(jobs[0], "done")], Findings(jobs))
+    report_of([Outcome(jobs[0], "done")], FoundFiles(jobs))
     assert capsys.readouterr().err.startswith("1 done, 4 not finished (--skip-existing resumes); ")
 
 
@@ -119,7 +119,7 @@ def test_the_same_note_of_hundreds_of_files_is_counted(capsys):
 def test_json_has_notes_of_each_file_and_of_all(capsys):
     jobs = make_jobs(5)
     outcomes = [Outcome(job, "done", notes=("3 frames lost",)) for job in jobs]
-    report = Report(Findings(jobs), ModelChoice("compact-x4", 0.7), as_json=True)
+    report = Report(FoundFiles(jobs), ModelChoice("compact-x4", 0.7), as_json=True)
     report.note("the model is not for this")
     for outcome in outcomes:
         report.add(outcome)

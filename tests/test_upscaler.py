@@ -181,7 +181,7 @@ def test_arrays_that_are_no_images_are_refused():
 def test_an_impossible_target_is_refused_before_the_work(tmp_path, noise):
     source = write_image(tmp_path / "a.png", Image(noise(4, 5000, 3)))
     engine = Enlarge(4)
-    with pytest.raises(ImageError, match="WebP ends at 16383"):
+    with pytest.raises(ImageError, match="WebP holds 16383"):
         Upscaler(engine).upscale_file(source, tmp_path / "b.webp")
     assert engine.largest == 0
 

@@ -84,7 +84,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"torch_sr.{_MODULE_OF[name]}"), name)
-    globals()[name] = value  # so that the next use does not come here
+    globals()[name] = value  # so that the next use does not call this function
     return value
 
 

@@ -1,3 +1,3 @@
-"""The version, in a file of its own so that nothing heavy is imported to read it."""
+"""The version; in its own file, so that reading it imports nothing heavy."""
 
 __version__ = "0.1.0"

@@ -21,7 +21,7 @@ def choose_device(name: str = "auto") -> torch.device:
     """Resolve ``auto`` (cuda, then mps, then cpu), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Raises:
-        DeviceError: this machine does not have it.
+        DeviceError: the device is unknown, or this machine does not have it.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
     if name == "auto":
@@ -59,7 +59,7 @@ def free_memory(device: torch.device) -> int:
     Linux's cache of files counts as free, because it is given up when memory is needed.
     """
     if device.type == "cuda":
-        # Memory in PyTorch's cache is free for us too.
+        # Memory in PyTorch's cache counts as free.
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + cached)
     if device.type == "mps":
@@ -74,7 +74,8 @@ def _free_in_container(
 
     Args:
         root: where they are mounted. In a container this is the container's own group.
-        own: names the groups of this process: elsewhere, those of a batch system or a service.
+        own: lists the groups of this process; outside containers, those of a batch system or a
+            service.
     """
     free = math.inf
     for tree, folder in ((root, ""), (root / "memory", "memory")):

@@ -1,4 +1,4 @@
-"""Download a file: resumed after an interruption, verified, and complete or absent.
+"""Download files: resumed after an interruption, verified, never partial.
 
 Data that has arrived is in ``<name>.part`` next to the target, and its address and version are in
 ``<name>.part.json``, so that the next attempt, even in another process, requests only the rest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from requests import RequestException, Response
 
 _CHUNK = 1 << 16  # what an interruption may lose
-_PROGRESS = 1 << 20  # bytes after which the count of retries starts again
+_PROGRESS = 1 << 20  # bytes that reset the count of retries
 _log = logging.getLogger(__name__)
 
 
@@ -52,9 +52,9 @@ def download(
 
     Args:
         urls: the original address and its mirrors, tried in this order.
-        path: the target; its folder is made.
+        path: the target; its folder is created.
         digest: ``md5:…`` or ``sha256:…`` of the file, or their first digits; None for a file whose
-            hash is unknown, which is checked by its size alone.
+            hash is unknown, which is checked only by its size.
         num_bytes: its size, if known.
         progress: called as bytes arrive.
         retries: how often one address is tried again after an interruption without progress.
@@ -76,7 +76,7 @@ def download(
         with FileLock(lock):  # another process may be downloading it
             if not _is_right(path, digest):
                 job.run(urls)
-            lock.unlink(missing_ok=True)  # who waits for it finds the complete file
+            lock.unlink(missing_ok=True)  # waiting processes find the complete file
             return path
     except OSError as error:
         raise DownloadError(
@@ -116,7 +116,7 @@ class _Job:
         return self.path.with_name(f"{self.path.name}.part.json")
 
     def run(self, urls: Sequence[str]) -> None:
-        reasons: dict[str, list[str]] = {}  # and the hosts for which each was given
+        reasons: dict[str, list[str]] = {}  # and the hosts that gave each
         for url in urls:
             try:
                 self._download_from(url)
@@ -129,7 +129,7 @@ class _Job:
             self.part.replace(self.path)
             self.origin.unlink(missing_ok=True)
             if self.digest is None:
-                _log.warning("%s: no hash of it is known, so none was checked", self.path)
+                _log.warning("%s: its hash is unknown, so it was not verified", self.path)
             return
         causes = "; ".join(f"{' and '.join(hosts)}: {why}" for why, hosts in reasons.items())
         digest = f" ({self.digest})" if self.digest else ""
@@ -144,7 +144,7 @@ class _Job:
         tries, before = 0, self._size()
         while True:
             try:
-                return self._ask(url)
+                return self._request_rest(url)
             except _BrokenError as error:
                 gained = self._size() - before
                 tries = 0 if gained >= _PROGRESS else tries + 1
@@ -153,7 +153,7 @@ class _Job:
                     raise _AddressError(str(error)) from error
                 time.sleep(self.wait * 2 ** max(0, tries - 1))
 
-    def _ask(self, url: str) -> None:
+    def _request_rest(self, url: str) -> None:
         """One request, for what is still missing."""
         import requests
 
@@ -168,7 +168,7 @@ class _Job:
                     and self.digest
                     and _is_right(self.part, self.digest)
                 ):
-                    return  # it was complete already, and only not yet renamed
+                    return  # the part was complete, but not renamed yet
                 self._check_status(response)
                 if response.status_code != 206 or not _starts_at(response, start):
                     start = 0
@@ -187,7 +187,7 @@ class _Job:
 
     def _check_status(self, response: Response) -> None:
         if response.status_code == 416:  # our part does not match the server's file
-            self._forget()
+            self._discard_part()
             raise _BrokenError("another version of the file")
         if response.status_code >= 500 or response.status_code in (408, 429):
             raise _BrokenError(f"answers {response.status_code} {response.reason}")
@@ -198,19 +198,19 @@ class _Job:
         length = response.headers.get("Content-Length")
         total = start + int(length) if length and length.isdecimal() else None
         if self.num_bytes is not None and total not in (None, self.num_bytes):
-            self._forget()
-            raise _AddressError(f"offers {total} bytes in place of {self.num_bytes}")
+            self._discard_part()
+            raise _AddressError(f"offers {total} bytes instead of {self.num_bytes}")
         total = total or self.num_bytes
         self._check_room(total, start)
         if start == 0:
-            self._remember(url, response)
+            self._record_origin(url, response)
         done = start
         with self.part.open("ab" if start else "wb") as file:
             for chunk in response.iter_content(_CHUNK):
                 done += len(chunk)
                 if total is not None and done > total:
                     file.close()
-                    self._forget()
+                    self._discard_part()
                     raise _AddressError(f"sends more than the {total} bytes it promised")
                 file.write(chunk)
                 if self.progress is not None:
@@ -235,9 +235,11 @@ class _Job:
         except (OSError, ValueError, KeyError, TypeError):
             return 0, ""
 
-    def _remember(self, url: str, response: Response) -> None:
+    def _record_origin(self, url: str, response: Response) -> None:
         etag = response.headers.get("ETag", "")
-        version = etag if etag and not etag.startswith("W/") else ""  # weak: not of the bytes
+        version = (
+            etag if etag and not etag.startswith("W/") else ""
+        )  # a weak ETag does not identify the bytes
         version = version or response.headers.get("Last-Modified", "")
         with atomic_write(self.origin) as temporary:
             temporary.write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
@@ -248,10 +250,10 @@ class _Job:
         assert self.digest is not None
         algorithm, _, expected = self.digest.partition(":")
         found = find_digest(self.part, algorithm)
-        self._forget()
+        self._discard_part()
         raise _AddressError(f"serves a wrong file: its {algorithm} is {found}, not {expected}")
 
-    def _forget(self) -> None:
+    def _discard_part(self) -> None:
         self.part.unlink(missing_ok=True)
         self.origin.unlink(missing_ok=True)
 
@@ -269,7 +271,7 @@ def _has_no_host(error: Exception) -> bool:
 
 
 def _cause(error: RequestException) -> str:
-    """Why a request failed, in a few words; the libraries take 300 characters."""
+    """Why a request failed, in a few words; the libraries' messages have 300 characters."""
     import requests
 
     kinds = {

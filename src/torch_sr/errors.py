@@ -1,19 +1,19 @@
-"""Everything torch-sr raises on purpose.
+"""The errors that torch-sr raises on purpose.
 
 ::
 
-    TorchSRError              a person can mend this: the message names what, its value, the remedy
+    TorchSRError              a user can fix this: the message names the value and the remedy
     ├── ConfigError           hyper-parameters: unknown key, wrong type, impossible value
     ├── DataError             data sets: missing folder, unpaired or too small images
-    │   └── MissingDatasetError   one of those known by name, which could be fetched
+    │   └── MissingDatasetError   a known data set that could be downloaded
     ├── ImageError            one image file that cannot be read or written
     ├── ModelError            a weights file that cannot be read, or does not fit
     ├── CheckpointError       a training checkpoint that cannot be read, written or resumed from
-    ├── TrainingError         a training that does not learn any more
+    ├── TrainingError         a training that no longer learns
     ├── LogError              logs of a training that cannot be written or sent
-    ├── DownloadError         a file that cannot be fetched, or is not what it should be
+    ├── DownloadError         a file that cannot be downloaded, or is not the expected one
     ├── DeviceError           a device or precision that this machine does not have
-    │   └── DeviceMemoryError     one that has not memory enough
+    │   └── DeviceMemoryError     a device without enough memory
     └── MissingExtraError     an optional package that is not installed
 """
 
@@ -45,11 +45,11 @@ class ConfigError(TorchSRError):
 
 
 class DataError(TorchSRError):
-    """A data set is missing, empty, unpaired or unfit."""
+    """A data set is missing, empty, unpaired or unsuitable."""
 
 
 class MissingDatasetError(DataError):
-    """A data set known by name does not lie below the data root."""
+    """A known data set is missing in the data root."""
 
 
 class ImageError(TorchSRError):
@@ -61,27 +61,27 @@ class ModelError(TorchSRError):
 
 
 class CheckpointError(TorchSRError):
-    """A training checkpoint cannot be read, written, or continued."""
+    """A training checkpoint cannot be read, written, or resumed from."""
 
 
 class TrainingError(TorchSRError):
-    """A training has gone wrong and cannot mend itself."""
+    """A training no longer learns and cannot recover."""
 
 
 class LogError(TorchSRError):
-    """The logs of a training cannot be written, or not be sent to a service."""
+    """The logs of a training cannot be written, or cannot be sent to a service."""
 
 
 class DownloadError(TorchSRError):
-    """A file cannot be fetched from the internet, or is not the one that was asked for."""
+    """A file cannot be downloaded, or is not the expected one."""
 
 
 class DeviceError(TorchSRError):
-    """The device or precision asked for is not available here."""
+    """The requested device or precision is not available here."""
 
 
 class DeviceMemoryError(DeviceError):
-    """A device has not enough memory for what it was given."""
+    """A device does not have enough memory for the computation."""
 
 
 class MissingExtraError(TorchSRError):
@@ -89,7 +89,7 @@ class MissingExtraError(TorchSRError):
 
     Args:
         package: what could not be imported.
-        extra: the extra of torch-sr that brings it.
+        extra: the extra of torch-sr that installs it.
     """
 
     def __init__(self, package: str, extra: str) -> None:

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all; say why one could not be; where downloads are kept.
+"""Write files completely or not at all, and explain why one failed.
 
 A file is written under a temporary name in its own folder, flushed to the disk, and renamed, so
 that neither a crash nor Ctrl-C leaves half a file behind, nor loses the one that was there before.
@@ -15,7 +15,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-_TORCH_WRITES_NO_MORE = ("unexpected pos", "file write failed", "iostream error", "enforce fail")
+_TORCH_WRITE_ERRORS = ("unexpected pos", "file write failed", "iostream error", "enforce fail")
+"""Words in the RuntimeError that PyTorch raises if the disk is full."""
 _SLACK = 2**20  # bytes that a file system keeps for itself
 
 
@@ -23,8 +24,8 @@ _SLACK = 2**20  # bytes that a file system keeps for itself
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to; on success it becomes ``path``, otherwise it is removed.
 
-    The temporary name ends like ``path``, because some writers choose their format by it. A link
-    is followed: the file it points to is replaced, not the link.
+    The temporary name has the suffix of ``path``, because some writers choose their format by it.
+    Links are followed: the file that a link points to is replaced, not the link.
 
     Args:
         path: the file to write; its folder must exist.
@@ -55,14 +56,14 @@ def write_failure(error: Exception, folder: str | Path, need: int | None = None)
     """Why a file could not be written, and the remedy.
 
     Args:
-        error: what was raised; PyTorch reports a full disk as a RuntimeError of its own.
-        folder: where to.
-        need: bytes that the file takes, when they are known.
+        error: what was raised; PyTorch reports a full disk as a plain RuntimeError.
+        folder: where the file was to be written.
+        need: bytes that the file needs, if known.
     """
     free = free_space(Path(folder))
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, RuntimeError):
-        full = any(word in str(error) for word in _TORCH_WRITES_NO_MORE)
+        full = any(word in str(error) for word in _TORCH_WRITE_ERRORS)
         full = full and (free is None or need is None or free < need + _SLACK)
     if not full:
         return getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
@@ -98,14 +99,14 @@ def explain(error: OSError) -> str:
 
 
 def expand_home(path: str | Path) -> Path:
-    """A path with ``~`` as a home folder; as it is where there is no such user."""
+    """Replace ``~`` in a path by the home folder; unchanged if there is no such user."""
     with contextlib.suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
 
 
 def free_space(folder: Path) -> int | None:
-    """Free bytes where a folder is or would be made; None where the system does not say."""
+    """Free bytes on the disk of a folder, which may not exist yet; None if unknown."""
     for place in (folder.absolute(), *folder.absolute().parents):
         with contextlib.suppress(OSError):
             return shutil.disk_usage(place).free
@@ -113,11 +114,11 @@ def free_space(folder: Path) -> int | None:
 
 
 def require_room(folder: Path, num_bytes: int) -> None:
-    """Raise the error of a full disk before a long piece of work rather than at its end.
+    """Raise the error of a full disk before a long task instead of at its end.
 
     Args:
         folder: of the files; it may not exist yet.
-        num_bytes: that the files take.
+        num_bytes: size of the files.
 
     Raises:
         OSError: the disk has less room; ``errno`` is ``ENOSPC``.
@@ -146,9 +147,9 @@ def find_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def try_writing(folder: Path) -> None:
-    """Write an empty file into a folder and remove it, and the folder if that was made for it.
+    """Check that a folder can be written to: create a file and remove it, and any new folder.
 
-    Permissions alone do not tell whether a file can be written: a disk may be mounted read-only.
+    Permissions do not show whether a file can be written: a disk may be mounted read-only.
 
     Raises:
         OSError: no file can be written there.
@@ -166,7 +167,7 @@ def try_writing(folder: Path) -> None:
 
 
 def home() -> Path:
-    """``$TORCH_SR_HOME``, or the user's cache folder: decoded data sets, fetched models."""
+    """The folder for decoded data sets and models: ``$TORCH_SR_HOME``, or the user's cache."""
     if named := os.environ.get("TORCH_SR_HOME"):
         return expand_home(named)
     from platformdirs import user_cache_path

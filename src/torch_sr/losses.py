@@ -1,9 +1,9 @@
-"""The losses of ESRGAN (Wang et al. 2018, section 3), and three of later papers.
+"""The losses of ESRGAN (Wang et al. 2018), and three of later papers.
 
-Images are ``(N, C, H, W)``, RGB in [0, 1]; every loss is a scalar, the mean over batch, channels
-and pixels. The three of later papers, :func:`artifact_loss`, :func:`ms_ssim_loss` and
-:func:`focal_frequency_loss`, compute in single precision or better for images of any precision,
-because they square, divide and transform.
+ESRGAN's losses are in section 3 of its paper. Images are ``(N, C, H, W)``, RGB in [0, 1]; every
+loss is a scalar, the mean over batch, channels and pixels. The three of later papers,
+:func:`artifact_loss`, :func:`ms_ssim_loss` and :func:`focal_frequency_loss`, compute in single
+precision or better for images of any precision, because they square, divide and transform.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTENT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 Average = Callable[[Tensor], Tensor]
 _ARTIFACT_WINDOW = 7
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# A smaller similarity counts as this one: the slope of x**0.0448 grows without bound towards 0.
+# Smaller similarities are clamped to this: the slope of x**0.0448 grows without bound towards 0.
 _LEAST_SIMILARITY = 1e-4
 
 
@@ -80,10 +80,10 @@ def relativistic_generator_loss(
 def artifact_loss(sr: Tensor, sr_average: Tensor, hr: Tensor) -> Tensor:
     """Locally discriminative learning: the L1 distance where ``sr`` shows artifacts.
 
-    Liang, Zeng and Zhang 2022, "Details or Artifacts: A Locally Discriminative Learning Approach
-    to Realistic Image Super-Resolution", section 3, with the values of their code
-    (github.com/csjliang/LDL). The map that weights the pixels is a constant here; in their code it
-    has a gradient too, which is not finite once ``sr`` equals ``hr``.
+    Liang, Zeng and Zhang 2022, "Details or Artifacts: A Locally Discriminative Learning Approach to
+    Realistic Image Super-Resolution", section 3, with the values of their code
+    (github.com/csjliang/LDL). The map that weights the pixels has no gradient here; in their code
+    it has one, which is not finite where ``sr`` equals ``hr``.
 
     Args:
         sr: the generator's result, ``(N, C, H, W)`` in [0, 1], at least 4 pixels high and wide.
@@ -105,7 +105,7 @@ def _artifact_map(sr: Tensor, sr_average: Tensor, hr: Tensor) -> Tensor:
     local_variance = windows.var(dim=(-2, -1))
     patch_variance = residual.var(dim=(-3, -2, -1), keepdim=True)
     weight = patch_variance.pow(1 / 5) * local_variance
-    # Where the average is further off, the generator is on its way to details.
+    # Where the average has the larger error, the generator is approaching the details.
     return weight.masked_fill(residual < residual_average, 0)
 
 
@@ -113,10 +113,10 @@ def ms_ssim_loss(sr: Tensor, hr: Tensor) -> Tensor:
     """1 - MS-SSIM, in [0, 1].
 
     Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality
-    assessment", section 3, by image and channel. A crop too small for their five scales is
-    compared at those that hold the 11x11 window, whose weights then sum to 1; at a single scale
-    this is 1 - SSIM. Where images are unlike, their similarity at a scale is clamped near 0, and
-    that scale has no gradient: use it beside a content loss.
+    assessment", section 3, for each image and channel. A crop too small for their five scales
+    is compared only at the scales that fit the 11x11 window, with weights that sum to 1; at a
+    single scale this is 1 - SSIM. If images differ strongly, their similarity at a scale is clamped
+    near 0, and that scale has no gradient: combine it with a content loss.
 
     Args:
         sr, hr: ``(N, C, H, W)`` in [0, 1]; at least 11 pixels high and wide, 176 for all scales.
@@ -147,11 +147,11 @@ def _ms_ssim(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def focal_frequency_loss(sr: Tensor, hr: Tensor) -> Tensor:
-    """Squared distance of the spectra, weighted by itself: hard frequencies count more.
+    """Squared distance of the spectra, in which frequencies with larger errors weigh more.
 
     Jiang, Dai, Wu and Loy 2021, "Focal Frequency Loss for Image Reconstruction and Synthesis",
-    section 3, with alpha 1 and the whole image as one patch. The weights, in [0, 1], are each
-    frequency's distance over the largest of its image and channel, and constants.
+    section 3, with alpha 1 and the whole image as one patch. The weight of a frequency, in [0, 1],
+    is its distance divided by the largest of its image and channel; it has no gradient.
 
     Args:
         sr, hr: ``(N, C, H, W)`` in [0, 1].
@@ -164,7 +164,7 @@ def focal_frequency_loss(sr: Tensor, hr: Tensor) -> Tensor:
     difference: Tensor = torch.fft.fft2(sr - hr, norm="ortho")
     distance = difference.real.square() + difference.imag.square()
     weight = distance.detach().sqrt()
-    # Equal images have 0/0 here.
+    # Equal images give 0/0 here.
     weight = (weight / weight.amax(dim=(-2, -1), keepdim=True)).nan_to_num(nan=0.0)
     return (weight * distance).mean()
 
@@ -210,8 +210,8 @@ class PerceptualLoss(nn.Module):
         criterion: ``"l1"`` or ``"l2"`` between features, or ``"cosine"``, :func:`cosine_distance`.
         normalize_input: normalize images by the mean and standard deviation of its training.
         normalize_loss: divide by the sum of the layers' weights.
-        weights: file of the network; with None, VGG takes torchvision's from the cache of
-            ``torch.hub``, downloaded if needed, and EfficientNet that of the installed package.
+        weights: file of the network; None for torchvision's VGG weights in the cache of
+            ``torch.hub``, downloaded if needed, or for EfficientNet's in the installed package.
         backbone: ``vgg`` or ``efficientnet_lite0``.
 
     Raises:

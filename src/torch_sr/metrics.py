@@ -4,8 +4,8 @@ Two programs that both say "PSNR" easily differ by a decibel: in the colors they
 border they leave out, in whether the image was rounded to 8 bits first. So a number here always
 belongs to a :class:`MetricProtocol`. ``paper`` is what the super-resolution literature reports.
 
-SSIM follows Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility
-to Structural Similarity" (2004): an 11x11 Gaussian window of sigma 1.5, where it fits whole.
+SSIM follows Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to
+Structural Similarity" (2004): an 11x11 Gaussian window of sigma 1.5, only where it fits completely.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class MetricProtocol:
     Args:
         name: printed with every result.
         color: ``"y"``, the luma of ITU-R BT.601 as MATLAB's ``rgb2ycbcr`` scales it (gray
-            images as they are: Set14 has one, worth 0.1 dB of its mean); ``"gray"``, the luma of
-            BT.601 over the full range; or ``"rgb"``, all channels together.
+            images are compared as they are; Set14 has one, which changes its mean by 0.1 dB);
+            ``"gray"``, the luma of BT.601 over the full range; or ``"rgb"``, all channels together.
         crop_border: leave out ``scale_factor`` pixels at each border.
         round_to_8_bit: round to 8 bits first, as a stored image is.
     """
@@ -75,7 +75,7 @@ def measure(
 
 
 def prepare(image: Tensor, scale_factor: int, protocol: MetricProtocol) -> Tensor:
-    """Make an image what a protocol compares: double precision, clamped, rounded, cropped, gray.
+    """Prepare an image as a protocol requires: double precision, clamp, round, crop, gray.
 
     Args:
         image: ``(N, C, H, W)`` in [0, 1].

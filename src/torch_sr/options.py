@@ -1,4 +1,4 @@
-"""Which fields of a settings class are options of the command line, and how they are spelled.
+"""Mark fields of settings classes as options of the command line.
 
 A field is an option if its annotation holds an :class:`Option`::
 
@@ -27,15 +27,16 @@ class Option:
 
     Args:
         help: what it does, in a sentence or two.
-        flags: as ``("--interval", "-i")`` or ``("--log/--no-log",)``; by default ``--`` and the
-            field's name. A switch that is off by default has no second spelling unless given here.
+        flags: such as ``("--interval", "-i")`` or ``("--log/--no-log",)``; by default ``--`` and
+            the field's name. A switch that is off by default has no second spelling unless given
+            here.
         panel: the heading under which the help lists it.
         min: the lowest number allowed.
         max: the highest number allowed.
         metavar: what the help shows in place of the type.
-        default: what None stands for, in words, as ``all GPUs``.
+        default: what None stands for, in words, such as ``all GPUs``.
         env: environment variable that is read if the option is not given.
-        parse: makes a value of the text; raises a ``TorchSRError`` if it cannot.
+        parse: converts the text to a value; raises a ``TorchSRError`` if it cannot.
     """
 
     help: str
@@ -119,11 +120,11 @@ def option_fields(settings_class: type) -> Iterator[OptionField]:
 
 
 def build(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """Settings with these values, by the options' names; the rest has its defaults.
+    """Build settings from values by option name; the others have their defaults.
 
     Args:
         settings_class: a dataclass; fields that are not options need a default.
-        values: others than those of its options are ignored.
+        values: names that are not its options are ignored.
     """
     given: dict[str, Any] = {}
     for field, hint, option in _describe(settings_class):
@@ -137,11 +138,11 @@ def build(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings
 
 
 def spell(settings: Any, leave_out: Collection[str] = ()) -> Iterator[str]:
-    """The words of a command line that give these settings, without those that are defaults.
+    """The words of a command line that give these settings; defaults are left out.
 
     Args:
         settings: an instance of a settings class.
-        leave_out: names of options that are not wanted.
+        leave_out: names of options to leave out.
     """
     for field in option_fields(type(settings)):
         value = reduce(getattr, field.path, settings)
@@ -150,7 +151,7 @@ def spell(settings: Any, leave_out: Collection[str] = ()) -> Iterator[str]:
 
 
 def split_commas(text: str) -> tuple[str, ...]:
-    """What is between the commas, without spaces and empty parts.
+    """The parts between commas, without spaces and empty parts.
 
     >>> split_commas("psnr, ssim,")
     ('psnr', 'ssim')

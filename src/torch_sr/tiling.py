@@ -1,9 +1,10 @@
-"""The geometry of tiles: where they lie, how they overlap, how they are blended.
+"""The geometry of tiles: positions, overlap and blending weights.
 
-A network sees a tile without what lies around it, so its result is wrong near the tile's edge, as
-far as the receptive field reaches. Neighbouring tiles therefore share at least ``2 * overlap``
-pixels. They are cross-faded over ``overlap`` pixels in the middle of these; what lies nearer to a
-tile's own edge, the worst, is left out. The weights of all tiles sum to one at every pixel.
+A network does not see what is around a tile, so its result is wrong near the tile's edges, as far
+as the receptive field reaches. Neighboring tiles therefore share at least ``2 * overlap`` pixels.
+They are cross-faded over ``overlap`` pixels in the middle of these; the pixels nearer to a tile's
+edge, which are the least accurate, are not used. The weights of all tiles sum to one at every
+pixel.
 
 Everything is per axis and in whole pixels; no images, no torch.
 """
@@ -27,30 +28,30 @@ class Span:
     start: int
     stop: int
     seam_before: float = -math.inf
-    """Middle of what is shared with the tile before."""
+    """Middle of the pixels that are shared with the tile before."""
     seam_after: float = math.inf
-    """Middle of what is shared with the tile after."""
+    """Middle of the pixels that are shared with the tile after."""
     fade: int = 0
     """Pixels over which two tiles are cross-faded, half of them on each side of a seam."""
 
     def weights(self, scale_factor: int) -> Floats:
         """Blending weights in [0, 1] of the super-resolved span, ``(size * scale_factor,)``."""
-        return (self._ramp(self.seam_before, scale_factor) - self.fall(scale_factor)).astype(
-            np.float32
-        )
+        return (
+            self._ramp(self.seam_before, scale_factor) - self.weights_after(scale_factor)
+        ).astype(np.float32)
 
-    def fall(self, scale_factor: int) -> Doubles:
+    def weights_after(self, scale_factor: int) -> Doubles:
         """Weights in [0, 1] of the tile after this one, ``(size * scale_factor,)``."""
         return self._ramp(self.seam_after, scale_factor)
 
     def _ramp(self, seam: float, scale_factor: int) -> Doubles:
-        centres = np.arange(self.start * scale_factor, self.stop * scale_factor) + 0.5
+        centers = np.arange(self.start * scale_factor, self.stop * scale_factor) + 0.5
         width = max(self.fade * scale_factor, 1)
-        return np.clip((centres - seam * scale_factor) / width + 0.5, 0, 1)
+        return np.clip((centers - seam * scale_factor) / width + 0.5, 0, 1)
 
 
 def spans(length: int, tile_size: int, overlap: int) -> list[Span]:
-    """Cover ``length`` pixels by as few equal tiles of at most ``tile_size`` as will do.
+    """Cover ``length`` pixels with the fewest equal tiles of at most ``tile_size``.
 
     Args:
         length: of the axis, 1 or more.
@@ -79,16 +80,16 @@ def spans(length: int, tile_size: int, overlap: int) -> list[Span]:
 def plan(
     height: int, width: int, overlap: int, max_area: int, max_rows: int | None = None
 ) -> tuple[list[Span], list[Span]]:
-    """Cover an image by tiles of at most ``max_area`` pixels, with the least work in all.
+    """Cover an image with tiles of at most ``max_area`` pixels, with the least total work.
 
-    Wide tiles share fewer edges, so a narrow image is cut into rows alone.
+    Wide tiles share fewer edges, so a narrow image is cut only into rows.
 
     Args:
         height, width: of the image.
         overlap: pixels of context on each inner side of a tile; tiles are at least
             ``4 * overlap + 1`` pixels wide and high, even where that is more than ``max_area``.
         max_area: pixels of a tile, overlap included.
-        max_rows: the highest tile, whatever its area.
+        max_rows: the greatest height of a tile.
 
     Returns:
         Spans of the rows and of the columns of tiles.
@@ -113,7 +114,7 @@ def plan(
 
 
 class Joiner:
-    """Join tiles along one axis: give out what is final, keep what the next tile fades into.
+    """Join tiles along one axis: return what is final, keep what blends with the next tile.
 
     Args:
         axis: the axis of the arrays along which the tiles follow one another.
@@ -127,7 +128,7 @@ class Joiner:
 
     def add(self, span: Span, tile: Floats) -> Floats:
         """Take the next tile, which is overwritten, and return the part that is final now."""
-        weights, fall = span.weights(self._scale_factor), span.fall(self._scale_factor)
+        weights, fall = span.weights(self._scale_factor), span.weights_after(self._scale_factor)
         used = np.flatnonzero(weights)
         first, stop = int(used[0]), int(used[-1]) + 1
         final = int(

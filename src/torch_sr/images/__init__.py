@@ -1,19 +1,20 @@
-"""Any image file <-> pixels: the one place that knows files, bit depths, alpha and profiles.
+"""Image files <-> pixels: bit depths, alpha, metadata, color profiles.
 
 ::
 
     image.py        Image, Metadata, Header; pixels <-> floats in [0, 1]
     compositing.py  transparency on white, gray as RGB, luma
     window_sums.py  sums over windows
-    value_range.py  values outside [0, 1], scaled into it and back
+    value_range.py  values outside [0, 1], scaled to it and back
     vips.py         the binding of libvips
     errors.py       errors that name the file
     reading/        a file -> an Image, or its rows from top to bottom
     writing/        an Image, or rows -> a file; what its format cannot hold becomes a note
-    formats/        what is particular to PNG, TIFF, JPEG, GIF, PNM, EXIF ...
+    formats/        format-specific code: PNG, TIFF, JPEG, GIF, PNM, EXIF ...
 
 Pixels are never color-managed: the embedded ICC profile is passed on. Only color spaces that no
-network understands (CMYK, Lab) are converted, to sRGB. Nothing here knows PyTorch.
+network understands (CMYK, Lab) are converted, to sRGB. Only this package handles files, bit
+depths, alpha and profiles; it does not use PyTorch.
 """
 
 from __future__ import annotations

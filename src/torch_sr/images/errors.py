@@ -40,8 +40,8 @@ def naming_file(path: PathLike, failed: str = UNREADABLE) -> Iterator[None]:
     """Turn errors inside the block into an :class:`ImageError` that names the file.
 
     Args:
-        path: the file that the block works on. Code of a caller, which may fail for other
-            reasons, does not belong into the block.
+        path: the file that the block works on. Do not run a caller's code in the block: it may
+            fail for other reasons.
         failed: the message for errors of the system and of libvips; ``{}`` is their reason.
     """
     shown = display_name(path)

@@ -1,4 +1,4 @@
-"""Image, its Metadata and Header; pixels of any depth <-> floats in [0, 1]."""
+"""Image, Metadata and Header; pixels of any depth <-> floats in [0, 1]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples outside [0, 1]: scale floats and wide integers into it, and back.
+"""Scale floats and wide integers outside [0, 1] to it, and back.
 
 TIFF defines white for unsigned integers only, and programs disagree about the rest: the values of a
 float image may end at 1, at 255, or anywhere. Nothing is clipped: an image is scaled by its own
@@ -76,7 +76,7 @@ def measure(bands: Iterable[Array], channels: int) -> ValueRange:
 
 
 def _white(largest: float) -> float:
-    """The white that the largest value suggests: a common one that it nearly reaches, or itself.
+    """The white that the largest value suggests: a common one just above it, or itself.
 
     >>> _white(250), _white(4), _white(40_000), _white(1000)
     (255, 4, 65535, 1000)

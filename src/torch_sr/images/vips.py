@@ -74,7 +74,7 @@ def clear_errors() -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """The one line of an error that says most; libvips collects many, as ``domain: message``."""
+    """The most useful line of an error; libvips collects several, each ``domain: message``."""
     text = getattr(error, "strerror", None) or getattr(error, "detail", None) or str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     system = [line for line in lines if line.startswith("system error: ")]

@@ -103,7 +103,7 @@ def _check_range(batch: Pixels) -> None:
         raise ImageError("the image has NaN or infinite values; replace them first")
     if least < -_OVERSHOOT or most > 1 + _OVERSHOOT:
         white = "divide by the value of white (255 for 8 bits)"
-        remedy = white if most > 1 + _OVERSHOOT else "undo the normalisation"
+        remedy = white if most > 1 + _OVERSHOOT else "undo the normalization"
         raise ImageError(
             f"floats must be in [0, 1], not {least:g} to {most:g}; {remedy}, or pass uint8 or "
             "uint16"

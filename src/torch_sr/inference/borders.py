@@ -1,8 +1,8 @@
-"""Mirror an image beyond its borders before the network, and crop the result.
+"""Mirror images beyond their borders for the network, and crop results.
 
-Convolutions pad with zeros, so a network sees every image in a black frame and changes its
-borders: the corners of a flat image were off by up to half of the range. Mirroring with the
-edge repeated (``symmetric``) keeps flat images flat and costs natural images least.
+Convolutions pad with zeros, so a network sees every image in a black frame, and its results are
+wrong at the borders: by up to half of the range in the corners of a flat image. Mirroring with the
+edge repeated (``symmetric``) keeps flat images flat and changes natural images least.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Self-ensemble: the mean over the eight flips and quarter turns of the input.
+"""Self-ensemble: the mean over eight flips and quarter turns.
 
 EDSR (Lim et al. 2017, section 3.4) calls it geometric self-ensemble. It costs eight times as much
 and gains about a tenth of a decibel.

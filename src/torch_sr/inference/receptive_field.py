@@ -1,8 +1,8 @@
-"""Measure the receptive field of a network: the overlap that tiles need to have no seams.
+"""Measure the overlap that tiles of a network need to have no seams.
 
 Counting layers gives an upper bound that no trained network uses: 353 pixels for ESRGAN's
-23 blocks. So the network sees an image whole and the same image cut off, and the difference
-between the two, which falls with the distance from the cut, shows how much context it needs.
+23 blocks. So the network is run on an image and on the same image with a part cut off. The
+difference of the results falls with the distance from the cut and shows how much context it needs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEIGHT, _WIDTH, _CUT = 48, 136, 48
 
 
 def measure_overlap(engine: Engine) -> int:
-    """The least overlap, in low-resolution pixels, with which tiles agree to a tenth of a level.
+    """The least overlap, in low-resolution pixels, at which tiles agree to a tenth of a level.
 
     For networks that use the whole image, as those with global pooling do, no overlap is
     enough; they get the largest tried, 40.

@@ -1,7 +1,7 @@
 """Avoid dark fringes and halos at the edges of transparent regions.
 
-Fully transparent pixels have arbitrary colors, mostly black. A network would smear it into the
-visible edge as a dark fringe. They get the mean color of the visible pixels nearest to them.
+Fully transparent pixels have arbitrary colors, usually black, which a network would smear into
+visible edges as dark fringes. So they get the mean color of the nearest visible pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REACH = _RADII[-1]
 
 
 def bleed(layers: Pixels) -> Pixels:
-    """Spread colors into fully transparent pixels, up to `REACH` pixels far.
+    """Spread colors into fully transparent pixels, up to `REACH` pixels away.
 
     Each gets the mean color, weighted by opacity, of the smallest square around it that has
     visible pixels. Visible pixels keep their color, and alpha is not changed.

@@ -1,24 +1,23 @@
 """START HERE: how an image becomes a super-resolved image.
 
-read -> tiles -> ``engine(lr) -> sr`` -> blend -> write. Rows come from the top and go out from
-the top: at any time memory holds one row of tiles, whatever the height of the picture.
+read -> tiles -> ``engine(lr) -> sr`` -> blend -> write. Rows are read and written from top to
+bottom, so memory holds one row of tiles at a time, regardless of the height of the image.
 
 ::
 
-    arrays.py          arrays, tensors, Pillow images and bytes <-> batches of pixels
-    file_upscaling.py  a file -> a file, page by page
-    borders.py         a picture continued beyond its borders
-    tiles.py           the tiles of a picture, computed and joined
-    transparency.py    colours under and around what is transparent
-    ensemble.py        the mean over flips and turns
+    engine_setup.py     a name, file or network -> the engine that computes it
+    arrays.py           arrays, tensors, Pillow images and bytes <-> batches of pixels
+    files/upscaling.py  a file -> a file, page by page
+    borders.py          mirror an image beyond its borders
+    tiles.py            compute and join the tiles of an image
+    transparency.py     colors of transparent pixels
+    ensemble.py         the mean over flips and turns
 
 Nothing here prints, and one :class:`Upscaler` may be used by several threads.
 """
 
 from __future__ import annotations
 
-import copy
-import inspect
 import logging
 import os
 from collections.abc import Iterator
@@ -31,8 +30,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from torch_sr.aliases import Array, OnNote, Progress
-from torch_sr.devices import choose_device, choose_precision
-from torch_sr.errors import ConfigError, DeviceError, ImageError, ModelError
+from torch_sr.errors import ConfigError, ImageError
 from torch_sr.images import (
     MAX_PIXELS,
     Header,
@@ -44,16 +42,14 @@ from torch_sr.images import (
 )
 from torch_sr.inference.arrays import as_file, to_batch
 from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
+from torch_sr.inference.engine_setup import check_engine, open_model, recorded_overlap, start_engine
 from torch_sr.inference.engines import Engine
-from torch_sr.inference.engines.pytorch import PyTorchEngine
 from torch_sr.inference.ensemble import SelfEnsemble
 from torch_sr.inference.files.sizes import TargetSize
 from torch_sr.inference.files.upscaling import convert_file
 from torch_sr.inference.tiles import Strips, Tiles
 from torch_sr.models.info import ModelInfo
-from torch_sr.models.loading import load
 from torch_sr.models.model import Model
-from torch_sr.models.weights import DEFAULT_MODEL, find_pair
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -75,9 +71,9 @@ class Upscaler:
             apply. By default the shipped pair of models, at its default strength.
         scale_factor: of a bare network that is not an :class:`RRDBNet`; it takes and returns RGB.
             For other channels, pass ``Model.from_network(network, img_channels=...)``.
-        strength: of the two models of a pair, 0 for the faithful one, 1 for the one that restores
-            photographs, or between them: their weights are interpolated, once. A model that is
-            named without it is taken as it is.
+        strength: 0 for the faithful model of a pair, 1 for the one that restores photographs;
+            in between, their weights are interpolated once. By default the named model
+            itself.
         device: ``auto`` (the first available of cuda, mps, cpu), or one of them.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
@@ -121,16 +117,16 @@ class Upscaler:
         _check_settings(tile_size, overlap, border)
         self._model: Model | None = None
         if model is None or isinstance(model, (str, Path, Model, nn.Module)):
-            self._model = _open_model(model, scale_factor, strength)
-            started = _start_engine(self._model, device, precision)
+            self._model = open_model(model, scale_factor, strength)
+            started = start_engine(self._model, device, precision)
             if overlap is None and not isinstance(model, (Model, nn.Module)):
-                overlap = _recorded_overlap(model, self._model.info.strength, started.precision)
+                overlap = recorded_overlap(model, self._model.info.strength, started.precision)
             engine: Engine = started
         else:
-            engine = _check_engine(model, scale_factor, strength)
+            engine = check_engine(model, scale_factor, strength)
         self.info: ModelInfo | None = None if self._model is None else self._model.info
         self._engine: Engine = SelfEnsemble(engine) if tta else engine
-        # What is measured sees one orientation, and so it is done quickly.
+        # The overlap is measured without the ensemble, which would take eight times as long.
         self._tiles = Tiles(self._engine, engine, self._tiling, overlap)
         self._precision = precision
         self.scale_factor = engine.scale_factor
@@ -147,9 +143,9 @@ class Upscaler:
 
     @property
     def border(self) -> int:
-        """Low-resolution pixels by which a picture is mirrored beyond its borders.
+        """Low-resolution pixels by which an image is mirrored beyond its borders.
 
-        0 for networks that cut and pad their input by themselves.
+        0 for networks that cut and pad their input themselves.
         """
         if self.info is not None and self.info.tiling == "never":
             return 0
@@ -167,7 +163,7 @@ class Upscaler:
 
     @property
     def tiles_redone(self) -> int:
-        """How many tiles were not finite in half precision and were computed again in full."""
+        """How many tiles were not finite in half precision and were recomputed in fp32."""
         return self._engine.tiles_redone
 
     @overload
@@ -244,20 +240,19 @@ class Upscaler:
     ) -> Path:
         """Super-resolve a file into another, neither of which has to fit in memory.
 
-        Animations and documents of several pages stay so where the target's format can hold them;
-        of others the first page is taken.
+        All frames or pages are converted if the target's format can hold them, otherwise the first.
 
         Args:
             source, target: the target's suffix chooses the format.
             progress: called after each tile.
             options: format and quality.
-            size: resample afterwards to the height and width it tells.
+            size: returns the height and width that the result is resampled to.
             max_pixels: refuse larger pages; ``None`` for no limit.
             overwrite: replace ``target`` if it exists; the source is never replaced.
-            on_note: called, once the target is written, with each thing that the result could not
-                keep; by default these are logged as warnings.
+            on_note: called after the target is written, with a note on each thing that the result
+                could not keep; by default these are logged as warnings.
             damaged: ``refuse`` a damaged source, or ``keep`` what can be read of it: the rest is
-                gray, and a note says how much it is.
+                gray, and a note says how much is missing.
 
         Raises:
             ImageError: when the source cannot be read, or the target exists or cannot be written;
@@ -290,11 +285,11 @@ class Upscaler:
         *,
         num_images: int = 1,
     ) -> Iterator[Array]:
-        """Super-resolve rows as they come, and yield the result in bands from top to bottom.
+        """Super-resolve rows as they are read, and yield the result in bands from top to bottom.
 
         Args:
-            header: what the rows are; of one page.
-            read: gives the next rows ``(N, h, W, layers)``, uint8, uint16 or float32 in [0, 1].
+            header: of the page whose rows are read.
+            read: returns the next rows ``(N, h, W, layers)``, uint8, uint16 or float32 in [0, 1].
             progress: called after each tile.
             num_images: N.
 
@@ -340,16 +335,6 @@ class Upscaler:
         return out
 
 
-def _recorded_overlap(
-    name: str | Path | None, strength: float | None, precision: str
-) -> int | None:
-    """The overlap of a shipped model, which then need not be measured; None if it is not known."""
-    pair = find_pair(DEFAULT_MODEL if name is None else name)
-    if pair is None or strength is None or precision != "fp32":
-        return None
-    return pair.overlaps.get(strength)
-
-
 def _check_settings(tile_size: int | None, overlap: int | None, border: int | None) -> None:
     for name, value, least in (
         ("tile_size", tile_size, 1),
@@ -360,72 +345,7 @@ def _check_settings(tile_size: int | None, overlap: int | None, border: int | No
             raise ConfigError(f"{name} must be at least {least}, not {value}")
 
 
-def _open_model(
-    model: str | Path | Model | nn.Module | None, scale_factor: int | None, strength: float | None
-) -> Model:
-    """Load a model by name or path; copy one that belongs to the caller."""
-    if model is None or isinstance(model, (str, Path)):
-        if scale_factor is not None:
-            raise ModelError(f"leave out scale_factor {scale_factor}: {model} has its own")
-        return load(model, strength=strength)
-    if strength is not None:
-        raise ModelError(
-            f"strength {strength:g}: leave it out, or pass it to torch_sr.load; only the name of a "
-            "model has a partner"
-        )
-    if isinstance(model, Model):
-        if scale_factor not in (None, model.scale_factor):
-            raise ModelError(f"leave out scale_factor {scale_factor}: the model has its own")
-        return Model(copy.deepcopy(model.network), model.info, weights_sha256=model.weights_sha256)
-    return Model.from_network(copy.deepcopy(model), scale_factor=scale_factor)
-
-
-def _start_engine(model: Model, device: str, precision: str) -> PyTorchEngine:
-    return PyTorchEngine(
-        model.network,
-        model.scale_factor,
-        model.img_channels,
-        device,
-        _permitted(precision, device, model.info),
-        large_tiles=model.info.tiling != "free",
-    )
-
-
-def _check_engine(engine: Engine, scale_factor: int | None, strength: float | None) -> Engine:
-    """Refuse what is not an engine, and arguments that do not apply to one."""
-    needed = ("scale_factor", "img_channels", "tile_area", "tiles_redone")
-    absent = object()
-    has_all = all(inspect.getattr_static(engine, key, absent) is not absent for key in needed)
-    if not (callable(engine) and has_all):
-        raise ModelError(
-            f"give a name, a file, a Model, a network or an engine: {type(engine).__name__} is "
-            "none of these"
-        )
-    if strength is not None:
-        raise ModelError(f"strength {strength:g}: leave it out, an engine has no partner")
-    if scale_factor not in (None, engine.scale_factor):
-        raise ModelError(f"leave out scale_factor {scale_factor}: the engine has its own")
-    return engine
-
-
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     if os.path.realpath(source) == os.path.realpath(target):
         raise ImageError(f"{display_name(target)} is the source; choose another name")
     refuse_existing(target, overwrite=overwrite)
-
-
-def _permitted(precision: str, device: str, info: ModelInfo) -> str:
-    """The precision asked for, or by ``auto`` one in which the network does not overflow.
-
-    Raises:
-        DeviceError: it would.
-    """
-    chosen = choose_precision(precision, choose_device(device))
-    if chosen in info.precisions:
-        return chosen
-    if precision == "auto":
-        return "bf16" if "bf16" in info.precisions else "fp32"
-    raise DeviceError(
-        f"{info.name} is a {info.architecture}, which does not compute in {precision}; use "
-        f"{' or '.join(info.precisions)}"
-    )

@@ -1,1 +1,1 @@
-"""Models: loading, saving, converting and interpolating them, and finding them by name."""
+"""Load, save, convert and interpolate models, and find them by name."""

@@ -1,4 +1,4 @@
-"""The networks that compare images by their features, with their trained weights.
+"""Feature networks that compare images, with their trained weights.
 
 Torchvision's weights are downloaded to the cache of ``torch.hub``; those of EfficientNet-Lite0 are
 in an installed package.
@@ -103,7 +103,7 @@ def download_backbone(
 
     Args:
         name: as for :func:`backbone_file`.
-        remedy: what else could be done, which the error names first.
+        remedy: another way to get the weights, which the error names first.
         progress: called as bytes arrive.
 
     Raises:

@@ -1,8 +1,8 @@
-"""The table of models that have names and do not ship: packages, addresses, hashes, licenses.
+"""The table of named models that do not ship: addresses and licenses.
 
 The hashes of the Real-ESRGAN models are in OpenModelDB (``data/models``) and in the commit pages
-of several copies at Hugging Face; those of the two ESRGAN models and of its copy for BasicSR in
-such pages alone, and in programs that check them. Adding a model is adding a row.
+of several copies at Hugging Face; those of the two ESRGAN models and of the copy for BasicSR are
+only in such pages and in programs that check them. To add a model, add a row.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _esrgan(name: str, file: str, sha256: str, num_bytes: int, urls: tuple[str, 
 
 
 def _enhanced_srgan() -> list[ZooModel]:
-    """The twelve of enhanced-srgan (its section 9.4), which are only on a shared drive."""
+    """The twelve models of enhanced-srgan (section 9.4 of its README), on a shared drive."""
     runs = (
         "p192_t128_cr_23_rrdb_div2k+bsds500",
         "p192_t128_cr_16_rrdb_div2k+bsds500",

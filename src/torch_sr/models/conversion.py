@@ -1,6 +1,6 @@
-"""A model -> a file for other programs: layouts, file formats and number types.
+"""A model -> a file for other programs: layout, format, number type.
 
-RRDBNet is converted, and SRVGGNetCompact, the other network of Real-ESRGAN's models.
+It converts RRDBNet and SRVGGNetCompact, the two networks of Real-ESRGAN's models.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPANDREL_SIZES = {
     "residual_scaling": 0.2,
     "use_subpixel_conv": False,
 }
-"""Sizes of an RRDBNet that spandrel, and so chaiNNer and ComfyUI, takes for granted."""
+"""Sizes of an RRDBNet that spandrel, and so chaiNNer and ComfyUI, assumes."""
 _SPANDREL_SCALES = (1, 2, 4, 8)
 _NCNN_SCALES = (2, 3, 4)
 
@@ -40,8 +40,8 @@ def convert(
 ) -> Path:
     """Write a model in another layout, file format or number type, for other programs.
 
-    It is :func:`torch_sr.load` and :meth:`Model.save`, and a warning is logged if the programs that
-    the new file is for cannot use it.
+    Equivalent to :func:`torch_sr.load` and :meth:`Model.save`, with a warning in the log if the
+    programs that the new file is for cannot use it.
 
     Args:
         source: a name, a file, a model, or an :class:`RRDBNet`.

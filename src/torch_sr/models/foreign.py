@@ -1,8 +1,9 @@
 """Networks of other architectures, through spandrel.
 
-spandrel recognizes more than forty architectures by their parameter names and has their code. It
-takes seconds to import, hence only when a file holds no RRDB generator. Architectures whose makers
-restrict their use come with ``spandrel_extra_arches``, an extra; :data:`RESTRICTED` names them.
+spandrel recognizes more than forty architectures by their parameter names and contains their code.
+It takes seconds to import, so it is imported only for files without an RRDB generator.
+Architectures whose makers restrict their use come with ``spandrel_extra_arches``, an extra;
+:data:`RESTRICTED` names them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ RESTRICTED = {
 """The licenses of the architectures in spandrel_extra_arches, as spandrel's repository has them."""
 
 COMPACT = "RealESRGAN Compact"
-"""spandrel's name of SRVGGNetCompact."""
+"""spandrel's name for SRVGGNetCompact."""
 
 _TILING = {"SUPPORTED": "free", "DISCOURAGED": "avoided", "INTERNAL": "never"}
 
@@ -49,7 +50,7 @@ class ForeignGenerator(nn.Module):
     """A network of another architecture, used like RRDBNet.
 
     Args:
-        descriptor: what spandrel found; it also pads what its network cannot take.
+        descriptor: what spandrel found; it also pads images to sizes that its network accepts.
         output_scale: resize the result to this scale (bicubic, without smoothing), as the x2 and
             x3 files of realesr-animevideov3 for ncnn do; only for a network that takes any size.
 
@@ -75,7 +76,7 @@ class ForeignGenerator(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Super-resolve a batch."""
-        with warnings.catch_warnings():  # of libraries, about themselves
+        with warnings.catch_warnings():  # warnings of libraries about their own code
             warnings.simplefilter("ignore")
             sr: Tensor = self._call(lr)
         return sr
@@ -88,16 +89,16 @@ class ForeignGenerator(nn.Module):
 
 
 def build_foreign(state: Mapping[str, Tensor], output_scale: int | None = None) -> ForeignGenerator:
-    """Recognise and build any other super-resolution network.
+    """Recognize and build any other super-resolution network.
 
     Args:
         state: its parameters under their own names, without wrappers.
         output_scale: see :class:`ForeignGenerator`.
 
     Raises:
-        ModelError: spandrel does not know it either, or it does not map images to like images.
+        ModelError: spandrel does not know it, or its input and output have different channels.
     """
-    with warnings.catch_warnings():  # of libraries, about themselves
+    with warnings.catch_warnings():  # warnings of libraries about their own code
         warnings.simplefilter("ignore")
         import spandrel
 
@@ -121,7 +122,7 @@ def build_foreign(state: Mapping[str, Tensor], output_scale: int | None = None) 
 
 
 def _reason(error: Exception) -> str:
-    """What does not fit; PyTorch names the parameters below a line that says nothing new."""
+    """What does not fit; PyTorch names the parameters below a generic first line."""
     lines = [line.strip().rstrip(".") for line in str(error).split("\n") if line.strip()]
     if len(lines) > 1 and re.match(r"Error\(s\) in loading state_dict", lines[0]):
         more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
@@ -130,7 +131,7 @@ def _reason(error: Exception) -> str:
 
 
 def _recognize(state: dict[str, Tensor]) -> Any:
-    """Ask spandrel, then its architectures of restricted use where these are installed."""
+    """Try spandrel, then its architectures of restricted use if these are installed."""
     import spandrel
 
     registries: list[Any] = [spandrel.MAIN_REGISTRY]
@@ -145,7 +146,7 @@ def _recognize(state: dict[str, Tensor]) -> Any:
             return spandrel.ModelLoader(device="cpu", registry=registry).load_from_state_dict(state)
         except spandrel.UnsupportedModelError:
             continue
-        except Exception as error:  # an architecture fed with what merely resembles it
+        except Exception as error:  # from weights that only resemble an architecture
             raise ModelError(
                 f"looks like a known network, but does not fit: {_reason(error)}"
             ) from error
@@ -153,7 +154,7 @@ def _recognize(state: dict[str, Tensor]) -> Any:
         ""
         if len(registries) > 1
         else (
-            "; if it is of an architecture that is free for research alone ("
+            "; if its architecture is only free for research ("
             + ", ".join(RESTRICTED)
             + "), run: pip install 'torch-sr[restricted]'"
         )

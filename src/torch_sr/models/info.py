@@ -30,7 +30,7 @@ class ModelInfo:
         scale_factor: how many times higher and wider the output is.
         img_channels: channels of input and output: 1 (gray), 3 (RGB) or 4.
         config: the hyper-parameters of an RRDBNet; None for another architecture.
-        num_parameters: how many numbers the network learned.
+        num_parameters: how many parameters the network has.
         dtype: type of the stored parameters, such as ``float16``.
         stage: the training stage, if recorded.
         metadata: all other records, as text; see :mod:`torch_sr.models.files.records`.

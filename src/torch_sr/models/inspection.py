@@ -1,4 +1,4 @@
-"""What is known about a weights file: sizes, cost, receptive field, types, hashes."""
+"""Describe a weights file: sizes, cost, receptive field, types, hashes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ModelReport:
             ``.bin``, which has the numbers.
         weights_sha256: of the parameters; see :mod:`torch_sr.models.files.records`.
         tensor_types: how many tensors there are of each type.
-        macs_per_pixel: multiplications with addition for each pixel of the input.
-        receptive_field: pixels a side of the input that one pixel of the output may depend on, by
-            counting layers; None for architectures other than RRDBNet.
-        license: as recorded, or that of the architecture's makers where it is restrictive.
+        macs_per_pixel: multiply-accumulate operations for each pixel of the input.
+        receptive_field: side, in pixels of the input, of the square that one pixel of the output
+            may depend on, by counting layers; None for architectures other than RRDBNet.
+        license: as recorded, otherwise that of the architecture if it is restrictive.
     """
 
     info: ModelInfo
@@ -45,7 +45,7 @@ class ModelReport:
     license: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values, ready for JSON; records that are JSON become what they hold."""
+        """Plain values, ready for JSON; records that are JSON are parsed."""
         found = self.info.to_dict()
         metadata = {key: _parsed(value) for key, value in found.pop("metadata").items()}
         own = {key: value for key, value in vars(self).items() if key != "info"}
@@ -88,10 +88,10 @@ def verify_model(path: str | Path) -> None:
 
 
 def count_macs(network: nn.Module, img_channels: int) -> int:
-    """Multiplications with addition of convolutions and matrices, for each pixel of the input."""
+    """Multiply-accumulate operations of convolutions and matrices, for each pixel of the input."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    if isinstance(network, RRDBNet):  # of which none but the shapes is needed
+    if isinstance(network, RRDBNet):  # only its shapes are needed
         with torch.device("meta"):
             network = RRDBNet.from_config(network.config).eval()
     device = next((parameter.device for parameter in network.parameters()), "cpu")
@@ -104,10 +104,10 @@ def count_macs(network: nn.Module, img_channels: int) -> int:
 def receptive_field(network: RRDBNet) -> int:
     """Side of the square of the input that one pixel of the output may depend on.
 
-    Of the pixels of the output, which see more or less to either side, the one that sees most.
+    Pixels of the output depend on squares of different sizes; this is the largest.
     """
     config = network.config
-    convolutions = 2  # the first one, and that behind the blocks
+    convolutions = 2  # the first one, and the one after the blocks
     convolutions += config.num_basic_blocks * config.num_dense_blocks * config.num_residual_blocks
     widest = 0
     for place in range(config.enlargement):

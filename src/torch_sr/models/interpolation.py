@@ -3,7 +3,7 @@
 Every parameter of the result is on the line between those of a PSNR-driven network and those of
 a GAN-driven network that was trained from it: ``(1 - alpha) * psnr + alpha * esrgan``. A soup is
 the same with more than two networks (Wortsman et al. 2022, "Model soups"). If a file also has the
-average of its weights in training, the average is taken.
+average of its weights in training, the average is used.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def interpolate(psnr: ModelLike, esrgan: ModelLike, alpha: float) -> Model:
     Args:
         psnr: the network at ``alpha`` 0: a name, a file, a model or an :class:`RRDBNet`.
         esrgan: the network at ``alpha`` 1.
-        alpha: share of the second, in [0, 1].
+        alpha: weight of the second, in [0, 1].
 
     Returns:
-        a new model, exact at both ends; its records are the parents with their hashes and shares,
+        a new model, exact at both ends; its records are the parents with their hashes and weights,
         ``alpha``, and the licenses and data sets of both.
 
     Raises:
@@ -59,7 +59,7 @@ def open_parents(
 
     Args:
         models: names, files, models or bare networks.
-        names: what a mixture records of each; None keeps the name of the model.
+        names: the name of each that a mixture records; None keeps the name of the model.
 
     Raises:
         ModelError: a file that cannot be read, another architecture than RRDBNet, or networks that
@@ -71,12 +71,12 @@ def open_parents(
         _open_parent(model, name, number)
         for number, (model, name) in enumerate(zip(models, given, strict=True), start=1)
     ]
-    spoken = [
+    shown = [
         str(model) if isinstance(model, (str, Path)) else parent.info.origin
         for model, parent in zip(models, parents, strict=True)
     ]
-    for name, parent in zip(spoken, parents, strict=True):
-        _check_alike(spoken[0], require_rrdbnet(parents[0]), name, require_rrdbnet(parent))
+    for name, parent in zip(shown, parents, strict=True):
+        _check_alike(shown[0], require_rrdbnet(parents[0]), name, require_rrdbnet(parent))
     return parents
 
 
@@ -91,7 +91,7 @@ def mix(
 
     Args:
         models, names: see :func:`open_parents`.
-        weights: a share in [0, 1] for each.
+        weights: one in [0, 1] for each.
         alpha: recorded, if the two models are the ends of an interpolation.
 
     Returns:
@@ -179,11 +179,11 @@ def parse_alphas(text: str, name: str = "alpha") -> list[float]:
     """One alpha, or a sweep ``first:last:step`` that includes both ends.
 
     Args:
-        text: as a person writes it.
-        name: what errors call it.
+        text: as a user writes it.
+        name: its name in errors.
 
     Raises:
-        ModelError: no such numbers, or some beyond [0, 1].
+        ModelError: not such numbers, or some outside [0, 1].
 
     >>> parse_alphas("0.8"), parse_alphas("0:1:0.25")
     ([0.8], [0.0, 0.25, 0.5, 0.75, 1.0])
@@ -208,7 +208,7 @@ def parse_alphas(text: str, name: str = "alpha") -> list[float]:
 
 
 def format_alphas(alphas: Sequence[float]) -> list[str]:
-    """Alphas as text, with as many digits as keep them apart, six at least.
+    """Alphas as text, with enough digits to distinguish them, at least six.
 
     >>> format_alphas([0.0, 0.25, 1 / 3]), format_alphas([0.5, 0.50000001])
     (['0', '0.25', '0.333333'], ['0.5', '0.50000001'])
@@ -230,7 +230,7 @@ def sweep_paths(out_path: Path, alphas: Sequence[float]) -> list[Path]:
 
 
 def check_alpha(alpha: float, name: str = "alpha") -> None:
-    """Refuse a share outside [0, 1].
+    """Refuse an alpha outside [0, 1].
 
     Raises:
         ModelError: it is.
@@ -243,8 +243,8 @@ def check_weights(count: int, weights: Sequence[float]) -> None:
     """Refuse weights that do not fit a number of models.
 
     Raises:
-        ModelError: other than one for each of two models or more, outside [0, 1], or of a sum
-            other than 1.
+        ModelError: fewer than two models, a different number of weights, weights outside [0, 1],
+            or a sum other than 1.
     """
     if count < 2 or count != len(weights):
         raise ModelError(
@@ -270,7 +270,7 @@ def _check_alike(name: str, network: RRDBNet, other_name: str, other: RRDBNet) -
 
 
 def _weighted_sum(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Exact where one weight is 1: what has the weight 0 is left out."""
+    """Exact if one weight is 1: terms with weight 0 are left out."""
     used = [(v.float(), w) for v, w in zip(values, weights, strict=True) if w]
     total = used[0][0] * used[0][1]
     for value, weight in used[1:]:

@@ -1,4 +1,4 @@
-"""A name or a file -> a Model, and ``strength``: the slider between the two models of a pair.
+"""Load a model by name or file; mix a pair of models by strength.
 
 A pair (:data:`torch_sr.models.weights.PAIRS`) is two networks of one architecture, the second
 fine-tuned from the first on degraded photographs. Their weights are interpolated as in section 3.4
@@ -21,7 +21,7 @@ from torch_sr.models.zoo import open_model
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model and its place on the slider; :func:`load` takes the two.
+    """A model and its strength; :func:`load` takes the two.
 
     Args:
         model: a name or a file.
@@ -37,8 +37,8 @@ def choose_model(model: str | Path | None = None, strength: float | None = None)
 
     Args:
         model: a name or a file; None for the default model.
-        strength: see :func:`load`. Without it, a model that is named is taken as it is, and the
-            default model at the default strength of its pair.
+        strength: see :func:`load`. By default, a named model is used unchanged, and the default
+            model has the default strength of its pair.
 
     Raises:
         ModelError: ``strength`` is outside [0, 1] or NaN, or the model has no partner.
@@ -74,10 +74,10 @@ def load(
     Args:
         name_or_path: a name that ``torch-sr models list`` shows, or a file; None for the default
             pair at its default strength.
-        strength: for the two models of a pair, whichever of them is named: 0 is the faithful
-            network, 1 the restoring one, and between them the weights are interpolated. By default
-            the model that is named.
-        progress: called with the bytes downloaded and the bytes in all, if known.
+        strength: for the two models of a pair, no matter which of them is named: 0 is the faithful
+            network, 1 the restoring one; in between, the weights are interpolated. By default the
+            named model.
+        progress: called with the bytes downloaded and the total, if known.
 
     Raises:
         ModelError: unknown name; the file cannot be read, is unsafe, or has no usable generator;

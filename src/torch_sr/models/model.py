@@ -25,7 +25,7 @@ class Model:
     """A super-resolution network and what is known of it.
 
     :func:`torch_sr.load` and :func:`torch_sr.interpolate` return one; :meth:`from_network` makes
-    one of a network of your own. A model computes whole images. :class:`torch_sr.Upscaler` computes
+    one from your own network. A model computes whole images. :class:`torch_sr.Upscaler` computes
     images of any size in tiles, and reads and writes files.
 
     Args:
@@ -187,8 +187,7 @@ class Model:
                 ``new`` in ``.safetensors`` and ``enhanced-srgan`` in ``.pth``. ncnn and
                 SRVGGNetCompact have a single one.
             dtype: ``fp32``, ``fp16`` or ``bf16`` (not for ncnn), or PyTorch's type; by default that
-                of the file which was loaded, or fp32 where the source is a file of ncnn and the
-                target is not.
+                of the loaded file, or fp32 if the source is an ncnn file and the target is not.
 
         Returns:
             the path.
@@ -236,7 +235,7 @@ ModelLike: TypeAlias = str | Path | Model | RRDBNet
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers a network learned."""
+    """How many parameters a network has."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -251,7 +250,7 @@ def dtype_name(value: Tensor) -> str:
 
 
 def foreign_rules(network: ForeignGenerator) -> dict[str, Any]:
-    """What another architecture asks of those who use it, as fields of :class:`ModelInfo`."""
+    """The rules for using another architecture, as fields of :class:`ModelInfo`."""
     return {
         "architecture": network.architecture,
         "precisions": network.precisions,

@@ -1,4 +1,4 @@
-"""Weights files in installed packages, found by metadata without importing the packages.
+"""Find weights files in installed packages, without importing them.
 
 Some Python packages contain weights and hardly any code. ``pip`` installs and verifies them where
 a model's own address cannot be reached.

@@ -70,7 +70,7 @@ def _build(canonical: CanonicalState, stored: Mapping[str, Any]) -> RRDBNet:
         if value.layout != torch.strided or value.device.type != "cpu":
             raise ModelError(f"has {key} as a {value.layout} tensor on {value.device.type}")
     stored = {key: _number(key, value) for key, value in stored.items() if key in _HPARAMS}
-    if canonical.residual_scaling is not None:  # what the network truly multiplied with
+    if canonical.residual_scaling is not None:  # what the network was trained with
         stored["residual_scaling"] = canonical.residual_scaling
     config = infer_config(canonical.state, stored)
     with torch.device("meta"):  # no memory yet, and no random numbers drawn
@@ -81,7 +81,7 @@ def _build(canonical: CanonicalState, stored: Mapping[str, Any]) -> RRDBNet:
             shape = None if found is None else tuple(found.shape)
             raise ModelError(f"has {key} as {shape}, where {tuple(expected.shape)} is needed")
     for key in canonical.state.keys() - network.state_dict().keys():
-        raise ModelError(f"has {key}, for which a x{network.scale_factor} RRDBNet has no use")
+        raise ModelError(f"has {key}, which an RRDBNet of x{network.scale_factor} does not have")
     weights = {key: value.to(torch.float32, copy=True) for key, value in canonical.state.items()}
     _check_finite(weights)
     network.load_state_dict(weights, assign=True)

@@ -68,7 +68,7 @@ def save_model(
 
 
 def find_dtype(name: str) -> torch.dtype:
-    """The type of that name.
+    """The type with this name.
 
     Raises:
         ModelError: there is none.
@@ -79,7 +79,7 @@ def find_dtype(name: str) -> torch.dtype:
 
 
 def _choose_dtype(info: ModelInfo, target: Path, dtype: str | torch.dtype | None) -> torch.dtype:
-    """The type that is asked for, otherwise that of the source where the format has it."""
+    """The requested type, otherwise that of the source if the format has it."""
     if isinstance(dtype, torch.dtype):
         if not dtype.is_floating_point:
             raise ModelError(f"{target}: choose a floating-point type, not {dtype}")

@@ -1,8 +1,8 @@
 """Find models by name: shipped, in installed packages, or downloaded.
 
 :mod:`~torch_sr.models.catalogue` has the address, the hash and the package of each. A model is
-looked for in its package, then in the cache folder (``$TORCH_SR_HOME/models``, or the user's), and
-then downloaded.
+searched for in its package, then in the cache folder (``$TORCH_SR_HOME/models``, or the user's),
+and otherwise downloaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
     "ZOO",
     "ZooModel",
     "check_intact",
-    "fetch",
+    "download_model",
     "find_file",
     "find_in_zoo",
     "find_model",
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def find_model(name_or_path: str | Path, progress: OpenProgress | None = None) -> Path:
-    """The file of a model: shipped, installed, downloaded (now, if necessary), or a path itself.
+    """The file of a model: shipped, installed, downloaded (now, if needed), or the given path.
 
     Args:
         name_or_path: a name in any spelling of case, hyphens and underscores, or a file; the two
@@ -62,7 +62,7 @@ def find_model(name_or_path: str | Path, progress: OpenProgress | None = None) -
     if os.path.exists(path) or len(path.parts) > 1:  # noqa: PTH110 - Path raises of long names
         return path
     if (model := find_in_zoo(text)) is not None:
-        return fetch(model, progress)
+        return download_model(model, progress)
     if os.path.isfile(models_dir() / path):  # noqa: PTH113 - saved there by the user
         return models_dir() / path
     if path.suffix:
@@ -110,15 +110,15 @@ def open_model(name_or_path: str | Path, progress: OpenProgress | None = None) -
     return model
 
 
-def fetch(model: ZooModel, progress: OpenProgress | None = None) -> Path:
-    """Download a model of the zoo, unless it is installed or already here and intact.
+def download_model(model: ZooModel, progress: OpenProgress | None = None) -> Path:
+    """Download a model of the zoo, unless it is installed or already downloaded and intact.
 
-    ``$TORCH_SR_MIRRORS``, addresses of folders separated by commas, are asked before the table's.
+    The folders in ``$TORCH_SR_MIRRORS``, addresses separated by commas, are tried first.
 
     Raises:
         DownloadError: no address serves the right file. The message names the package that has
-            the model, the first address, the hash, and the path where a file that was downloaded by
-            other means is found.
+            the model, the first address, the hash, and the path to which a file that was
+            downloaded by other means should be saved.
         MissingExtraError: the model is only in a package, which is not installed.
     """
     if (installed := model.installed_path) is not None:
@@ -168,12 +168,14 @@ def find_file(name: str) -> Path:
 
 
 def _explain_absence(model: ZooModel) -> str:
-    fetch = f"`torch-sr models download {model.name}`"
+    command = f"`torch-sr models download {model.name}`"
     if model.packaged is None:
-        return f"has not been downloaded; run {fetch}"
+        return f"has not been downloaded; run {command}"
     if not model.urls:
         return f"is not installed; run: {model.packaged.install_command}"
-    return f"is neither installed nor downloaded; run: {model.packaged.install_command}, or {fetch}"
+    return (
+        f"is neither installed nor downloaded; run: {model.packaged.install_command}, or {command}"
+    )
 
 
 def is_intact(model: ZooModel) -> bool:

@@ -1,1 +1,1 @@
-"""Networks: the generator, the discriminators and those that extract features."""
+"""Networks: generator, discriminators, feature extractors."""

@@ -100,7 +100,7 @@ def _stages(size: str) -> Iterator[tuple[int, int, int, int, int]]:
 
 
 class _Block(nn.Module):
-    """An inverted residual: widen, filter each channel by itself, narrow; ``(N, C, H, W)``."""
+    """An inverted residual: widen, filter each channel separately, narrow; ``(N, C, H, W)``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The names of the layers whose features are compared; importable without PyTorch."""
+"""Names of the layers whose features are compared; needs no PyTorch."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ scaling, and a small initialization. Parameter names are those of BasicSR and Re
 the weights written here load in other programs; :mod:`torch_sr.models.files.layouts` reads the
 others.
 
-Beyond the paper: sub-pixel up-scaling (Shi et al. 2016), factors 1, 2, 3, 4 and 8 that give
-exactly that factor, and the pixel-unshuffled input of Real-ESRGAN (Wang et al. 2021, section 4).
+Beyond the paper: sub-pixel up-scaling (Shi et al. 2016), scale factors of 1, 2, 3, 4 and
+8, each exact, and the pixel-unshuffled input of Real-ESRGAN (Wang et al. 2021, section 4).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch_sr.errors import ModelError
 UPSCALING_STEPS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 """The factor of every up-scaling step, by total factor."""
 LEAKY_SLOPE = 0.2
-"""What negative activations are multiplied with."""
+"""The factor of negative activations."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class RRDBNet(nn.Module):
         num_dense_blocks: dense blocks in each RRDB.
         num_residual_blocks: convolutions in each dense block.
         residual_scaling: factor, in (0, 1], on every residual before it is added.
-        use_subpixel_conv: up-scale by sub-pixel convolution in place of nearest-neighbour
+        use_subpixel_conv: up-scale by sub-pixel convolution instead of nearest-neighbor
             interpolation and convolution.
         pixel_unshuffle: fold squares of this side into channels before the first convolution
             (Real-ESRGAN has 2 for its x2 models); 1 does nothing. The up-scaling steps then
-            undo it besides: ``scale_factor * pixel_unshuffle`` must be 1, 2, 3, 4 or 8.
+            also undo it: ``scale_factor * pixel_unshuffle`` must be 1, 2, 3, 4 or 8.
 
     Shapes:
         ``(N, img_channels, H, W)`` to ``(N, img_channels, H * scale_factor, W * scale_factor)``;
@@ -252,7 +252,7 @@ def _activate(x: Tensor) -> Tensor:
 
 def _initialize_small(conv: nn.Conv2d) -> None:
     """Kaiming initialization times 0.1: a small variance lets deep residual trunks train."""
-    if conv.weight.is_meta:  # built to be filled; random numbers there import half of PyTorch
+    if conv.weight.is_meta:  # filled later; random numbers on meta would import half of PyTorch
         return
     nn.init.kaiming_normal_(conv.weight)
     with torch.no_grad():

@@ -15,7 +15,7 @@ from typing import Any
 from torch_sr.cli.upscale.progress import duration, short
 from torch_sr.images import display_name
 from torch_sr.inference.files.batch import Outcome
-from torch_sr.inference.files.jobs import Findings, Job
+from torch_sr.inference.files.jobs import FoundFiles, Job
 from torch_sr.inference.files.kinds import count_kinds, describe_kinds
 from torch_sr.models.loading import ModelChoice
 
@@ -34,7 +34,7 @@ class Report:
 
     def __init__(
         self,
-        findings: Findings,
+        findings: FoundFiles,
         choice: ModelChoice,
         *,
         as_json: bool = False,

@@ -1,1 +1,1 @@
-"""What is particular to single file formats, and what libvips does not do for them."""
+"""Format-specific code, for what libvips does not do."""

@@ -45,7 +45,7 @@ def correct_xmp(xmp: bytes, height: int, width: int) -> bytes:
 
 
 def drop_thumbnail(exif: bytes) -> bytes:
-    """End the list of directories of an EXIF block after the first; the second is the thumbnail's.
+    """Remove the link from an EXIF block's first directory to the second, the thumbnail's.
 
     A malformed block (EXIF 2.3, 4.5; TIFF 6.0, section 2) is returned unchanged.
     """

@@ -1,6 +1,6 @@
-"""The blocks of GIF files: whether the last frame is complete, which libvips does not check.
+"""Check GIF files for an incomplete last frame and for transparency.
 
-GIF89a specification, sections 15 to 27.
+libvips does not check whether the last frame is complete. GIF89a specification, sections 15 to 27.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from torch_sr.aliases import PathLike
 
 
-def ends_with_a_frame(path: PathLike) -> bool:
+def has_complete_last_frame(path: PathLike) -> bool:
     """Whether the last frame is complete."""
     with Path(path).open("rb") as file:
         head = file.read(13)

@@ -1,4 +1,4 @@
-"""The segments of a JPEG: unsupported codings, and what it holds besides its image.
+"""JPEG segments: unsupported codings, and content besides the image.
 
 ITU-T T.81, annex B; CIPA DC-007 (MPF); ISO 21496-1 and Adobe's specification of gain maps.
 """
@@ -63,7 +63,7 @@ def find_left_out(path: PathLike, start: int = 0) -> list[str]:
     images, gain_map, video = 1, False, False
     for marker, data in _segments(path, start):
         if marker == 0xE2 and data.startswith(b"MPF\0"):
-            images = max(images, _count_pictures(data[4:]))
+            images = max(images, _count_images(data[4:]))
         if marker == 0xE2 and data.startswith(b"urn:iso:std:iso:ts:21496:-1\0"):
             gain_map = True
         if marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
@@ -80,7 +80,7 @@ def find_left_out(path: PathLike, start: int = 0) -> list[str]:
     return notes
 
 
-def _count_pictures(index: bytes) -> int:
+def _count_images(index: bytes) -> int:
     """The number of images in a Multi-Picture Format index, without previews of the first."""
     order = {b"II": "<", b"MM": ">"}.get(index[:2])
     if order is None:

@@ -1,6 +1,7 @@
-"""PBM, PGM, PPM, PAM and PFM in all depths; Pillow would reduce color to 8 bits.
+"""Read PBM, PGM, PPM, PAM and PFM at their full bit depth.
 
-The formats are those of Netpbm's manual pages pbm(5) to pam(5), and Debevec's PFM.
+The formats are those of Netpbm's manual pages pbm(5) to pam(5), and Debevec's PFM. Pillow would
+reduce color to 8 bits.
 """
 
 from __future__ import annotations

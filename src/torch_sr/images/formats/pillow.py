@@ -1,7 +1,8 @@
-"""Formats that Pillow reads, not libvips' wheel: icons, textures, JPEG 2000, Photoshop ...
+"""Formats that only Pillow reads: icons, textures, JPEG 2000, Photoshop.
 
-Each is opened by the plugin of its kind alone. None of these runs another program or reads another
-file. The size is checked before anything is decoded; then the whole image is decoded into memory.
+libvips' wheel does not read them. A file is opened by the plugin of its kind only; no plugin used
+here runs another program or reads another file. The size is checked before anything is decoded;
+then the whole image is decoded into memory.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Estimate from a file's header how strongly it was compressed with loss.
 
-A network trained on clean images sharpens compression artifacts. Measured with
-``compact-x4`` on Set5 (low resolution stored again, gain in PSNR over bicubic interpolation, 3.0 dB
-without compression), a third of the gain is left at a JPEG quality of 85, a WebP quality of 70 and
-an AVIF quality of 60; below, the network is soon no better than bicubic. Those are the limits here.
+A network trained on clean images sharpens compression artifacts. Measured with ``compact-x4`` on
+Set5 (low resolution compressed; the gain in PSNR over bicubic interpolation is 3.0 dB without
+compression), a third of the gain is left at a JPEG quality of 85, a WebP quality of 70 and an AVIF
+quality of 60; at lower qualities the network is soon no better than bicubic. These qualities are
+the limits here.
 
-JPEG states its quantisation tables, WebP the index of its quantiser. AVIF is judged by its bits per
+JPEG states its quantization tables, WebP the index of its quantizer. AVIF is judged by its bits per
 pixel, so an AVIF of a flat image may be reported although it has no visible artifacts.
 """
 
@@ -89,7 +90,7 @@ def _bits_per_pixel(path: PathLike) -> float:
 
 
 def _webp_index(head: bytes) -> int | None:
-    """The base index of the quantiser, 0 to 127; None for a WebP without loss or an animation."""
+    """The base index of the quantizer, 0 to 127; None for a WebP without loss or an animation."""
     place = head.find(b"VP8 ", 12)
     if place < 0:
         return None

@@ -1,9 +1,9 @@
-"""Read what is left of a damaged file; the rest becomes gray, and a note says how much.
+"""Read what is left of a damaged file; missing parts become gray.
 
-Decoders that continue at the end of the file (JPEG, TIFF, GIF) are used as they are. A PNG is
-rebuilt from what its compressed stream gives. Of animated PNG and WebP the whole frames are kept.
-Other files are padded with made-up bytes, in two ways: pixels that differ between the two are
-made up.
+A note says how much is missing. Decoders that continue at the end of the file (JPEG, TIFF, GIF)
+are used as they are. A PNG is rebuilt from what can be decompressed. Of animated PNG and WebP,
+complete frames are kept. Other files are padded with two different filler bytes: pixels that
+differ between the two results are missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torch_sr.aliases import Pixels
-from torch_sr.images.formats.gif import ends_with_a_frame, has_transparency
+from torch_sr.images.formats.gif import has_complete_last_frame, has_transparency
 from torch_sr.images.formats.netpbm import read_netpbm
 from torch_sr.images.formats.pillow import check_size, load_with_pillow
 from torch_sr.images.formats.png.repair import repaired_png
@@ -45,7 +45,7 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
     try:
         image = source.load(page, all_pages=all_pages)
         _check(source, image)
-        whole = source.kind.loader != "gifload" or ends_with_a_frame(source.path)
+        whole = source.kind.loader != "gifload" or has_complete_last_frame(source.path)
         intact = _count_intact(image) if whole else 0
         if intact == image.height:
             return source.load(page, all_pages=all_pages)
@@ -68,7 +68,7 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
         source.notes.append("the file is damaged: the end of its animation is missing")
         return image
     if loader in ("pillow", "webpload") or 0 < source.missing_bytes(page) <= _MOST_PADDING:
-        return _continued(source, page, all_pages)
+        return _decode_padded(source, page, all_pages)
     if loader in ("jpegload", "tiffload", "gifload"):
         return _lenient(source, page, all_pages, intact)
     raise failure or ValueError("nothing of it can be read")
@@ -143,7 +143,7 @@ def _jpeg(source: Source, intact: int) -> Any:
         raise ValueError("nothing of it can be read")
     image = libvips().Image.jpegload_buffer(data, **options, revalidate=True)
     if field(image, "jpeg-multiscan"):
-        source.notes.append("the file is damaged: its details are missing in part")
+        source.notes.append("the file is damaged: some of its detail is missing")
     else:
         _note_rows(source, image.height - intact, image.height)
     return image
@@ -196,7 +196,7 @@ def _png(source: Source) -> Any:
     data, intact = repaired_png(source.path, source.kind.start, source.max_pixels)
     image = libvips().Image.pngload_buffer(data, access="sequential", fail_on="none")
     if intact is None:
-        source.notes.append("the file is damaged: its details are missing in part")
+        source.notes.append("the file is damaged: some of its detail is missing")
         return image
     if intact == image.height and b"IEND" in Path(source.path).read_bytes()[-64:]:
         source.notes.append("the file is damaged: some of its pixels may be wrong")
@@ -218,11 +218,11 @@ def _whole_frames(data: bytes) -> bytes | None:
     return data[:4] + (place - 8).to_bytes(4, "little") + data[8:place] if animated else None
 
 
-# --- Files padded with made-up bytes ------------------------------------------------------------
+# --- Files padded with filler bytes -------------------------------------------------------------
 
 
-def _continued(source: Source, page: int, all_pages: bool) -> Any:
-    (image, pixels), (_, others) = _two_continued(source, page, all_pages)
+def _decode_padded(source: Source, page: int, all_pages: bool) -> Any:
+    (image, pixels), (_, others) = _decode_twice(source, page, all_pages)
     missing: NDArray[np.bool_] = (pixels != others).reshape(*pixels.shape[:2], -1).any(axis=2)
     if missing.any(axis=1).all():
         raise ValueError("nothing of it can be read")
@@ -235,13 +235,13 @@ def _continued(source: Source, page: int, all_pages: bool) -> Any:
     return copy_fields(image, libvips().Image.new_from_array(patched))
 
 
-def _two_continued(source: Source, page: int, all_pages: bool) -> list[tuple[Any, Pixels]]:
+def _decode_twice(source: Source, page: int, all_pages: bool) -> list[tuple[Any, Pixels]]:
     """Decode with two fillers that the decoder accepts; some bytes are errors in some formats."""
     found: list[tuple[Any, Pixels]] = []
     differing = (b"\0", b"\x40") if source.kind.loader == "tiffload" else _FILLERS
     for filler in differing:
         try:
-            image = _load_continued(source, page, all_pages, filler)
+            image = _load_padded(source, page, all_pages, filler)
             found.append((image, np.asarray(image)))
         except (libvips().Error, OSError, ValueError) as error:
             failure = error
@@ -250,10 +250,10 @@ def _two_continued(source: Source, page: int, all_pages: bool) -> list[tuple[Any
     raise failure
 
 
-def _load_continued(source: Source, page: int, all_pages: bool, filler: bytes) -> Any:
+def _load_padded(source: Source, page: int, all_pages: bool, filler: bytes) -> Any:
     path, kind = source.path, source.kind
     if kind.loader == "tiffload":
-        return _load_longer(source, page, filler * source.missing_bytes(page))
+        return _load_padded_tiff(source, page, filler * source.missing_bytes(page))
     if kind.loader == "pillow":
         header, _ = load_with_pillow(path, kind, source.max_pixels, header_only=True)
         size = min(header.width * header.height * 8 + 4096, _MOST_PADDING)
@@ -268,7 +268,7 @@ def _load_continued(source: Source, page: int, all_pages: bool, filler: bytes) -
     return image
 
 
-def _load_longer(source: Source, page: int, padding: bytes) -> Any:
+def _load_padded_tiff(source: Source, page: int, padding: bytes) -> Any:
     """Load a page of a TIFF from a temporary copy with bytes appended."""
     with TemporaryDirectory(prefix="torch-sr-") as folder:
         path = Path(folder, "image")

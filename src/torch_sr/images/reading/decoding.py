@@ -1,4 +1,4 @@
-"""Convert a libvips image to upright gray or RGB of 8 bits, 16 bits or floats in [0, 1]."""
+"""Convert a libvips image to upright gray or RGB in 8 or 16 bits or float."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch_sr.images.vips import (
     read_rows,
 )
 
-_SMALL = 100_000_000  # bytes that may be held in memory for turning
+_SMALL = 100_000_000  # bytes that may be held in memory for rotation
 _UNIT = ValueRange(0, 1)
 
 
@@ -101,7 +101,7 @@ def _scaled(image: Any, values: ValueRange, colors: int) -> Any:
 
 
 def _upright(image: Any) -> Any:
-    """Apply the EXIF orientation, on a copy, because rotation does not read row by row.
+    """Apply the EXIF orientation, to a copy, because rotation does not read row by row.
 
     A large copy is a temporary file, which libvips removes.
     """

@@ -18,7 +18,7 @@ from torch_sr.images.formats.tiff.exif import other_tags, read_exif
 from torch_sr.images.formats.tiff.resolution import read_resolution
 from torch_sr.images.image import Metadata, is_wide
 
-_HEAD = 1 << 20  # bytes in which an AVIF describes itself
+_HEAD = 1 << 20  # bytes of an AVIF that are searched for its colors
 _C2PA = "content credentials (C2PA)"
 
 

@@ -1,7 +1,7 @@
-"""Recognize a file by its first bytes: how to open it, or why that is not possible.
+"""Recognize a file by its first bytes, and choose how to open it.
 
-The name of a file decides nothing, with one exception: old Targa files have no signature, and are
-recognised by a header that makes sense together with their suffix.
+If it cannot be opened, the error says why. The file's name has no influence, with one exception:
+old Targa files have no signature, and are recognized by a plausible header and their suffix.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 _TARGA_SUFFIXES = (".tga", ".icb", ".vda", ".vst", ".tpic")
-_HEAD = 1024  # bytes that are read; an image may begin after so many others
+_HEAD = 1024  # bytes that are read; other data before an image must fit into them
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ _SVG = Kind("SVG", "svgload")
 _HEIF = Kind("HEIC", "heif")
 _AVIF = Kind("AVIF", "heifload")
 _TARGA = Kind("Targa", "pillow", "TGA")
-_DIB = rb"[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0"  # sizes of the header behind a BMP's first
+_DIB = rb"[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0"  # sizes of a BMP's second header
 
 _KINDS = {  # the first bytes of a file -> how it is opened
     rb"\x89PNG\r\n\x1a\n": _PNG,

@@ -1,4 +1,4 @@
-"""Read an image file in one call: its pixels, only its header, or samples of a fixed kind."""
+"""Read an image file in one call: pixels, header, or training samples."""
 
 from __future__ import annotations
 

@@ -2,12 +2,11 @@
 
 ::
 
-    kinds.py         the first bytes of a file -> how it is opened, or why it cannot be
-    opening.py       a file -> a lazy libvips image, by libvips itself where it knows the kind
-    tiff_pages.py    what the directories of a TIFF say; tiff_samples.py: what libvips does not know
-    pillow_files.py  icons, textures, JPEG 2000, HEIC ...; netpbm.py: PBM to PAM
-    damaged.py       what can be read of a damaged file
-    decoding.py      upright, gray or RGB, of 8 bits, 16 bits or floats in [0, 1]
+    kinds.py       the first bytes of a file -> how it is opened, or why it cannot be
+    opening.py     a file -> a lazy libvips image; uses ../formats for what libvips cannot read
+    damaged.py     what can be read of a damaged file
+    decoding.py    upright, gray or RGB, in 8 or 16 bits or floats in [0, 1]
+    extras.py      metadata that libvips does not read
 """
 
 from __future__ import annotations
@@ -264,7 +263,7 @@ def _left_out(
     elif loader in TALL:
         total = field(first, "n-pages") or 1
     elif loader == "tiffload":
-        with suppress(ValueError):  # missing pages do not matter to the first
+        with suppress(ValueError):  # missing pages do not affect the first
             total = source.count_pages(first)
     if (more := total - count) < 1:
         return None

@@ -1,1 +1,1 @@
-"""Pixels -> image files: what formats can hold, encoders, notes about what is lost."""
+"""Pixels -> image files: what formats can hold, encoders, notes on losses."""

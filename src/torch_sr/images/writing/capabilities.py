@@ -132,8 +132,8 @@ def check_format(
         if (longest := max(height, width)) > writer.max_side:
             remedy = "write .tif instead" if longest <= _TIFF.max_side else "request fewer"
             raise ImageError(
-                f"{width}x{height} pixels do not fit: {writer.name} ends at {writer.max_side} "
-                f"per side; {remedy}"
+                f"{width}x{height} pixels do not fit: {writer.name} holds {writer.max_side} "
+                f"per side at most; {remedy}"
             )
 
 
@@ -170,6 +170,6 @@ def fit(rows: Pixels, header: Header, writer: Format) -> Pixels:
         rows = np.dstack([color, alpha])
     fitted = fitted_header(header, writer)
     rows = convert(rows, fitted.dtype)
-    if writer.name == "AVIF" and fitted.depth == 16:  # round here: libvips would cut
+    if writer.name == "AVIF" and fitted.depth == 16:  # round here: libvips would truncate
         rows = np.rint(rows * np.float64(4095 / 65535)).astype(np.uint16) << 4
     return rows

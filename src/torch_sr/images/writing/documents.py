@@ -1,6 +1,7 @@
-"""Write pages that differ in size, colors, depth or profile, which only TIFF can hold.
+"""Write a TIFF of pages that differ in size, colors, depth or profile.
 
-Each page is written to its own file next to the target, and the files are joined at the end.
+Only TIFF can hold such pages. Each page is written to its own file next to the target, and the
+files are joined at the end.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def open_document(
 
 @contextmanager
 def _named(path: Path, pages: Sequence[Path]) -> Iterator[None]:
-    """Put the name of the document into errors of its pages, whose names are internal."""
+    """Replace the internal names of pages in errors by the document's name."""
     try:
         yield
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""Encode a libvips image and its metadata; the only place with encoder settings."""
+"""Encode a libvips image and its metadata, with all encoder settings."""
 
 from __future__ import annotations
 

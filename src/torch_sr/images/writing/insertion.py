@@ -99,7 +99,7 @@ def gif_insertion(comment: bytes | None, xmp: bytes | None) -> Insertion:
     parts = [comment[i : i + 255] for i in range(0, len(comment), 255)] if comment else []
     block = b"".join(bytes([len(part)]) + part for part in parts)
     added = b"\x21\xfe" + block + b"\0" if block else b""
-    if xmp:  # not in blocks; the end is found from whichever byte is taken for a length
+    if xmp:  # not in blocks; a reader finds the end from any byte that it takes for a length
         added += b"\x21\xff\x0bXMP DataXMP" + xmp + b"\1" + bytes(range(255, -1, -1)) + b"\0"
 
     def length(head: bytes) -> int | None:

@@ -1,4 +1,4 @@
-"""Prepare the metadata of a result: correct sizes, drop what the format cannot hold, attach it."""
+"""Fit the metadata of a result to its size and format, and attach it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Notes on what a format cannot hold of a source: everything is either kept or noted.
+"""Notes on what a format cannot hold of a source.
 
-Metadata is known before the pixels; whether anything is transparent, how many colors there are, and
-whether 16 bits are used is only known after them.
+Everything is either kept or noted. Metadata is known before the pixels; whether anything is
+transparent, how many colors there are, and whether 16 bits are used is only known after them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_NAMES = 5
 
 @dataclass
 class Seen:
-    """What was seen in the pixels, as far as some format cannot hold it.
+    """Properties of the pixels that some formats cannot hold.
 
     Attributes:
         transparent: something is not opaque.
@@ -42,8 +42,8 @@ class Seen:
     deep: bool = False
     colors: set[int] = field(default_factory=set)
 
-    def look(self, rows: Pixels, fitted: Pixels, header: Header, writer: Format) -> None:
-        """Take in rows ``(h, W, layers)``, before and after the conversion to the format."""
+    def add(self, rows: Pixels, fitted: Pixels, header: Header, writer: Format) -> None:
+        """Examine rows ``(h, W, layers)``, given before and after the conversion to the format."""
         if header.alpha and not self.partial and not (writer.alpha and writer.partial):
             alpha, most = rows[..., -1], max_value(rows.dtype)
             self.transparent = self.transparent or bool((alpha < most).any())

@@ -1,4 +1,4 @@
-"""Pass rows to a lazy libvips image through a pipe, without the whole image in memory.
+"""Stream rows into a lazy libvips image, never holding all of it.
 
 libvips pulls pixels; a network pushes them. A pipe connects the two. It carries the only
 uncompressed stream that libvips reads from a pipe: a PNG with stored deflate blocks (RFC 1950,
@@ -27,7 +27,7 @@ _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # layers -> PNG's number for them
 _STORED = 65_535  # bytes in a stored block at most
 _BLOCKS = 64  # of these in one chunk
 _PIPE_BYTES = 1 << 20
-_AT_ONCE = 1 << 24  # bytes of rows, of which there are copies while they are sent
+_AT_ONCE = 1 << 24  # bytes of rows that are sent, and copied, at a time
 
 
 class RowPipe:
@@ -137,7 +137,7 @@ class RowPipe:
                 raise self._error
             try:
                 rest = rest[self._stream.write(rest) :]
-            except BrokenPipeError:  # done before the end; a PNG's last bytes need not be read
+            except BrokenPipeError:  # the reader is done; it need not read a PNG's last bytes
                 return
 
 

@@ -1,4 +1,4 @@
-"""Write an Image, or rows from top to bottom, to a file, completely or not at all.
+"""Write an Image, or its rows, to a file, completely or not at all.
 
 What the format cannot hold is converted: depth is reduced, transparency becomes white in JPEG, and
 WebP, AVIF and GIF store gray as RGB.
@@ -59,8 +59,8 @@ class ImageWriter:
         self._values = values if target.depth == 32 else None
         if values is not None and self._values is None:
             self.notes.append(
-                f"{writer.name} holds no such values: {values.low:g} became black and "
-                f"{values.high:g} white"
+                f"{writer.name} cannot hold the file's values: {values.low:g} became black "
+                f"and {values.high:g} white"
             )
         self._path = path
         self._source = source
@@ -84,7 +84,7 @@ class ImageWriter:
 
     def _send(self, rows: Pixels) -> None:
         fitted = fit(rows, self._source, self._writer)
-        self.seen.look(rows, fitted, self._source, self._writer)
+        self.seen.add(rows, fitted, self._source, self._writer)
         if self._values is not None:
             fitted = self._values.restore(fitted, self._target.channels)
         self._pipe.write(fitted)
@@ -119,7 +119,7 @@ def open_writer(
         header: of the rows.
         metadata: to store with the pixels.
         options: format and quality.
-        size: ``(height, width)`` to resample each page to, with Lanczos' filter.
+        size: ``(height, width)`` to resample each page to, with a Lanczos filter.
 
     Raises:
         ImageError: what :func:`check_writable` refuses, a bad option, or a failed write.
@@ -145,7 +145,7 @@ def open_writer(
             if resized and writer.colors:  # of which there are more now
                 image = image.copy_memory()
                 pixels = np.atleast_3d(image.numpy())
-                image_writer.seen.look(pixels, pixels, target, writer)
+                image_writer.seen.add(pixels, pixels, target, writer)
             if header.channels != fitted.channels or "ICC profile" not in writer.holds:
                 image = to_srgb(image, described.icc, header.channels)
             save(temporary, image, target, described, writer, options)
@@ -233,11 +233,11 @@ def _interpretation(header: Header) -> str:
 
 
 def _resize(image: Any, source: Header, target: Header) -> Any:
-    """Resample with Lanczos' filter; colors are weighted by their opacity."""
+    """Resample with a Lanczos filter; colors are weighted by their opacity."""
     shrunk = image.premultiply() if source.alpha else image
     shrunk = shrunk.resize(target.width / source.width, vscale=target.height / source.height)
     if source.alpha:
         shrunk = shrunk.unpremultiply()
     if source.depth < 32:
-        shrunk = shrunk.rint()  # a cast would cut
+        shrunk = shrunk.rint()  # a cast would truncate
     return shrunk.cast(image.format).copy(interpretation=image.interpretation)

@@ -17,7 +17,7 @@ class Engine(Protocol):
 
     @property
     def tile_area(self) -> int:
-        """The most low-resolution pixels of one call that suit the device and its free memory."""
+        """The most low-resolution pixels per call for this device and its free memory."""
         ...
 
     @property

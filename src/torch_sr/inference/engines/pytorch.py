@@ -62,15 +62,15 @@ class PyTorchEngine:
             memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
         self._bytes_per_pixel: float | None = None
-        self._once = threading.RLock()  # one tile at a time: the device is busy anyway
+        self._lock = threading.RLock()  # one tile at a time: the device is busy anyway
 
     @property
     def tile_area(self) -> int:
-        """The most low-resolution pixels of one call that suit the device and its free memory.
+        """The most low-resolution pixels per call for this device and its free memory.
 
         At most half of the memory that is free now is used.
         """
-        with self._once:
+        with self._lock:
             if self._bytes_per_pixel is None:
                 shape = (1, self.img_channels, PROBE, PROBE)
                 probe = torch.zeros(shape, device=self.device)
@@ -80,9 +80,9 @@ class PyTorchEngine:
 
     def __call__(self, lr: Floats) -> Floats:
         try:
-            with self._once, torch.inference_mode():
+            with self._lock, torch.inference_mode():
                 return self._compute(lr)
-        except (RuntimeError, MemoryError) as error:  # torch raises RuntimeErrors
+        except (RuntimeError, MemoryError) as error:  # PyTorch raises RuntimeErrors
             text = str(error).lower()
             if isinstance(error, RuntimeError) and not any(word in text for word in _OUT_OF_MEMORY):
                 raise

@@ -1,1 +1,1 @@
-"""Many files: which ones, where the results go, several in flight."""
+"""Upscale many files: find them, name results, process several at once."""

@@ -27,7 +27,7 @@ from torch_sr.inference.upscaler import Upscaler
 from torch_sr.inference.video import upscale_video
 
 OnTile = Callable[[Job, int, int], None]
-"""Called with a job, its tiles done and its tiles in all; from several threads."""
+"""Called with a job, its finished tiles and all its tiles; from several threads."""
 
 _log = logging.getLogger(__name__)
 _IN_FLIGHT = 2  # files for each upscaler: one is computed, one decoded or encoded
@@ -35,14 +35,14 @@ _IN_FLIGHT = 2  # files for each upscaler: one is computed, one decoded or encod
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """The outcome of a job.
 
     Args:
-        job: which.
-        status: ``done``, ``skipped`` (the result is there already) or ``failed``.
-        message: why, where it failed.
+        job: the file that was processed.
+        status: ``done``, ``skipped`` (the result exists) or ``failed``.
+        message: why it failed.
         seconds: from its first row to the finished file.
-        notes: what the source holds and the result could not keep, a sentence each.
+        notes: what the result could not keep of the source, one sentence each.
     """
 
     job: Job
@@ -52,7 +52,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """What a log wants."""
+        """Plain values, for a log."""
         fields = {k: v for k, v in asdict(self).items() if k != "job" and v not in (None, ())}
         named = {"source": str(self.job.source), "target": str(self.job.target)}
         return {**named, "pixels": self.job.pixels, **fields}

@@ -1,4 +1,4 @@
-"""Find the files of a folder that are results of earlier runs, and therefore not sources.
+"""Find files that are results of earlier runs, and so not sources.
 
 The evidence is the file's name, ``a_sr.png`` if there is also ``a.jpg``, and its size: a result
 has the proportions of its source and another size. Nothing is written into results to
@@ -20,7 +20,7 @@ SHEET = "_sheet"
 
 
 def find_earlier(found: Mapping[Path, Path], suffix: str = DEFAULT_SUFFIX) -> set[Path]:
-    """The files that are results of others among them, wherever the new results go.
+    """Those files that are results of others among them, no matter where new results go.
 
     A source is searched for next to the file, and, since results may be in a folder below their
     sources, in the same place without one or more of the folders between.

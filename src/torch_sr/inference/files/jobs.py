@@ -1,4 +1,4 @@
-"""Find the files to super-resolve in files, folders, patterns and lists; name their results."""
+"""Find the files to super-resolve, and name their results."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What was found for the arguments.
+class FoundFiles:
+    """The files that were found for the arguments.
 
     Args:
         jobs: the files to super-resolve, in order and each once.
@@ -90,11 +90,11 @@ def find_jobs(
     suffix: str = DEFAULT_SUFFIX,
     file_format: str | None = None,
     sheets: bool = False,
-) -> Findings:
-    """The files that the arguments name, in order and each once, and their results.
+) -> FoundFiles:
+    """Find the files that the arguments name, in order and each once, and name their results.
 
-    A file is used whatever its name is. Folders stand for the images and videos in them and in
-    their sub-folders, patterns for the files that match; ``out`` gets the same sub-folders.
+    A named file is used regardless of its suffix. Folders stand for the images and videos in them
+    and in their sub-folders, patterns for the files that match; ``out`` gets the same sub-folders.
     Results of earlier runs in a folder are skipped, so a folder can be processed again.
 
     Args:
@@ -139,7 +139,7 @@ def find_jobs(
     if target is not None:
         pairs = [(_only(pairs, target), target)]
     jobs = _checked([_job(file, to, sheets) for file, to in pairs])
-    return Findings(jobs, sorted(earlier), list(others))
+    return FoundFiles(jobs, sorted(earlier), list(others))
 
 
 def _earlier(pairs: list[tuple[_File, Path]], suffix: str) -> set[Path]:

@@ -1,4 +1,4 @@
-"""Whether a file is an image or a video: by its name, and for named files by its content."""
+"""Recognize images and videos, by their names or their content."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def describe_kinds(files: Iterable[Path]) -> str:
     """The numbers of :func:`count_kinds` in words.
 
     >>> describe_kinds([Path("a.txt"), Path("README"), Path("b.TXT")])
-    '2 .txt, 1 without an ending'
+    '2 .txt, 1 without a suffix'
     """
     counts = count_kinds(files).items()
-    return ", ".join(f"{number} {kind or 'without an ending'}" for kind, number in counts)
+    return ", ".join(f"{number} {kind or 'without a suffix'}" for kind, number in counts)
 
 
 def _first_bytes(path: Path, count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""How the files of a batch are treated; the options of ``torch-sr upscale`` are made from this."""
+"""How a batch of files is treated: options of ``torch-sr upscale``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class BatchOptions:
     Args:
         size: resample each result; see :meth:`Upscaler.upscale_file`.
         existing: what to do with results that exist.
-        max_pixels: of a page.
-        crf: as x264 counts it.
+        max_pixels: refuse larger pages.
+        crf: quality of videos, on the scale of x264.
         codec: see :func:`~torch_sr.inference.video.upscale_video`.
     """
 

@@ -1,4 +1,4 @@
-"""Look at the sources of a batch before the work starts."""
+"""Check the sources of a batch before the work starts."""
 
 from __future__ import annotations
 

@@ -65,9 +65,9 @@ def convert_file(
     ) as reader:
         headers = _writable_pages(reader, target, options)
         with _open_writer(reader, headers, target, options, size, scale_factor) as writer:
-            tell = _count_on(progress, len(headers))
+            report = _combine_progress(progress, len(headers))
             for header in headers:
-                for band in _bands_of(reader, header, bands, tell):
+                for band in _bands_of(reader, header, bands, report):
                     writer.write(band[0])
         return list(dict.fromkeys([*reader.notes, *writer.notes]))
 
@@ -123,14 +123,14 @@ def _bands_of(
     progress(1, 1)
 
 
-def _count_on(progress: Progress | None, passes: int) -> Progress:
+def _combine_progress(progress: Progress | None, passes: int) -> Progress:
     """Combine the progress of several passes of equal length."""
     finished = 0
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         nonlocal finished
         if progress is not None:
             progress(finished * total + done, passes * total)
         finished += done == total
 
-    return tell
+    return report

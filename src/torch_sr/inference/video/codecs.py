@@ -1,4 +1,4 @@
-"""The codecs that videos are written with, the containers that hold them, encoder settings.
+"""Video codecs, the containers that hold them, and encoder settings.
 
 All use x264's quality scale: 0 is lossless if the codec can be, 51 the worst. x265 gets 4 more
 (libx265 at 28 looks like libx264 at 23, https://trac.ffmpeg.org/wiki/Encode/H.265), SVT-AV1 the

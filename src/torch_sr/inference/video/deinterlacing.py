@@ -1,8 +1,8 @@
-"""Interlaced frames: remove the combs, or super-resolve the two fields separately.
+"""Remove the combs of interlaced frames, or keep the two fields.
 
-A network takes the combs at moving edges for detail. They are removed first by ffmpeg's filter
-bwdif (https://ffmpeg.org/ffmpeg-filters.html#bwdif), one frame for each frame: the first of its two
-fields is completed. Or the fields are kept, each super-resolved by itself.
+A network mistakes the combs at moving edges for detail. By default ffmpeg's filter bwdif
+(https://ffmpeg.org/ffmpeg-filters.html#bwdif) removes them: from each frame it makes one, by
+completing the first of the two fields. Otherwise the fields are kept and super-resolved separately.
 
 Telecined film loses its combs, but keeps its repeated frames.
 """

@@ -1,4 +1,4 @@
-"""Frames -> a segment of the result, with the colors and timing of the source."""
+"""Frames -> a segment of the result, with the source's colors and times."""
 
 from __future__ import annotations
 

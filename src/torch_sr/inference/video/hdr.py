@@ -1,4 +1,4 @@
-"""Static HDR metadata, stereo and spherical layouts, for encoders and for MP4.
+"""HDR, stereo and spherical metadata, for encoders and for MP4.
 
 Mastering display color volume (SMPTE ST 2086) and content light level (CTA-861.3) describe the
 display of an HDR10 video. Encoders write them into their streams; MP4 and Matroska repeat them
@@ -17,7 +17,7 @@ from typing import Any
 
 from torch_sr.inference.video.opening import pyav
 
-_COORDINATE, _LUMINANCE = 50_000, 10_000  # units of ST 2086 in a whole, and in a candela/m²
+_COORDINATE, _LUMINANCE = 50_000, 10_000  # units of ST 2086 per 1, and per candela/m²
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def template_with(stream: Any, side_data: SideData) -> Any:
 
     Args:
         stream: of a segment of the result.
-        side_data: see there.
+        side_data: the metadata to add.
     """
     boxes = _boxes(side_data)
     file = io.BytesIO()
@@ -184,7 +184,7 @@ def _inserted(file: bytes, boxes: bytes) -> bytes:
     return bytes(data)
 
 
-def hide_apples_layout(path: Path) -> None:
+def hide_apple_layout_box(path: Path) -> None:
     """Turn Apple's box about stereo and spherical layouts in an MP4 file into a free box.
 
     ffmpeg writes it with less information than the other boxes have, and prefers it when it reads.

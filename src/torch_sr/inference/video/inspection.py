@@ -1,4 +1,4 @@
-"""Inspect the first frame of a video: how frames are stored, and what no result can hold."""
+"""Inspect a video's first frame: its format, and what will be lost."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from torch_sr.inference.video.timing import FrameTimes, frame_rate
 LIMITED, FULL = 1, 2
 """ffmpeg's numbers for color ranges."""
 _SDTV, _HDTV = 5, 1  # ffmpeg's numbers of the matrices of ITU-R BT.601 and BT.709
-_RGB, _UNTOLD = 0, 2
-_MATRICES = (_HDTV, 4, _SDTV, 6, 7, 9)  # those that it can compute
+_RGB, _UNSTATED = 0, 2
+_MATRICES = (_HDTV, 4, _SDTV, 6, 7, 9)  # those that ffmpeg can convert
 _MAX_BROKEN = 1000  # packets
 
 _LOST = {
@@ -140,7 +140,7 @@ def _chroma(layout: Any) -> str:
 
 
 def _orientation(frame: Any) -> tuple[int, bool]:
-    """Quarter turns counter-clockwise, and whether the image is mirrored from left to right then.
+    """Quarter turns counter-clockwise, and whether the image is then mirrored from left to right.
 
     From the matrix that ffmpeg calls a display matrix: x' = a x + c y, y' = b x + d y.
     """
@@ -167,7 +167,7 @@ def _losses(frame: Any, stream: Any) -> Iterator[str]:
     if (transparent and frame.format.name != "pal8") or stream.metadata.get("alpha_mode") == "1":
         yield "the transparency of the frames was left out"
     matrix = int(frame.colorspace)
-    if matrix not in (*_MATRICES, _RGB, _UNTOLD):
+    if matrix not in (*_MATRICES, _RGB, _UNSTATED):
         yield f"the color matrix (number {matrix} of ITU-T H.273) was taken for a common one"
     yield from dict.fromkeys(_LOST[d.type.name] for d in frame.side_data if d.type.name in _LOST)
 

@@ -14,7 +14,7 @@ from torch_sr.files import atomic_write
 from torch_sr.inference.video.codecs import CONTAINERS
 from torch_sr.inference.video.decoding import timed_streams
 from torch_sr.inference.video.encoding import Encoder
-from torch_sr.inference.video.hdr import SideData, hide_apples_layout, template_with
+from torch_sr.inference.video.hdr import SideData, hide_apple_layout_box, template_with
 from torch_sr.inference.video.opening import is_cover, pyav, video_stream, video_url
 from torch_sr.inference.video.segments import SegmentFolder
 from torch_sr.inference.video.streams import (
@@ -40,7 +40,7 @@ def join(
             ".mp4",
             ".mov",
         ):
-            hide_apples_layout(temporary)
+            hide_apple_layout_box(temporary)
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""Open videos with PyAV, pick the stream to work on, and name the file in every error.
+"""Open videos with PyAV, choose a stream, name the file in errors.
 
 The one file that imports PyAV.
 """
@@ -23,7 +23,7 @@ _TIMED_THUMBNAILS = 1 << 11
 
 
 def pyav() -> Any:
-    """The library.
+    """The library PyAV.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -43,7 +43,7 @@ def video_url(path: Path) -> str:
 
 @contextmanager
 def naming_video(path: Path, failed: str = UNREADABLE) -> Iterator[None]:
-    """As :func:`~torch_sr.images.errors.naming_file`, also for errors of ffmpeg.
+    """Like :func:`~torch_sr.images.errors.naming_file`, also for errors of ffmpeg.
 
     A full disk is only reported if the system reports it.
     """
@@ -102,6 +102,6 @@ def video_stream(container: Any) -> Any:
     if readable:
         return readable[0]
     if moving:
-        raise ImageError("convert it first: ffmpeg, as PyAV brings it, has no decoder for it")
+        raise ImageError("convert it first: the ffmpeg of PyAV has no decoder for it")
     only = " but a cover image" if videos else ""
     raise ImageError(f"contains no video stream{only}; name a video or an image")

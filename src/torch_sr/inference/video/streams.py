@@ -1,4 +1,4 @@
-"""Copy the other streams: sound, subtitles, covers, attached files, other videos.
+"""Copy all other streams: sound, subtitles, covers, attached files.
 
 Packets are copied if the new container can hold them; otherwise sound is encoded again, and
 other streams become a note. Whether a container can hold a stream is tested before the
@@ -174,12 +174,12 @@ class StreamCopier:
             frames = []
         for frame in frames:
             self._set_time(frame)
-            yield from map(self._later, self.stream.encode(frame))
+            yield from map(self._in_order, self.stream.encode(frame))
         if not packet.size:
-            yield from map(self._later, self.stream.encode(None))
+            yield from map(self._in_order, self.stream.encode(None))
 
     def _set_time(self, frame: Any) -> None:
-        """Set missing times: some decoders (WMA) return their last frames without."""
+        """Set missing times: some decoders (WMA) return their last frames without a time."""
         if frame.pts is None:
             frame.pts = self._next_frame
         if frame.time_base:
@@ -204,9 +204,9 @@ class StreamCopier:
                 one.dts = one.pts if self._last is None else self._last + (one.duration or 1)
             if one.dts is not None:
                 one.stream = self.stream
-                yield self._later(one)
+                yield self._in_order(one)
 
-    def _later(self, packet: Any) -> Any:
+    def _in_order(self, packet: Any) -> Any:
         """Make times increase in the container's units, as all containers require."""
         step = 0
         if self.stream.type != "subtitle":
@@ -229,7 +229,7 @@ def _is_long_before(packet: Any) -> bool:
 
 
 def descriptions(stream: Any) -> dict[str, str]:
-    """The metadata of a stream that are valid for its copy."""
+    """The metadata of a stream that is valid for its copy."""
     return {
         key: value
         for key, value in stream.metadata.items()
@@ -238,7 +238,7 @@ def descriptions(stream: Any) -> dict[str, str]:
 
 
 def file_descriptions(container: Any) -> dict[str, str]:
-    """The metadata of a file that are valid in another container."""
+    """The metadata of a file that is valid in another container."""
     return {k: v for k, v in container.metadata.items() if k.lower() not in _OF_FILES}
 
 

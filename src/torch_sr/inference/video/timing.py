@@ -1,4 +1,4 @@
-"""Times of packets and frames: close jumps, fill in missing ones, undo rounding.
+"""Frame times: close jumps, fill in missing times, undo rounding.
 
 In concatenated MPEG-TS, VOB or FLV files, times restart or jump. :class:`Timeline` then shifts all
 streams by one offset, as ffmpeg does, so that the parts follow one another and sound and image stay
@@ -22,14 +22,14 @@ _REORDERED = Fraction(1, 2)  # that frames may be decoded before they are shown,
 _MAX_TIMELESS = 32
 _NO_TIMES = 0x80  # ffmpeg's AVFMT_NOTIMESTAMPS
 _COARSE, _FINEST = Fraction(1, 2000), Fraction(1, 1_000_000)
-_RATES_DIFFER = Fraction(1, 200)  # more than rounded times make of a short clip
+_RATES_DIFFER = Fraction(1, 200)  # more than rounded times cause in a short clip
 
 
 class Timeline:
-    """Moves packets to the place that they have in the result.
+    """Shifts the times of packets to those in the result.
 
     Args:
-        container: what is read. Where its format knows jumps of time (MPEG-TS and others), gaps of
+        container: of the source. If its format allows jumps in time (MPEG-TS and others), gaps of
             more than 10 seconds in all streams are closed, and the first packet is at 0.
     """
 
@@ -82,7 +82,7 @@ class Timeline:
         return offset
 
     def _note_end(self, kind: str, shown: Fraction | None, more: Fraction) -> None:
-        """A little sound may be lost to the next part, so that the images follow evenly."""
+        """Note where a packet ends; at a jump, a little sound may be cut to keep images even."""
         if shown is not None:
             end = shown + more - (0 if kind == "video" else _BACK)
             self._shown = end if self._shown is None else max(self._shown, end)
@@ -111,7 +111,7 @@ class Timeline:
         return not self._jumpy or self._latest is None or time <= self._latest + _AHEAD
 
     def _nearest(self, time: Fraction) -> Fraction:
-        """For what comes now and then, as subtitles: the offset nearest to the other streams."""
+        """The offset nearest to the other streams, for sparse streams such as subtitles."""
         if self._latest is None:
             return self._offset
         latest = self._latest
@@ -148,7 +148,7 @@ class FrameTimes:
             self._waiting.append(packet.dts)
 
     def timed(self, frames: list[Any], last: bool = False) -> Iterator[Any]:
-        """Set ``pts`` and ``duration`` of decoded frames; those that have to wait come later.
+        """Set ``pts`` and ``duration`` of decoded frames; frames without a time may come later.
 
         Args:
             frames: in the order in which they are shown.
@@ -187,7 +187,7 @@ class FrameTimes:
         return frame
 
     def _duration(self, frame: Any, time: int) -> int:
-        """What is left to the end of the stream, or less: a decoder mixes up those of B-frames."""
+        """A frame's duration, within the rest of the stream: decoders mix up those of B-frames."""
         if self._grid:
             return self._step
         duration = round((frame.duration or 0) * self._unit / self.time_base) or self._step
@@ -205,8 +205,8 @@ class FrameTimes:
 
 
 def frame_rate(stream: Any) -> Fraction | None:
-    """Frames a second, where that is known: the nominal number, or the mean of a varying rate."""
-    if stream.container.format.flags & _NO_TIMES:  # the stream alone knows it
+    """Frames per second, if known: the nominal rate, or the mean of a varying one."""
+    if stream.container.format.flags & _NO_TIMES:  # only the stream knows it
         return stream.guessed_rate or None
     if _is_constant(stream):
         return Fraction(stream.base_rate)

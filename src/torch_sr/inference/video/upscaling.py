@@ -1,4 +1,4 @@
-"""A video -> a super-resolved video: frames through the network, everything else copied.
+"""A video -> a super-resolved video; all other streams are copied.
 
 Frames are decoded, super-resolved and encoded one after the other, in segments of some seconds that
 are kept next to the target until the end. An interrupted run resumes after the last of them. Then

@@ -1,4 +1,4 @@
-"""The hyper-parameters of an RRDBNet: inferred from its weights, and as files store them.
+"""The hyper-parameters of an RRDBNet: inferred, nested, flattened.
 
 A weights file alone rebuilds its network: nearly all hyper-parameters follow from the shapes of
 the parameters. ``.pth`` files and JSON configurations keep most of them in a section named
@@ -52,7 +52,7 @@ def infer_config(state: State, stored: Mapping[str, Any] | None = None) -> RRDBC
     if enlargement == 2 and stored.get("scale_factor") == 3 and not subpixel:
         enlargement = 3
     if enlargement % unshuffle:
-        raise ModelError(f"enlarges by {enlargement} what conv_first.weight shrinks by {unshuffle}")
+        raise ModelError(f"enlarges by {enlargement}, but conv_first.weight shrinks by {unshuffle}")
     inferred = {
         "scale_factor": enlargement // unshuffle,
         "img_channels": img_channels,

@@ -1,10 +1,10 @@
-"""The names that other programs give to the parameters of one and the same RRDB generator.
+"""Rename the parameters of RRDBNet between the layouts of programs.
 
 Four layouts are in use: ``old`` (ESRGAN of 2018 and most community models), ``mid``
-(xinntao/ESRGAN, BSRGAN), ``new`` (BasicSR, Real-ESRGAN; RRDBNet has it, hence the canonical one)
+(xinntao/ESRGAN, BSRGAN), ``new`` (BasicSR, Real-ESRGAN and RRDBNet here, so the canonical one)
 and ``enhanced-srgan``. One table, :data:`LAYOUTS`, serves both directions: a layout and the numbers
-of its modules spell out every pair of names, and a state dict must hold exactly those.
-Shapes are not looked at here but in :mod:`torch_sr.models.files.hparams`.
+of its modules give every pair of names, and a state dict must have exactly these names.
+Shapes are interpreted in :mod:`torch_sr.models.files.hparams`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEFAULT_RESIDUAL_SCALING = 0.2
 
 @dataclass(frozen=True)
 class Layout:
-    """Templates of the module names, and the number that a count starts with when written."""
+    """Templates of the module names, and the first number of a count in written files."""
 
     conv_first: str
     conv: str
@@ -80,7 +80,7 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class CanonicalState:
-    """A state dict under RRDBNet's names, the layout it had, and the residual scaling in it."""
+    """A state dict under RRDBNet's names, its original layout, and its residual scaling."""
 
     layout: str
     state: dict[str, Tensor]
@@ -89,7 +89,7 @@ class CanonicalState:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers that modules bear in a layout, in order; ``hr`` and ``last`` are of ``old``."""
+    """The numbers of the modules in a layout, in order; only ``old`` has ``hr`` and ``last``."""
 
     blocks: Sequence[int]
     denses: Sequence[int]
@@ -195,7 +195,7 @@ def _pairs(layout: Layout, numbers: Numbers) -> Iterator[tuple[str, str]]:
 
 
 def read_numbers(state: State, name: str) -> Numbers:
-    """Find the numbers in use; that they leave no gap shows when their names are looked up."""
+    """Find the numbers in use; gaps are found later, when the names are looked up."""
     layout = LAYOUTS[name]
     found = _find_numbers(state, layout.conv)
     if not found:

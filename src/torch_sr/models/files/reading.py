@@ -1,4 +1,4 @@
-"""Weights files as named tensors: safetensors, what ``torch.save`` writes, or files of ncnn.
+"""Read named tensors from safetensors, ``torch.save`` or ncnn files.
 
 The kind of a file is detected by its first bytes, not by its suffix, except the ``.bin`` of ncnn,
 which may begin with zeros. Nothing in a file is executed: pickles are read with
@@ -97,7 +97,7 @@ def load_state(path: str | Path) -> RawWeights:
         path: the file; for ncnn one of the two files, or their common name without suffix.
 
     Raises:
-        ModelError: the file cannot be read, is damaged, unsafe, no weights, or has no generator.
+        ModelError: the file cannot be read, is damaged, unsafe, not weights, or has no generator.
     """
     path = Path(path)
     try:
@@ -110,7 +110,7 @@ def load_state(path: str | Path) -> RawWeights:
         if is_graph(head) or is_weights(path, head):
             graph, found = read_ncnn(path)
             return RawWeights(graph, found.tensors, hparams=found.hparams, layout="ncnn")
-        kind = _tell_kind(head)
+        kind = _find_kind(head)
         reader = {"zip": _read_zip, "pickle": _read_pickle, "safetensors": _read_safetensors}
         if kind not in reader:
             raise ModelError(f"{path} {kind}")
@@ -121,11 +121,13 @@ def load_state(path: str | Path) -> RawWeights:
         raise ModelError(f"{path}: {explain(error)}") from error
 
 
-def _tell_kind(head: bytes) -> str:
+def _find_kind(head: bytes) -> str:
     """Name a reader, or say what the file is instead of weights."""
     if not head:
         return "is empty"
-    if head[8:9] == b"{" and head[5:8] == bytes(3):  # before the rest: a length can look like any
+    if head[8:9] == b"{" and head[5:8] == bytes(
+        3
+    ):  # first: the length before it may look like any signature
         return "safetensors"
     for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
@@ -134,7 +136,7 @@ def _tell_kind(head: bytes) -> str:
         return "is a web page, not weights; download the file itself"
     if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
         return "is a text, not weights"
-    if head[8:9] == b"{":  # announcing a header of terabytes
+    if head[8:9] == b"{":  # which announces a header of terabytes
         return "safetensors"
     return "is not a known weights file; use .safetensors or PyTorch's .pth"
 
@@ -178,9 +180,9 @@ def _read_zip(path: Path) -> RawWeights:
 
 def _read_pickle(path: Path) -> RawWeights:
     try:
-        # Given a name in place of a file, torch would be guided by its suffix.
+        # Given a path instead of a file, PyTorch would choose the format by the suffix.
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols, which do not help a user
+            warnings.simplefilter("ignore")  # about pickle protocols, which do not help a user
             with torch.serialization.safe_globals(_numpy_scalars()):
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -231,7 +233,7 @@ def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
 
 
 def rename_former_keys(records: Mapping[Any, Any]) -> dict[str, Any]:
-    """Records by their present names: the key ``license`` used to be ``licence``."""
+    """Records by their current names: the key ``license`` used to be ``licence``."""
     found = {str(key): value for key, value in records.items()}
     former = found.pop("licence", None)
     return found if former is None else {"license": former, **found}
@@ -254,7 +256,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _parse_json(text: str) -> Mapping[str, Any]:
-    with contextlib.suppress(ValueError, RecursionError):  # another program's own meaning
+    with contextlib.suppress(ValueError, RecursionError):  # data of another program
         return _mapping(json.loads(text))
     return {}
 

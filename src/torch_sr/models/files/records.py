@@ -1,9 +1,9 @@
-"""The records of a weights file: version, date, license, hash, parents; and changing them.
+"""The records of a weights file: version, date, license, hash, parents.
 
 Each file that is written has, next to its parameters, the version of torch-sr, the date, a license
 and a hash of the parameters; a training adds its configuration, metrics and a fingerprint of its
 data, an interpolation its parents. The hash is that of the parameters under RRDBNet's names, so it
-stays what it is in every layout and file format.
+is the same in every layout and file format.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNSTATED = "unstated"
 WRITTEN = ("format", "architecture", "version", "date", "weights_sha256", "hparams", "scale_factor")
 """Records that are computed whenever a model is written."""
 ANNOTATIONS = ("name", "author", "license", "description", "dataset")
-"""Records that a person may set."""
+"""Records that a user may set."""
 
 
 def records(
@@ -42,7 +42,7 @@ def records(
 
     Args:
         state: parameters under RRDBNet's names, as they are stored.
-        given: further records; what is not text becomes JSON. Those of `WRITTEN` are not taken.
+        given: further records; what is not text becomes JSON. Those in `WRITTEN` are ignored.
         architecture: name of the network.
     """
     kept = {
@@ -79,11 +79,11 @@ def common_license(licenses: Iterable[str | None]) -> str:
 
 
 def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
-    """Change the records of a model that torch-sr wrote; its parameters stay, bit for bit.
+    """Change the records of a model that torch-sr wrote; its parameters do not change.
 
     Args:
         path: a ``.safetensors`` file, or a ``.pth`` with records.
-        changes: values by name, text or what becomes JSON; None removes one.
+        changes: values by name; what is not text becomes JSON, and None removes a record.
 
     Raises:
         ModelError: the file cannot be read or written, or has no records.
@@ -93,10 +93,10 @@ def annotate(path: str | Path, changes: Mapping[str, Any]) -> None:
         raise ModelError(f"{path}: convert it to .safetensors first; ncnn files hold no records")
     try:
         with path.open("rb") as file:
-            plain = file.read(9)[8:] == b"{"  # a safetensors header, behind its length
+            plain = file.read(9)[8:] == b"{"  # a safetensors header, after its length
         rewrite = _rewrite_safetensors if plain else _rewrite_pickle
         rewrite(path, changes)
-    except (OSError, RuntimeError) as error:  # torch's own, where the disk is full
+    except (OSError, RuntimeError) as error:  # PyTorch's, if the disk is full
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"{path} cannot be written: {reason}") from error
 
@@ -116,7 +116,7 @@ def append_results(path: str | Path, results: Mapping[str, Mapping[str, float]])
         before = json.loads(known)
     except ValueError:
         before = None
-    before = before if isinstance(before, dict) else {}  # else another program's own meaning
+    before = before if isinstance(before, dict) else {}  # otherwise data of another program
     rounded = {
         name: {metric: round(value, 5) for metric, value in metrics.items()}
         for name, metrics in results.items()
@@ -127,8 +127,8 @@ def append_results(path: str | Path, results: Mapping[str, Mapping[str, float]])
 def with_metadata(data: bytes, change: Callable[[dict[str, str]], dict[str, str]]) -> bytes:
     """Change the records in the bytes of a safetensors file, in the order of their names.
 
-    It is the length of a header, the header as JSON, and the numbers; safetensors itself would
-    write the records in another order each time.
+    The format is the length of the header, the header as JSON, and the numbers. safetensors itself
+    would write the records in a different order each time.
     """
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])

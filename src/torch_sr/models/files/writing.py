@@ -1,13 +1,14 @@
-"""Write a generator to a file that carries all that is needed to rebuild it.
+"""Write a generator to a file with everything needed to rebuild it.
 
-``.safetensors`` is our form: RRDBNet's parameter names, everything else as text in the metadata.
-``.pth`` is the form of enhanced-srgan: ``model_state_dict``, ``hparams`` nested like the JSON
-configuration, ``stage``. Other layouts are for other programs; in a ``.pth`` of ``old`` or ``mid``
-these find parameters and nothing else, so no records go along.
-``.param`` is the format of ncnn, with a ``.bin`` next to it
-(:mod:`torch_sr.models.files.ncnn`); it has no place for records either.
+``.safetensors`` is the format of torch-sr: RRDBNet's parameter names, everything else as text in
+the metadata. ``.pth`` is the format of enhanced-srgan: ``model_state_dict``, ``hparams`` nested
+like the JSON configuration, ``stage``. Other layouts are for other programs; in a ``.pth`` of
+``old`` or ``mid`` these expect only parameters, so no records are written. ``.param`` is the format
+of ncnn, with a ``.bin`` next to it (:mod:`torch_sr.models.files.ncnn`); it has no place for records
+either.
 
-SRVGGNetCompact, which comes from other programs, is written in the same forms under its own names.
+SRVGGNetCompact, which comes from other programs, is written in the same formats under its own
+names.
 """
 
 from __future__ import annotations
@@ -48,17 +49,17 @@ def save_generator(
     dtype: torch.dtype | None = None,
     layout: str | None = None,
 ) -> None:
-    """Write a generator, whole or not at all; missing folders are made, an old file is replaced.
+    """Write a generator, completely or not at all; create folders, replace an existing file.
 
     Args:
-        path: ends in ``.safetensors``, ``.pth``, ``.pt`` or ``.param``, which chooses the form;
+        path: ends in ``.safetensors``, ``.pth``, ``.pt`` or ``.param``, which chooses the format;
             next to a ``.param`` a ``.bin`` is written.
         network: the generator, on any device.
         stage: the stage of training it comes from.
         metadata: other records, such as ``dataset`` or ``metrics``; what is not text is
             written as JSON.
         dtype: type to store the parameters in, such as ``torch.float16``; None keeps theirs.
-            In ncnn's form only weights are float16, and biases stay float32.
+            In ncnn files only weights are float16, and biases stay float32.
         layout: one of :data:`~torch_sr.models.files.layouts.LAYOUTS`, for other programs; None for
             ``new`` in ``.safetensors`` and ``enhanced-srgan`` in ``.pth``; ncnn has none.
 
@@ -98,11 +99,11 @@ def save_compact(
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write an SRVGGNetCompact, whole or not at all.
+    """Write an SRVGGNetCompact, completely or not at all.
 
     Args:
-        path, stage, metadata, dtype: as for :func:`save_generator`; a ``.pth`` is that of
-            Real-ESRGAN, with records next to the parameters.
+        path, stage, metadata, dtype: as for :func:`save_generator`; a ``.pth`` is like
+            Real-ESRGAN's, with records next to the parameters.
         state: its parameters, ``body.0.weight`` and so on.
         output_scale: the scale that its result is resized to, if it is not its own.
 
@@ -125,9 +126,9 @@ def save_compact(
             given = {key: value for key, value in text.items() if value is not None}
             temporary.write_bytes(with_metadata(save(stored), lambda _: notes | given))
         else:
-            beside = {"hparams": hparams, "stage": stage, "metadata": notes}
+            others = {"hparams": hparams, "stage": stage, "metadata": notes}
             with temporary.open("wb") as file:
-                torch.save({"params": stored, **beside}, file)
+                torch.save({"params": stored, **others}, file)
 
 
 def written_files(path: Path) -> list[Path]:
@@ -178,7 +179,7 @@ def _checked(
 
 @contextlib.contextmanager
 def _written(path: Path, state: Mapping[str, Tensor]) -> Iterator[None]:
-    """Make the folder of a file; report why the file could not be written."""
+    """Create the folder of a file; report why the file could not be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -242,7 +243,7 @@ def _write_pickle(
 ) -> None:
     layout = layout or default_layout(path)
     renamed = from_canonical(state, layout, config.residual_scaling)
-    content: dict[str, Any] = renamed  # as ESRGAN's own programs and their descendants read it
+    content: dict[str, Any] = renamed  # as ESRGAN's programs and those based on them read it
     if layout in _WRAPPERS:
         content = {
             _WRAPPERS[layout]: renamed,
@@ -250,7 +251,7 @@ def _write_pickle(
             "stage": stage,
             "metadata": notes,
         }
-    with path.open("wb") as file:  # given a name, torch would write the temporary one inside
+    with path.open("wb") as file:  # a path's temporary name would be stored in the file
         torch.save(content, file)
 
 

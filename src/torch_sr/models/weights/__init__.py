@@ -1,4 +1,4 @@
-"""The models that ship with the package, by name, and which of them are two ends of one slider."""
+"""The models that ship with torch-sr, and the pairs among them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pair:
     Args:
         faithful: the model at strength 0: it adds nothing that is not in the image.
         restoring: the model at strength 1: it removes noise and compression artifacts.
-        default_strength: what suits a photograph of unknown origin.
+        default_strength: suits photographs of unknown origin.
         overlaps: what :func:`~torch_sr.inference.receptive_field.measure_overlap` measures in fp32,
             by strength; other strengths are measured on first use.
     """
@@ -44,11 +44,11 @@ PAIRS = (
     ),
 )
 DEFAULT_MODEL = "compact-x4"
-"""What is used where no model is named; if it has a partner, at the pair's default strength."""
+"""The model that is used if none is named; with a partner, at the pair's default strength."""
 
 
 def canonical_name(name: str) -> str:
-    """A model's name as tables have it: in lower case, with hyphens."""
+    """A model's name as in the tables: in lower case, with hyphens."""
     return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
@@ -63,7 +63,7 @@ def shipped_path(name: str) -> Path | None:
 
 
 def find_pair(name: str | Path) -> Pair | None:
-    """The pair to which a model of this name belongs; None where it has no partner."""
+    """The pair to which a model of this name belongs; None if it has no partner."""
     for pair in PAIRS:
         if canonical_name(str(name)) in (pair.faithful, pair.restoring):
             return pair

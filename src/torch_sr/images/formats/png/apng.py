@@ -1,8 +1,8 @@
 """Decode the frames of animated PNGs one after the other.
 
-Each frame is a rectangle of its own that is laid onto what was shown before. A frame is decoded as
-the PNG it is, by libvips, so that palettes and 16 bits are read as in any other PNG. In memory are
-the frame shown, the rectangle laid onto it, and, where a frame asks for it, the frame before it.
+Each frame is a rectangle that is drawn onto what was shown before. libvips decodes it as a PNG, so
+palettes and 16 bits are read as in any other PNG. Memory holds the frame shown, the rectangle drawn
+onto it and, if a frame requires it, the frame before it.
 PNG, third edition, 4.10 and 11.3.6.
 """
 

@@ -1,4 +1,4 @@
-"""The chunks of PNG files that libvips neither reads nor writes: text, color, time.
+"""PNG chunks that libvips neither reads nor writes: text, color, time.
 
 Chunks that do not depend on the size are copied byte for byte: the known ones below, and unknown
 ones that are marked as safe to copy (PNG, third edition, 5.4). Chunks that libvips reads and writes
@@ -88,7 +88,7 @@ def read_chunks(path: PathLike) -> tuple[list[Chunk], list[str]]:
 
 
 def _background(data: bytes, header: bytes, palette: bytes) -> bytes:
-    """The background as 8 or 16 bits of gray or RGB, which is what the pixels become."""
+    """The background as 8 or 16 bits of gray or RGB, like the converted pixels."""
     depth, color_type = header[8], header[9]
     if color_type == 3 and data:
         rgb = palette[3 * data[0] : 3 * data[0] + 3]
@@ -149,7 +149,7 @@ def text_chunk(name: str, text: str) -> Chunk:
 
 
 def xmp_chunk(xmp: bytes) -> Chunk:
-    """An XMP packet, uncompressed as its specification asks for (ISO 16684-3)."""
+    """An XMP packet, uncompressed, as its specification requires (ISO 16684-3)."""
     return b"iTXt", _XMP + b"\0\0\0\0\0" + xmp
 
 

@@ -74,8 +74,8 @@ def _png_chunks(path: PathLike, start: int) -> Iterator[tuple[bytes, bytes]]:
         while len(head := file.read(8)) == 8:
             name = head[4:]
             data = file.read(int.from_bytes(head[:4], "big"))
-            sound = file.read(4) == zlib.crc32(name + data).to_bytes(4, "big")
-            if sound or name in (b"IHDR", b"IDAT"):
+            intact = file.read(4) == zlib.crc32(name + data).to_bytes(4, "big")
+            if intact or name in (b"IHDR", b"IDAT"):
                 yield name, data
             if name == b"IEND" or not name.isalpha():
                 return
@@ -90,11 +90,11 @@ def _inflated(parts: Iterator[bytes]) -> Iterator[bytes]:
             try:
                 yield inflate.decompress(piece)
             except zlib.error:
-                yield from _up_to_the_fault(before, piece)
+                yield from _up_to_error(before, piece)
                 return
 
 
-def _up_to_the_fault(inflate: Any, piece: bytes) -> Iterator[bytes]:
+def _up_to_error(inflate: Any, piece: bytes) -> Iterator[bytes]:
     for byte in piece:
         try:
             yield inflate.decompress(bytes([byte]))

@@ -1,4 +1,4 @@
-"""Join the PNGs of single frames into one file, an animation if there are several."""
+"""Join the PNGs of frames into one file, an animation if several."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def raw_entries(file: BinaryIO, form: Form, at: int) -> tuple[dict[int, bytes], 
 
 
 def first_value(entry: bytes, form: Form) -> int:
-    """The number in an entry as :func:`raw_entries` returns it, which is an offset."""
+    """The offset stored in an entry, as :func:`raw_entries` returns it."""
     return int(form.offset.unpack(entry[-form.room :])[0])
 
 

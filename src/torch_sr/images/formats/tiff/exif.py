@@ -5,8 +5,8 @@ points to. To add them, these two and a new first directory, with the entries of
 appended to the file; then the header points there. Maker notes and interoperability are left out,
 because they contain offsets. TIFF 6.0, section 2; BigTIFF.
 
-tifftools does the same by writing the whole file again, and never returns from a directory that
-points to itself, so it is not used.
+tifftools is not used: it writes the whole file again, and hangs on a directory that points to
+itself.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _lost_descriptions(file: BinaryIO, form: Form, first: int) -> list[int]:
     return [0x010E] if found and b"<OME" in found.value else []
 
 
-def _of_the_old_size(tag: int, entry: Entry) -> bool:
+def _states_old_size(tag: int, entry: Entry) -> bool:
     """Descriptions by which tifffile and OME programs find the shape of the pixels."""
     return tag == 0x010E and (entry.value.startswith(b'{"shape"') or b"<OME" in entry.value)
 
@@ -165,7 +165,7 @@ def _read_tags(
 ) -> tuple[dict[int, Entry], dict[int, Entry], dict[int, Entry]]:
     """Descriptions of the first directory, then those of EXIF, and of GPS."""
     top = read_entries(file, form, first, (*_DESCRIPTIONS, _EXIF, _GPS))
-    top = {tag: entry for tag, entry in top.items() if not _of_the_old_size(tag, entry)}
+    top = {tag: entry for tag, entry in top.items() if not _states_old_size(tag, entry)}
     found = []
     for tag in (_EXIF, _GPS):
         entry = top.pop(tag, None)

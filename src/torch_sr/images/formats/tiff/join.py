@@ -1,8 +1,8 @@
-"""Join TIFF files of one page each into a file of all pages, which may differ in everything.
+"""Join TIFF files of one page each into a file of all pages.
 
-The files are appended to the first one, and the offsets in their directories are corrected. TIFF
-6.0, section 2; BigTIFF. Pages that this package writes have no directories inside their directories
-except those of EXIF and GPS.
+The pages may differ in everything. The files are appended to the first one, and the offsets in
+their directories are corrected. TIFF 6.0, section 2; BigTIFF. Pages that this package writes have
+no directories inside their directories except those of EXIF and GPS.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class TiffPage:
     def kind(self) -> int:
         """Of the numbers: see `UNSIGNED`, `SIGNED`, `FLOAT`."""
         found = self.get(339, 1)
-        return UNSIGNED if found == 4 else found  # 4: not said
+        return UNSIGNED if found == 4 else found  # 4: not stated
 
     @property
     def samples(self) -> int:

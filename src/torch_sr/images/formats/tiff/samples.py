@@ -1,4 +1,4 @@
-"""TIFF pages with samples that libvips does not know: 64 bits, Lab, float CMYK.
+"""Read TIFF samples unknown to libvips: 64 bits, Lab, float CMYK.
 
 libvips reads the file with a directory that is changed in memory: 64-bit samples are declared as
 pairs of 32-bit words, which works with every compression.

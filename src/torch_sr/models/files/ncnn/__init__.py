@@ -1,4 +1,4 @@
-"""Model files of ncnn, the form of Real-ESRGAN-ncnn-vulkan and Upscayl, read and written.
+"""Model files of ncnn, as Real-ESRGAN-ncnn-vulkan and Upscayl use them.
 
 A model is two files: ``.param``, the graph as text (:mod:`~torch_sr.models.files.ncnn.graph`), and
 ``.bin``, the numbers in the order of its layers (:mod:`~torch_sr.models.files.ncnn.weights`).

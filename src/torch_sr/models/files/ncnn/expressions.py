@@ -1,7 +1,7 @@
-"""What a graph computes, as expressions: its layers with their weights, free of notation.
+"""An ncnn graph as an expression, independent of how it is written.
 
-Different programs write one and the same network differently: an activation within the convolution
-or as a layer of its own, a scaled sum as one layer or as two. Here all of these become the same
+Different programs write the same network differently: an activation as part of the convolution or
+as a separate layer, a scaled sum as one layer or as two. Here all of these become the same
 expression. Names are only kept for error messages.
 """
 
@@ -17,7 +17,7 @@ from torch_sr.errors import ModelError
 from torch_sr.models.files.ncnn.graph import ONLY_TWO, Layer
 from torch_sr.models.files.ncnn.weights import WeightsReader
 
-_MOST_PARTS = 4096  # a few lines of joined joins could ask for any number
+_MOST_PARTS = 4096  # nested joins in a few lines could require any number
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture(Node):
+class NetworkInput(Node):
     """The input of the network."""
 
 
@@ -82,7 +82,7 @@ class Shuffled(Node):
 
 
 def build_expression(layers: Sequence[Layer], weights: WeightsReader) -> Node:
-    """Give the result of a graph as an expression.
+    """Convert a graph to an expression of its result.
 
     Args:
         layers: of types in :data:`KINDS`.
@@ -116,7 +116,7 @@ def _only(layer: Layer, inputs: list[Node]) -> Node:
 
 
 def _input(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
-    return Picture(layer.name)
+    return NetworkInput(layer.name)
 
 
 def _same(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
@@ -125,7 +125,7 @@ def _same(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
 
 def _convolution(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
     source, out = _only(layer, inputs), layer.integer(0)
-    _demand_plain(layer)
+    _require_plain(layer)
     count = layer.integer(6)
     if out < 1 or count < 1 or count % (out * 9):
         raise ModelError(f"is damaged: layer {layer.name} makes {out} channels of {count} numbers")
@@ -141,8 +141,8 @@ def _convolution(layer: Layer, inputs: list[Node], weights: WeightsReader) -> No
     return Activation(layer.name, node, torch.tensor(slope))
 
 
-def _demand_plain(layer: Layer) -> None:
-    """A kernel of 3x3 that keeps the size, and numbers that are not quantised."""
+def _require_plain(layer: Layer) -> None:
+    """Require a kernel of 3x3 that keeps the size, and numbers that are not quantized."""
     width, left, top = layer.integer(1), layer.integer(4), layer.integer(14, layer.integer(4))
     found = {
         "kernel": (width, layer.integer(11, width)),

@@ -1,4 +1,4 @@
-"""The text of a ``.param`` file: a list of layers, the blobs they read and make, their parameters.
+"""Parse and format the text of a ``.param`` file: layers and blobs.
 
 The first line is a magic number, the second counts layers and blobs, each further line is a layer::
 
@@ -31,7 +31,7 @@ class Layer:
 
     Args:
         kind: type of layer, such as ``Convolution``.
-        name: of the layer; it means nothing.
+        name: of the layer; only for error messages.
         inputs, outputs: names of blobs.
         params: by number; what they mean depends on the type.
     """
@@ -45,7 +45,7 @@ class Layer:
     def integer(self, key: int, default: int = 0) -> int:
         """A whole number; ModelError if it is something else."""
         value = self.params.get(key, default)
-        if not isinstance(value, int):  # 1.0 neither, whose bits ncnn would take for an integer
+        if not isinstance(value, int):  # not 1.0 either: ncnn would read its bits as an integer
             raise ModelError(f"layer {self.name} has {key}={value}; a whole number is needed")
         return value
 
@@ -67,7 +67,7 @@ def parse_graph(text: str, kinds: Collection[str]) -> list[Layer]:
 
     Args:
         text: of the file.
-        kinds: types of layers that are understood; the notation of others is not looked at.
+        kinds: types of layers that are supported; others are not parsed.
 
     Raises:
         ModelError: not a graph, truncated, has layers of other types, or its blobs do
@@ -120,7 +120,7 @@ def _parse_param(word: str, place: str) -> tuple[int, Value]:
         if _whole(length, place) != len(values):
             raise ModelError(f"is damaged: {place} has an array of another length: {word[:60]}")
         return -key - 23300, tuple(_number(value, place) for value in values)
-    if "," in text:  # newer programs write arrays so
+    if "," in text:  # newer programs write arrays this way
         return key, tuple(_number(value, place) for value in text.split(",") if value)
     return key, _number(text, place)
 

@@ -1,7 +1,8 @@
-"""Which of the two supported networks an expression is, and its parameters under their names.
+"""Match an expression with RRDBNet or SRVGGNetCompact.
 
-Matching goes from the result to the image, and every layer on the way must be where the network
-has it; nothing is left over, because a graph has one result.
+The result is the parameters under their names in PyTorch. Matching goes from the result to the
+image, and every layer on the way must be where the network has it; nothing is left over, because a
+graph has one result.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch_sr.models.files.ncnn.expressions import (
     Activation,
     Conv,
     Joined,
+    NetworkInput,
     Node,
-    Picture,
     Resized,
     Shuffled,
     Total,
@@ -57,7 +58,7 @@ class _Step:
 
 
 def match_network(result: Node) -> Match:
-    """Recognise a network.
+    """Recognize a network.
 
     Raises:
         ModelError: it is neither RRDBNet nor SRVGGNetCompact; the first layer that differs is
@@ -129,7 +130,7 @@ def _match_step(node: Node) -> _Step:
 def _match_trunk(node: Node) -> tuple[Conv, Conv]:
     """The convolution after the blocks, and the first one; the trunk is their sum."""
     for body, first, factor in _residuals(node):
-        starts = isinstance(first, Conv) and isinstance(first.source, Picture | Shuffled)
+        starts = isinstance(first, Conv) and isinstance(first.source, NetworkInput | Shuffled)
         if starts and isinstance(first, Conv) and isinstance(body, Conv) and factor == 1:
             return body, first
     raise _mismatch(node, "the sum of the trunk and the first convolution")
@@ -137,9 +138,9 @@ def _match_trunk(node: Node) -> tuple[Conv, Conv]:
 
 def _match_input(node: Node) -> int:
     """The side of the squares that are folded into channels before the first convolution."""
-    if isinstance(node, Shuffled) and node.inverse and isinstance(node.source, Picture):
+    if isinstance(node, Shuffled) and node.inverse and isinstance(node.source, NetworkInput):
         return node.factor
-    if isinstance(node, Picture):
+    if isinstance(node, NetworkInput):
         return 1
     raise _mismatch(node, "the input")
 
@@ -269,20 +270,20 @@ def _match_base(node: Node) -> tuple[Node, Node]:
     """The result of the layers, and the image or its enlargement, to which it is added."""
     for made, base, factor in _residuals(node):
         source = base.source if isinstance(base, Resized) else base
-        if isinstance(source, Picture) and factor == 1:
+        if isinstance(source, NetworkInput) and factor == 1:
             return made, base
     raise _mismatch(node, "the sum with the enlarged image", "SRVGGNetCompact")
 
 
 def _match_chain(node: Node) -> dict[str, Tensor]:
-    """Convolutions and activations in turn, named by their numbers."""
+    """Alternating convolutions and activations, named by their numbers."""
     chain: list[Node] = []
     while isinstance(node, Conv | Activation):
         chain.append(node)
         node = node.source
     alternate = all(isinstance(part, (Conv, Activation)[i % 2]) for i, part in enumerate(chain))
-    if not isinstance(node, Picture) or not alternate or len(chain) % 2 == 0 or len(chain) < 3:
-        raise _mismatch(node, "convolutions and activations in turn", "SRVGGNetCompact")
+    if not isinstance(node, NetworkInput) or not alternate or len(chain) % 2 == 0 or len(chain) < 3:
+        raise _mismatch(node, "alternating convolutions and activations", "SRVGGNetCompact")
     tensors: dict[str, Tensor] = {}
     width = 0
     for number, part in enumerate(reversed(chain)):

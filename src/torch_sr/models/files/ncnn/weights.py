@@ -1,7 +1,7 @@
-"""The numbers of a ``.bin`` file: those of each layer in turn, without names or sizes.
+"""Read and write the numbers of a ``.bin`` file, layer by layer.
 
-The main numbers of a layer follow four bytes that state how they are stored; its bias and the
-slopes of PReLU come bare, as float32.
+It has no names and no sizes. The main numbers of a layer follow four bytes that state how they are
+stored; its bias and the slopes of PReLU have no such flag and are float32.
 
 Source: https://github.com/Tencent/ncnn, ``src/modelbin.cpp``.
 """

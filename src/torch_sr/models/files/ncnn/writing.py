@@ -1,6 +1,6 @@
 """RRDBNet and SRVGGNetCompact -> the two files of an ncnn model.
 
-They are written as those of Real-ESRGAN-ncnn-vulkan are: the image is the blob ``data``, RGB in
+They are like those of Real-ESRGAN-ncnn-vulkan: the image is the blob ``data``, RGB in
 [0, 1], the result ``output``; activations are part of the convolutions, and weights, but not
 biases, may be float16.
 """
@@ -45,7 +45,7 @@ class Graph:
         return self.add("Convolution", name, [source], params)
 
     def join(self, blob: str, parts: Sequence[str]) -> str:
-        """Append channels to channels."""
+        """Append a concatenation of channels."""
         return self.add("Concat", blob, parts, {}) if len(parts) > 1 else parts[0]
 
     def add_scaled(self, blob: str, residual: str, source: str, factor: float) -> str:
@@ -53,12 +53,12 @@ class Graph:
         return self.add("Eltwise", blob, [residual, source], {0: 1, 1: (float(factor), 1.0)})
 
     def resize(self, blob: str, source: str, factor: float, *, bicubic: bool = False) -> str:
-        """Append a resizing, by the nearest pixel or bicubic."""
+        """Append a resize, nearest or bicubic."""
         method = 3 if bicubic else 1
         return self.add("Interp", blob, [source], {0: method, 1: float(factor), 2: float(factor)})
 
     def layers(self) -> list[Layer]:
-        """All layers: the last one makes the result, and what is read twice is split before."""
+        """All layers; the last one makes ``output``, and blobs with several readers are split."""
         *others, last = self._layers
         return list(
             _split([*others, Layer(last.kind, last.name, last.inputs, (OUTPUT,), last.params)])
@@ -158,7 +158,7 @@ def _add_block(
 
 
 def _split(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """Give every reader of a blob one of its own, as ncnn demands."""
+    """Give every reader of a blob its own copy, as ncnn requires."""
     uses = Counter(blob for layer in layers for blob in layer.inputs)
     left = Counter(uses)
     splits = 0
