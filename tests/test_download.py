@@ -161,7 +161,7 @@ def test_a_promise_too_short_is_a_wrong_file(url, path, site):
 
 
 def test_a_size_that_is_known_is_not_exceeded(url, path, site):
-    refused(url, path, "offers 3000000 bytes in place of 2999999", num_bytes=2_999_999)
+    refused(url, path, "offers 3000000 bytes instead of 2999999", num_bytes=2_999_999)
     assert left(path) == ["set.zip.lock"]
 
 
