@@ -285,7 +285,7 @@ def test_overrides_of_degradations_are_written_without_quotes():
 
 def test_images_with_transparency_are_not_degraded():
     data = {"img_channels": 4, "degradation": {"probability": 0.5}}
-    assert "degradation.probability is 0.5; it must be 0 where img_channels is 4" in refusal(data)
+    assert "degradation.probability is 0.5; it must be 0 if img_channels is 4" in refusal(data)
     parse_config({"img_channels": 4})
 
 
@@ -577,7 +577,7 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("bach_size", 8, "there is no such key, did you mean batch_size?"),
         ("generator.num_basic_block", 23, "no such key, did you mean num_basic_blocks?"),
         ("training.lr", 1e-4, "no such key, did you mean g_lr?"),
-        ("content_loss.zzz", 1, "there is no such key, there are loss_f"),
+        ("content_loss.zzz", 1, "there is no such key, choose one of loss_f"),
         ("generator", 3, "it must be an object in braces"),
         ("generator", None, "it must be an object in braces"),
         ("pretraining.num_epoch", -1, "it must be a whole number, 0 or more"),
@@ -624,8 +624,8 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("pretraining.augmentation.pipeline", 3, "the path of a JSON or YAML file, or null"),
         ("training.augmentation.compresion", 0.5, "no such key, did you mean compression?"),
         ("training.g_sched_steps", [], "it must not be empty"),
-        ("training.g_sched_steps", [10, 10], "each number must be above the one before it"),
-        ("training.d_sched_steps", [20, 10], "each number must be above the one before it"),
+        ("training.g_sched_steps", [10, 10], "each number must be larger than the one before it"),
+        ("training.d_sched_steps", [20, 10], "each number must be larger than the one before it"),
         ("training.d_sched_gamma", 2, FACTOR),
         ("training.g_adversarial_loss_scaling", -0.1, "it must be a number, 0 or more"),
         ("training.betas", [-0.1, 0.9], BETAS),
@@ -643,7 +643,11 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("perceptual_loss.layer_weights", ["conv5_4"], "it must be an object in braces"),
         ("perceptual_loss.layer_weights.conv5_4", 0, "it must be a number above 0"),
         ("perceptual_loss.layer_weights.conv5_9", 1, "no such layer, did you mean conv5_4?"),
-        ("perceptual_loss.layer_weights.relu", 1, "vgg19 has no such layer, there are conv1_1, "),
+        (
+            "perceptual_loss.layer_weights.relu",
+            1,
+            "vgg19 has no such layer, choose one of conv1_1, ",
+        ),
         ("degradation.probability", 1.2, PROBABILITY),
         ("degradation.first.jpeg_range", [95, 30], "smaller number must come first: [30, 95]"),
         ("degradation.first.jpeg_range", [0, 95], "two whole numbers from 1 to 100"),
@@ -665,7 +669,7 @@ BETAS = "it must be [beta1, beta2], two numbers from 0 to below 1"
         ("degradation.first.blur.kernels", {}, "it must not be empty"),
         ("degradation.first.blur.kernels.isoo", 1, "no such kernel, did you mean iso?"),
         ("degradation.first.blur.kernels.iso", -1, PROBABILITY),
-        ("degradation.second.blur.kernels.box", 1, "no such kernel, there are iso, aniso, gen"),
+        ("degradation.second.blur.kernels.box", 1, "no such kernel, choose one of iso, aniso, gen"),
         ("degradation.sharpen_targets", 1, "it must be true or false"),
     ],
 )
@@ -712,7 +716,7 @@ def test_layer_must_be_one_of_the_chosen_network():
 
 def test_whole_images_need_batches_of_one():
     message = refusal({"training": {"cr_patch_size": None}})
-    assert "batch_size is 16; it must be 1 where training.cr_patch_size is null" in message
+    assert "batch_size is 16; it must be 1 if training.cr_patch_size is null" in message
     whole = {"batch_size": 1, "training": {"cr_patch_size": None}}
     assert parse_config({**whole, "discriminator": {"kind": "unet"}})
     message = refusal(whole)  # the dense layers of the VGG one need a size
@@ -724,7 +728,7 @@ def test_the_unet_discriminator_needs_eight_pixels_a_side():
     small = {"training": {"cr_patch_size": [4, 8]}}
     assert parse_config(small)  # the VGG one does not
     message = refusal({**small, "discriminator": {"kind": "unet"}})
-    assert "training.cr_patch_size is [4, 8]; it must be 8 or more a side where" in message
+    assert "training.cr_patch_size is [4, 8]; each side must be 8 or more if" in message
     left_out = {"training": {"cr_patch_size": [4, 4], "num_epoch": 0}}
     assert parse_config({**left_out, "discriminator": {"kind": "unet"}})
     assert parse_config({"training": {"cr_patch_size": [8, 8]}, "discriminator": {"kind": "unet"}})
@@ -768,21 +772,21 @@ def test_files_that_cannot_be_read(tmp_path):
     assert "is not JSON: line 1, column 1" in file_refusal(path, b"")
     assert "is not JSON: line 3, column 3" in file_refusal(path, b'{\n  "seed": 1\n  "x": 2\n}')
     assert "is not JSON" in file_refusal(path, b"[" * 200000)
-    assert "holds [1]; it must hold an object" in file_refusal(path, b"[1]")
+    assert "contains [1]; it must contain an object" in file_refusal(path, b"[1]")
     assert "seed is Infinity" in file_refusal(path, b'{"seed": 1e999}')
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"seed": 1, "seed": 2}', "seed is 1 and 2; a key may be there only once"),
-        ('{"generator": {}, "generator": {}}', "generator is {} and {}; a key may be"),
+        ('{"seed": 1, "seed": 2}', "seed is 1 and 2; give this key only once"),
+        ('{"generator": {}, "generator": {}}', "generator is {} and {}; give this key"),
         (
             '{"perceptual_loss": {"layer_weights": {"conv1_1": 1, "conv1_1": 2}}}',
-            "perceptual_loss.layer_weights.conv1_1 is 1 and 2; a key may be there only once",
+            "perceptual_loss.layer_weights.conv1_1 is 1 and 2; give this key only once",
         ),
         ('{"training": {"betas": [0, 0], "betas": [0, 0]}}', "training.betas is [0, 0] and [0"),
-        ('{"zzz": 1, "zzz": 1}', "zzz is 1 and 1; a key may be there only once"),
+        ('{"zzz": 1, "zzz": 1}', "zzz is 1 and 1; give this key only once"),
         ('{"seed": 1, "seed": 1, "seed": 1}', "seed is 1 and 1 and 1; "),
     ],
 )

@@ -59,7 +59,7 @@ def test_unicode_in_any_encoding_is_read(tmp_path, encoding):
 
 
 def test_keys_repeated_in_json5_are_refused(tmp_path):
-    assert "seed is 1 and 2; a key may be there only once" in refusal(
+    assert "seed is 1 and 2; give this key only once" in refusal(
         tmp_path / "a.json", "{seed: 1, seed: 2,}"
     )
 
@@ -82,7 +82,7 @@ def test_keys_repeated_in_json5_are_refused(tmp_path):
         ("{'a':" * 5000, "too deeply nested"),
         ('{"seed": ' + "9" * 5000 + "}", "is not JSON: Exceeds the limit"),
         ("", "is not JSON: line 1, column 1"),
-        ("[1, 2]", "must hold an object in braces"),
+        ("[1, 2]", "must contain an object in braces"),
     ],
 )
 def test_what_is_no_json_is_diagnosed_by_line_and_column(tmp_path, text, words):
@@ -224,7 +224,7 @@ def test_lists_are_split_outside_quotes_and_brackets():
         ("pretraining.epochs", "did you mean num_epoch?"),
         ("residual_scaling", "did you mean generator.residual_scaling?"),
         ("generator.batch_size", "did you mean batch_size?"),
-        ("generator.zzz", "there are rrdb_channels, growth_channels"),
+        ("generator.zzz", "choose one of rrdb_channels, growth_channels"),
         ("num_workers", "give it as an option of the command, --num-workers"),
         ("training.val_freq", "give it as an option of the command, --validation-interval"),
     ],

@@ -118,7 +118,7 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
         "-l",
         "--load-checkpoint",
         type=Path,
-        help="Path to the training checkpoint used as the start point; or a model",
+        help="Path to the training checkpoint to resume, or to the model to start from",
     )
     add("--load-model-path", type=Path, dest="load_checkpoint", help=argparse.SUPPRESS)
     add(
@@ -137,20 +137,20 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
         "--checkpoint-interval",
         type=_epochs,
         default=Every(1),
-        help="Epochs from one stored checkpoint to the next. Default: 1",
+        help="Epochs between stored checkpoints. Default: 1",
     )
     add(
         "-w",
         "--best-checkpoint-warmup",
         type=_not_negative,
         default=0,
-        help="Epochs until a best checkpoint is stored for the first time. Default: 0",
+        help="Epochs before a best checkpoint is stored. Default: 0",
     )
     add(
         "-s",
         "--store-model-interval",
         type=_epochs,
-        help="Epochs from one stored model to the next. "
+        help="Epochs between stored models. "
         "If not specified, only the best and the last are stored",
     )
     _add_run_options(parser, data_root=True, out_dir=True)
@@ -180,16 +180,16 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
         "--datasets",
         default="set5,set14",
         help="Datasets to test the model with, separated by commas. Example: "
-        "--datasets=set5,set14. Known are 'div2k', 'bsds500', 'set5' and 'set14'; "
-        "a folder of images does as well. Default: set5,set14",
+        "--datasets=set5,set14. Known are 'div2k', 'bsds500', 'set5', 'set14' and others; "
+        "a folder of images can be given too. Default: set5,set14",
     )
     add(
         "-s",
         "--show-results",
         type=_not_negative,
         default=0,
-        help="Show the N images of best PSNR: a list, with --out-dir the files of their results, "
-        "and if there is a display the images. If not specified, only metrics are printed",
+        help="List the N images with the best PSNR (with --out-dir, also the files of their "
+        "results), and show them if there is a display. If not specified, only metrics are printed",
     )
     add(
         "-o",
@@ -198,7 +198,7 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
         dest="out",
         metavar="OUT_DIR",
         help="Directory for the results: OUT_DIR/<dataset>/<image>_sr.png, and _sheet.png, which "
-        "compares; without <dataset> where OUT_DIR already has the name of the only data set. "
+        "compares them; without <dataset> if OUT_DIR has the name of the only data set. "
         "If not specified, results are not stored",
     )
     _add_protocol(parser)
@@ -282,14 +282,14 @@ def _parser(prog: str, usage: str, description: str) -> argparse.ArgumentParser:
 def _add_run_options(
     parser: argparse.ArgumentParser, *, data_root: bool = False, out_dir: bool = False
 ) -> None:
-    """Add what the description does not have and the machine at hand may need."""
+    """Add options for this machine, which the description does not have."""
     add = parser.add_argument_group("on this machine").add_argument
     if data_root:
         add(
             "--data-root",
             type=Path,
             default=Path(os.environ.get("TORCH_SR_DATA") or "data"),
-            help="Folder under which data sets are found by their usual names. "
+            help="Folder in which data sets are found by their usual names. "
             "Default: $TORCH_SR_DATA, else data",
         )
     if out_dir:
@@ -304,7 +304,7 @@ def _add_run_options(
     add(
         "--device",
         default="auto",
-        help="auto (cuda, mps, cpu: the first there is), cpu, cuda or mps. Default: auto",
+        help="auto (the first available of cuda, mps, cpu), cpu, cuda or mps. Default: auto",
     )
 
 
@@ -324,11 +324,15 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
         help="Take scale_factor, img_channels and generator.* from a model, by file or name",
     )
     add("--download", action="store_true", help="Download data sets that are missing")
-    add("--partial", action="store_true", help="Take from the model of -l what fits")
+    add(
+        "--partial",
+        action="store_true",
+        help="Take only the parameters that fit from the model of -l",
+    )
     add(
         "--start-stage",
         choices=("pretraining", "training"),
-        help="Stage to begin with when -l names a model. Default: training",
+        help="Stage to begin with if -l names a model. Default: training",
     )
     add("--resume", choices=("auto",), help="auto: resume the newest checkpoint in --out-dir")
     add("--name", help="Name of the run and its files. Default: the time")
@@ -336,7 +340,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
         "--val-metrics",
         type=split_commas,
         default=(),
-        help="Also measured in validations: lpips,dists,niqe,brisque,perceptual_loss",
+        help="More metrics for validations: lpips,dists,niqe,brisque,perceptual_loss",
     )
     add(
         "--accumulate",
@@ -389,7 +393,7 @@ def _run(script: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> No
     def until_exit() -> None:
         try:
             script(arguments)
-        except typer.Exit as stop:  # how the commands end early; only Typer itself heeds it
+        except typer.Exit as stop:  # how the commands end early; only Typer handles it
             sys.exit(stop.exit_code)
         except typer.BadParameter as error:  # how they refuse a value
             print(f"{Path(sys.argv[0]).name}: error: {error.message}", file=sys.stderr)

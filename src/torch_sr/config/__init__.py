@@ -1,15 +1,15 @@
 """Hyper-parameters of a training, as typed and validated models: the sections of its JSON.
 
-The models of :mod:`~torch_sr.config.sections` are the only schema. What is left out of a file has
-its default; what is unknown, of the wrong type or impossible is refused by
-:class:`~torch_sr.errors.ConfigError` in one line with the key's full path. Settings of a run
-(devices, folders, intervals) are not here: they are options of the commands.
+The models of :mod:`~torch_sr.config.sections` are the only schema. Missing keys have their
+defaults. Unknown keys and wrong values raise :class:`~torch_sr.errors.ConfigError`, one line with
+the full path of the key. Settings of a run (devices, folders, intervals) are not here: they are
+options of the commands.
 
     >>> parse_config({"batch_size": 8}, overrides=["generator.num_basic_blocks=23"]).batch_size
     8
 
-``python -m torch_sr.config > configs/schema.json`` writes the JSON Schema, by which an editor
-completes and checks a file that names it in a ``"$schema"`` key.
+``python -m torch_sr.config > configs/schema.json`` writes the JSON Schema, with which editors
+complete and check a file that names it in a ``"$schema"`` key.
 """
 
 from torch_sr.config.degradation import (

@@ -115,7 +115,7 @@ class RoundConfig(Section):
 
 
 class SecondRoundConfig(RoundConfig):
-    """The second round, as when a picture is edited and shared again; it ends at LR's size."""
+    """The second round, as when an image is edited and shared again; it ends at LR's size."""
 
     probability: Probability = 1.0
     """Share of the degraded crops that pass through a second round. The others are only shrunk to
@@ -137,8 +137,8 @@ class DegradationConfig(Section):
 
     probability: Probability = 0.0
     """Share of the crops whose LR is made by these degradations rather than by bicubic shrinking;
-    0 switches them off. Images with LR of their own keep it, unless the folder's name says that it
-    is bicubic, such as DIV2K_train_LR_bicubic."""
+    0 switches them off. Images with their own LR keep it, unless the name of its folder says that
+    it is bicubic, such as DIV2K_train_LR_bicubic."""
     first: RoundConfig = Field(default_factory=RoundConfig)
     """The first round, on the high-resolution crop."""
     second: SecondRoundConfig = Field(default_factory=SecondRoundConfig)

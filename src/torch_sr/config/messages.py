@@ -22,7 +22,7 @@ _PLAIN = {
 
 
 def refusal(source: str, text: str) -> ConfigError:
-    """Build the error, on one line whatever the file's name and values hold."""
+    """Build the error, on one line for any file name and values."""
     line = f"{source}: {text}"
     return ConfigError(
         "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
@@ -30,11 +30,11 @@ def refusal(source: str, text: str) -> ConfigError:
 
 
 def explain(error: Mapping[str, Any]) -> str:
-    """Say in one line what pydantic has found: key, value, remedy."""
+    """Describe an error of pydantic in one line: key, value, remedy."""
     path, value = error["loc"], error["input"]
     fault = error.get("ctx", {}).get("error")
     if isinstance(value, Repeated):
-        remedy = "a key may be there only once"
+        remedy = "give this key only once"
     elif error["type"] == "extra_forbidden":
         remedy = f"there is no such key, {suggest_key(Hyperparameters, path)}"
     elif isinstance(fault, Fault):
@@ -48,7 +48,7 @@ def explain(error: Mapping[str, Any]) -> str:
 
 
 def _example(path: Sequence[str | int], value: object) -> str:
-    """A value that would do: a list, or a whole number that was written as 1e5."""
+    """A valid value as an example: a list, or a whole number that was written as 1e5."""
     default: Any = Hyperparameters().to_dict()
     for key in path:
         default = default.get(key) if isinstance(default, dict) else None
@@ -63,7 +63,7 @@ def _example(path: Sequence[str | int], value: object) -> str:
 
 
 def dotted(path: Iterable[str | int]) -> str:
-    """Write a way into the data as ``training.g_sched_steps[1]``."""
+    """Write the path of a value as ``training.g_sched_steps[1]``."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -74,7 +74,7 @@ def dotted(path: Iterable[str | int]) -> str:
 
 
 def show(value: object, longest: int = 60) -> str:
-    """Write a value as JSON has it, cut where it is long."""
+    """Write a value as JSON; a long one is cut."""
     if isinstance(value, Repeated):
         return " and ".join(show(each) for each in value.values)
     text = json.dumps(value, default=show, ensure_ascii=False, skipkeys=True)

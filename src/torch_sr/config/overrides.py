@@ -25,7 +25,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
         override: ``key.key=value``; see :func:`~torch_sr.config.parse_config`.
 
     Raises:
-        ConfigError: it is not written so, or leads below a value.
+        ConfigError: it has another form, or leads below a value.
     """
     path, equals, text = override.partition("=")
     if not equals:
@@ -47,13 +47,13 @@ def _is_of_both_stages(keys: Sequence[str]) -> bool:
 
 
 def _set(data: dict[str, Any], keys: Sequence[str], text: str, override: str) -> None:
-    """Set one value; sections on the way to it are copied, and other mappings are added to."""
+    """Set one value; the sections that contain it are copied first."""
     *parents, last = keys
     default: Any = _defaults(data)
     for depth, key in enumerate(parents, start=1):
         default = default.get(key, {}) if isinstance(default, dict) else {}
         is_section = section_at(Hyperparameters, parents[:depth]) is not None
-        inner = data.get(key, {} if is_section else default)  # what is unset stays so
+        inner = data.get(key, {} if is_section else default)  # keys that are not set stay so
         if not isinstance(inner, Mapping):
             where = dotted(parents[:depth])
             raise refusal(f"override {show(override)}", f"there is nothing below {where}")
@@ -66,7 +66,7 @@ def _set(data: dict[str, Any], keys: Sequence[str], text: str, override: str) ->
 
 
 def _defaults(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults of all keys; that of the layers' weights depends on the network."""
+    """The defaults of all keys; that of layer_weights depends on the network."""
     defaults, section = Hyperparameters().to_dict(), data.get("perceptual_loss")
     if isinstance(section, Mapping) and "backbone" in section:
         weights = default_layer_weights(section["backbone"])
@@ -75,7 +75,7 @@ def _defaults(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_value(text: str, key: str, default: object) -> Any:
-    """The value of an override; items alone become a list where the key wants one."""
+    """The value of an override; items without brackets become a list if the key needs one."""
     wants_list = isinstance(default, list)
     if key in _DATASETS:  # a folder may be called 2024, None or a'b
         return _read_datasets(text)
@@ -88,7 +88,7 @@ def _read_value(text: str, key: str, default: object) -> Any:
 
 
 def _read_datasets(text: str) -> Any:
-    """A list of names, of which only those in quotes may hold commas."""
+    """A list of names; only quoted names may contain commas."""
     text = text.strip()
     if text.startswith("(") and not text.endswith(")"):  # a folder: "(2024) trip"
         return split_list(text)

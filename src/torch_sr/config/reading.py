@@ -20,8 +20,8 @@ from torch_sr.files import explain as explain_system_error
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Hyperparameters:
     """Read the file of a training: JSON or JSON5, in UTF-8, UTF-16 or UTF-32.
 
-    Keys left out have their defaults, and ``"$schema"`` is ignored; ``overrides`` as in
-    :func:`parse_config`. What cannot be read or is wrong raises ConfigError, in one line.
+    Missing keys have their defaults, and ``"$schema"`` is ignored; ``overrides`` as in
+    :func:`parse_config`. A file that cannot be read or has a wrong value raises ConfigError.
     """
     try:
         text = decode(Path(path).read_bytes())
@@ -38,20 +38,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Hyperparamet
         reason = f"write it as JSON; it is {other}" if other else f"is not JSON: {error}"
         raise refusal(str(path), reason) from error
     if not isinstance(data, dict):
-        raise refusal(str(path), f"holds {show(data)}; it must hold an object in braces")
+        raise refusal(str(path), f"contains {show(data)}; it must contain an object in braces")
     return parse_config(data, str(path), overrides)
 
 
 def parse_config(
     data: Mapping[str, object], source: str = "configuration", overrides: Sequence[str] = ()
 ) -> Hyperparameters:
-    """Check hyper-parameters, fill in the defaults, or raise ConfigError in one line.
+    """Check hyper-parameters and fill in the defaults; wrong ones raise ConfigError.
 
     Args:
-        data: the sections, as JSON has them; ``"$schema"`` is ignored, nothing is changed.
-        source: what an error calls the data: the name of its file.
-        overrides: changes such as ``generator.num_basic_blocks=8``, the last one winning. A value
-            is written as in JSON or in Python and needs no quotes: ``training.betas=0.9,0.99``,
+        data: the sections, as in JSON; ``"$schema"`` is ignored. It is not changed.
+        source: the name of the data in errors, such as that of its file.
+        overrides: changes such as ``generator.num_basic_blocks=8``; the last one wins. A value is
+            written as in JSON or in Python and needs no quotes: ``training.betas=0.9,0.99``,
             ``pretraining.train_datasets=div2k,photos``. A key that both stages have may be given
             without its section, for both: ``train_datasets=photos``.
 
@@ -75,5 +75,5 @@ def json_schema() -> dict[str, Any]:
     pointer = {"type": "string", "description": "Where this schema is; for editors only."}
     schema["properties"] = {"$schema": pointer, **schema["properties"]}
     schema["title"] = "Hyper-parameters of torch-sr"
-    schema["description"] = "All that defines a training and its networks."
+    schema["description"] = "Everything that defines a training and its networks."
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -42,7 +42,7 @@ from torch_sr.config.values import (
 from torch_sr.networks.feature_layers import EFFICIENTNET, layer_names
 
 SSIM_WINDOW = 11
-"""That of :mod:`torch_sr.metrics`, which imports PyTorch; a test compares the two."""
+"""The window of :mod:`torch_sr.metrics`, which imports PyTorch; a test compares the two."""
 UNET_SIDE = 8
 """Side of the smallest image for the 'unet' discriminator, which halves it three times."""
 
@@ -61,12 +61,12 @@ class GeneratorConfig(Section):
     num_residual_blocks: Count = 5
     """Convolutions in each residual dense block."""
     residual_scaling: Factor = 0.2
-    """What every residual is multiplied by before it is added."""
+    """Factor by which every residual is multiplied before it is added."""
     use_subpixel_conv: Switch = False
     """Upscale by sub-pixel convolution instead of interpolation and convolution."""
     pixel_unshuffle: Unshuffle = 1
-    """Side of the squares of pixels that are folded into channels before the first convolution, as
-    in Real-ESRGAN's x2 and x1 models, which have 2 and 4: the trunk then works on fewer pixels.
+    """Side of the squares of pixels that are rearranged into channels before the first convolution,
+    so that the trunk works on fewer pixels: 2 and 4 in Real-ESRGAN's x2 and x1 models.
     scale_factor * pixel_unshuffle must be 1, 2, 3, 4 or 8."""
 
 
@@ -74,13 +74,13 @@ class DiscriminatorConfig(Section):
     """Kind and size of the discriminator. Not in enhanced-srgan's table: kind, unet_channels."""
 
     vgg_blk_ch: Counts = (64, 64, 128, 128, 256, 256, 512, 512)
-    """Output channels of each convolution; one that repeats the channels of the convolution before
+    """Output channels of each convolution. A convolution with as many channels as the one before
     it halves the height and width."""
     fc_features: Counts = (100,)
     """Outputs of each hidden fully connected layer."""
     kind: Literal["vgg", "unet"] = "vgg"
-    """'vgg' gives one value for an image and has the two sizes above; 'unet' gives one for every
-    pixel, with spectral normalization, and has unet_channels."""
+    """'vgg' outputs one value for an image; vgg_blk_ch and fc_features set its size. 'unet' outputs
+    one for every pixel, with spectral normalization; unet_channels sets its size."""
     unet_channels: Count = 64
     """Channels of the finest level of the 'unet' kind."""
 
@@ -110,8 +110,8 @@ class PerceptualLossConfig(Section):
     """Distance between features: 'l1' mean absolute error, 'l2' mean squared error, 'cosine' the
     squared distance of feature vectors scaled to length 1, as in LPIPS (Zhang et al. 2018)."""
     normalize_input: Switch = True
-    """Normalize the images, which are in [0, 1], by the mean and standard deviation that the
-    network was trained with."""
+    """Normalize the images, which are in [0, 1], with the mean and standard deviation of the
+    network's own training."""
     normalize_loss: Switch = False
     """Divide the loss by the sum of the layers' weights."""
     weights: Annotated[str | None, must_be("the path of a weights file, or null")] = None
@@ -124,7 +124,7 @@ class PerceptualLossConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _choose_layers(cls, data: Any) -> Any:
-        """Choose the default of layer_weights by network; another network's default is replaced."""
+        """Set the default of layer_weights for the network; replace that of another one."""
         if not isinstance(data, Mapping):
             return data
         default = default_layer_weights(data.get("backbone"))
@@ -160,7 +160,7 @@ class PerceptualLossConfig(Section):
 
 
 class WatchConfig(Section):
-    """When a training counts as diverged, and what is done then. Not in enhanced-srgan's table."""
+    """When a training has diverged, and what is done then. Not in enhanced-srgan's table."""
 
     max_skipped: Count = 20
     """Mini-batches in a row whose losses or gradients are not finite; each of them is skipped."""
@@ -168,19 +168,19 @@ class WatchConfig(Section):
     """Decibels by which the PSNR of the validation may be below the best of the stage; null
     switches this check off."""
     color_drift: PositiveOrNone = 0.05
-    """How much the mean color of the validation images, in [0, 1], may move away from that of the
-    originals, beyond the least distance of the stage; null switches this check off."""
+    """How much the mean color of the validation images, in [0, 1], may differ from that of the
+    originals, beyond the smallest difference of the stage; null switches this check off."""
     action: Literal["rollback", "stop"] = "rollback"
     """'rollback' resumes the last good checkpoint with lower learning rates; 'stop' ends the
     run with an error."""
     lr_factor: Factor = 0.5
-    """What each rollback multiplies the learning rates by."""
+    """Factor by which each rollback multiplies the learning rates."""
     max_rollbacks: CountOrZero = 3
-    """Rollbacks in a stage; the run is stopped where it would take one more."""
+    """Rollbacks in a stage; if one more is needed, the run is stopped."""
 
 
 class Hyperparameters(Section):
-    """All that defines a training and its networks.
+    """Everything that defines a training and its networks.
 
     Not in enhanced-srgan's table: seed, watch, degradation. In Python, wrong values raise
     pydantic's ValidationError.
@@ -207,7 +207,7 @@ class Hyperparameters(Section):
     perceptual_loss: PerceptualLossConfig = Field(default_factory=PerceptualLossConfig)
     """The loss between features of a network trained on ImageNet."""
     watch: WatchConfig = Field(default_factory=WatchConfig)
-    """When a training counts as diverged."""
+    """When a training has diverged, and what is done then."""
     degradation: DegradationConfig = Field(default_factory=DegradationConfig)
     """Low resolution (LR) like ordinary photographs, off by default."""
 
@@ -217,14 +217,14 @@ class Hyperparameters(Section):
         if scale * unshuffle not in SCALES:
             fitting = [str(side) for side in SCALES if scale * side in SCALES]
             choice = " or ".join(filter(None, [", ".join(fitting[:-1]), fitting[-1]]))
-            remedy = f"it must be {choice} where scale_factor is {scale}"
+            remedy = f"it must be {choice} if scale_factor is {scale}"
             raise Fault(remedy, ("generator", "pixel_unshuffle"), unshuffle)
         return self
 
     @model_validator(mode="after")
     def _check_degradation(self) -> Hyperparameters:
         if self.degradation.probability and self.img_channels == 4:
-            remedy = "it must be 0 where img_channels is 4, because JPEG has no alpha"
+            remedy = "it must be 0 if img_channels is 4, because JPEG has no alpha channel"
             raise Fault(remedy, ("degradation", "probability"), self.degradation.probability)
         return self
 
@@ -237,7 +237,7 @@ class Hyperparameters(Section):
             remedy = "it must be [height, width], or discriminator.kind 'unet'"
             raise Fault(remedy, (GAN_STAGE, "cr_patch_size"), None)
         if GAN_STAGE in self.stages and kind == "unet" and crop and min(crop) < UNET_SIDE:
-            remedy = f"it must be {UNET_SIDE} or more a side where discriminator.kind is 'unet'"
+            remedy = f"each side must be {UNET_SIDE} or more if discriminator.kind is 'unet'"
             raise Fault(remedy, (GAN_STAGE, "cr_patch_size"), crop)
         return self
 
@@ -246,11 +246,13 @@ class Hyperparameters(Section):
         for name, stage in self.stages.items():
             crop, weight = stage.cr_patch_size, stage.extra_losses.ms_ssim
             if weight and crop is not None and min(crop) < SSIM_WINDOW:
-                remedy = f"it must be 0 where crops have fewer than {SSIM_WINDOW} pixels a side"
+                remedy = f"it must be 0 if a side of the crops has fewer than {SSIM_WINDOW} pixels"
                 raise Fault(remedy, (name, "extra_losses", "ms_ssim"), weight)
         ldl = self.training.extra_losses.ldl
         if self.training.num_epoch and ldl and not self.training.ema_decay:
-            remedy = "it must be 0 where training.ema_decay is 0, as it needs the average"
+            remedy = (
+                "it must be 0 if training.ema_decay is 0, because it needs the averaged weights"
+            )
             raise Fault(remedy, (GAN_STAGE, "extra_losses", "ldl"), ldl)
         return self
 
@@ -259,7 +261,7 @@ class Hyperparameters(Section):
         if crop is None:
             if self.batch_size > 1:
                 where = f"{stage}.cr_patch_size"
-                remedy = f"it must be 1 where {where} is null, as whole images differ in size"
+                remedy = f"it must be 1 if {where} is null, because whole images differ in size"
                 raise Fault(remedy, ("batch_size",), self.batch_size)
         elif crop[0] % scale or crop[1] % scale:
             nearest = [max(scale, (side + scale // 2) // scale * scale) for side in crop]
@@ -268,12 +270,12 @@ class Hyperparameters(Section):
 
     @property
     def stages(self) -> dict[str, PretrainingConfig | TrainingConfig]:
-        """The stages that are not left out, by name and in order."""
+        """The stages with epochs, by name and in order."""
         both = ((PSNR_STAGE, self.pretraining), (GAN_STAGE, self.training))
         return {name: stage for name, stage in both if stage.num_epoch}
 
     def needs_features(self, stage: str) -> bool:
-        """Whether a stage, given by its name, learns from the perceptual loss."""
+        """Whether a stage, given by its name, uses the perceptual loss."""
         return stage == GAN_STAGE or self.pretraining.extra_losses.perceptual > 0
 
     @property

@@ -34,7 +34,7 @@ STAGES = (PSNR_STAGE, GAN_STAGE)
 
 
 def _read_old_name(value: object) -> object:
-    """Files written before version 1 have another name for the same transforms."""
+    """Earlier files have another name for the same transforms."""
     return "flip_or_transpose" if value == "described" else value
 
 
@@ -56,9 +56,8 @@ class AugmentationConfig(Section):
     coarse_dropout: Probability = 0.25
     """Probability that small squares of the low-resolution crop are blanked."""
     pipeline: Annotated[str | None, must_be("the path of a JSON or YAML file, or null")] = None
-    """File written by albumentations.save, JSON or, by its name, YAML: custom transforms that
-    degrade the low-resolution crop after those above, and keep its shape and the place of its
-    pixels."""
+    """File written by albumentations.save, as JSON or YAML: custom transforms of the low-resolution
+    crop, applied after those above. They must not change its shape or move its pixels."""
 
 
 class GANAugmentationConfig(AugmentationConfig):
@@ -92,7 +91,7 @@ class GANExtraLossesConfig(ExtraLossesConfig):
 
     ldl: NotNegative = 0.0
     """Locally discriminative learning: pixels that are likely to be artifacts count more (Liang et
-    al. 2022). Needs ema_decay, because it compares with the result of the average."""
+    al. 2022). Needs ema_decay, because it compares with the result of the averaged weights."""
 
 
 # The fields of a section come in the order of the classes from the last base to the first. Files
@@ -111,12 +110,12 @@ class _PSNRRatesConfig(_LengthConfig):
     lr: Positive = 2e-4
     """Learning rate of the optimizer."""
     sched_step: Count = 200000
-    """Mini-batches from one decay of the learning rate to the next."""
+    """Mini-batches between two decays of the learning rate."""
     sched_gamma: Factor = 0.5
-    """What each decay multiplies the learning rate by."""
+    """Factor by which each decay multiplies the learning rate."""
     scheduler: Literal["step", "cosine"] = "step"
-    """How the learning rate falls: 'step' by sched_step and sched_gamma; 'cosine' smoothly to 0
-    over the whole stage, without those two."""
+    """How the learning rate falls: 'step' multiplies it by sched_gamma every sched_step
+    mini-batches; 'cosine' lets it fall smoothly to 0 over the whole stage."""
 
 
 class _GANRatesConfig(_LengthConfig):
@@ -127,11 +126,11 @@ class _GANRatesConfig(_LengthConfig):
     g_sched_steps: Milestones = (50000, 100000, 200000, 300000)
     """Mini-batches, counted in this stage, at which the generator's learning rate decays."""
     g_sched_gamma: Factor = 0.5
-    """What each decay multiplies the generator's learning rate by."""
+    """Factor by which each decay multiplies the generator's learning rate."""
     d_sched_steps: Milestones = (50000, 100000, 200000, 300000)
     """Mini-batches, counted in this stage, at which the discriminator's learning rate decays."""
     d_sched_gamma: Factor = 0.5
-    """What each decay multiplies the discriminator's learning rate by."""
+    """Factor by which each decay multiplies the discriminator's learning rate."""
     g_adversarial_loss_scaling: NotNegative = 0.005
     """Weight of the adversarial loss in the generator's total loss."""
     g_content_loss_scaling: NotNegative = 0.01
@@ -141,24 +140,24 @@ class _GANRatesConfig(_LengthConfig):
 class _StageConfig(Section):
     train_datasets: Datasets = ("div2k",)
     """Data sets to learn from: 'div2k', 'bsds500', 'set5', 'set14', a folder below the data root
-    or an absolute path; ':split' or ':split+split' after it takes parts of it."""
+    or an absolute path; ':split' or ':split+split' after a name chooses parts of it."""
     val_datasets: DatasetsOrNone = ("div2k",)
     """Data sets to validate on, written like train_datasets; an empty list trains without
-    validation and without a best model. If this is not set and train_datasets names folders,
-    about a tenth of their images is validated on instead."""
+    validation and stores no best model. If this key is not set and train_datasets names folders,
+    about a tenth of their images is set aside for validation."""
     betas: Betas = (0.9, 0.99)
     """Decay rates of the two running averages of each optimizer."""
     num_steps: CountOrNone = None
-    """Mini-batches after which the stage ends, unless num_epoch ended it before; null sets no such
-    end."""
+    """Mini-batches after which the stage ends, unless num_epoch ends it before; null for no
+    limit."""
     warmup_steps: CountOrZero = 0
-    """Mini-batches over which the learning rates first rise linearly; 0 for none."""
+    """Mini-batches at the start of the stage over which the learning rates rise linearly."""
     ema_decay: Decay = 0.999
     """Decay, per mini-batch, of the running average of the generator's weights; 0 switches the
     average off."""
     gradient_clip: PositiveOrNone = None
-    """The largest norm a network's gradient may have; a longer one is scaled down to it. null sets
-    no limit."""
+    """Largest norm of a network's gradient; larger gradients are scaled down to it. null for no
+    limit."""
     optimizer: Literal["adam", "adamw"] = "adam"
     """'adam' adds weight_decay times the weights to the gradient (L2 regularization); 'adamw'
     shrinks the weights themselves (Loshchilov and Hutter 2019). With weight_decay 0 both do the

@@ -1,4 +1,4 @@
-"""Suggest the key that was meant by one that does not exist."""
+"""Suggest a known key for one that does not exist."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "usm": ("degradation.sharpen_targets",),
     "high_order_degradation": ("degradation.probability",),
 }
-"""Keys of BasicSR, neosr and other trainers, and those that people write from memory."""
+"""Keys of BasicSR, neosr and other training programs, and other common spellings."""
 
 _OPTIONS = {
     "num_worker_per_gpu": "num-workers",
@@ -140,7 +140,7 @@ _OPTIONS = {
 
 
 def section_at(root: type[BaseModel], parents: Sequence[str]) -> type[BaseModel] | None:
-    """The section below so many keys; None where there is none."""
+    """The section at a path of keys; None if there is none."""
     section: Any = root
     for parent in parents:
         field = section.model_fields.get(parent)
@@ -151,11 +151,11 @@ def section_at(root: type[BaseModel], parents: Sequence[str]) -> type[BaseModel]
 
 
 def suggest_key(root: type[BaseModel], path: Sequence[str]) -> str:
-    """Words that lead from an unknown key to a known one, or to an option of the command.
+    """Suggest a known key, or an option of the command, for an unknown key.
 
     Args:
         root: the whole configuration.
-        path: of the unknown key; all but its last part exist.
+        path: that of the unknown key; all its parts but the last exist.
     """
     *parents, key = path
     section = section_at(root, parents)
@@ -178,7 +178,7 @@ def suggest_key(root: type[BaseModel], path: Sequence[str]) -> str:
 
 
 def _find_alias(root: type[BaseModel], parents: Sequence[str], key: str) -> list[str]:
-    """What a foreign key means: in its own section where it can be, otherwise by the whole path."""
+    """The keys that an alias stands for; those of the same section are preferred."""
     meant = [where for where in _ALIASES.get(key.lower(), ()) if _exists(root, where)]
     here = ".".join([*parents, ""])
     own = [where.removeprefix(here) for where in meant if here and where.startswith(here)]
@@ -192,7 +192,7 @@ def _exists(root: type[BaseModel], dotted: str) -> bool:
 
 
 def _walk(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every key of a section and of those below: the way to it, and its own name."""
+    """Every key of a section and of those below: its path, and its own name."""
     for name in section.model_fields:
         yield prefix + name, name
         below = section_at(section, [name])

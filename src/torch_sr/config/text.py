@@ -1,7 +1,7 @@
 """Parse JSON, JSON5 and the values of overrides into plain data.
 
-JSON5 allows what people write by hand: comments, trailing commas, single quotes, keys without
-quotes. YAML and TOML are recognised, to be refused by name.
+JSON5 allows comments, trailing commas, single quotes and keys without quotes. YAML and TOML are
+recognized, so that the error can name them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NotJSON(ValueError):  # noqa: N818
 
 
 class Repeated:
-    """The values of a key that is there more than once: of no type that a field allows."""
+    """The values of a duplicate key; a type that no field accepts."""
 
     def __init__(self, *values: object) -> None:
         self.values = values
@@ -67,7 +67,7 @@ def parse_json(text: str) -> Any:
 
 
 def _parse_json5(text: str, strict: json.JSONDecodeError) -> Any:
-    import json5  # slow to import, and needed only for what is no strict JSON
+    import json5  # slow to import, and only needed for files that are not strict JSON
 
     try:
         return json5.loads(text, object_pairs_hook=_keep_repeated)
@@ -78,7 +78,7 @@ def _parse_json5(text: str, strict: json.JSONDecodeError) -> Any:
 
 
 def name_format(path: Path, text: str) -> str | None:
-    """Name the format of a text that is not JSON, where it is YAML or TOML."""
+    """Name the format of a text that is not JSON, if it is YAML or TOML."""
     lines = [line.strip() for line in text.splitlines()]
     first = next((line for line in lines if line and not line.startswith("#")), "")
     if path.suffix.lower() == ".toml" or _TOML_LINE.fullmatch(first):
@@ -120,7 +120,7 @@ def split_list(text: str) -> list[str]:
     for character in text:
         if quote:
             quote = "" if character == quote else quote
-        elif character in "\"'" and not items[-1].strip():  # an apostrophe inside a name is none
+        elif character in "\"'" and not items[-1].strip():  # not an apostrophe inside a name
             quote = character
         elif character in "[({":
             depth += 1
@@ -136,7 +136,7 @@ def split_list(text: str) -> list[str]:
 
 def _parse_literal(text: str) -> object:
     with catch_warnings():
-        simplefilter("ignore")  # such as for "1or 2", which is no literal at all
+        simplefilter("ignore")  # such as for "1or 2", which is not a literal
         value: object = ast.literal_eval(text)
     return value
 
@@ -149,13 +149,13 @@ def _keep_repeated(pairs: Iterable[tuple[str, Any]]) -> dict[str, object]:
 
 
 def _explain(text: str, strict: json.JSONDecodeError, lenient: str) -> str:
-    """The error of the parser that got further: both read the same text."""
+    """The error of that parser, of JSON or JSON5, which read further."""
     line, column, reason = strict.lineno, strict.colno, strict.msg
     found = _JSON5_ERROR.match(lenient)
     if found and (int(found[1]), int(found[3])) > (line, column):
         line, reason, column = int(found[1]), found[2], int(found[3])
     rest = "".join(text.splitlines()[line - 1 : line])
-    for start in (column - 1, column - 2):  # json5 is one ahead where it expects a key or a NaN
+    for start in (column - 1, column - 2):  # json5 is one ahead if it expects a key or NaN
         for found_there, hint in _HINTS.items():
             if start >= 0 and rest.startswith(found_there, start):
                 return f"line {line}, column {start + 1}: {hint}"

@@ -1,4 +1,4 @@
-"""The types of hyper-parameters' values, each with its words for an error."""
+"""The types of the values of hyper-parameters, with the text of their errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Section(BaseModel):
 
 
 class Fault(ValueError):  # noqa: N818
-    """What a value must be; with the way to the value where it lies below the checked one."""
+    """What a value must be, with the path of the value if it is below the one that is checked."""
 
     def __init__(self, remedy: str, path: tuple[str, ...] = (), value: object = None) -> None:
         super().__init__(remedy)
@@ -37,7 +37,7 @@ class Fault(ValueError):  # noqa: N818
 
 
 def must_be(words: str) -> WrapValidator:
-    """Say these words in place of pydantic's; written last, it covers all that is before it."""
+    """Replace the message of pydantic; written last, it applies to everything before it."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -56,7 +56,7 @@ def _whole(value: object) -> object:
 
 def _rising(steps: tuple[int, ...]) -> tuple[int, ...]:
     if any(later <= earlier for earlier, later in pairwise(steps)):
-        raise Fault("each number must be above the one before it")
+        raise Fault("each number must be larger than the one before it")
     return steps
 
 
@@ -82,7 +82,7 @@ def _odd(size: int) -> int:
 
 
 def check_sum(probabilities: Iterable[float]) -> None:
-    """Refuse probabilities of things that exclude each other and do not sum to 1."""
+    """Refuse probabilities of exclusive alternatives that do not sum to 1."""
     total = sum(probabilities)
     if abs(total - 1) > 1e-6:
         raise Fault(f"these probabilities must sum to 1; they sum to {total:g}")
@@ -93,12 +93,12 @@ def _whole_probability(shares: tuple[float, ...]) -> tuple[float, ...]:
     return shares
 
 
-_TUPLE = Field(strict=False)  # a tuple takes a list too; its items stay strict
+_TUPLE = Field(strict=False)  # a tuple also accepts a list; its items stay strict
 _LIST = Field(strict=False, min_length=1)
 _DATASET = r"^([^:]*[^:\s]|[^:\s].*[^:+\s])$"  # folders may have colons; see data/specs.py
 
 SCALES = (1, 2, 3, 4, 8)
-"""The factors by which the upscaling steps of a generator can enlarge."""
+"""The factors by which the upscaling steps of a generator can enlarge an image."""
 
 Count = Annotated[int, Field(ge=1), must_be("a whole number, 1 or more")]
 CountOrZero = Annotated[int, Field(ge=0), must_be("a whole number, 0 or more")]
@@ -165,7 +165,9 @@ Milestones = Annotated[tuple[Count, ...], _LIST, AfterValidator(_rising)]
 Dataset = Annotated[
     str,
     Field(pattern=_DATASET),
-    must_be("a data set's name or folder, and perhaps its splits: 'set5', 'bsds500:train+test'"),
+    must_be(
+        "the name or folder of a data set, with or without splits: 'set5', 'bsds500:train+test'"
+    ),
 ]
 Datasets = Annotated[tuple[Dataset, ...], _LIST]
 DatasetsOrNone = Annotated[tuple[Dataset, ...], _TUPLE]
@@ -173,6 +175,6 @@ Weights = Annotated[dict[str, Positive], Field(min_length=1)]
 
 
 def suggest(name: str, names: Sequence[str]) -> str:
-    """Words that lead from an unknown name to a known one."""
+    """Suggest known names for an unknown one."""
     near = get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(names)}"

@@ -103,7 +103,7 @@ class Intervals:
         ),
     ] = 0
     keep_checkpoints: Annotated[
-        int, Option("Older checkpoints kept besides the newest.", panel=_STORAGE, min=0)
+        int, Option("Older checkpoints to keep in addition to the newest.", panel=_STORAGE, min=0)
     ] = 1
 
 
@@ -145,7 +145,9 @@ class RunSettings:
     ] = Path()
     download: Annotated[bool, DOWNLOAD] = False
     name: Annotated[str | None, Option("Name of the run and its files.", default="the time")] = None
-    license: Annotated[str | None, Option("Recorded in the models: CC-BY-4.0.")] = None
+    license: Annotated[
+        str | None, Option("License to record in the models, such as CC-BY-4.0.")
+    ] = None
     resume: Annotated[
         Path | None,
         Option(
@@ -161,13 +163,15 @@ class RunSettings:
     ] = None
     partial: Annotated[
         bool,
-        Option("Take the parameters that fit from the model of -l; list the rest.", panel=_START),
+        Option(
+            "Take only the parameters that fit from the model of -l; list the others.", panel=_START
+        ),
     ] = False
     intervals: Intervals = field(default_factory=Intervals)
     val_metrics: Annotated[
         tuple[str, ...],
         Option(
-            "Also measured in validations: lpips,dists,niqe,brisque,perceptual_loss.",
+            "More metrics for validations: lpips,dists,niqe,brisque,perceptual_loss.",
             panel=_LOGS,
             parse=split_commas,
         ),

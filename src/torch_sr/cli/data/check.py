@@ -32,7 +32,7 @@ def check(
     target: Target,
     scale_factor: ScaleFactor = None,
     data_root: DataRoot = Path("data"),
-    crop: Annotated[int | None, Option("Side of the crops to train with.", min=1)] = None,
+    crop: Annotated[int | None, Option("Side of the training crops, in HR pixels.", min=1)] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Find faults of data sets: sizes, shifts, colors, duplicates; exit code 1 if any."""

@@ -43,8 +43,8 @@ Seed = Annotated[
 Jpeg = Annotated[
     int | None,
     Option(
-        "Instead, take the set's own LR, or else bicubic LR, and compress it as JPEG of this "
-        "quality.",
+        "Only compress LR as JPEG of this quality: the LR of the data set, or bicubic LR if it "
+        "has none.",
         min=1,
         max=100,
     ),
@@ -52,8 +52,8 @@ Jpeg = Annotated[
 Noise = Annotated[
     float | None,
     Option(
-        "Instead, take the same LR and add Gaussian noise of this standard deviation, in levels "
-        "of 0 to 255; before --jpeg.",
+        "Only add Gaussian noise of this standard deviation (in levels of 0 to 255) to that LR, "
+        "before --jpeg.",
         min=0,
         max=255,
     ),
@@ -78,8 +78,8 @@ def degrade(
 ) -> None:
     """Write pairs of high resolution (HR) and degraded low resolution (LR).
 
-    They are for validation, tests and other trainers. OUT/LR and OUT/HR get PNG files of the same
-    names. The same command writes the same files.
+    They are for validation, tests and other training programs: PNG files of the same names in
+    OUT/LR and OUT/HR. The same command writes the same files.
     """
     configured = bool(config or overrides)
     hyperparameters = _read(config, overrides or [])

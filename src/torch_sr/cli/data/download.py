@@ -22,8 +22,10 @@ def download(
     names: Annotated[list[str], typer.Argument(help="Data sets by name, such as div2k or set5.")],
     scale_factor: ScaleFactor = 4,
     data_root: DataRoot = Path("data"),
-    split: Annotated[str | None, Option("Only this split, such as train.", default="all")] = None,
-    keep_archives: Annotated[bool, Option("Leave the archives in .downloads/.")] = False,
+    split: Annotated[
+        str | None, Option("Download only this split, such as train.", default="all")
+    ] = None,
+    keep_archives: Annotated[bool, Option("Keep the archives in .downloads/.")] = False,
 ) -> None:
     """Download data sets from where they are published; an interrupted download is resumed."""
     for name in names:

@@ -26,7 +26,7 @@ Targets = Annotated[
     typer.Argument(help="Data sets, written as in a configuration; or one configuration."),
 ]
 ForPurpose = Annotated[
-    Purpose, Option("Whose splits to use, if the data set names none.", ("--for",))
+    Purpose, Option("Which splits to use if the data set names none.", ("--for",))
 ]
 
 
@@ -35,8 +35,10 @@ def prepare(
     scale_factor: ScaleFactor = None,
     data_root: DataRoot = Path("data"),
     for_purpose: ForPurpose = "train",
-    estimate: Annotated[bool, Option("Only report how large it will be.")] = False,
-    verify: Annotated[bool, Option("Read everything again, and rebuild what is damaged.")] = False,
+    estimate: Annotated[bool, Option("Only print the size of the cache.")] = False,
+    verify: Annotated[
+        bool, Option("Verify existing caches, and rebuild those that are damaged.")
+    ] = False,
     as_json: AsJSON = False,
 ) -> None:
     """Decode data sets into the cache now, rather than when a training starts."""

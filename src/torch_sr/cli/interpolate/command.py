@@ -26,11 +26,13 @@ Alpha = Annotated[
 Weights = Annotated[
     str | None,
     Option(
-        "Shares of the networks, as 0.5,0.3,0.2, or by label, as a=0.8,b=0.2.",
+        "Shares of the networks, such as 0.5,0.3,0.2, or by label, such as a=0.8,b=0.2.",
         default="equal shares for three or more",
     ),
 ]
-DType = Annotated[str | None, Option("fp32, fp16 or bf16, to store.", default="fp32")]
+DType = Annotated[
+    str | None, Option("Number type of the file: fp32, fp16 or bf16.", default="fp32")
+]
 
 
 def interpolate(
@@ -48,7 +50,7 @@ def interpolate(
 ) -> None:
     """Mix the weights of networks: (1 - alpha) * FIRST + alpha * SECOND.
 
-    Networks of the same sizes can be mixed if they were trained from the same start.
+    The networks must have the same sizes, and should have been trained from the same start.
     """
     if len(models) < 2:
         raise typer.BadParameter("MODELS: give two networks or more, then OUT")

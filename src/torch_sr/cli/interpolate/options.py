@@ -8,7 +8,7 @@ from typing import Annotated
 
 from torch_sr.options import Option
 
-_PANEL = "Looking for an alpha"
+_PANEL = "Finding the best alpha"
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class SweepOptions:
     preview: Annotated[
         Path | None,
         Option(
-            "An image: draw its busiest place over alpha, OUT_preview.png.",
+            "Draw the most detailed part of this image at every alpha: OUT_preview.png.",
             panel=_PANEL,
             metavar="IMAGE",
         ),
@@ -26,7 +26,8 @@ class SweepOptions:
     datasets: Annotated[
         str | None,
         Option(
-            "Measure the sweep on these, as set5,set14: draw OUT_curve.png, report the best alpha.",
+            "Measure the sweep on these data sets, such as set5,set14; draw OUT_curve.png and "
+            "report the best alpha.",
             ("--datasets", "-d"),
             panel=_PANEL,
         ),
@@ -41,5 +42,5 @@ class SweepOptions:
     ] = None
     image_space: Annotated[
         bool,
-        Option("Also show what mixing the two networks' images would give.", panel=_PANEL),
+        Option("Also show mixtures of the two networks' images.", panel=_PANEL),
     ] = False

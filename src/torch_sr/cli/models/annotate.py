@@ -15,7 +15,10 @@ from torch_sr.models.weights import shipped_path
 def annotate(
     model: Annotated[Path, typer.Argument(help="A model that torch-sr wrote.")],
     records: Annotated[
-        list[str], typer.Argument(help="license=CC-BY-4.0 author=… ; nothing after = removes it.")
+        list[str],
+        typer.Argument(
+            help="KEY=VALUE, such as license=CC-BY-4.0; an empty value removes the record."
+        ),
     ],
 ) -> None:
     """Record the name, author, license, description or data set of a model in its file."""

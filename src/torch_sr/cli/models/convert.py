@@ -27,7 +27,9 @@ def convert(
     ],
     layout: Annotated[
         str | None,
-        Option("old, mid, new (BasicSR) or enhanced-srgan.", default="what suits the file"),
+        Option(
+            "old, mid, new (BasicSR) or enhanced-srgan.", default="the usual one of the file format"
+        ),
     ] = None,
     dtype: Annotated[
         str | None,
@@ -50,7 +52,7 @@ def extract(
         Path, typer.Argument(help="The model: .safetensors, .pth, .pt, or .param for ncnn.")
     ],
     raw: Annotated[
-        bool, Option("Take the weights that are trained, not their moving average.")
+        bool, Option("Take the weights that are trained instead of their moving average.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:

@@ -37,7 +37,9 @@ def remove(names: Annotated[list[str], typer.Argument(help="Downloaded models.")
 
 
 def path(
-    name: Annotated[str | None, typer.Argument(help="A model that is available already.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A shipped, installed or downloaded model.")
+    ] = None,
 ) -> None:
     """Print the path of a model, or without a name the folder of downloaded models."""
     print(zoo.models_dir() if name is None else zoo.find_file(name))

@@ -23,7 +23,7 @@ Model = Annotated[str, typer.Argument(help="A weights file, or a name that `mode
 def info(
     model: Model,
     measure: Annotated[
-        bool, Option("Also measure how much context tiles need, by running the network.")
+        bool, Option("Also measure the overlap that tiles need, by running the network.")
     ] = False,
     as_json: AsJSON = False,
 ) -> None:

@@ -20,7 +20,7 @@ Models = Annotated[
 def test(models: Models, *, options: MeasureOptions, as_json: AsJSON = False) -> None:
     """Measure models on data sets and compare them with bicubic interpolation.
 
-    PSNR, SSIM and more, as tables, documents and images.
+    Prints PSNR, SSIM and other metrics as tables or documents; also writes reports and images.
     """
     from torch_sr.cli.test.run import run_test
 

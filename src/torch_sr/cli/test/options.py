@@ -18,7 +18,10 @@ class MeasureOptions:
     """What is measured, and what becomes of the results."""
 
     datasets: Annotated[
-        str, Option("Comma-separated: set5,set14,bsds500,div2k.", ("--datasets", "-d"))
+        str,
+        Option(
+            "Comma-separated data sets, by name or folder, as set5,div2k:val.", ("--datasets", "-d")
+        ),
     ] = "set5,set14"
     data_root: Annotated[Path, DATA_ROOT] = Path("data")
     download: Annotated[bool, DOWNLOAD] = False
@@ -26,7 +29,7 @@ class MeasureOptions:
         str,
         Option(
             "Comma-separated: psnr, ssim, content_loss, perceptual_loss, lpips, dists, niqe, "
-            "brisque; or all, which leaves out what is not available."
+            "brisque; or all, for all that are available."
         ),
     ] = "psnr,ssim"
     protocol: Annotated[
@@ -39,7 +42,7 @@ class MeasureOptions:
     versus: Annotated[
         str | None,
         Option(
-            "Compare every method with this one, by a paired bootstrap over images.",
+            "Label of the method to compare with, by a paired bootstrap over images.",
             panel=_COMPARISON,
             default="the first of several models",
         ),
@@ -66,8 +69,7 @@ class MeasureOptions:
     cost: Annotated[
         bool,
         Option(
-            "Add parameters, multiply-adds for an output of 1280x720, and megapixels/s of this "
-            "run.",
+            "Add parameters, multiply-adds for an output of 1280x720, and megapixels per second.",
             panel=_COMPARISON,
         ),
     ] = False
@@ -75,7 +77,7 @@ class MeasureOptions:
         str,
         Option("What to print: table, markdown, latex, csv or json.", ("--format",), panel=_OUTPUT),
     ] = "table"
-    per_image: Annotated[bool, Option("List every image.", panel=_OUTPUT)] = False
+    per_image: Annotated[bool, Option("Print the metrics of every image.", panel=_OUTPUT)] = False
     show_results: Annotated[
         int,
         Option(
@@ -88,7 +90,7 @@ class MeasureOptions:
     out: Annotated[
         Path | None,
         Option(
-            "Folder for the models' results, and a sheet of every image.",
+            "Folder for the results of the models and a sheet for every image.",
             ("--out", "-o"),
             panel=_OUTPUT,
             metavar="FOLDER",
@@ -105,13 +107,13 @@ class MeasureOptions:
     plane: Annotated[
         Path | None,
         Option(
-            "Draw PSNR against a perceptual metric (the first of --metrics, else LPIPS), PNG.",
+            "Plot PSNR against a perceptual metric (the first of --metrics, else LPIPS) as a PNG.",
             panel=_OUTPUT,
             metavar="FILE",
         ),
     ] = None
     record: Annotated[
-        bool, Option("Write the means into the models' own files as well.", panel=_OUTPUT)
+        bool, Option("Also record the means in the weights files of the models.", panel=_OUTPUT)
     ] = False
     device: Annotated[str, replace(DEVICE, panel=_COMPUTE)] = "auto"
     precision: Annotated[str, Option("auto, fp32, bf16 or fp16.", panel=_COMPUTE)] = "fp32"

@@ -15,7 +15,7 @@ from torch_sr.training.settings import RunSettings
 
 Config = Annotated[
     Path | None,
-    typer.Argument(show_default=False, help="JSON file of hyper-parameters; or give --images."),
+    typer.Argument(show_default=False, help="JSON file of hyper-parameters; or use --images."),
 ]
 Like = Annotated[
     str | None,
@@ -31,8 +31,8 @@ Check = Annotated[
 Resume = Annotated[
     str | None,
     Option(
-        "auto resumes the newest sound checkpoint in --out (of --name), or starts a new run; a "
-        "file is the same as with -l.",
+        "auto: resume the newest intact checkpoint in --out (of the run --name, if given), or "
+        "start a new run. A file is the same as with -l.",
         panel="Start and resume",
         metavar="auto|CHECKPOINT",
     ),

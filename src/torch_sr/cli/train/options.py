@@ -18,8 +18,8 @@ class PhotoOptions:
     images: Annotated[
         Path | None,
         Option(
-            "Folder of photographs to learn from, in place of a configuration: everything else is "
-            "chosen for them and for this machine.",
+            "Folder of photographs to train on, instead of a configuration; everything else is "
+            "chosen for them and this machine.",
             panel=_PANEL,
             metavar="FOLDER",
         ),
@@ -30,15 +30,13 @@ class PhotoOptions:
     ] = None
     from_scratch: Annotated[
         bool,
-        Option(
-            "Start from random weights in place of compact-x4 (or the model of -l).", panel=_PANEL
-        ),
+        Option("Start from random weights instead of compact-x4 or the model of -l.", panel=_PANEL),
     ] = False
     gan: Annotated[
         bool,
         Option(
-            "Add the GAN stage, which sharpens results. It needs the weights of VGG19, or a "
-            "package with --set perceptual_loss.backbone=efficientnet_lite0.",
+            "Add the GAN stage, which sharpens results. It needs the weights of VGG19, or with "
+            "--set perceptual_loss.backbone=efficientnet_lite0 a package.",
             ("--gan/--no-gan",),
             panel=_PANEL,
         ),

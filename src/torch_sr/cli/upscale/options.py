@@ -20,7 +20,7 @@ def _strength() -> Option:
     if pair is None:
         return Option("From 0, faithful, to 1, restoring, for models with a partner.", min=0, max=1)
     return Option(
-        f"From 0, faithful ({pair.faithful}), to 1, restoring ({pair.restoring}).",
+        f"Mix of two models: 0, faithful ({pair.faithful}), to 1, restoring ({pair.restoring}).",
         min=0,
         max=1,
         default=f"{pair.default_strength:g}; with -m, that of the named model",
@@ -46,10 +46,10 @@ class ComputeOptions:
     tile_size: Annotated[
         int | None,
         Option(
-            "Largest tile in pixels of the input.",
+            "Largest tile, in pixels of the input.",
             panel=_COMPUTE,
             min=1,
-            default="what fits the memory",
+            default="what fits into memory",
         ),
     ] = None
     overlap: Annotated[
@@ -74,7 +74,7 @@ class UpscaleOptions:
     model: Annotated[
         str | None,
         Option(
-            "A weights file or a name; `torch-sr models list` shows those.",
+            "A weights file, or a name that `torch-sr models list` shows.",
             ("--model", "-m"),
             default=DEFAULT_MODEL,
         ),
@@ -83,7 +83,7 @@ class UpscaleOptions:
     out: Annotated[
         str | None,  # a path would lose the slash at its end
         Option(
-            "Folder for the results, or for one image the file. A name with a suffix is a file "
+            "Folder for the results, or the file for one image. A name with a suffix is a file "
             "unless it ends with a slash or the folder exists.",
             ("--out", "-o"),
             metavar="PATH",
@@ -93,18 +93,18 @@ class UpscaleOptions:
         float | None,
         Option("Resample the results to this multiple of the source's size.", min=0.01),
     ] = None
-    width: Annotated[int | None, Option("Resample to this width; the height follows.", min=1)] = (
-        None
-    )
-    height: Annotated[int | None, Option("Resample to this height; the width follows.", min=1)] = (
-        None
-    )
-    suffix: Annotated[str, Option("Appended to each name.", panel=_OUTPUT)] = "_sr"
+    width: Annotated[
+        int | None, Option("Resample to this width; without --height, in proportion.", min=1)
+    ] = None
+    height: Annotated[
+        int | None, Option("Resample to this height; without --width, in proportion.", min=1)
+    ] = None
+    suffix: Annotated[str, Option("Appended to the name of each result.", panel=_OUTPUT)] = "_sr"
     skip_existing: Annotated[
-        bool, Option("Leave results that exist; resumes an interrupted run.", panel=_FILES)
+        bool, Option("Skip files whose results exist, to resume an interrupted run.", panel=_FILES)
     ] = False
     overwrite: Annotated[
-        bool, Option("Replace results that exist, never a source.", panel=_FILES)
+        bool, Option("Replace existing results; a source is never replaced.", panel=_FILES)
     ] = False
     shard: Annotated[
         str | None,
@@ -115,12 +115,12 @@ class UpscaleOptions:
         ),
     ] = None
     compare: Annotated[
-        bool, Option("Draw each next to bicubic: photo_sr_sheet.png.", panel=_FILES)
+        bool, Option("Draw each result next to bicubic: photo_sr_sheet.png.", panel=_FILES)
     ] = False
     quiet: Annotated[
         bool,
         Option(
-            "On stderr only failures: no progress, notes or summary.",
+            "Print only failures on stderr: no progress, notes or summary.",
             ("--quiet", "-q"),
             panel=_FILES,
         ),

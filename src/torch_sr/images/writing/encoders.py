@@ -51,16 +51,19 @@ class WriteOptions:
     file_format: Annotated[
         str | None,
         Option(
-            "png, jpg, webp, tif, avif or gif.",
+            "Format of the results: png, jpg, webp, tif, avif or gif.",
             ("--format",),
             panel=_OUTPUT,
             default="as the source",
         ),
     ] = None
     quality: Annotated[
-        int | None, Option("Of JPEG, WebP, AVIF.", panel=_OUTPUT, min=1, max=100)
+        int | None,
+        Option(
+            "Quality of JPEG, WebP and AVIF.", panel=_OUTPUT, min=1, max=100, default="95; AVIF 85"
+        ),
     ] = None
-    lossless: Annotated[bool, Option("WebP and AVIF without loss.", panel=_OUTPUT)] = False
+    lossless: Annotated[bool, Option("Write WebP and AVIF without loss.", panel=_OUTPUT)] = False
     bigtiff: bool = False
 
 

@@ -28,12 +28,13 @@ class BatchOptions:
     size: TargetSize | None = None
     existing: Literal["refuse", "skip", "overwrite"] = "refuse"
     crf: Annotated[
-        int, Option("Of videos: 0 is lossless, 51 worst.", panel=_OUTPUT, min=0, max=51)
+        int,
+        Option("Quality of videos, from 0 (lossless) to 51 (worst).", panel=_OUTPUT, min=0, max=51),
     ] = 16
     codec: Annotated[
         str | None,
         Option(
-            "Of videos: h264, hevc, av1, ffv1 (lossless) or prores.",
+            "Codec of videos: h264, hevc, av1, vp9, prores or ffv1 (lossless).",
             panel=_OUTPUT,
             default="as the source, if the container can hold it",
         ),
@@ -41,16 +42,16 @@ class BatchOptions:
     deinterlace: Annotated[
         bool,
         Option(
-            "Make progressive frames of interlaced videos, or keep their fields.", panel=_OUTPUT
+            "Convert interlaced videos to progressive frames, or keep their fields.", panel=_OUTPUT
         ),
     ] = True
     damaged: Annotated[
         Literal["refuse", "keep"],
         Option(
-            "Damaged images: refuse them, or keep what can be read and make the rest gray.",
+            "Refuse damaged images, or keep what can be read and fill the rest with gray.",
             panel="Many files",
         ),
     ] = "refuse"
     max_pixels: Annotated[
-        int | None, Option("Refuse pages with more pixels.", panel="Computation", min=1)
+        int | None, Option("Refuse images or pages with more pixels.", panel="Computation", min=1)
     ] = MAX_PIXELS
