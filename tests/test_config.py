@@ -705,7 +705,10 @@ def test_refusal_names_the_place_in_a_list(data, start):
 @pytest.mark.parametrize("spec", ["", " ", ":train", "div2k:", "div2k:train+", "a: ", 5])
 def test_bad_data_set_specs(spec):
     message = refusal({"pretraining": {"val_datasets": [spec]}})
-    assert f"pretraining.val_datasets[0] is {json.dumps(spec)}; it must be a data set's" in message
+    assert (
+        f"pretraining.val_datasets[0] is {json.dumps(spec)}; it must be the name or folder of"
+        in message
+    )
 
 
 def test_layer_must_be_one_of_the_chosen_network():
@@ -852,7 +855,10 @@ def test_override_of_one_layer_keeps_the_others_and_changes_no_input():
         ("generator.num_basic_blocks=eight", 'generator.num_basic_blocks is "eight"; it must'),
         ("generator.num_basic_blocks=", 'generator.num_basic_blocks is ""; it must'),
         ("pretraining.lr=NaN", "pretraining.lr is NaN; it must be a number above 0"),
-        ('perceptual_loss.layer_weights={"conv1_1":1,"conv1_1":2}', "conv1_1 is 1 and 2; a key"),
+        (
+            'perceptual_loss.layer_weights={"conv1_1":1,"conv1_1":2}',
+            "conv1_1 is 1 and 2; give this",
+        ),
     ],
 )
 def test_bad_overrides(override, expected):
