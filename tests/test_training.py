@@ -138,9 +138,22 @@ def test_no_stage_at_all_is_refused(settings):
         train_run(parse_config(TINY, overrides=["pretraining.num_epoch=0"]), settings, run="1")
 
 
-def test_weights_and_biases_offline(settings, both_stages, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
+@pytest.fixture
+def set_wandb_mode(monkeypatch):
+    """Set the mode, which wandb reads only once in a process unless it is torn down."""
+    wandb = pytest.importorskip("wandb")
+
+    def set_mode(mode):
+        monkeypatch.setenv("WANDB_MODE", mode)
+        monkeypatch.setenv("WANDB_SILENT", "true")
+        wandb.teardown()
+
+    yield set_mode
+    wandb.teardown()
+
+
+def test_weights_and_biases_offline(settings, both_stages, tmp_path, monkeypatch, set_wandb_mode):
+    set_wandb_mode("offline")
     logger = WandbLogger(tmp_path / "logs", "7")
     logged = []
     log = logger._log
@@ -154,6 +167,17 @@ def test_weights_and_biases_offline(settings, both_stages, tmp_path, monkeypatch
     assert [values["step"] for values in scalars] == [2, 4]
     assert "train/d_adversarial_loss" in scalars[-1]
     assert any("val/photos/0/sr" in values for values in logged)
+
+
+def test_disabled_wandb_logs_nothing_and_trains(settings, both_stages, tmp_path, set_wandb_mode):
+    set_wandb_mode("disabled")
+    logger = WandbLogger(tmp_path / "logs", "7")
+    recorder = Recorder()
+    result = train_run(both_stages, settings, run="7", loggers=[logger, recorder])
+    logger.close()
+    assert result.finished
+    assert recorder.epochs
+    assert not list((tmp_path / "logs").glob("wandb/*run*"))
 
 
 def test_missing_wandb_says_what_to_install(tmp_path, monkeypatch):

@@ -60,7 +60,7 @@ class WandbLogger(Logger):
         self._run.define_metric(f"{self._stage}/*", step_metric=f"{self._stage}/step")
 
     def on_networks(self, networks: Mapping[str, tuple[nn.Module, Tensor]]) -> None:
-        if self._run is None:
+        if self._run is None or self._run.disabled:  # a disabled run cannot take a graph
             return
         for name, (network, x) in networks.items():
             with traceable_copy(name, network) as traced, torch.no_grad():
