@@ -326,7 +326,7 @@ def test_test_compares_several_models(run, model, data_root, tmp_path):
 def test_test_of_models_of_several_factors_is_refused(run, model, data_root):
     code, _, err = run("test", model, "compact-x4", "-d", "set5", "--device", "cpu")
     assert code == 1
-    assert "only models of one factor can be compared: tiny x2, compact-x4 x4" in err
+    assert "choose models of the same scale factor to compare: tiny x2, compact-x4 x4" in err
 
 
 def test_test_by_the_protocol_of_enhanced_srgan_rounds_nothing(run, model, data_root):
@@ -389,7 +389,7 @@ def test_a_plane_of_no_known_format_is_told_before_the_work(run, model, tmp_path
 def test_files_that_cannot_be_written_are_told_before_the_work(run, model, tmp_path, option):
     code, _, err = run("test", model, "-d", "set5", option, tmp_path / "none" / "file.html")
     assert code == 1
-    assert "name one in a folder that exists" in err
+    assert "choose a file in an existing folder" in err
 
 
 def test_sixteen_bits_are_measured_and_stored(run, model, data_root, tmp_path, photo):
@@ -469,7 +469,11 @@ def test_the_plane_shows_models_and_a_sweep(run, model, data_root, tmp_path, mon
     ("sweep", "code", "words"),
     [
         ("one", 2, "two models"),
-        ("compact-x4,compact-x4", 1, "--sweep is of x4, the other models are of x2"),
+        (
+            "compact-x4,compact-x4",
+            1,
+            "--sweep: choose models of x2, as the others are; these are of x4",
+        ),
     ],
 )
 def test_sweeps_that_do_not_fit(run, model, data_root, sweep, code, words):
@@ -532,7 +536,7 @@ def test_results_that_cannot_be_stored(run, model, data_root, tmp_path):
     (tmp_path / "file").write_text("in the way")
     code, _, err = run("test", model, "-d", "set5", "-o", tmp_path / "file", "--device", "cpu")
     assert code == 1
-    assert "cannot make this folder" in err
+    assert "this one cannot be created" in err
 
 
 def test_upscale_prints_names_that_are_no_text(model, tmp_path):

@@ -63,7 +63,7 @@ def test_links_that_lead_in_circles_end_in_one_line(run, tmp_path, arguments):
     (tmp_path / "loop.pth").symlink_to("loop.pth")
     code, _, err = run(*arguments)
     assert code == 1
-    assert "remove the links that lead in a circle" in err.splitlines()[0]
+    assert "remove the symbolic links that form a loop" in err.splitlines()[0]
 
 
 def test_homes_of_unknown_users_are_plain_names(run):

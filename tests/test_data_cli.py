@@ -154,7 +154,7 @@ def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp
 def test_check_of_a_sound_folder(run, root):
     code, out, _ = run("check", root / "mine")
     assert code == 0
-    assert "nothing found" in out
+    assert "no findings" in out
     code, out, _ = run("check", "mine", "--data-root", root, "--json")
     assert code == 0
     assert json.loads(out)["datasets"][0]["with_lr"] == 3
@@ -221,7 +221,7 @@ def test_prepare_mends_what_is_damaged(run, root, tmp_path):
     file.write_bytes(sound[:5000] + bytes([sound[5000] ^ 255]) + sound[5001:])
     code, out, err = run("prepare", "mine", "--data-root", root, "--verify")
     assert code == 0
-    assert "1 images were damaged" in out
+    assert "1 damaged or changed images" in out
     assert "a.png" in err
     assert file.read_bytes() == sound
 

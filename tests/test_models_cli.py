@@ -171,7 +171,7 @@ def test_the_preview_is_of_the_picture(run, models, tmp_path):
         (["--alpha", "1.5"], 1, "alpha is 1.5"),
         (["--alpha", "0.5", "--dtype", "int8"], 1, "int8"),
         (["--alpha", "0.5", "--datasets", "five"], 2, "needs a sweep"),
-        (["--alpha", "0:1:0.5", "--datasets", ","], 2, "names none"),
+        (["--alpha", "0:1:0.5", "--datasets", ","], 2, "name at least one"),
         (["--alpha", "0:1:0.5", "--datasets", "five", "--perception", "ssim"], 2, "distortion"),
         (["--alpha", "0:1:0.5", "--datasets", "five", "--perception", "x"], 1, "metric 'x'"),
         (["--alpha", "0.5", "--preview", "none.png"], 1, "none.png: no such file"),
@@ -195,7 +195,7 @@ def test_what_cannot_be_done_is_refused_and_nothing_written(
         (["compact-x4", "compact-x4", "--weights", "1"], 1, "2 models and 1 weights"),
         (["compact-x4", "compact-x4", "--weights", "a,b"], 2, "write numbers"),
         (["compact-x4", "compact-x4", "--weights", "1,1"], 1, "add up to 2"),
-        (["compact-x4", "compact-x4"], 2, "--alpha is missing"),
+        (["compact-x4", "compact-x4"], 2, "give --alpha or --weights"),
         (["compact-x4", "compact-x4", "compact-x4", "--alpha", "0.5"], 2, "mixes two networks"),
     ],
 )

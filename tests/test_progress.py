@@ -49,7 +49,7 @@ def test_elsewhere_a_line_an_epoch(clock):
     logger.on_epoch(1, 4, METRICS)
     logger.close()
     start, epoch = shown.getvalue().splitlines()
-    assert start == "pretraining: 12 steps of 8 crops, 4 steps an epoch, on cpu"
+    assert start == "pretraining: 12 steps of 8 crops, 4 steps per epoch, on cpu"
     # Two steps a second, eight left.
     assert epoch == (
         "pretraining epoch 1/3 step 4  16.0 images/s  0:00:04 left  train/content_loss 0.25  "

@@ -78,7 +78,7 @@ _REMEDIES = {
     errno.EDQUOT: "make room on the disk",
     errno.EEXIST: "choose another name",
     errno.EISDIR: "name a file, not a folder",
-    errno.ELOOP: "remove the links that lead in a circle",
+    errno.ELOOP: "remove the symbolic links that form a loop",
     errno.ENAMETOOLONG: "use a shorter name",
     errno.ENOENT: "check the path",
     errno.ENOSPC: "make room on the disk",

@@ -1,1 +1,1 @@
-"""Commands: parse, one call into the library, print."""
+"""The commands: parse the command line, call the library, print the result."""

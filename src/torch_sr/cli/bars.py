@@ -1,4 +1,4 @@
-"""Progress on a terminal: bars on stderr, invisible if that is not a terminal."""
+"""Show progress bars on stderr, if it is a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-_SECONDS_OF_SPEED = 300.0  # over which it is averaged: a tile may take a minute
+_SECONDS_OF_SPEED = 300.0  # the speed is averaged over these: a tile may take a minute
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def progress_bar(unit: str, *, counted: bool = True) -> Iterator[Progress]:
     """A progress bar.
 
     Args:
-        unit: text after the count; may contain Rich's markup of a task's fields.
+        unit: text after the count; may contain Rich markup that refers to fields of the task.
         counted: show "n/m".
     """
     console = Console(stderr=True)
@@ -76,7 +76,7 @@ def cache_progress() -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def image_progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Progress over images, one bar."""
+    """One bar that counts images."""
     with progress_bar("images") as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

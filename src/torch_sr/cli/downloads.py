@@ -1,4 +1,4 @@
-"""Models and data sets that a command needs, downloaded if necessary, with progress."""
+"""Download the models and data sets that a command needs, with a progress bar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """The file of a model."""
+    """Find the file of a model; download it if needed."""
     from torch_sr.models import zoo
 
     with download_progress() as show:
@@ -24,7 +24,7 @@ def find_model(name_or_path: str | Path) -> Path:
 
 
 def load_model(name_or_path: str | Path | None, strength: float | None = None) -> Model:
-    """A model; see :func:`torch_sr.load`."""
+    """Load a model as :func:`torch_sr.load` does; download it if needed."""
     from torch_sr.models.loading import load
 
     with download_progress() as show:
@@ -36,7 +36,7 @@ def load_model(name_or_path: str | Path | None, strength: float | None = None) -
 
 
 def download_weights(network: str) -> None:
-    """Download the weights of a network that compares features, if they are missing."""
+    """Download the weights of a feature network (perceptual loss) if they are missing."""
     from torch_sr.models.backbones import find_weights
 
     with download_progress() as show:
@@ -46,7 +46,7 @@ def download_weights(network: str) -> None:
 def download_data(
     specs: Sequence[str], data_root: Path, scale_factor: int, purpose: Purpose
 ) -> None:
-    """Download those data sets known by name that are missing."""
+    """Download missing data sets that are known by name."""
     from torch_sr.data.sets.downloads import download_missing
 
     with download_progress() as show:

@@ -1,6 +1,7 @@
-"""How a command ends: errors in one line, exit codes, and errors as JSON with ``--json``.
+"""End a command: errors in one line or as JSON, and exit codes.
 
-Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 interrupted; see docs/commands.md.
+The exit codes are 0 (success), 1 (something failed), 2 (wrong usage) and 130 (interrupted); see
+docs/commands.md.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 
 def run_command(command: Callable[[], Any]) -> None:
-    """Run a command and exit: our own errors become one line on stderr and an exit code.
+    """Run a command and exit; torch-sr's own errors become one line on stderr and an exit code.
 
-    With ``--json`` they are an object on stdout as well.
+    With ``--json``, they are also printed as an object on stdout.
 
     Args:
-        command: returns an exit code, or anything else for 0.
+        command: returns an exit code; any other value means 0.
     """
     if not sys.warnoptions:  # warnings of libraries are for developers; python -W shows them
         warnings.simplefilter("ignore")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    # Lightning announces each precision it is set to, which the user chose.
+    # Lightning logs the precision, which the user chose.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    # libvips warns before it fails, and our error says it better.
+    # libvips warns before it fails, and our error is clearer.
     logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)
-    _print_any_name()
+    _allow_any_file_name()
     try:
         code = _flushed(command)
     except TorchSRError as error:
@@ -52,7 +53,7 @@ def run_command(command: Callable[[], Any]) -> None:
     except MemoryError:
         message = "not enough memory; close other programs, or use a smaller model or batch"
         fail(message, "MemoryError")
-    except BrokenPipeError:  # the reader of our output has exited, as head does
+    except BrokenPipeError:  # the program that reads the output has exited, for example head
         _discard_output()
         sys.exit(1)
     except OSError as error:
@@ -64,7 +65,7 @@ def run_command(command: Callable[[], Any]) -> None:
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):  # from pathlib before Python 3.13
             raise
-        fail(f"remove the links that lead in a circle: {error}", "OSError")
+        fail(f"remove the symbolic links that form a loop: {error}", "OSError")
     except _UsageError as error:
         fail(error.format_message(), "UsageError", USAGE)  # type: ignore[attr-defined]
     if code == INTERRUPTED:
@@ -75,7 +76,7 @@ def run_command(command: Callable[[], Any]) -> None:
 
 
 def _flushed(command: Callable[[], Any]) -> Any:
-    """Run a command and flush its output, so that a full disk is one of its errors."""
+    """Run a command and flush its output, so that a full disk raises an error here."""
     try:
         return command()
     finally:
@@ -84,8 +85,8 @@ def _flushed(command: Callable[[], Any]) -> Any:
 
 
 def _discard_output() -> None:
-    """Print nothing more, not even when the interpreter flushes at its exit."""
-    with suppress(OSError, ValueError, AttributeError):  # a test's stream has no descriptor
+    """Discard further output, including what the interpreter flushes at exit."""
+    with suppress(OSError, ValueError, AttributeError):  # streams of tests have no file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -107,8 +108,8 @@ def wants_json() -> bool:
     return "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
 
 
-def _print_any_name() -> None:
-    """Print file names that are not valid text as their bytes."""
+def _allow_any_file_name() -> None:
+    """Make stdout and stderr print the bytes of file names that are not valid text."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             utf8 = codecs.lookup(stream.encoding).name == "utf-8"
@@ -116,12 +117,12 @@ def _print_any_name() -> None:
 
 
 def fail(message: str, kind: str = "TorchSRError", code: int = 1) -> NoReturn:
-    """Print one line on stderr, with ``--json`` an object on stdout too, and exit.
+    """Print one line on stderr (with ``--json`` also an object on stdout) and exit.
 
     Args:
         message: what is wrong, and the remedy.
         kind: the class of the error.
-        code: to exit with.
+        code: the exit code.
     """
     if wants_json():
         print(json.dumps(describe_error(kind, message, code)), flush=True)

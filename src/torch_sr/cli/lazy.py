@@ -1,7 +1,7 @@
-"""Commands that are imported when they are called, so that help and completion are quick.
+"""Import a command only when it is called, so that help and completion are quick.
 
-A group knows of each command its name, the place of its function, and the line that the help of
-the group shows. The line is that of the function's docstring; a test compares them.
+A group stores for each command its name, where its function is, and its line in the help of the
+group. This line is the first one of the function's docstring; a test compares the two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Lazy:
 
     Args:
         place: module and function, as ``torch_sr.cli.train.command:train``.
-        line: what it does, in one line.
+        line: one line for the help of the group.
     """
 
     place: str
@@ -38,7 +38,7 @@ class Lazy:
 
 
 class _Unloaded(TyperCommand):
-    """A command as the help of its group lists it."""
+    """The entry of a command in the help of its group."""
 
     def __init__(self, name: str, lazy: Lazy) -> None:
         super().__init__(name, help=lazy.line)
@@ -66,9 +66,9 @@ def group(line: str, commands: Mapping[str, Lazy], **options: Any) -> typer.Type
     """A group of commands.
 
     Args:
-        line: its help.
-        commands: by name.
-        options: further ones of :class:`typer.Typer`.
+        line: the help of the group.
+        commands: the commands by name.
+        options: other arguments of :class:`typer.Typer`.
     """
 
     class Group(_LazyGroup):

@@ -1,4 +1,4 @@
-"""The ``torch-sr`` command: the table of all its commands.
+"""The ``torch-sr`` command and the table of its subcommands.
 
 A command is imported when it is called (:mod:`torch_sr.cli.lazy`), so that ``--help`` and
 completion are quick. Each is a function whose parameters become options
@@ -119,7 +119,7 @@ def _root(
 
 def main() -> None:
     """Entry point of ``torch-sr`` and ``python -m torch_sr``."""
-    # Outside its standalone mode Typer raises usage errors, which run_command prints as JSON.
+    # In standalone mode, Typer prints usage errors itself; otherwise run_command prints JSON.
     run_command(lambda: app(prog_name="torch-sr", standalone_mode=not wants_json()))
 
 

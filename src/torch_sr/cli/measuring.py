@@ -1,4 +1,4 @@
-"""Measure methods on data sets with progress bars: for ``test`` and ``interpolate``."""
+"""Measure methods on data sets with progress bars, for ``test`` and ``interpolate``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def measure(
     data_root: Path,
     watchers: Sequence[Callable[[Comparison], None]] = (),
 ) -> list[ImageScore]:
-    """The scores of every image.
+    """Measure every method on every image.
 
     Args:
         methods, specs, metrics, setting, data_root: see :func:`~torch_sr.evaluation.evaluate`.
-        watchers: called with each image under all methods.
+        watchers: functions that are called with each image under all methods.
     """
     with ExitStack() as stack:
         cached = stack.enter_context(cache_progress())

@@ -1,4 +1,4 @@
-"""Options of Typer, generated from settings classes; and the options that several commands share.
+"""Generate Typer options from settings classes; define options that commands share.
 
 A command is a function. A parameter annotated with an :class:`~torch_sr.options.Option` is an
 option of the command line. A parameter whose type is a settings class (see
@@ -44,7 +44,7 @@ Overrides = Annotated[
 
 
 def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command as Typer understands it: settings and descriptions become options."""
+    """Convert a command for Typer: settings classes and descriptions become options."""
     classes: dict[str, type] = {}
     names: set[str] = set()
     shown: list[inspect.Parameter] = []
@@ -72,14 +72,12 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _parameter(field: OptionField, name: str | None = None) -> inspect.Parameter:
-    """An option as a parameter that Typer understands, by the option's name or another one."""
+    """Convert an option to a parameter for Typer, with the option's name or another one."""
     option = field.option
-    words = (
-        option.help if option.default is None else rf"{option.help} \[default: {option.default}]"
-    )
+    text = option.help if option.default is None else rf"{option.help} \[default: {option.default}]"
     made = typer.Option(
         *field.flags,
-        help=words,
+        help=text,
         rich_help_panel=option.panel,
         min=option.min,
         max=option.max,
@@ -97,7 +95,7 @@ def _parameter(field: OptionField, name: str | None = None) -> inspect.Parameter
 
 
 def _parser(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """A parser whose errors are wrong usage; Typer gives it the default as well."""
+    """A parser whose errors are usage errors; Typer also passes the default to it."""
 
     def convert(value: Any) -> Any:
         try:

@@ -1,10 +1,10 @@
 """The scripts ``train.py``, ``test.py``, ``inference.py`` and ``net_interpolation.py``.
 
-They have the options of enhanced-srgan (docs/description.md) and run the commands of the same
-purpose. Additional options (``--data-root``, ``--device`` …) are in the help, not in the usage
-line. The description's examples use some names that its usage lines do not have; they are accepted
-but not shown: ``train.py --config-json``, ``train.py --load-model-path``, and the ESRGAN model as
-the first positional argument of ``net_interpolation.py``.
+They have the options of enhanced-srgan (docs/description.md) and run the matching commands of
+torch-sr. Additional options (``--data-root``, ``--device`` …) are in the help, but not in the
+usage line. Some options that the description uses in examples, but not in its usage lines, are
+accepted without being shown: ``train.py --config-json``, ``train.py --load-model-path``, and the
+ESRGAN model as the first positional argument of ``net_interpolation.py``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def net_interpolation_main() -> None:
 
 
 def train(arguments: Sequence[str]) -> None:
-    """Do what ``torch-sr train`` does, and log to Weights & Biases if it is configured."""
+    """Run ``torch-sr train``, and log to Weights & Biases if it is configured."""
     options = parse_train(arguments)
     from torch_sr.cli.train.run import train_config
     from torch_sr.training.settings import RunSettings
@@ -58,13 +58,13 @@ def train(arguments: Sequence[str]) -> None:
     settings = replace(
         build(RunSettings, values),
         resume_auto=options.resume is not None,
-        wandb_if_available=True,  # the description logs with it
+        wandb_if_available=True,  # as the description does
     )
     train_config(options.config_file, settings, options.set, like=options.like)
 
 
 def test(arguments: Sequence[str]) -> None:
-    """Do what ``torch-sr test`` does."""
+    """Run ``torch-sr test``."""
     options = parse_test(arguments)
     from torch_sr.cli.test.options import MeasureOptions
     from torch_sr.cli.test.run import run_test
@@ -73,7 +73,7 @@ def test(arguments: Sequence[str]) -> None:
 
 
 def inference(arguments: Sequence[str]) -> None:
-    """Do what ``torch-sr upscale`` does."""
+    """Run ``torch-sr upscale``."""
     options = parse_inference(arguments)
     from torch_sr.cli.upscale.options import ComputeOptions, UpscaleOptions
     from torch_sr.cli.upscale.run import upscale_all
@@ -89,7 +89,7 @@ def inference(arguments: Sequence[str]) -> None:
 
 
 def net_interpolation(arguments: Sequence[str]) -> None:
-    """Do what ``torch-sr interpolate`` does."""
+    """Run ``torch-sr interpolate``."""
     options = parse_net_interpolation(arguments)
     from torch_sr.cli.interpolate.options import SweepOptions
     from torch_sr.cli.interpolate.run import write_sweep
@@ -158,7 +158,7 @@ def parse_train(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.config_json is not None:
         if options.config_file is not None:
-            parser.error("config_file and --config-json are the same thing; give one of them")
+            parser.error("config_file and --config-json mean the same; give one of them")
         options.config_file = options.config_json
     if options.config_file is None:
         parser.error("the following arguments are required: config_file")
@@ -205,7 +205,7 @@ def parse_test(arguments: Sequence[str]) -> argparse.Namespace:
     _add_run_options(parser, data_root=True)
     options = parser.parse_args(arguments)
     if not options.datasets.strip(" ,"):
-        parser.error("argument -d/--datasets: names none")
+        parser.error("argument -d/--datasets: name at least one data set")
     return options
 
 
@@ -309,7 +309,7 @@ def _add_run_options(
 
 
 def _add_train_options(parser: argparse.ArgumentParser) -> None:
-    """Add those options of ``torch-sr train`` that its messages propose."""
+    """Add the options of ``torch-sr train`` that its messages suggest."""
     add = parser.add_argument_group("as in torch-sr train").add_argument
     add(
         "--set",
@@ -360,7 +360,7 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
 
 
 def _autocast_precision(device: str) -> str:
-    """The precision that ``--autocast`` stands for: half on CUDA, and a note elsewhere."""
+    """The precision for ``--autocast``: fp16 on CUDA; elsewhere fp32, with a note."""
     from torch_sr.devices import choose_device
 
     if choose_device(device).type == "cuda":
@@ -388,14 +388,14 @@ def _at_least(least: int, text: str) -> int:
 
 
 def _run(script: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> None:
-    """Run a script to its exit, with the exit codes of the commands."""
+    """Run a script and exit with the exit codes of the commands."""
 
     def until_exit() -> None:
         try:
             script(arguments)
         except typer.Exit as stop:  # how the commands end early; only Typer handles it
             sys.exit(stop.exit_code)
-        except typer.BadParameter as error:  # how they refuse a value
+        except typer.BadParameter as error:  # the commands refuse a value with it
             print(f"{Path(sys.argv[0]).name}: error: {error.message}", file=sys.stderr)
             sys.exit(2)
 

@@ -1,7 +1,7 @@
-"""Means over images, and what happens to values that are not finite.
+"""Means over images, and the treatment of values that are not finite.
 
 A super-resolved image that equals its original, for example a flat or black one, has an infinite
-PSNR, and so would the mean of its data set. In a training no image counts for more than
+PSNR, which would make the mean infinite. During a training, larger values count as
 :data:`PSNR_CEILING`, so that the means of all epochs are over the same images. A test leaves out
 infinite values. Both leave out NaN, and report all of these images by name.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PSNR_CEILING = 60.0
-"""The most decibels that one image counts for in a mean; rounding to 8 bits alone gives 59."""
+"""Upper limit of an image's PSNR in a mean, in dB; the error of rounding to 8 bits gives 59."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def mean_over_images(values: Mapping[str, float], ceiling: float = math.inf) -> 
     """Take the mean of a metric over images.
 
     Args:
-        values: by the name of the image.
-        ceiling: larger values count as this one; :data:`PSNR_CEILING` for PSNR.
+        values: the values by image name.
+        ceiling: larger values count as this; :data:`PSNR_CEILING` for PSNR.
 
     >>> mean_over_images({"a": 30.0, "flat": math.inf}, PSNR_CEILING).value
     45.0
@@ -53,7 +53,7 @@ def mean_over_images(values: Mapping[str, float], ceiling: float = math.inf) -> 
 
 
 def json_safe(value: Any) -> Any:
-    """Plain values in which NaN and infinities, which JSON does not have, are None.
+    """Replace NaN and infinities, which JSON cannot represent, by None.
 
     >>> json_safe({"psnr": math.inf, "ssim": [1.0, math.nan]})
     {'psnr': None, 'ssim': [1.0, None]}

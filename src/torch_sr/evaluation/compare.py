@@ -37,15 +37,16 @@ class Comparison:
     """One image of a data set under every method.
 
     Args:
-        dataset: the name that is reported: ``set5``.
+        dataset: the reported name: ``set5``.
         image: its name, ``set5/baby``.
         lr: ``(h, w, C)``, C 1 or 3, uint8 or uint16.
         hr: ``(h * s, w * s, C)`` of the same dtype.
         results: the result of each method, the baseline first; shape and dtype of ``hr``.
-        metrics: by method, then by the names of :data:`~torch_sr.evaluation.metric_table.METRICS`.
+        metrics: values by method, then by name; see
+            :data:`~torch_sr.evaluation.metric_table.METRICS`.
         protocol: the protocol of these metrics.
-        further: the metrics under further protocols, by the protocols' names.
-        seconds: how long each method took.
+        further: the metrics under other protocols, by the names of the protocols.
+        seconds: the time that each method took.
     """
 
     dataset: str
@@ -59,7 +60,7 @@ class Comparison:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_8_bit(self) -> Comparison:
-        """The same with all images as uint8, to be shown."""
+        """A copy with all images as uint8, for display."""
         results = {method: convert(sr, np.uint8) for method, sr in self.results.items()}
         lr, hr = convert(self.lr, np.uint8), convert(self.hr, np.uint8)
         return replace(self, lr=lr, hr=hr, results=results)
@@ -85,11 +86,11 @@ def compare(
     Args:
         methods: the baseline first; see :func:`~torch_sr.evaluation.method.bicubic` and
             :mod:`torch_sr.evaluation.methods`.
-        dataset: the name that is reported.
+        dataset: the reported name.
         pairs: the images.
         protocols: see :func:`~torch_sr.evaluation.metric_table.build_protocol_metrics`.
-            If all round, methods are given integers of the depth of the file; otherwise floats,
-            which stay as computed until they are measured.
+            If all of them round, methods receive integers with the depth of the file; otherwise
+            floats, and their results are not rounded before they are measured.
 
     Raises:
         DataError: when an image is too small for a metric.
@@ -121,7 +122,7 @@ def compare_image(
 def _add_method(
     comparison: Comparison, method: Method, given: Array, protocols: Sequence[ProtocolMetrics]
 ) -> None:
-    """Fill in the result of one method for an image, computed once for all protocols."""
+    """Add the result of one method for an image, computed once for all protocols."""
     lr, hr, label = comparison.lr, comparison.hr, method.label
     start = perf_counter()
     try:

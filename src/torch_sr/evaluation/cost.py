@@ -1,4 +1,4 @@
-"""The cost of a method: parameters, multiply-adds, and its speed in this test.
+"""The cost of a method: parameters, multiply-adds, and speed in this test.
 
 Multiply-adds are counted for an output of 1280x720 pixels, as the literature on efficient networks
 has done since CARN (Ahn et al. 2018). The speed is that of this machine and includes tiling and
@@ -21,12 +21,13 @@ OUTPUT = (1280, 720)
 
 @dataclass(frozen=True)
 class MethodCost:
-    """The cost of a method on one data set; None for what is unknown or does not apply.
+    """The cost of a method on one data set; None if a value is unknown or does not apply.
 
     Args:
-        num_parameters: of the network.
+        num_parameters: number of parameters of the network.
         macs: multiply-adds for an output of ``OUTPUT`` pixels.
-        megapixels_per_second: measured, of output; the first of several images does not count.
+        megapixels_per_second: measured speed, in output pixels; the first of several images does
+            not count.
     """
 
     num_parameters: int | None
@@ -38,8 +39,8 @@ class CostWatch:
     """Collect the costs of the methods of a test.
 
     Args:
-        methods: without the baseline, of which only the speed is measured.
-        scale_factor: of the models.
+        methods: all methods but the baseline, for which only the speed is measured.
+        scale_factor: the scale factor of the models.
     """
 
     def __init__(self, methods: Sequence[Method], scale_factor: int) -> None:
@@ -68,7 +69,7 @@ class CostWatch:
         method = self._methods.get(label)
         if method is not None and method.group == "images":  # these share their computation
             return MethodCost(parameters, macs, None)
-        warm = times[1:] or times  # the first image includes the start
+        warm = times[1:] or times  # the first image includes the warm-up
         seconds = sum(second for _, second in warm)
         return MethodCost(parameters, macs, sum(mp for mp, _ in warm) / max(seconds, 1e-9))
 

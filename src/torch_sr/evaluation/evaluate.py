@@ -26,9 +26,9 @@ from torch_sr.metrics import PROTOCOLS
 from torch_sr.models.model import Model
 
 Measured: TypeAlias = str | Path | Model | Method
-"""What is measured: a name or a weights file, each also as ``LABEL=MODEL``, a model or a method."""
+"""What can be measured: a name or weights file (also as ``LABEL=MODEL``), a model, or a method."""
 OnComparison = Callable[[Comparison, int, int], None]
-"""Called with an image under all methods, its number in its data set from 1, and their count."""
+"""Called with an image under all methods, its number from 1, and the images of the data set."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def evaluate(
     """Measure models, and bicubic as the baseline, on every image of data sets.
 
     Args:
-        models: one or several of one scale factor: names or weights files, each also as
-            ``LABEL=MODEL``, models, or methods.
+        models: one or several, of the same scale factor: names or weights files (also as
+            ``LABEL=MODEL``), models, or methods.
         datasets: specifications such as ``set5`` or ``div2k:val``, or folders of images; several
             in a sequence, or in a string, separated by commas.
         metrics: names of :data:`~torch_sr.evaluation.metric_table.METRICS`.
@@ -85,11 +85,12 @@ def evaluate(
         on_comparison: called after each image.
 
     Returns:
-        The scores, and their means. Names of images are distinct, even if case does not count.
+        The scores, and their means. Names of images are distinct, even on file systems that
+        ignore case.
 
     Raises:
-        DataError: no data set, images that are missing, unfit or too small, or an unknown metric
-            or protocol.
+        DataError: no data set is given, images are missing, unfit or too small, or a metric or
+            protocol is unknown.
         DownloadError, ModelError: a model cannot be read, there are several scale factors, or a
             metric is not available.
         MissingExtraError: a metric needs a package that is not installed.
@@ -156,7 +157,7 @@ def _specifications(datasets: str | Path | Sequence[str | Path], data_root: Path
 
 
 def _make_names_distinct(pairs: ImagePairs, folders: set[str]) -> None:
-    """Rename images so that no two data sets share a folder, and no two images a name in it."""
+    """Rename images so that every data set has its own folder, with distinct names in it."""
     if not pairs.names:
         return
     folder = distinct([pairs.names[0].partition("/")[0]], folders)[0]
@@ -166,7 +167,7 @@ def _make_names_distinct(pairs: ImagePairs, folders: set[str]) -> None:
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """Let CUDA compute the same numbers every time, and restore the settings of the process."""
+    """Make CUDA compute the same numbers every time; restore the process's settings afterwards."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False

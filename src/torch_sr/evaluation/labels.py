@@ -1,8 +1,8 @@
 """Labels of models, data sets and images: short, distinct and valid as file names.
 
 A model may be given as ``LABEL=MODEL``; otherwise its label is the shortest one that no other model
-has. Labels are shown and compared, but never parsed: :class:`~torch_sr.evaluation.method.Method`
-has the structure.
+has. Labels are shown and compared, but never parsed; a
+:class:`~torch_sr.evaluation.method.Method` stores the parts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch_sr.errors import ModelError
 from torch_sr.files import expand_home
 from torch_sr.models.files.ncnn.reading import find_graph
 
-_MOST_BYTES = 200  # of a folder's name; file systems allow 255
+_MOST_BYTES = 200  # in the name of a folder; file systems allow 255
 _SUFFIXES = (".pth", ".pt", ".safetensors", ".param", ".bin")
 
 
@@ -51,7 +51,7 @@ def parse_named(text: str) -> NamedModel:
         raise ModelError(f"{text!r}: write LABEL=MODEL, or the model alone")
     is_file = "/" in model or "\\" in model or Path(model).suffix in _SUFFIXES
     if is_file and not _exists(model):
-        raise ModelError(f"{text} does not exist, nor {model} to be labelled {label!r}")
+        raise ModelError(f"neither {text} nor {model} (labeled {label!r}) exists")
     return NamedModel(model, label)
 
 
@@ -66,13 +66,13 @@ def label_models(
     names: Sequence[str],
     taken: Iterable[str] = (),
 ) -> list[str]:
-    """A label for each model, all distinct: the one given, or the shortest that is unambiguous.
+    """Choose distinct labels: the given ones, or the shortest that are unambiguous.
 
     Args:
-        models: as they were named.
-        files: the file of each.
-        names: the name of each: the one that its file records, otherwise its stem.
-        taken: labels that no model may have.
+        models: the models as the user named them.
+        files: the file of each model.
+        names: the name of each model: the one recorded in its file, otherwise the file's stem.
+        taken: labels that are not available.
 
     Raises:
         ModelError: a label given twice or already taken, or a file named twice without labels.
@@ -100,10 +100,10 @@ def label_models(
 def check_labels(
     models: Sequence[NamedModel], files: Sequence[Path], taken: Iterable[str] = ()
 ) -> None:
-    """Refuse what :func:`label_models` would, before anything is loaded.
+    """Check labels as :func:`label_models` does, before anything is loaded.
 
     Raises:
-        ModelError: as there.
+        ModelError: a label is given twice or already taken, or a file is named twice.
     """
     taken = set(taken)
     given = Counter(model.label for model in models if model.label is not None)
@@ -111,11 +111,11 @@ def check_labels(
         if count > 1 or label in taken:
             why = "is given to two models" if count > 1 else "is already the name of a method"
             raise ModelError(f"choose another label: {label!r} {why}")
-    unlabelled = [
+    unlabeled = [
         file.resolve() for model, file in zip(models, files, strict=True) if model.label is None
     ]
     for model, file in zip(models, files, strict=True):
-        if model.label is None and unlabelled.count(file.resolve()) > 1:
+        if model.label is None and unlabeled.count(file.resolve()) > 1:
             raise ModelError(
                 f"remove one {model.model}, or write LABEL={model.model}: this model is named twice"
             )
@@ -135,8 +135,8 @@ def distinct(names: Iterable[str], taken: set[str] | None = None) -> list[str]:
     """Make names distinct, even for file systems that ignore case: ``a``, then ``A-2``.
 
     Args:
-        names: in their order; the first of several equal ones is kept as it is.
-        taken: names in use; the new names are added.
+        names: the names in order; the first of several equal ones is kept.
+        taken: names in use, to which the new names are added.
 
     >>> distinct(["a", "A", "a-2", "b"])
     ['a', 'A-3', 'a-2', 'b']
@@ -169,7 +169,7 @@ def wrap(label: str, fits: Callable[[str], bool]) -> list[str]:
     """Break a label into lines that fit, after punctuation if possible.
 
     Args:
-        label: of any length.
+        label: the text.
         fits: whether a line is short enough; a single letter is never broken.
 
     >>> wrap("rrdb_div2k_best", lambda line: len(line) <= 11)
@@ -196,5 +196,5 @@ def _safe(label: str) -> str:
 
 
 def _folded(name: str) -> str:
-    """A name without what some file systems ignore: case, and how letters are composed."""
+    """A name without what some file systems ignore: case and Unicode composition."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -25,9 +25,9 @@ class Method:
     Args:
         label: the name that is shown; distinct within a test, and never parsed.
         super_resolve: computes the result.
-        group: the sweep that it belongs to: interpolated ``networks``, or interpolated ``images``.
-        alpha: its place in that sweep, in [0, 1].
-        model: the model that it computes with, if it is one.
+        group: the sweep that contains it: interpolated ``networks`` or interpolated ``images``.
+        alpha: its position in that sweep, in [0, 1].
+        model: the model that computes the result, if it is one.
         rounds_between: whether it rounds integers between its steps, so that its result for
             integers differs from its rounded result for floats.
     """

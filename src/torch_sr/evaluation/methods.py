@@ -28,7 +28,7 @@ TILE_SIZE = 640
 OVERLAP = 32
 
 OnDownload = Callable[[str, int, int | None], None]
-"""Called with a model's name, the bytes downloaded, and the bytes in all, if known."""
+"""Called with a model's name, the bytes downloaded, and the total bytes if known."""
 
 
 def load_models(
@@ -44,8 +44,9 @@ def load_models(
     """Load models of one scale factor.
 
     Args:
-        models: models, weights files or names, the last two also as ``LABEL=MODEL``.
-        strengths: each name with a partner is measured at all of these; by default as it is.
+        models: models, weights files or names; the last two also as ``LABEL=MODEL``.
+        strengths: every named model with a partner is measured at each of these; by default
+            without mixing.
         device, precision, tile_size: see :class:`~torch_sr.inference.upscaler.Upscaler`.
         taken: labels that are in use, in addition to the baseline's.
         on_download: called while a model is downloaded.
@@ -54,8 +55,8 @@ def load_models(
         A method for each; see :func:`~torch_sr.evaluation.labels.label_models` for their labels.
 
     Raises:
-        ModelError: one cannot be read, they have several factors, or labels clash; a strength is
-            out of range, no model has a partner, or both models of a pair are named.
+        ModelError: a model cannot be read, their scale factors differ, or labels clash; a strength
+            is out of range, no model has a partner, or both models of a pair are named.
     """
     candidates = _at_strengths([_Candidate.of(model) for model in models], strengths)
     loaded = [candidate.load(on_download) for candidate in candidates]
@@ -87,15 +88,15 @@ def load_sweep(
 
     Args:
         psnr, esrgan: models, networks, weights files, or names.
-        alphas: shares of the second, each in [0, 1].
-        image_space: interpolate their results as well, with which the paper compares.
-        device, precision, tile_size: as for :func:`load_models`.
+        alphas: shares of the second network, each in [0, 1].
+        image_space: also interpolate the resulting images, as in the paper's comparison.
+        device, precision, tile_size: see :func:`load_models`.
 
     Returns:
         The methods in one or two groups, labeled as :func:`sweep_labels` does.
 
     Raises:
-        ModelError: one cannot be read, or the two differ in architecture.
+        ModelError: a model cannot be read, or the architectures differ.
     """
     start = partial(_upscaler, device=device, precision=precision, tile_size=tile_size)
     first, last = open_parents([psnr, esrgan])
@@ -114,18 +115,20 @@ def common_scale_factor(methods: Sequence[Method]) -> int:
     """The scale factor of the models among some methods.
 
     Raises:
-        ModelError: they have several, or no method is a model.
+        ModelError: the scale factors differ, or no method is a model.
     """
     factors = {method.label: method.model.scale_factor for method in methods if method.model}
     if len(set(factors.values())) != 1:
         listed = ", ".join(f"{label} x{factor}" for label, factor in factors.items())
-        raise ModelError(f"only models of one factor can be compared: {listed or 'there is none'}")
+        raise ModelError(
+            f"choose models of the same scale factor to compare: {listed or 'no model is given'}"
+        )
     return next(iter(factors.values()))
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A model to be loaded: how it was named, and at which strength."""
+    """A model to load: the name that the user gave, and the strength."""
 
     source: str | Model
     named: NamedModel
@@ -140,7 +143,7 @@ class _Candidate:
 
     @property
     def pair(self) -> Pair | None:
-        """The pair that it belongs to, if it is named."""
+        """The pair that a named model belongs to."""
         return None if isinstance(self.source, Model) else find_pair(self.source)
 
     def load(self, on_download: OnDownload | None) -> Model:
@@ -151,9 +154,9 @@ class _Candidate:
         return load(self.source, strength=self.strength, progress=progress)
 
     def at_strengths(self, strengths: Sequence[float], pair: Pair) -> list[_Candidate]:
-        """The same at several strengths, which become part of the label.
+        """Copies at several strengths, which become part of the label.
 
-        With a single strength, a given label is kept.
+        For a single strength, a label that the user gave is kept.
         """
         label = self.named.label
         bare = label or pair.faithful
@@ -213,7 +216,7 @@ def interpolate_images(
 ) -> list[Method]:
     """Mix the results of two methods (ESRGAN, section 4.4).
 
-    Each computes an image once, if all alphas are given the same image one after another.
+    Each method computes an image once if all alphas are applied to it one after another.
     """
     mixer = _ImageMixer(psnr, esrgan)
     return [
@@ -223,7 +226,7 @@ def interpolate_images(
 
 
 class _ImageMixer:
-    """Mixes two results of the same image, and keeps those of the latest."""
+    """Mixes the results of two methods, and caches those of the latest image."""
 
     def __init__(self, psnr: SuperResolve, esrgan: SuperResolve) -> None:
         self._ends = psnr, esrgan

@@ -1,4 +1,4 @@
-"""Which metrics a test measures, and what replaces one that is not available."""
+"""Choose the metrics of a test, and suggest others for one that is not available."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from torch_sr.models.backbones import backbone_file
 def choose_metrics(
     wanted: Sequence[str], settings: MetricSettings, *, plane: bool
 ) -> tuple[list[str], list[str]]:
-    """Choose the metrics of a test: always PSNR, by which images are ranked.
+    """Choose the metrics of a test; PSNR, by which images are ranked, is always included.
 
     Args:
-        wanted: names of metrics, or ``all`` alone for those that are available.
+        wanted: names of metrics, or only ``all`` for every available one.
         settings: what the metrics share.
-        plane: whether a plane is drawn, which needs a perceptual metric: LPIPS by default.
+        plane: whether the perception-distortion plane is drawn; it needs a perceptual metric, by
+            default LPIPS.
 
     Returns:
         The names, and a note on each metric of ``all`` that is not available.
@@ -50,13 +51,13 @@ def require(name: str, settings: MetricSettings, option: str) -> None:
     """Check that a perceptual metric can be loaded; the error names other metrics.
 
     Args:
-        name: of the metric.
+        name: the metric.
         settings: what the metrics share.
-        option: how to choose another metric, whose name replaces ``{}``.
+        option: the option that chooses another metric, with ``{}`` in place of its name.
 
     Raises:
         DataError: an unknown name.
-        ModelError: it is not available; the message begins with the remedy.
+        ModelError: it is not available; the message starts with the remedy.
     """
     try:
         build_metrics([name], settings)
@@ -70,12 +71,12 @@ def require(name: str, settings: MetricSettings, option: str) -> None:
 
 
 def perceptual_of(names: Sequence[str]) -> str | None:
-    """The first of some metrics that is perceptual."""
+    """The first perceptual metric among some; None if there is none."""
     return next((name for name in names if name not in DISTORTIONS), None)
 
 
 def is_perceptual(name: str) -> bool:
-    """Whether a metric is perceptual, so that it can be weighed against PSNR.
+    """Whether a metric is perceptual, so that it can be plotted against PSNR.
 
     Raises:
         DataError: an unknown name.
@@ -99,8 +100,8 @@ def available(settings: MetricSettings) -> tuple[list[str], list[str]]:
 
 
 def substitutes(name: str) -> list[str]:
-    """Other perceptual metrics whose packages and weights are installed already."""
-    at_hand = {
+    """Other perceptual metrics whose packages and weights are already installed."""
+    installed = {
         "perceptual_loss": lambda: backbone_file("vgg19")[0].is_file(),
         "lpips": lambda: backbone_file("alexnet")[0].is_file(),
         "dists": lambda: backbone_file("vgg16")[0].is_file(),
@@ -108,4 +109,4 @@ def substitutes(name: str) -> list[str]:
         "brisque": lambda: find_spec("pyiqa") is not None,
     }
     order = ("lpips", "dists", "niqe", "brisque", "perceptual_loss")
-    return [other for other in order if other != name and at_hand[other]()]
+    return [other for other in order if other != name and installed[other]()]

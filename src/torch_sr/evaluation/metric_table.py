@@ -1,11 +1,11 @@
-"""The table of metrics: what each is called, and how it is computed.
+"""The table of metrics: their titles, and how each is computed.
 
 PSNR and SSIM follow the protocol (:mod:`torch_sr.metrics`). All others compare whole RGB images,
 rounded to 8 bits where the protocol rounds; a gray image counts as three equal channels. Content
 and perceptual loss are those of training, with the weights of ESRGAN (Wang et al. 2018). LPIPS
 (Zhang et al. 2018, AlexNet) and DISTS (Ding et al. 2020) come from torchmetrics and need
-torchvision's weights; NIQE (Mittal et al. 2013) and BRISQUE (Mittal et al. 2012), which look at the
-result alone, from pyiqa. To add a metric, add a row and a function that builds it.
+torchvision's weights; NIQE (Mittal et al. 2013) and BRISQUE (Mittal et al. 2012), which need no
+original, come from pyiqa. To add a metric, add a row and a function that builds it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch_sr.models.backbones import download_backbone
 from torch_sr.models.files.reading import load_state
 
 MetricFunction = Callable[[Tensor, Tensor], float]
-"""From ``sr`` and ``hr``, both ``(1, C, H, W)`` in [0, 1], to a value."""
+"""Computes a value from ``sr`` and ``hr``, both ``(1, C, H, W)`` in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class MetricSettings:
     """What all metrics of one test share.
 
     Args:
-        scale_factor: of the models.
-        protocol: how PSNR and SSIM compare.
-        device: of the metrics that are networks.
-        vgg_weights: weights file of the network of the perceptual loss; None takes torchvision's.
-        further: protocols under which PSNR and SSIM are measured as well.
+        scale_factor: the scale factor of the models.
+        protocol: how PSNR and SSIM compare images.
+        device: the device of the metrics that are networks.
+        vgg_weights: weights file for the network of the perceptual loss; None uses torchvision's.
+        further: other protocols under which PSNR and SSIM are also measured.
     """
 
     scale_factor: int
@@ -105,7 +105,7 @@ def build_protocol_metrics(names: Sequence[str], settings: MetricSettings) -> li
 
 
 def _guarded(name: str, compare: MetricFunction) -> MetricFunction:
-    """Turn the errors of networks on images that are too small into one kind."""
+    """Raise a DataError for the errors that networks raise on images that are too small."""
 
     def guarded(sr: Tensor, hr: Tensor) -> float:
         try:
@@ -189,7 +189,7 @@ def _check_backbone(name: str) -> None:
 
 
 def _metric(metric: Any, settings: MetricSettings) -> MetricFunction:
-    """A metric of torchmetrics, which accumulates unless it is reset."""
+    """A metric of torchmetrics; it is reset after each image, because it accumulates."""
     metric = metric.to(settings.device)
 
     def compare(sr: Tensor, hr: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""What a test measures: the methods of one scale factor, and the settings of metrics."""
+"""Prepare a test: load its methods, and build the settings of its metrics."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def load_methods(
     Args:
         models, strengths, device, precision, on_download: see
             :func:`~torch_sr.evaluation.methods.load_models`.
-        sweep: two models whose interpolations are measured as well; or none.
-        sweep_steps: steps from the first to the second.
+        sweep: two models whose interpolations are also measured; may be empty.
+        sweep_steps: number of steps from the first model to the second.
         tile_size: the largest tile; by default ``TILE_SIZE``.
 
     Raises:
-        ModelError: one cannot be read, or they have several scale factors.
+        ModelError: a model cannot be read, or the scale factors differ.
     """
     size = tile_size or TILE_SIZE
     alphas = [step / sweep_steps for step in range(sweep_steps + 1)] if sweep else []
@@ -62,7 +62,9 @@ def load_methods(
     )
     factor, other = common_scale_factor(methods), common_scale_factor(steps)
     if factor != other:
-        raise ModelError(f"--sweep is of x{other}, the other models are of x{factor}")
+        raise ModelError(
+            f"--sweep: choose models of x{factor}, as the others are; these are of x{other}"
+        )
     return [*methods, *steps]
 
 
@@ -72,8 +74,8 @@ def metric_settings(
     """The settings of the metrics: the scale factor of the methods, the protocols, the device.
 
     Raises:
-        DataError: no protocol, or an unknown one.
-        ModelError: the methods have several scale factors.
+        DataError: there is no protocol, or an unknown one.
+        ModelError: the scale factors of the methods differ.
     """
     for name in protocols:
         if name not in PROTOCOLS:

@@ -1,4 +1,4 @@
-"""Means over images, their intervals, and differences between methods.
+"""Means over images with their intervals, and differences between methods.
 
 A value that is not finite (the PSNR of an image equal to its original, or NaN) is left out of the
 mean, and :func:`left_out_notes` reports it by name. Intervals are percentiles of the bootstrap over
@@ -21,7 +21,7 @@ T = TypeVar("T")
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 PAIRED_RESAMPLES = 10_000
-_MOST_DRAWS = 2**20  # at once: 8 MB
+_MOST_DRAWS = 2**20  # at once, which take 8 MB
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Summary:
     """A metric of one method on one data set.
 
     Args:
-        mean: over the images with a finite value; NaN if there are none.
+        mean: the mean over the images with a finite value; NaN if there are none.
         low, high: the 95 % interval of the mean; NaN for fewer than two images.
-        images: how many there are.
+        images: number of images.
         left_out: the values that are not finite, by image.
     """
 
@@ -47,9 +47,10 @@ class Difference:
     """The difference of a method from a reference, image by image.
 
     Args:
-        mean: method minus reference, over the images that are finite under both; NaN if none is.
+        mean: mean of method minus reference, over the images with finite values under both; NaN if
+            there are none.
         low, high: its 95 % interval; NaN for fewer than two images.
-        images: how many images count.
+        images: number of images that count.
     """
 
     mean: float
@@ -90,7 +91,7 @@ def summarize(scores: Sequence[ImageScore]) -> ByDataset[Summary]:
 
 
 def mean_scores(scores: Sequence[ImageScore]) -> ByDataset[float]:
-    """Only the means of :func:`summarize`."""
+    """Means by data set, method and metric, without intervals."""
     return _by_table(scores, lambda values: mean_over_images(values).value)
 
 
@@ -101,7 +102,7 @@ def overall_means(scores: Sequence[ImageScore]) -> dict[str, dict[str, float]]:
 
 
 def left_out_notes(table: ByDataset[Summary]) -> list[str]:
-    """A sentence for every mean that some images are left out of."""
+    """A sentence for every mean from which images are left out."""
     return [
         f"{dataset}, {metric} of {method}: {describe_left_out(found.left_out, found.images)}"
         for dataset, methods in table.items()
@@ -112,7 +113,7 @@ def left_out_notes(table: ByDataset[Summary]) -> list[str]:
 
 
 def differences(scores: Sequence[ImageScore], reference: str) -> ByDataset[Difference]:
-    """All other methods minus the reference, with the paired bootstrap over images."""
+    """All other methods minus the reference, with intervals of the paired bootstrap."""
     values = _by_table(scores, dict)
     return {
         dataset: {
@@ -131,14 +132,14 @@ def paired_difference(values: Mapping[str, float], reference: Mapping[str, float
     """The mean of the differences between two methods on the same images, and its interval.
 
     Args:
-        values, reference: a metric of each, by image.
+        values, reference: a metric of the two methods, by image.
     """
     pairs = [(values[image], reference[image]) for image in values if image in reference]
-    apart = [a - b for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
-    if len(apart) < 2:  # one image has no interval
-        return Difference(apart[0] if apart else math.nan, math.nan, math.nan, len(apart))
-    low, high = mean_interval(apart, resamples=PAIRED_RESAMPLES)
-    return Difference(float(np.mean(apart)), low, high, len(apart))
+    paired = [a - b for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
+    if len(paired) < 2:  # one image has no interval
+        return Difference(paired[0] if paired else math.nan, math.nan, math.nan, len(paired))
+    low, high = mean_interval(paired, resamples=PAIRED_RESAMPLES)
+    return Difference(float(np.mean(paired)), low, high, len(paired))
 
 
 def mean_interval(
@@ -147,9 +148,9 @@ def mean_interval(
     """The interval of a mean, by percentiles of the bootstrap.
 
     Args:
-        values: one per image, finite; drawn with replacement, with fixed random numbers.
+        values: one finite value per image; drawn with replacement, with a fixed seed.
         confidence: the share of the resampled means inside the interval, in (0, 1).
-        resamples: how often to draw.
+        resamples: number of resampled means.
     """
     found = np.asarray(values, dtype=np.float64)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Where a test stores results, sheets and the scores of every image.
+"""Store the results, sheets and scores of a test.
 
 The result of a model for ``set5/baby`` is ``OUT/set5/baby_sr.png``, and its sheet
 ``OUT/set5/baby_sheet.png``. With several models each has its own folder:
@@ -27,9 +27,9 @@ class ResultStore:
     """The results and sheets of a test in a folder.
 
     Args:
-        out_dir: created if needed.
+        out_dir: the folder; created if needed.
         specs: the data sets of the test.
-        methods: those whose results are stored.
+        methods: the methods whose results are stored.
     """
 
     def __init__(self, out_dir: Path, specs: Sequence[str], methods: Sequence[Method]) -> None:
@@ -50,7 +50,7 @@ class ResultStore:
         """Write the results of the methods for an image, and its sheet.
 
         Raises:
-            ImageError: one cannot be written.
+            ImageError: an image cannot be written.
         """
         for method in self._folders:
             path = self.result(comparison.image, method)
@@ -62,7 +62,7 @@ class ResultStore:
 
 
 def _is_named_after(out_dir: Path, spec: str) -> bool:
-    """Whether a folder has the name of a data set: ``set5`` of ``Set5``, of ``data/Set5``."""
+    """Whether a folder is named after a data set: ``set5`` after ``Set5`` or ``data/Set5``."""
     path = PurePosixPath(spec.replace("\\", "/"))
     names = {path.name, path.name.partition(":")[0], path.name.replace(":", "-")}
     return out_dir.absolute().name.casefold() in {name.casefold() for name in names}
@@ -77,7 +77,9 @@ def store_image(path: Path, pixels: Array) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ImageError(f"{path.parent}: cannot make this folder: {error.strerror}") from error
+        raise ImageError(
+            f"{path.parent}: name another folder; this one cannot be created: {error.strerror}"
+        ) from error
     write_image(path, Image.from_array(pixels))
 
 

@@ -1,7 +1,7 @@
-"""A network on tensors of any size, in tiles if they are large.
+"""Run a network on tensors of any size, in tiles if they are large.
 
-An image that needs less than a fixed number of bytes is super-resolved whole. The memory that is
-free at the moment counts only if it is very little, so that results do not depend on it.
+An image that needs less than a fixed number of bytes is super-resolved whole. The free memory
+only matters if there is very little of it, so that results do not depend on it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from torch_sr.tiling import Span, join_tiles, plan
 
 _BUDGET = {"cuda": 2**33}  # bytes for one tile
 _OTHER_BUDGET = 2**31
-_BYTES_OF_METRICS = 100  # for a pixel of HR: a dozen maps in double precision
+_BYTES_OF_METRICS = 100  # per HR pixel: a dozen maps in double precision
 
 
 class TiledNetwork:
     """Super-resolve tensors with a network in evaluation mode, in tiles if they are large.
 
     Args:
-        network: on its device.
-        scale_factor: of the network.
-        img_channels: likewise.
-        between: called before each tile; may raise to stop.
+        network: the network, on its device.
+        scale_factor: the scale factor of the network.
+        img_channels: number of image channels of the network.
+        between: called before each tile; raises an exception to stop.
         budget: bytes that one tile may take; by default 8 GB on a GPU and 2 GB elsewhere, or less
             if little is free.
     """
@@ -57,7 +57,7 @@ class TiledNetwork:
 
     @property
     def tile_area(self) -> int:
-        """The most low-resolution pixels of one tile."""
+        """Largest number of low-resolution pixels in a tile."""
         return max(1, int(self._budget / self._bytes_per_pixel))
 
     def needed_bytes(self, height: int, width: int) -> int:
@@ -77,7 +77,7 @@ class TiledNetwork:
         return result
 
     def super_resolve(self, lr: Tensor) -> Tensor:
-        """``(1, C, H, W)`` to ``(1, C, H * s, W * s)``, unclamped; on the CPU if done in tiles."""
+        """``(1, C, H, W)`` to ``(1, C, H * s, W * s)``, unclamped; on the CPU if tiled."""
         height, width = lr.shape[-2:]
         if self.fits(height, width):
             self._between()
@@ -106,7 +106,7 @@ class TiledNetwork:
 
 
 def _budget(device: torch.device) -> int:
-    """The fixed budget, or, if little is free, half of that, as a power of two."""
+    """The fixed budget, or if little memory is free, half of that as a power of two."""
     fixed = _BUDGET.get(device.type, _OTHER_BUDGET)
     half = max(1, free_memory(device) // 2)
     return min(fixed, 1 << int(math.log2(half)))

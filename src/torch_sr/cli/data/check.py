@@ -1,4 +1,4 @@
-"""``torch-sr data check``: find faults of data sets before a training does."""
+"""``torch-sr data check``: find faults of data sets before a training."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check(
 
 
 def _print_report(report: CheckReport) -> None:
-    """What was checked, then what was found, the worst first."""
+    """Print what was checked, then the findings, the worst first."""
     console = Console()
     table = Table("set", "for", Column("images", justify="right"), Column("LR", justify="right"))
     for dataset in report.datasets:
@@ -64,7 +64,7 @@ def _print_report(report: CheckReport) -> None:
         )
     console.print(table)
     if not report.findings:
-        print("nothing found")
+        print("no findings")
         return
     table = Table("", "check", "set", Column("what", overflow="fold"))
     for finding in report.findings:

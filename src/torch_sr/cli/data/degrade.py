@@ -1,4 +1,4 @@
-"""``torch-sr data degrade``: write pairs whose low resolution is degraded like photographs."""
+"""``torch-sr data degrade``: write image pairs with degraded low resolution."""
 
 from __future__ import annotations
 

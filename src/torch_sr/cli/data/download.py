@@ -1,4 +1,4 @@
-"""``torch-sr data download``: data sets from where they are published."""
+"""``torch-sr data download``: download data sets from their publishers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch-sr data list``: the data sets known by name, and where they are."""
+"""``torch-sr data list``: list the data sets known by name, and their folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch-sr data prepare``: decode data sets into the cache before a training does."""
+"""``torch-sr data prepare``: decode data sets into the cache before a training."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def prepare(
         return
     _print_plans(plans, estimated=estimate)
     if verify and not estimate:
-        print(f"verified; {len(damaged)} images were damaged or changed and were cached again")
+        print(f"verified; {len(damaged)} damaged or changed images, whose caches were rebuilt")
 
 
 def _plan(
@@ -96,7 +96,7 @@ def _to_dict(plans: Sequence[PlannedCache], damaged: int, *, estimated: bool) ->
 
 
 def _print_plans(plans: Sequence[PlannedCache], *, estimated: bool) -> None:
-    """A line for each cache, and the sum."""
+    """Print a line for each cache, and the total."""
     right = [Column(name, justify="right") for name in ("images", "MB")]
     table = Table("cache", "low resolution", *right, "state")
     for plan in plans:

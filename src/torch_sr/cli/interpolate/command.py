@@ -1,4 +1,4 @@
-"""``torch-sr interpolate``: the arguments and options, and what they exclude."""
+"""``torch-sr interpolate``: parse the command line, and refuse contradicting options."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def interpolate(
     if alpha is not None and len(models) > 2:
         raise typer.BadParameter("--alpha mixes two networks; give more than two --weights")
     if alpha is None and weights is None and len(models) == 2:
-        raise typer.BadParameter("--alpha is missing, or --weights")
+        raise typer.BadParameter("give --alpha or --weights")
     from torch_sr.cli.interpolate import run
 
     if alpha is None:

@@ -1,4 +1,4 @@
-"""The options of ``torch-sr interpolate`` that show what a sweep gives."""
+"""The options of ``torch-sr interpolate`` that show and measure a sweep."""
 
 from __future__ import annotations
 

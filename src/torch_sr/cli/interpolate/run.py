@@ -1,4 +1,4 @@
-"""Write mixtures of networks; show and measure a sweep; print files, means and the best alpha."""
+"""Write mixtures of networks, show and measure sweeps, and print the results."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def write_mixture(
     dtype: str | None = None,
     as_json: bool = False,
 ) -> None:
-    """Mix networks by their shares, and print the file.
+    """Mix networks with given shares, and print the new file.
 
     Args:
         models: names or files, each also as ``LABEL=MODEL``.
-        weights: shares; None for equal ones.
+        weights: the shares; None for equal shares.
         out: the new file.
-        dtype: to store.
+        dtype: the dtype in the file.
         as_json: print JSON.
 
     Raises:
@@ -93,17 +93,17 @@ def write_sweep(
 ) -> None:
     """Interpolate two networks at one alpha or several, then show and measure the results.
 
-    What was written is reported even if showing or measuring fails.
+    The written files are reported even if showing or measuring fails.
 
     Args:
         models: names or files of the two networks.
         alpha: a number, or a sweep such as ``0:1:0.1``.
-        out: the new file; a sweep makes several names of it.
+        out: the new file; a sweep derives several names from it.
         sweep: what is shown and measured.
-        dtype: to store.
+        dtype: the dtype in the file.
         data_root: folder of the data sets.
         download: download those that are missing.
-        device: to show and measure on.
+        device: the device on which methods are shown and measured.
         as_json: print JSON.
 
     Raises:
@@ -127,7 +127,7 @@ def write_sweep(
         if sweep.preview is not None or specs:
             _show(sweep, (first, second), alphas, out, setting, specs, data_root, found)
     except TorchSRError as error:
-        if as_json:  # one document: the models are there, and what failed
+        if as_json:  # one document with the written models and the error
             found |= describe_error(type(error).__name__, str(error), 1)
             print_failure(str(error))
         _print(found, as_json)
@@ -140,19 +140,22 @@ def write_sweep(
 def _check_sweep(sweep: SweepOptions, alphas: Sequence[float], out: Path) -> None:
     if sweep.preview is not None and sweep.preview.resolve() == _strip_file(out).resolve():
         raise typer.BadParameter(
-            f"--preview {sweep.preview}: choose another OUT; its strip is this file"
+            f"--preview {sweep.preview}: choose another OUT; its strip would replace this image"
         )
     if sweep.datasets is not None and not sweep.datasets.strip(" ,"):
-        raise typer.BadParameter("--datasets names none")
+        raise typer.BadParameter("--datasets: name at least one data set")
     if sweep.datasets is not None and len(alphas) < 3:
-        raise typer.BadParameter("--datasets needs a sweep of three networks, as --alpha 0:1:0.1")
+        raise typer.BadParameter(
+            "--datasets needs a sweep of at least 3 networks, such as --alpha 0:1:0.1"
+        )
     if sweep.datasets is None and sweep.perception is not None:
         raise typer.BadParameter("--perception needs --datasets to measure on")
     if sweep.datasets is None and sweep.preview is None and sweep.image_space:
         raise typer.BadParameter("--image-space needs --preview or --datasets to show")
     if sweep.perception is not None and not is_perceptual(sweep.perception):
         raise typer.BadParameter(
-            f"--perception {sweep.perception}: that is a measure of distortion"
+            f"--perception {sweep.perception}: choose a perceptual metric; this one measures "
+            "distortion"
         )
     if sweep.preview is not None:
         read_image(sweep.preview)
@@ -168,7 +171,7 @@ def _show(
     data_root: Path,
     found: dict[str, Any],
 ) -> None:
-    """Draw the strip, measure, draw the curve, and add them to what was found."""
+    """Draw the strip, measure, draw the curve, and add the results to ``found``."""
     methods = load_sweep(*ends, alphas=alphas, image_space=sweep.image_space, device=setting.device)
     if sweep.preview is not None:
         strip = _strip_file(out)
@@ -219,7 +222,7 @@ def _parse_shares(text: str | None, labels: Sequence[str | None]) -> list[float]
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:
-    """Files on stdout, a line each; what was measured in a table before them."""
+    """Print the measurements as a table, then the files, one per line, on stdout."""
     if as_json:
         print(json.dumps(json_safe(found), indent=2))
         return

@@ -1,4 +1,4 @@
-"""``torch-sr models annotate``: change what a model's file records of its origin."""
+"""``torch-sr models annotate``: change the metadata in a model's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch-sr models convert`` and ``extract``: write a model or a checkpoint's model."""
+"""``torch-sr models convert`` and ``extract``: write a model to a new file."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ def extract(
 
 
 def _check_free(path: Path, *, overwrite: bool) -> None:
-    """Raise an error if there is a file of this name and it may not be replaced."""
+    """Raise an error if the file exists and may not be replaced."""
     if not overwrite and os.path.lexists(path):
         raise TorchSRError(f"{path} exists; --overwrite replaces it, or choose another name")

@@ -1,4 +1,4 @@
-"""``torch-sr models info``: the contents of a weights file."""
+"""``torch-sr models info``: print the contents of a weights file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def info(
 
 
 def _completed(report: ModelReport, path: Path) -> dict[str, Any]:
-    """The report with the model's source, and what the zoo knows if the file has no records."""
+    """The report with the source of the model, and the zoo's records that are not in the file."""
     found = report.to_dict() | {"source": "file", "package": None}
     if path in map(shipped_path, SHIPPED):
         return found | {"source": "shipped"}

@@ -1,4 +1,4 @@
-"""``torch-sr models list``: every model with a name, and where it comes from."""
+"""``torch-sr models list``: list the models that have names, and their sources."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def list_models(as_json: AsJSON = False) -> None:
 
 
 def known_models() -> list[dict[str, Any]]:
-    """A row for each model that ships, is in the zoo, or was put in the cache folder by hand."""
+    """A row for each shipped model, model of the zoo, and other file in the cache folder."""
     rows = [_shipped_row(name) for name in SHIPPED]
     rows += [_zoo_row(model) for model in ZOO.values()]
     known = {model.file for model in ZOO.values()}
@@ -51,14 +51,14 @@ def describe_package(packaged: PackagedModel) -> dict[str, str | None]:
 
 
 def describe_pair(name: str) -> dict[str, Any]:
-    """The other end of a model's slider, and the default strength; None without a partner."""
+    """The partner of a model and the default strength; both None without a partner."""
     if (pair := find_pair(name)) is None:
         return {"partner": None, "default_strength": None}
     return {"partner": pair.partner(name), "default_strength": pair.default_strength}
 
 
 def print_list(rows: list[dict[str, Any]]) -> None:
-    """Print the rows as a table; on stderr, how to get those that are not available yet."""
+    """Print the rows as a table, and on stderr how to get models that are not available yet."""
     unavailable = [row for row in rows if row["status"] == "unavailable"]
     rows = [row for row in rows if row not in unavailable]
     _print_table(rows)

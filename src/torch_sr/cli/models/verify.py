@@ -1,4 +1,4 @@
-"""``torch-sr models verify``: check files against their hashes, and their weights."""
+"""``torch-sr models verify``: check the hashes and the weights of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read and check the options of ``torch-sr test`` before anything is measured."""
+"""Parse and check the options of ``torch-sr test`` before anything is measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch_sr.options import split_commas
 
 
 def choose_format(form: str, as_json: bool, per_image: bool) -> str:
-    """The form to print: ``json`` for ``--json``."""
+    """The output format; ``--json`` is a shorthand for ``json``."""
     if form not in FORMATS:
         raise typer.BadParameter(f"--format {form!r}: choose one of {', '.join(FORMATS)}")
     if as_json and form not in ("table", "json"):
@@ -33,7 +33,7 @@ def choose_format(form: str, as_json: bool, per_image: bool) -> str:
 
 
 def choose_protocols(text: str) -> list[str]:
-    """Protocols separated by commas, each once."""
+    """Parse protocols separated by commas, without duplicates."""
     names = list(dict.fromkeys(split_commas(text)))
     for name in names or [text]:
         if name not in PROTOCOLS:
@@ -42,10 +42,10 @@ def choose_protocols(text: str) -> list[str]:
 
 
 def choose_datasets(text: str, data_root: Path) -> list[str]:
-    """Data sets separated by commas, each once: results of a second would replace the first."""
+    """Parse data sets separated by commas; duplicates, which would share files, are dropped."""
     specs = split_specs(text, data_root)
     if not specs:
-        raise typer.BadParameter("--datasets names none")
+        raise typer.BadParameter("--datasets: name at least one data set")
     found: dict[object, str] = {}
     repeated: dict[str, None] = {}
     for spec in specs:
@@ -70,7 +70,7 @@ def check_files(
             check_document(path, inputs)
     given = [path.resolve() for path in (report, csv, plane) if path is not None]
     if len(set(given)) < len(given):
-        raise typer.BadParameter("--report, --csv and --plane need files of their own")
+        raise typer.BadParameter("--report, --csv and --plane: choose different files")
     if plane is not None:
         check_place(plane, inputs)
         check_writable(plane, 1, 1)
@@ -82,13 +82,15 @@ def _model_of(text: str) -> str:
 
 
 def choose_sweep(text: str | None) -> list[str] | None:
-    """Two models; a comma in the path of an existing file separates nothing."""
+    """Parse two models; a comma in the path of an existing file is not a separator."""
     if text is None:
         return None
     ends = split_specs(text, Path())
     for end in ends:
         if parse_named(end).label is not None:
-            raise typer.BadParameter(f"--sweep {end}: leave out the label; a step is its alpha")
+            raise typer.BadParameter(
+                f"--sweep {end}: leave out the label; each step is labeled with its alpha"
+            )
     if len(ends) != 2:
         raise typer.BadParameter(
             "--sweep takes two models, separated by a comma; write a path with a comma in double "
@@ -98,7 +100,7 @@ def choose_sweep(text: str | None) -> list[str] | None:
 
 
 def choose_strengths(text: str | None) -> list[float]:
-    """Strengths separated by commas, each once; a part may be a sweep, as ``0:1:0.1``."""
+    """Parse strengths separated by commas, without duplicates; ``0:1:0.1`` is a sweep."""
     if text is None:
         return []
     try:
@@ -109,7 +111,7 @@ def choose_strengths(text: str | None) -> list[float]:
 
 
 def choose_reference(versus: str | None, methods: Sequence[Method]) -> str | None:
-    """The method that others are compared with: by default the first of several models."""
+    """The method that the others are compared with; by default the first of several models."""
     labels = [BASELINE, *(method.label for method in methods)]
     if versus is not None and versus not in labels:
         raise typer.BadParameter(f"--versus {versus!r}: choose one of {', '.join(labels)}")

@@ -15,7 +15,7 @@ _COMPUTE = "Computation"
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """What is measured, and what becomes of the results."""
+    """What is measured, and how results are printed and stored."""
 
     datasets: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""Print the results of a test: tables, JSON, the best images; record them in models."""
+"""Print the results of a test, and record them in the files of models."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 
 class BestComparisons:
-    """The images of highest PSNR under a model, the best first.
+    """The images with the highest PSNR under a model, the best first.
 
     Args:
-        count: how many to keep.
+        count: number of images to keep.
     """
 
     def __init__(self, count: int) -> None:
@@ -67,7 +67,7 @@ class BestComparisons:
         return [score for score, _ in self._kept]
 
     def show(self, store: ResultStore | None, *, several: bool, file: Any = None) -> None:
-        """Print a line an image, with the file of its result; open the sheets on a display."""
+        """Print a line per image, with the file of its result; open the sheets on a display."""
         for score, _ in self._kept:
             shown = score.image if store is None else store.result(score.image, score.method)
             method = f"  {score.method}" if several else ""
@@ -79,10 +79,10 @@ class BestComparisons:
 
 
 def check_records(models: Sequence[str]) -> None:
-    """Refuse, before anything is measured, files that records cannot be written into.
+    """Refuse models whose files cannot be changed, before anything is measured.
 
     Raises:
-        ModelError: in one line.
+        ModelError: a model is part of the package, or its file cannot be written.
     """
     for model in (parse_named(text).model for text in models):
         if shipped_path(model) is not None:
@@ -93,7 +93,7 @@ def check_records(models: Sequence[str]) -> None:
 def record_scores(
     methods: Sequence[Method], scores: Sequence[ImageScore], setting: MetricSettings
 ) -> None:
-    """Write each model's means into its file; a mean of nothing is left out."""
+    """Write the means of each model into its file, except those that are not finite."""
     for protocol in setting.protocols:
         means = mean_scores([score for score in scores if score.protocol == protocol])
         where = f"x{setting.scale_factor}, protocol {protocol}"
@@ -108,7 +108,7 @@ def record_scores(
 
 
 def has_display() -> bool:
-    """Whether a window could be seen by whoever runs this."""
+    """Whether the user can see a window."""
     if not sys.stdout.isatty():
         return False
     windows = sys.platform in ("win32", "darwin")
@@ -127,14 +127,14 @@ def print_results(
     form: str,
     images: Sequence[Table] = (),
 ) -> None:
-    """Print the results of all protocols in a machine's or a document's form.
+    """Print the results of all protocols as JSON, CSV, Markdown or LaTeX.
 
     Args:
-        several: the main protocol first.
-        scores: of every image.
-        best: for JSON.
+        several: the results under each protocol, the main protocol first.
+        scores: the scores of every image, for JSON.
+        best: the best images, for JSON.
         form: one of ``FORMATS`` except ``table``.
-        images: tables of every image, for a document.
+        images: tables of every image, for Markdown and LaTeX.
     """
     if form == "json":
         print_json(several, scores, best)
@@ -158,7 +158,7 @@ def result_tables(several: Sequence[Results]) -> list[Table]:
 def print_json(
     several: Sequence[Results], scores: Sequence[ImageScore], best: BestComparisons
 ) -> None:
-    """Everything measured, on stdout; what JSON cannot write is null."""
+    """Print everything measured; values that JSON cannot represent are null."""
     main, *others = several
     result = {
         "protocol": main.protocol,
@@ -206,8 +206,8 @@ def _plain(results: Results) -> dict[str, Any]:
 
 
 def print_tables(tables: Sequence[Table]) -> None:
-    """Draw tables on stdout, numbers with their intervals below them."""
-    # What is piped into a file has room enough; a terminal shows what fits.
+    """Print tables, with intervals below the numbers."""
+    # A terminal shows what fits; a file or pipe gets a fixed width.
     console = Console(width=None if sys.stdout.isatty() else 160)
     for table in tables:
         rows = [row for group in table.groups for row in group]
@@ -226,7 +226,7 @@ def print_tables(tables: Sequence[Table]) -> None:
 
 
 def _drawn(cell: Cell) -> Text:
-    """A cell for a terminal; names are shown as they are, brackets included."""
+    """A cell for a terminal; brackets in names are not interpreted as markup."""
     text = Text(cell.text, style="bold" if cell.rank == 1 else "")
     return text.append(f"\n{cell.interval}", style="dim") if cell.interval else text
 

@@ -47,7 +47,7 @@ from torch_sr.options import split_commas
 
 
 def run_test(models: Sequence[str], options: MeasureOptions, *, as_json: bool = False) -> None:
-    """Measure models.
+    """Measure models, and print and write the results.
 
     Args:
         models: names or weights files, each also as ``LABEL=MODEL``.
@@ -91,7 +91,7 @@ def run_test(models: Sequence[str], options: MeasureOptions, *, as_json: bool = 
         page.write(options.report)
     if options.plane is not None:
         perceptual = perceptual_of(metrics)
-        assert perceptual is not None  # one was added
+        assert perceptual is not None  # --plane adds one
         write_plane(options.plane, methods, scores, perceptual)
     for path in (options.csv, options.report, options.plane):
         if path is not None:
@@ -99,12 +99,12 @@ def run_test(models: Sequence[str], options: MeasureOptions, *, as_json: bool = 
 
 
 def _load(models: Sequence[str], options: MeasureOptions) -> list[Method]:
-    """Check what can be checked before, and load all methods."""
+    """Check the options that need no methods, and load all methods."""
     ends, strengths = choose_sweep(options.sweep), choose_strengths(options.strength)
     check_files(options.report, options.csv, options.plane, models, ends or ())
     if options.record and strengths:
         raise typer.BadParameter(
-            "leave out --record or --strength: no file holds the networks in between"
+            "leave out --record or --strength: mixed networks have no file to record in"
         )
     if options.record:
         check_records(models)
@@ -124,7 +124,7 @@ def _load(models: Sequence[str], options: MeasureOptions) -> list[Method]:
 
 def _choose_metrics(text: str, setting: MetricSettings, *, plane: bool) -> list[str]:
     if not split_commas(text):
-        raise typer.BadParameter("--metrics names none")
+        raise typer.BadParameter("--metrics: name at least one metric")
     names, notes = choose_metrics(split_commas(text), setting, plane=plane)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)

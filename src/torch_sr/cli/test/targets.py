@@ -1,4 +1,4 @@
-"""Refuse files that cannot be written, or that would replace an input, before the work."""
+"""Refuse output files that cannot be written or would replace an input."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _WEIGHTS = frozenset({".bin", ".ckpt", ".param", ".pt", ".pth", ".safetensors"})
 
 
 def check_document(path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Refuse a file for text or tables that cannot be written, or would replace something else.
+    """Refuse a text file that cannot be written, or would replace a model or image.
 
     Args:
-        path: of the file.
+        path: the file to write.
         inputs: files that the command reads.
 
     Raises:
-        DataError: in one line.
+        DataError: the file is refused.
     """
     if path.suffix.lower() in _WEIGHTS or is_image_name(path.name):
-        raise DataError(f"{path}: choose another suffix; this is one of models or images")
+        raise DataError(f"{path}: choose another suffix; this one is for models or images")
     check_place(path, inputs)
 
 
@@ -36,11 +36,13 @@ def check_place(path: Path, inputs: Iterable[Path] = ()) -> None:
     """Refuse a file that cannot be written, or that the command reads.
 
     Raises:
-        DataError: in one line.
+        DataError: the file is refused.
     """
     target = Path(os.path.realpath(path))
     if path.is_dir() or not target.parent.is_dir():
-        raise DataError(f"{path}: name one in a folder that exists; no file can be written there")
+        raise DataError(
+            f"{path}: choose a file in an existing folder; no file can be written there"
+        )
     if target in {Path(os.path.realpath(file)) for file in inputs}:
         raise DataError(f"{path}: choose another name; this file is an input of the command")
     if target.exists() and not target.is_file():
@@ -63,12 +65,12 @@ def check_results(
     """Refuse a folder for results in which a data set has its own images.
 
     Raises:
-        DataError: in one line.
+        DataError: such a folder is named.
     """
     for spec in specs:
         try:
             pairs = resolve(spec, data_root, scale_factor, "test")
-        except MissingDatasetError:  # to be downloaded, or reported later
+        except MissingDatasetError:  # will be downloaded, or reported later
             continue
         sources = {file.parent.resolve() for pair in pairs for file in (pair.hr, pair.lr) if file}
         for pair in pairs:

@@ -1,4 +1,4 @@
-"""``torch-sr train``: the options, and whether a configuration or photographs are trained on."""
+"""``torch-sr train``: parse the options, and choose between configuration and photographs."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def train(
 
 
 def _choose_start(settings: RunSettings, resume: str | None) -> RunSettings:
-    """The settings with what ``--resume`` says."""
+    """Apply ``--resume`` to the settings."""
     if resume is None:
         return settings
     if resume == "auto":
         return replace(settings, resume_auto=True)
     if settings.resume is not None:
-        raise typer.BadParameter("--resume CHECKPOINT and -l are the same; give one of them")
+        raise typer.BadParameter("--resume CHECKPOINT and -l mean the same; give one of them")
     return replace(settings, resume=Path(resume))

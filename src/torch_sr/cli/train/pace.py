@@ -1,4 +1,4 @@
-"""The speed of a training and the time it takes, validation measured separately."""
+"""Estimate the remaining time of a training from its speed and its validations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TIMED_SECONDS = 3.0
 
 
 class Pace:
-    """Time what a stage does.
+    """Measure the time that a stage spends on training, validation and storage.
 
     Args:
         run: see :meth:`~torch_sr.training.loggers.base.Logger.on_start`.
-        clock: seconds; the system's by default.
+        clock: returns the time in seconds; by default the system's clock.
     """
 
     def __init__(self, run: Mapping[str, Any], clock: Callable[[], float] | None = None) -> None:
@@ -54,13 +54,13 @@ class Pace:
 
     @property
     def steps_per_second(self) -> float | None:
-        """Of training alone; None before two steps."""
+        """Speed of the training without validation and storage; None before two steps."""
         (before, first), (now, last) = self._timed[0], self._timed[-1]
         return (last - first) / (now - before) if last > first and now > before else None
 
     @property
     def seconds_per_validation(self) -> float | None:
-        """None before the first one is done."""
+        """Mean time of a validation; None before the first one is done."""
         return self._seconds["validate"] / self._validations if self._validations else None
 
     @property
@@ -70,7 +70,7 @@ class Pace:
         return last - first >= _TIMED_STEPS and now - before >= _TIMED_SECONDS
 
     def left(self) -> tuple[float, float] | None:
-        """Seconds to the end of the stage, and those of them for validations; None if unknown."""
+        """Seconds left in the stage, and how many of these are for validations; None if unknown."""
         speed = self.steps_per_second
         if speed is None:
             return None
@@ -80,7 +80,7 @@ class Pace:
         return (total - self._step) * (1 / speed + storing) + validating, validating
 
     def estimate(self) -> str:
-        """How long the rest takes, in words; empty if that is unknown."""
+        """The remaining time in words; empty if it is unknown."""
         left = self.left()
         if left is None:
             return ""

@@ -1,4 +1,4 @@
-"""``torch-sr train --images``: plan a training on photographs and run or resume it."""
+"""``torch-sr train --images``: plan a training on photographs, run it or resume it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ def train_on_photos(
     print_config: bool = False,
     check: bool = False,
 ) -> TrainingResult | None:
-    """Plan a training on photographs and run it; or print the plan, check it, or resume it.
+    """Plan a training on photographs and run it; or print its configuration, check or resume it.
 
     Args:
-        photos: the folder, which must be given, and how to train on it.
-        settings: of the run; ``resume`` may be the name or path of the model to start from.
-        overrides: as of ``--set``.
+        photos: how to train; its folder must be set.
+        settings: the settings of the run; ``resume`` may be the name or path of a model to start
+            from.
+        overrides: the values of ``--set``.
         print_config: print the complete configuration and stop.
         check: check and stop.
     """
@@ -62,10 +63,10 @@ def train_on_photos(
 
 
 def _check_usage(photos: PhotoOptions, settings: RunSettings) -> None:
-    """Refuse options that do not go with ``--images``.
+    """Refuse options that contradict ``--images``.
 
     Raises:
-        typer.BadParameter: for these.
+        typer.BadParameter: there is such an option.
     """
     if photos.from_scratch and settings.resume is not None:
         raise typer.BadParameter("--from-scratch and -l: give one of them")
@@ -77,13 +78,13 @@ def _check_usage(photos: PhotoOptions, settings: RunSettings) -> None:
         raise typer.BadParameter(f"--minutes {photos.minutes:g}: give a number above 0")
     if settings.devices not in (None, 1):
         raise typer.BadParameter(
-            "--devices: --images trains on one; give the configuration that it writes to "
-            "train on several"
+            "--devices: --images trains on one device; to use several, train with the "
+            "configuration that it writes"
         )
 
 
 def _note_ignored(photos: PhotoOptions, settings: RunSettings, overrides: Sequence[str]) -> None:
-    """Say which options do not change a training that is resumed."""
+    """Report the options that have no effect on a resumed training."""
     given = {
         "--minutes": photos.minutes is not None,
         "--from-scratch": photos.from_scratch,
@@ -94,19 +95,19 @@ def _note_ignored(photos: PhotoOptions, settings: RunSettings, overrides: Sequen
     names = [name for name, is_given in given.items() if is_given]
     if names:
         print(
-            f"note: {', '.join(names)} left out: the training in {settings.out_dir} is resumed as "
+            f"note: {', '.join(names)} ignored: the training in {settings.out_dir} is resumed as "
             "it was planned",
             file=sys.stderr,
         )
 
 
 def _resume(words: Sequence[str], settings: RunSettings) -> TrainingResult:
-    """Resume the training in the output folder by its own command, and draw its sheet."""
-    from torch_sr.cli.main import app  # which imports this module when it is called
+    """Resume the training in the output folder with its stored command, and draw its sheet."""
+    from torch_sr.cli.main import app  # it imports this module when it is called
 
     print(f"resuming with: {shlex.join(['torch-sr', *words])}", file=sys.stderr)
     result: TrainingResult | int = app(list(words), standalone_mode=False)
-    if isinstance(result, int):  # the code of a stop
+    if isinstance(result, int):  # the exit code of a stopped training
         raise typer.Exit(result)
     start = words[words.index("-l") + 1] if "-l" in words else None
     _draw_sheet(load_config(config_file(settings.out_dir)), settings, start, result)
@@ -119,7 +120,7 @@ def _plan(photos: PhotoOptions, settings: RunSettings, overrides: Sequence[str])
     start = None if photos.from_scratch else str(settings.resume or DEFAULT_START)
     if start is not None:
         find_model(start)  # shows the progress of a download
-    with image_progress("looking at the images") as progress:
+    with image_progress("inspecting images") as progress:
         planned = plan_training(
             photos.images,
             replace(settings, resume=None, devices=1),
@@ -141,7 +142,7 @@ def _draw_sheet(
     start: str | Path | None,
     result: TrainingResult,
 ) -> None:
-    """Draw validation images before the training and under its model, and print the file."""
+    """Draw validation images before and after the training, and print the file."""
     file = write_before_after(config, settings, start, result)
     if file is not None:
         print(file)

@@ -1,4 +1,4 @@
-"""The end of a training: its models, their scores, and how to use them."""
+"""Print the models of a training, their scores, and how to use them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch_sr.training.runs.result import Scores, StageResult, TrainingResult
 
 
 def show_result(result: TrainingResult) -> None:
-    """Print models and figures on stdout, a line each with the path last; remarks on stderr."""
+    """Print models and scores on stdout, a line each with the path last; notes on stderr."""
     for stage in result.stages:
         for line in describe_stage(stage):
             print(line)
@@ -35,18 +35,18 @@ def show_use(result: TrainingResult, start: Path | str | None = None) -> None:
     """Print on stderr which model to use, and the command.
 
     Args:
-        result: of a finished training.
-        start: the model that it started from, by file or name, which may be the better one.
+        result: the result of a training; nothing is printed if it is not finished.
+        start: the file or name of the model that it started from, which may be better.
     """
     if not result.finished:
         return
-    sys.stdout.flush()  # so that this comes last, in a file too
+    sys.stdout.flush()  # so that this comes last, also in a file
     for line in describe_use(result, start):
         print(line, file=sys.stderr)
 
 
 def describe_use(result: TrainingResult, start: Path | str | None) -> Iterator[str]:
-    """Which model to use, and the command."""
+    """Describe which model to use, and the command."""
     stage = result.stages[-1]
     intro = "use the new model"
     worse = stage.start and stage.best and not stage.best.beats(stage.start)
@@ -67,7 +67,7 @@ def _spell_use(model: Path | str) -> str:
 
 
 def describe_stage(stage: StageResult) -> Iterator[str]:
-    """A line for the start, the best model and the last one, those that there are."""
+    """A line each for the start, the best model and the last model, if they exist."""
     if stage.start is not None:
         yield f"{stage.stage}  start  {describe_scores(stage.start)}"
     for kind, figures, model in (
@@ -80,13 +80,13 @@ def describe_stage(stage: StageResult) -> Iterator[str]:
 
 
 def describe_scores(figures: Scores) -> str:
-    """PSNR, SSIM, and when they were measured, in a few words."""
+    """PSNR, SSIM, and the epoch and step at which they were measured."""
     place = f"epoch {figures.epoch}, step {figures.step}"
     return f"PSNR {figures.psnr:.2f} dB  SSIM {figures.ssim:.4f}  {place}"
 
 
 def _name_start(start: Path) -> str | None:
-    """The name of a model, or its path; None for a checkpoint, which started earlier."""
+    """The name or path of a start model; None if the training resumed a checkpoint."""
     if start.is_file() and load_newest(start) is not None:
         return None
     return model_label(start)

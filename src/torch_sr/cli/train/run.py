@@ -1,4 +1,4 @@
-"""Train by a configuration: read it, download what is missing, check or train, print the result."""
+"""Train with a configuration: download what is missing, check or train, print the result."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def train_config(
     print_config: bool = False,
     check: bool = False,
 ) -> TrainingResult | None:
-    """Train by a configuration; or print it, or only check what would fail.
+    """Train with a configuration; or print it, or only check it.
 
     Args:
         file: the configuration.
-        settings: of the run; ``resume`` may be the name of a model.
-        overrides: as of ``--set``.
-        like: the model whose sizes the generator gets.
+        settings: the settings of the run; ``resume`` may be the name of a model.
+        overrides: the values of ``--set``.
+        like: the model whose sizes the generator uses.
         print_config: print the complete configuration and stop.
         check: check and stop.
     """
@@ -60,7 +60,7 @@ def train_config(
 
 
 def read_config(file: Path, like: str | None, overrides: Sequence[str]) -> Hyperparameters:
-    """The configuration with the sizes of ``--like`` and overrides; conflicts are noted."""
+    """Read a configuration with the sizes of ``--like`` and overrides; print conflicts."""
     sizes = like_overrides(find_model(like)) if like is not None else []
     config = load_config(file, [*sizes, *overrides])
     for note in _compare_sizes(sizes, config):
@@ -71,7 +71,7 @@ def read_config(file: Path, like: str | None, overrides: Sequence[str]) -> Hyper
 def start_training(
     config: Hyperparameters, settings: RunSettings, *, check: bool = False
 ) -> TrainingResult | None:
-    """Download what is missing and train; or only check what would fail, which has no result."""
+    """Download what is missing and train; or only check, and return None."""
     if settings.resume_auto:
         settings = find_newest(settings)
     if check:
@@ -81,20 +81,20 @@ def start_training(
 
 
 def find_newest(settings: RunSettings) -> RunSettings:
-    """The settings that resume the newest checkpoint, if there is one; prints which."""
+    """Choose the newest checkpoint to resume, if there is one, and print it."""
     found = find_checkpoint(settings.models_dir, settings.name)
     of = f" of the run {settings.name}" if settings.name else ""
     if is_first_process():
-        new = f"no checkpoint{of} in {settings.models_dir}: new run"
+        new = f"no checkpoint{of} in {settings.models_dir}: starting a new run"
         print(f"resuming {found}" if found else new, file=sys.stderr)
     if found is None:
         return settings
-    # What -l and its options name was where the run started.
+    # -l and its options named the start of the run, before this checkpoint.
     return replace(settings, resume=found, start_stage=None, partial=False)
 
 
 def check_training(config: Hyperparameters, settings: RunSettings) -> None:
-    """Print each finding in a line; exit with code 1 if something would fail."""
+    """Print the result of each check in a line; exit with code 1 if one fails."""
     if settings.download:
         _download_data(config, _find_stages(config, settings), settings)
     findings = []
@@ -107,7 +107,7 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> None:
 
 
 def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResult:
-    """Train, showing progress; print the models with their scores, or how to resume after a stop.
+    """Train with progress; print the models and scores, or after a stop how to resume.
 
     Raises:
         typer.Exit: with code 130 after a stop.
@@ -142,7 +142,7 @@ def _report_wandb() -> None:
 
 
 def _compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[str]:
-    """Which sizes of ``--like`` are replaced by ``--set``, a sentence each."""
+    """A sentence for each size of ``--like`` that ``--set`` replaces."""
     final = dict(override.split("=", 1) for override in to_overrides(config.to_dict()))
     for size in sizes:
         key, value = size.split("=", 1)
@@ -151,8 +151,8 @@ def _compare_sizes(sizes: Sequence[str], config: Hyperparameters) -> Iterator[st
 
 
 def _download_data(config: Hyperparameters, stages: Sequence[str], settings: RunSettings) -> None:
-    """Download the missing data sets of these stages, if the settings say so."""
-    if not (settings.download and is_first_process()):  # the others wait for its downloads
+    """Download the missing data sets of these stages if the settings ask for it."""
+    if not (settings.download and is_first_process()):  # the other processes wait for the downloads
         return
     for name in stages:
         train, val = train_and_val_specs(config.stages[name])
@@ -161,7 +161,7 @@ def _download_data(config: Hyperparameters, stages: Sequence[str], settings: Run
 
 
 def _download_weights(config: Hyperparameters, stages: Sequence[str]) -> None:
-    """Download the weights of the perceptual loss's network, if these stages need them."""
+    """Download the weights of the feature network if these stages need them."""
     section = config.perceptual_loss
     named = section.weights is not None
     if not named and any(map(config.needs_features, stages)) and is_first_process():

@@ -1,4 +1,4 @@
-"""Progress of a training: bars for epoch and run on a terminal, otherwise a line per epoch."""
+"""Show the progress of a training: bars on a terminal, otherwise a line per epoch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from torch import Tensor
 from torch_sr.cli.train.pace import Pace
 from torch_sr.training.loggers.base import Activity, Logger
 
-_SECONDS_BETWEEN_LOSSES = 1.0  # to read one waits for the device
+_SECONDS_BETWEEN_LOSSES = 1.0  # reading a loss waits for the device
 
 
 class _Bars(Progress):
-    """Bars, and below them the losses over the whole width."""
+    """Bars, and a full-width line of losses below them."""
 
     losses = ""
 
@@ -35,7 +35,7 @@ class ConsoleLogger(Logger):
     """Show the progress of a run, its losses, its speed and the time left, on stderr.
 
     Args:
-        console: where to; stderr by default.
+        console: where to print; stderr by default.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -51,7 +51,7 @@ class ConsoleLogger(Logger):
         self._run: dict[str, Any] = {}
         self._pace: Pace | None = None
         self._estimated: set[bool] = set()
-        """Whether the time was reported: without validations (False), and with them (True)."""
+        """Estimates reported so far: without validations (False), with validations (True)."""
         self._losses_read = -math.inf
 
     def on_start(self, run: Mapping[str, Any]) -> None:
@@ -60,10 +60,10 @@ class ConsoleLogger(Logger):
         self._estimated = set()
         per_epoch, step, total = run["steps_per_epoch"], run["step"], run["total_steps"]
         self._say(
-            f"{run['stage']}: {total} steps of {run['batch_size']} crops, {per_epoch} steps an "
+            f"{run['stage']}: {total} steps of {run['batch_size']} crops, {per_epoch} steps per "
             f"epoch, on {run['device']}" + (f"; resuming after step {step}" if step else "")
         )
-        for task in self._bars.task_ids:  # of the stage before, or before a rollback
+        for task in self._bars.task_ids:  # from the previous stage, or from before a rollback
             self._bars.remove_task(task)
         done = step - run["epoch"] * per_epoch
         self._epoch = self._bars.add_task("", total=per_epoch, completed=done, pace="")
@@ -93,7 +93,7 @@ class ConsoleLogger(Logger):
 
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         self._estimate()
-        # With a bar, a line for every epoch would scroll what matters away.
+        # With bars, a line for every epoch would scroll important lines away.
         if not self._console.is_terminal or "val/PSNR" in metrics:
             self._say_metrics(f"epoch {epoch}/{self._run['num_epochs']} step {step}", metrics)
 
@@ -128,7 +128,7 @@ class ConsoleLogger(Logger):
         self._say("  ".join(part for part in parts if part))
 
     def _describe_pace(self) -> str:
-        """Images a second of training, and the time left with validations; nothing at first."""
+        """Speed in images per second, and the time left including validations; empty at first."""
         assert self._pace is not None
         speed, left = self._pace.steps_per_second, self._pace.left()
         if speed is None or left is None:
@@ -137,7 +137,7 @@ class ConsoleLogger(Logger):
         return f"{speed * self._run['batch_size']:.1f} images/s  {until} left"
 
     def _estimate(self) -> None:
-        """Report once how long the stage takes, and again when a validation was timed."""
+        """Report once how long the stage takes, and again after the first validation."""
         pace = self._pace
         if pace is None or not pace.is_known:
             return

@@ -1,4 +1,4 @@
-"""``torch-sr upscale``: the options, and what they exclude."""
+"""``torch-sr upscale``: parse the command line, and refuse contradicting options."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class ComputeOptions:
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """All of them, in the order of the help."""
+    """All options of ``torch-sr upscale``, in the order of its help."""
 
     model: Annotated[
         str | None,

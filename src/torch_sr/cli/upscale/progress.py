@@ -1,4 +1,4 @@
-"""Progress of ``torch-sr upscale``: a bar on a terminal, otherwise a line now and then."""
+"""Show the progress of ``torch-sr upscale``: a bar on a terminal, otherwise some lines."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from torch_sr.inference.files.jobs import Job
 OnTile = Callable[["Job", int, int], None]
 OnOutcome = Callable[["Outcome"], None]
 
-_SECONDS_TO_ESTIMATE = 3.0  # of work, from which the rest is estimated
-_WORTH_REPORTING = 10.0  # seconds left
-_SECONDS_BETWEEN = 30.0  # lines; each time half as much again, up to:
+_SECONDS_TO_ESTIMATE = 3.0  # of work before the first estimate
+_WORTH_REPORTING = 10.0  # seconds left, below which nothing is reported
+_SECONDS_BETWEEN = 30.0  # between lines; grows by half each time, up to the next value
 _SECONDS_BETWEEN_AT_MOST = 600.0
 
 
 class Pace:
-    """Pixels done and to do, and the time that is left; safe for several threads.
+    """Count pixels done and left, and estimate the time left; thread-safe.
 
     Args:
         jobs: all jobs, with their pixels.
-        clock: seconds since some moment.
+        clock: returns a time in seconds.
     """
 
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +50,7 @@ class Pace:
             self._done[job.source] = job.pixels * done / tiles
 
     def finish(self, outcome: Outcome) -> None:
-        """Count a file; what was not computed is neither done nor to do."""
+        """Count a finished file; if it was not computed, its pixels no longer count."""
         source = outcome.job.source
         with self._lock:
             self.files_finished += 1
@@ -62,23 +62,23 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return self._clock() - self._start
 
     @property
     def pixels(self) -> tuple[float, float]:
-        """Done, and in all."""
+        """Pixels done, and all pixels."""
         with self._lock:
             return sum(self._done.values()), sum(self._todo.values())
 
     @property
     def speed(self) -> float:
-        """Pixels a second since the start."""
+        """Pixels per second since the start."""
         return self.pixels[0] / max(self.seconds, 1e-9)
 
     @property
     def seconds_left(self) -> float | None:
-        """At this speed; None before the first tile."""
+        """Estimate at the speed so far; None before the first tile."""
         done, total = self.pixels
         return self.seconds * max(total - done, 0) / done if done else None
 
@@ -87,7 +87,7 @@ class Pace:
 def show_progress(
     jobs: Sequence[Job], *, quiet: bool = False
 ) -> Iterator[tuple[OnTile, OnOutcome]]:
-    """Show on stderr how far the jobs are: a bar on a terminal, else lines; nothing if quiet."""
+    """Show progress on stderr: a bar on a terminal, otherwise lines; nothing if quiet."""
     pace = Pace(jobs)
     if quiet:
         yield (lambda *_: None), (lambda _: None)
@@ -99,7 +99,7 @@ def show_progress(
 
 
 def duration(seconds: float) -> str:
-    """A time in words.
+    """Format a duration in words.
 
     >>> duration(4.25), duration(62), duration(5000)
     ('4.2 s', '1 min 2 s', '1 h 23 min')
@@ -113,7 +113,7 @@ def duration(seconds: float) -> str:
 
 
 def short(number: float) -> str:
-    """A number with as many digits as are of use.
+    """Format a number with as many digits as are useful.
 
     >>> short(12.345), short(1.2345), short(0.012345)
     ('12.3', '1.23', '0.012')
@@ -151,7 +151,7 @@ def _bar(pace: Pace) -> Iterator[tuple[OnTile, OnOutcome]]:
 def _lines(
     pace: Pace, report: OnNote = lambda line: print(line, file=sys.stderr, flush=True)
 ) -> tuple[OnTile, OnOutcome]:
-    """An estimate after the first tiles, then a line now and then, each time a little later."""
+    """Report an estimate after the first tiles, then lines at growing intervals."""
     lock = threading.Lock()
     interval, due = _SECONDS_BETWEEN, _SECONDS_TO_ESTIMATE
     estimated = False

@@ -1,4 +1,4 @@
-"""Reports of ``torch-sr upscale``: results on stdout, notes and a summary on stderr."""
+"""Print the results of ``torch-sr upscale``, and notes and a summary on stderr."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Report:
     """Report each file when it is finished, and a summary at the end.
 
     Args:
-        findings: what the arguments name.
+        findings: the files that the arguments name.
         choice: the model, and its strength if it has a partner.
-        as_json: results as JSON on stdout; notes are part of it then.
-        quiet: on stderr only failures.
+        as_json: print results, including their notes, as JSON.
+        quiet: print only failures on stderr.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Report:
         self._say(f"note: {text}")
 
     def add(self, outcome: Outcome) -> None:
-        """Print the result of a file, and what could not be kept."""
+        """Print the result of a file, and its notes."""
         self._outcomes.append(outcome)
         for text in outcome.notes:
             if self._notes.add(text) and not self._as_json:
@@ -70,7 +70,7 @@ class Report:
             print(outcome.job.target, flush=True)
 
     def close(self, tiles_redone: int = 0) -> None:
-        """Print what failed, and one line of sums."""
+        """Print the failures, and a line with the totals."""
         seconds = time.monotonic() - self._start
         if not self._as_json:
             for line in self._notes.remaining():
@@ -80,7 +80,7 @@ class Report:
                 print(f"failed: {outcome.message}", file=sys.stderr)
         if tiles_redone:
             self._say(
-                f"{tiles_redone} tiles overflowed in half precision and were computed again in fp32"
+                f"{tiles_redone} tiles overflowed in half precision and were recomputed in fp32"
             )
         self._say(self._summary_line(seconds))
         if self._as_json:
@@ -136,7 +136,7 @@ class Report:
         return f"{line}; {work}, {short(speed)} MP/s; {_where(self._done)}"
 
     def _skipped(self) -> str:
-        """What was skipped and why, as ``3 that exist, 12 results of earlier runs, 2 .txt``."""
+        """What was skipped: ``3 that exist, 12 results of earlier runs, 2 .txt``."""
         existing, earlier = self._count("skipped"), len(self._findings.earlier)
         reasons = [
             f"{existing} that exist{'s' if existing == 1 else ''}" if existing else "",
@@ -147,7 +147,7 @@ class Report:
 
 
 class _Notes:
-    """Notes by kind: those that differ in numbers alone are of one kind."""
+    """Notes by kind; notes that differ only in numbers are of the same kind."""
 
     def __init__(self) -> None:
         self.general: list[str] = []
@@ -155,14 +155,14 @@ class _Notes:
         self._first: dict[str, str] = {}
 
     def add(self, text: str) -> bool:
-        """Count a note; whether it is still to be shown."""
+        """Count a note; return whether to show it."""
         kind = re.sub(r"\d+", "#", text)
         self._first.setdefault(kind, text)
         self._counts[kind] += 1
         return self._counts[kind] <= _NOTES_SHOWN
 
     def remaining(self) -> list[str]:
-        """A line for each kind of which not all were shown."""
+        """A line for each kind with notes that were not shown."""
         hidden = {kind: count - _NOTES_SHOWN for kind, count in self._counts.items()}
         return [
             f"{count} more {'files' if count > 1 else 'file'}: {self._first[kind]}"
@@ -171,13 +171,13 @@ class _Notes:
         ]
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Of the whole run and of each kind: a text and the number of files."""
+        """The notes of the whole run, and each kind with its number of files."""
         kinds = [{"text": self._first[k], "files": n} for k, n in self._counts.items()]
         return [*({"text": text, "files": None} for text in self.general), *kinds]
 
 
 def _where(jobs: Sequence[Job]) -> str:
-    """Where the results are, in a few words."""
+    """A short description of where the results are."""
     if len(jobs) == 1:
         return f"result: {display_name(jobs[0].target)}"
     folders = {job.target.parent for job in jobs}
@@ -187,7 +187,7 @@ def _where(jobs: Sequence[Job]) -> str:
         return "results next to their sources"
     try:
         common = Path(os.path.commonpath(folders))
-    except ValueError:  # on several drives, or some relative
+    except ValueError:  # on several drives, or some paths are relative
         return f"results in {len(folders)} folders"
     return f"results in {_folder(common)} and its sub-folders"
 

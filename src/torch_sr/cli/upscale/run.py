@@ -1,4 +1,4 @@
-"""Super-resolve the files that a command line names, and report each as it is finished."""
+"""Super-resolve the files that the command line names, and report each when finished."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from torch_sr.inference.video import CODECS
 from torch_sr.models.loading import ModelChoice, choose_model
 from torch_sr.models.weights import find_pair
 
-_TOO_LOW = 0.5  # part of the default strength
+_TOO_LOW = 0.5  # relative to the default strength
 
 
 def upscale_all(images: Sequence[str], options: UpscaleOptions, *, as_json: bool = False) -> None:
@@ -34,7 +34,7 @@ def upscale_all(images: Sequence[str], options: UpscaleOptions, *, as_json: bool
 
     Args:
         images: files, folders, patterns, or ``-`` for names on standard input.
-        options: how.
+        options: the options of the command.
         as_json: print results as JSON.
 
     Raises:
@@ -79,12 +79,12 @@ def _existing(options: UpscaleOptions) -> Literal["refuse", "skip", "overwrite"]
 
 
 def _make_upscalers(choice: ModelChoice, options: UpscaleOptions) -> list[Upscaler]:
-    """One for each device."""
+    """An upscaler for each device."""
     how = options.compute
     find_model(choice.model)  # downloads it, with progress
     return [
         Upscaler(
-            choice.model,  # by name, as the overlap of shipped models is recorded
+            choice.model,  # by name, because the overlap of shipped models is recorded
             strength=choice.strength,
             device=device,
             precision=how.precision,
@@ -104,7 +104,7 @@ def _run(
     *,
     quiet: bool,
 ) -> None:
-    """Process the files, and report each when it is done; the sums even after an interrupt."""
+    """Process the files, and report each when finished; totals even after an interrupt."""
     try:
         with show_progress(jobs, quiet=quiet) as (on_tile, on_outcome):
             for outcome in upscale_files(upscalers, jobs, batch, on_tile):
@@ -119,7 +119,7 @@ def _run(
 
 
 def _with_sheet(outcome: Outcome, *, damaged: str) -> Outcome:
-    """Draw the sheet of a file; what draws it is imported only if one is wanted."""
+    """Draw the sheet of a file; the drawing code is imported only if it is needed."""
     from torch_sr.evaluation.presentation.batch_sheets import add_sheet
 
     return add_sheet(outcome, damaged=damaged)
@@ -128,7 +128,7 @@ def _with_sheet(outcome: Outcome, *, damaged: str) -> Outcome:
 def _note_compression(
     report: Report, jobs: Sequence[Job], batch: BatchOptions, choice: ModelChoice
 ) -> None:
-    """Print one note if there are compressed photographs and the strength is too low for them."""
+    """Print a note if there are compressed photographs and the strength is too low for them."""
     pair, strength = find_pair(choice.model), choice.strength
     if pair is None or strength is None or strength >= pair.default_strength * _TOO_LOW:
         return
@@ -145,14 +145,14 @@ def _note_compression(
 
 
 def _expand(argument: str) -> list[str]:
-    """The names that an argument stands for: itself, or those on standard input."""
+    """The names that an argument stands for: itself, or the names on standard input."""
     if argument != "-":
         return [argument]
     if sys.stdin is None:
         raise typer.BadParameter(
             "-: standard input is closed; give names, or a list through a pipe"
         )
-    # As bytes: names may not be valid text, and may contain line separators.
+    # Read as bytes, because names may be invalid text or contain line separators.
     return read_names([os.fsdecode(sys.stdin.buffer.read())])
 
 

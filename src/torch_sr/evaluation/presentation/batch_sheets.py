@@ -11,11 +11,11 @@ from torch_sr.inference.files.batch import Outcome
 
 
 def add_sheet(outcome: Outcome, *, damaged: str) -> Outcome:
-    """Draw the sheet of a finished file if its job wants one and it does not exist.
+    """Draw the sheet of a finished file if its job asks for one that does not exist yet.
 
     Args:
-        outcome: of the file.
-        damaged: how damaged images are read: ``refuse`` or ``keep``.
+        outcome: the outcome of the file.
+        damaged: what to do with damaged images: ``refuse`` or ``keep``.
 
     Returns:
         The outcome; a failed one if the sheet cannot be drawn.

@@ -1,4 +1,4 @@
-"""One image of several validation images before and after a training."""
+"""Draw validation images before and after a training as one image."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def draw_before_after(pairs: ImagePairs, methods: Sequence[Method], *, count: in
     """Draw the sheets of some images, one below another.
 
     Args:
-        pairs: the images, of which ``count`` are taken, evenly spread.
+        pairs: the images; ``count`` of them are drawn, evenly spread.
         methods: the model before and the model after, or others.
-        count: images drawn at most.
+        count: the largest number of images to draw.
 
     Returns:
         ``(H, W, 3)`` uint8.

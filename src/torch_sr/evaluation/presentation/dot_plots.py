@@ -13,14 +13,14 @@ from torch_sr.evaluation.metric_table import METRICS
 from torch_sr.evaluation.presentation.tables import number
 
 WIDTH = 320
-_LETTERS = 48  # of a line of text
+_LETTERS = 48  # in a line of text
 _LINE = 13  # pixels
 _RIM = 6
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A dot or the mark of a mean: where it is, and the text that appears over it."""
+    """The position of a dot or of the mark of a mean, and its tooltip."""
 
     x: str
     title: str
@@ -31,10 +31,10 @@ class MethodLine:
     """The values of one method.
 
     Args:
-        label: its label in lines of text, each with its baseline in pixels.
-        y: of the dots, in pixels.
+        label: the lines of its label, each with its baseline in pixels.
+        y: vertical position of the dots, in pixels.
         dots: one for each image with a finite value.
-        mean: of these; None without any.
+        mean: the mean of these values; None if there are none.
     """
 
     label: list[tuple[int, str]]
@@ -48,11 +48,11 @@ class DotPlot:
     """One metric on one data set.
 
     Args:
-        title: of the plot.
-        description: for readers that cannot see it.
+        title: the title of the plot.
+        description: alternative text for screen readers.
         lines: one per method, the baseline first.
         low, high: the ends of the axis, as text.
-        bottom: the text baseline of these, in pixels.
+        bottom: baseline of these texts, in pixels.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Text, frames and enlarged details on drawn images."""
+"""Draw text, frames and enlarged details on sheets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OVERVIEW_WIDTH, _OVERVIEW_HEIGHT = 360, 498
 
 
 def new_sheet(width: int, height: int) -> tuple[PillowImage, ImageDraw]:
-    """An empty image, and what draws on it."""
+    """An empty image, and the object that draws on it."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
@@ -42,14 +42,14 @@ def to_pillow(image: Array) -> PillowImage:
 
 
 def enlarge(image: Array) -> PillowImage:
-    """A detail in a square cell, without smoothing, so that its pixels are visible."""
+    """Enlarge a detail to a square cell without smoothing, so that its pixels are visible."""
     from PIL import Image as Pillow
 
     return to_pillow(image).resize((CELL, CELL), Pillow.Resampling.NEAREST)
 
 
 def draw_overview(image: Array, box: Box) -> PillowImage:
-    """A whole image, small, with a frame around a place."""
+    """A small version of a whole image, with a frame around a place."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
 

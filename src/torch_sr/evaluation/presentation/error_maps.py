@@ -16,7 +16,7 @@ def error_map(sr: Array, hr: Array) -> Floats:
 
 
 def error_peak(comparison: Comparison) -> float:
-    """The error that is drawn brightest, in levels of 255: one for all methods of an image."""
+    """The error that is drawn brightest, on the scale of 0 to 255, for all methods of an image."""
     errors = [
         np.percentile(error_map(sr, comparison.hr), 99.5) for sr in comparison.results.values()
     ]

@@ -1,7 +1,7 @@
 """The plane of perception and distortion, and the best point on it.
 
-Blau and Michaeli 2018, "The Perception-Distortion Tradeoff". Up is better perception, right is less
-distortion; no method reaches the corner.
+See Blau and Michaeli 2018, "The Perception-Distortion Tradeoff". Perception improves upwards, and
+distortion decreases to the right; no method reaches that corner.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BASELINE_COLOR, _MODEL_COLOR = "#8a8f98", "#2a6f97"
 
 @dataclass(frozen=True)
 class PlanePoint:
-    """A method on the plane; a line connects the methods of one group, in their order."""
+    """A method on the plane; a line connects the methods of a group, in order."""
 
     method: str
     x: float
@@ -39,7 +39,8 @@ def plane_points(
 
     Args:
         methods: those that were measured; the baseline may be missing.
-        means: by method and metric; see :func:`~torch_sr.evaluation.statistics.overall_means`.
+        means: means by method and metric; see
+            :func:`~torch_sr.evaluation.statistics.overall_means`.
         perceptual: the metric of the y axis; the x axis is PSNR.
     """
     known = {method.label: method for method in methods}
@@ -66,8 +67,8 @@ def nearest_to_ideal(
     points are equally near, the first is taken.
 
     Args:
-        points: those without finite values are left out. More of x is better.
-        lower_is_better_y: whether less of y is better; otherwise more.
+        points: those without finite values are left out. Higher x is better.
+        lower_is_better_y: whether lower y is better; otherwise higher.
 
     Returns:
         None if no point is finite.
@@ -89,7 +90,7 @@ def draw_plane(
 
     Args:
         points: those without finite values are left out.
-        x_label, y_label: the metrics; more of x is better.
+        x_label, y_label: the metrics; higher x is better.
         lower_is_better_y: inverts the y axis, so that up is better.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -119,7 +120,7 @@ def draw_plane(
     if groups:
         axes.legend(frameon=False, loc="best")
     _label_points(axes, shown)
-    canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
+    canvas: Any = FigureCanvasAgg(figure)  # its methods are not annotated
     canvas.draw()
     drawn: Bytes = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     return drawn

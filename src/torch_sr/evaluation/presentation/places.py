@@ -1,4 +1,4 @@
-"""The place of an image that is shown: where methods differ, or where edges are."""
+"""Choose the place of an image to show: where methods differ, or where edges are."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def differing_place(comparison: Comparison, side: int = DETAIL) -> Box:
     """The square in which the methods differ most in their distance from the original.
 
     Args:
-        comparison: an image of 8 bits under its methods.
-        side: in high-resolution pixels; where the image is smaller, its shorter side.
+        comparison: an 8-bit image under its methods.
+        side: of the square, in high-resolution pixels; at most the shorter side of the image.
 
     Returns:
         A square whose corner and side are multiples of the scale factor, so that it consists of
@@ -33,7 +33,7 @@ def differing_place(comparison: Comparison, side: int = DETAIL) -> Box:
     errors = np.stack(
         [_pool(error_map(sr, comparison.hr), scale) for sr in comparison.results.values()]
     )
-    # With one method alone, or equal ones, the place with the largest error is taken.
+    # For a single method, or equal ones, the place with the largest error is chosen.
     interest = errors.max(axis=0) - errors.min(axis=0) + 0.1 * errors.mean(axis=0)
     top, left = _largest(window_sums(interest, small))
     return top * scale, left * scale, small * scale
@@ -44,7 +44,7 @@ def busiest_place(image: Array, side: int = DETAIL) -> Box:
 
     Args:
         image: ``(H, W, C)``.
-        side: where the image is smaller, its shorter side.
+        side: of the square, in pixels; at most the shorter side of the image.
     """
     side = max(1, min(side, *image.shape[:2]))
     gray = image.astype(np.float32).mean(axis=2)

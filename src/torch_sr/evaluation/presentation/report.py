@@ -42,9 +42,9 @@ WHOLE = 512
 """Longest side up to which an image is shown whole."""
 _LR, _HR = "low resolution", "original"
 _PROTOCOLS = {
-    "paper": "luma, the border of scale-factor pixels cropped, rounded to 8 bits",
-    "rgb": "all channels, the border of scale-factor pixels cropped, rounded to 8 bits",
-    "enhanced-srgan": "gray, nothing cropped or rounded",
+    "paper": "luma, as many border pixels cropped as the scale factor, rounded to 8 bits",
+    "rgb": "all channels, as many border pixels cropped as the scale factor, rounded to 8 bits",
+    "enhanced-srgan": "gray, neither cropped nor rounded",
 }
 
 
@@ -53,9 +53,9 @@ class _ReportImage:
     """One image on the page: its scores, and its panels in their order.
 
     Args:
-        scores: under every method, the baseline first.
-        panels: the name of each, and its pixels as a data address.
-        height, width: of the part that is shown.
+        scores: the scores under every method, the baseline first.
+        panels: the name of each panel, and its pixels as a data URL.
+        height, width: size of the part that is shown.
     """
 
     scores: list[ImageScore]
@@ -73,15 +73,15 @@ class _ReportImage:
 
     @property
     def psnr(self) -> float:
-        """Under the last method."""
+        """PSNR of the last method."""
         return self.scores[-1].metrics["psnr"]
 
     @property
     def gain(self) -> float:
-        """How much the last method gains in PSNR over the first; equal infinities gain nothing."""
+        """PSNR of the last method minus that of the first; 0 if both are infinite."""
         first = self.scores[0].metrics["psnr"]
         gain = 0.0 if first == self.psnr else self.psnr - first
-        return -math.inf if math.isnan(gain) else gain  # at the top, where it is seen
+        return -math.inf if math.isnan(gain) else gain  # sorts to the top, where it is noticed
 
     @property
     def head(self) -> list[str]:
@@ -102,8 +102,8 @@ class Report:
 
     Args:
         title: the heading.
-        protocol: of PSNR and SSIM.
-        scale_factor: of the models.
+        protocol: the protocol of PSNR and SSIM.
+        scale_factor: the scale factor of the models.
         notes: sentences below the heading.
         reference: the method that the others are compared with, if any.
     """
@@ -151,7 +151,7 @@ class Report:
         """Write the page.
 
         Raises:
-            DataError: when that cannot be done.
+            DataError: the file cannot be written.
         """
         try:
             with atomic_write(path) as temporary:
@@ -207,7 +207,7 @@ def _template() -> Template:
 
 
 def _encode(image: Array, kind: str) -> str:
-    """Pixels as a data address: PNG, or JPEG without chroma subsampling."""
+    """Pixels as a data URL: PNG, or JPEG without chroma subsampling."""
     from PIL import Image as Pillow
 
     pixels = image[..., 0] if image.shape[2] == 1 else image

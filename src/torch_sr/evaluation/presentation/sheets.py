@@ -1,8 +1,8 @@
-"""Sheets: one image of a test under all methods.
+"""Draw the sheet of a test image: a detail under all methods, side by side.
 
 A sheet shows the whole image, and the place where the methods differ most: low resolution, every
-method and the original side by side, enlarged without smoothing, and below each method a map of
-its errors.
+method and the original side by side, enlarged without smoothing. Below each method is a map of its
+errors.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def describe(metrics: dict[str, float], count: int = 3) -> str:
 
 
 def _columns(cells: int) -> int:
-    """The number of columns, so that the last row is about as long as the others."""
+    """The number of columns for which the last row is about as long as the others."""
     rows = math.ceil(cells / _MOST_COLUMNS)
     return math.ceil(cells / rows)
 
@@ -150,7 +150,7 @@ def _draw_scale(
     width: int,
     comparison: Comparison,
 ) -> None:
-    """Draw the scale of the colors of the error maps."""
+    """Draw the color scale of the error maps."""
     x, y = place
     ramp = color_map(np.broadcast_to(np.linspace(0, 1, width), (10, width)))
     sheet.paste(to_pillow(ramp), (x, y))

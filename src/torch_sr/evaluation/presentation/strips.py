@@ -1,4 +1,4 @@
-"""Strips: one place of an image under many methods."""
+"""Draw a strip: one place of an image under many methods, side by side."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draw_strip(image: Array, rows: Sequence[Sequence[Method]], scale_factor: int
     Args:
         image: ``(H, W, 1 to 4)``, uint8, uint16 or float32 in [0, 1].
         rows: the methods of each row; bicubic interpolation is drawn before each row.
-        scale_factor: of the methods.
+        scale_factor: the scale factor of the methods.
 
     Returns:
         ``(H, W, 3)`` uint8.
@@ -62,7 +62,7 @@ def super_resolve_place(
         lr: ``(H, W, C)``.
         box: the place.
         super_resolve: computes the result of the place and its context.
-        scale_factor: of the result.
+        scale_factor: the scale factor of the result.
 
     Returns:
         The place alone, ``(side * scale_factor, side * scale_factor, C)``, rounded.

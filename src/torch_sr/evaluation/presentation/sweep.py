@@ -1,4 +1,4 @@
-"""Files that compare methods: a strip over alpha, the perception-distortion plane."""
+"""Write images that compare methods: the strip of a sweep, the plane of its means."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def write_plane(
     Args:
         file: PNG.
         methods: those that were measured.
-        scores: of every image; the protocol of the first is the main one.
-        perceptual: the metric of the second axis.
+        scores: the scores of every image; the protocol of the first is the main one.
+        perceptual: the metric of the y axis.
 
     Returns:
         The points.

@@ -1,6 +1,6 @@
-"""Tables of a test as Markdown, LaTeX and CSV.
+"""Write the tables of a test as Markdown, LaTeX and CSV.
 
-Names are escaped, so that each format shows them as they are. CSV has all digits.
+Names are escaped, so that each format shows them literally. CSV has all digits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch_sr.evaluation.statistics import Difference, Summary
 
 
 def to_markdown(table: Table) -> str:
-    """A table in the Markdown of GitHub, the best in bold; differences with their intervals."""
+    """A table in GitHub's Markdown: the best in bold, differences with intervals."""
     lines = [f"**{_markdown(table.title)}**", ""]
     marks = ["---"] * table.names + ["---:"] * (len(table.head) - table.names)
     lines += [_row([_markdown(text) for text in table.head]), _row(marks)]
@@ -71,7 +71,7 @@ def means_csv(several: Sequence[Results]) -> str:
 
 
 def csv_name(text: str) -> str:
-    """A name that spreadsheets do not run as a formula: ``'=cmd`` for ``=cmd``.
+    """Escape a name so that spreadsheets do not run it as a formula: ``'=cmd`` for ``=cmd``.
 
     See "CSV Injection" of the OWASP Foundation.
 
@@ -99,7 +99,7 @@ def _csv_rows(results: Results) -> list[dict[str, object]]:
     return rows
 
 
-def _csv_metric(metric: str, summary: Summary, apart: Difference | None) -> dict[str, object]:
+def _csv_metric(metric: str, summary: Summary, difference: Difference | None) -> dict[str, object]:
     cells: dict[str, object] = {f"{metric}_images": summary.images - len(summary.left_out)}
     if not math.isnan(summary.mean):
         cells |= {
@@ -107,12 +107,12 @@ def _csv_metric(metric: str, summary: Summary, apart: Difference | None) -> dict
         }
         if not math.isnan(summary.low):
             cells |= {f"{metric}_low": summary.low, f"{metric}_high": summary.high}
-    if apart is not None and not math.isnan(apart.mean):
-        cells[f"{metric}_difference"] = apart.mean
-        if not math.isnan(apart.low):
-            cells[f"{metric}_difference_low"] = apart.low
-            cells[f"{metric}_difference_high"] = apart.high
-            cells[f"{metric}_difference_excludes_0"] = str(apart.excludes_zero).lower()
+    if difference is not None and not math.isnan(difference.mean):
+        cells[f"{metric}_difference"] = difference.mean
+        if not math.isnan(difference.low):
+            cells[f"{metric}_difference_low"] = difference.low
+            cells[f"{metric}_difference_high"] = difference.high
+            cells[f"{metric}_difference_excludes_0"] = str(difference.excludes_zero).lower()
     return cells
 
 
@@ -167,6 +167,6 @@ def _latex_cell(cell: Cell, with_interval: bool) -> str:
 
 
 def _latex_number(text: str) -> str:
-    """A signed number in math mode, so that its minus is typeset as one, also in bold."""
+    """A number with its sign in math mode, so that a minus is typeset as a minus, even in bold."""
     signed = text[:1] in ("+", "-") and text[1:2].isdigit()
     return f"\\ensuremath{{{text[0]}}}{text[1:]}" if signed else _latex(text)

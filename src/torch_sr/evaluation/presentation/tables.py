@@ -1,6 +1,6 @@
 """Tables of a test: means, differences between methods, and every image.
 
-A :class:`Table` has text and ranks, and does not depend on where it is shown. The command draws it
+A :class:`Table` contains texts and ranks, independent of the output format. The command prints it
 on a terminal; :mod:`torch_sr.evaluation.presentation.table_formats` writes it as Markdown, LaTeX
 and CSV; the report shows it as HTML.
 """
@@ -34,9 +34,9 @@ class Table:
     """Rows in groups, which are separated by lines.
 
     Args:
-        title: of the table.
+        title: the title of the table.
         head: the titles of the columns.
-        names: how many columns, from the first, contain names.
+        names: number of leading columns that contain names.
         groups: rows of cells.
         with_intervals: whether Markdown and LaTeX show the intervals, as a terminal always does.
     """
@@ -56,8 +56,8 @@ class Results:
         protocol: its name.
         summary: means and intervals.
         reference: the method that others are compared with, if any.
-        differences: of the other methods from it.
-        costs: by data set and method; may be empty.
+        differences: the differences of the other methods from it.
+        costs: the costs by data set and method; may be empty.
     """
 
     protocol: str
@@ -79,19 +79,19 @@ def results_by_protocol(
     reference: str | None = None,
     costs: Mapping[str, Mapping[str, MethodCost]] | None = None,
 ) -> list[Results]:
-    """Take means, intervals and differences of the scores under each protocol.
+    """Compute means, intervals and differences of the scores under each protocol.
 
     Args:
-        scores: of every image.
+        scores: the scores of every image.
         protocols: the names of the protocols.
         reference: the method that others are compared with, if any.
-        costs: by data set and method.
+        costs: the costs by data set and method.
     """
     found = []
     for protocol in protocols:
         own = [score for score in scores if score.protocol == protocol]
-        apart = {} if reference is None else differences(own, reference)
-        found.append(Results(protocol, summarize(own), reference, apart, costs or {}))
+        paired = {} if reference is None else differences(own, reference)
+        found.append(Results(protocol, summarize(own), reference, paired, costs or {}))
     return found
 
 
@@ -115,10 +115,10 @@ def mean_table(results: Results) -> Table:
 
 
 def rank(methods: Mapping[str, Mapping[str, Summary]], metric: str) -> dict[str, int]:
-    """Rank the best methods (1) and the second (2) by the digits shown.
+    """Rank the best (1) and second-best methods (2) by their displayed digits.
 
-    Means over different images, of which some were left out, are not ranked. Second place is given
-    among three or more methods.
+    If different images were left out of the means, there is no ranking. A second place needs at
+    least three methods.
     """
     found = {method: metrics[metric] for method, metrics in methods.items() if metric in metrics}
     over = {frozenset(summary.left_out) for summary in found.values()}
@@ -172,7 +172,7 @@ def number(value: float, metric: str, sign: str = "") -> str:
 def _mean_cell(summary: Summary, metric: str, place: int) -> Cell:
     if math.isnan(summary.mean):
         return Cell(MISSING)
-    if math.isnan(summary.low):  # of one image
+    if math.isnan(summary.low):  # only one image
         return Cell(number(summary.mean, metric), rank=place)
     interval = f"{number(summary.low, metric)}–{number(summary.high, metric)}"  # noqa: RUF001
     return Cell(number(summary.mean, metric), interval, place)

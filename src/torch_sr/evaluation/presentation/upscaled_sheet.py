@@ -1,4 +1,4 @@
-"""A sheet of an upscaled image: one place by bicubic and super-resolved."""
+"""Draw the sheet of an upscaled image: one place next to bicubic interpolation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TITLE = 34
 def draw_upscaled(source: Path, result: Path, *, damaged: str = "refuse") -> Bytes:
     """Draw a whole image, and its busiest place by bicubic interpolation and super-resolved.
 
-    Of the result, which may be very large, only that place is kept in memory.
+    Only that place of the result, which may be very large, is kept in memory.
 
     Args:
         source, result: image files; the result has the proportions of the source.
@@ -70,7 +70,7 @@ def draw_upscaled(source: Path, result: Path, *, damaged: str = "refuse") -> Byt
 
 
 def _read_place(result: Path, box: Box, width: int) -> tuple[Array, Header]:
-    """The pixels of a place of the source, of so many pixels across, in its result."""
+    """Read a place from a result; ``box`` and ``width`` are those of the source image."""
     top, left, side = box
     with ImageReader(result) as reader:
         header = reader.header
