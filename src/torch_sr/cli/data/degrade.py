@@ -43,8 +43,8 @@ Seed = Annotated[
 Jpeg = Annotated[
     int | None,
     Option(
-        "Only compress LR as JPEG of this quality: the LR of the data set, or bicubic LR if it "
-        "has none.",
+        "Instead of these degradations, compress the LR of the data set (or bicubic LR, if it "
+        "has none) as JPEG of this quality.",
         min=1,
         max=100,
     ),
@@ -52,8 +52,8 @@ Jpeg = Annotated[
 Noise = Annotated[
     float | None,
     Option(
-        "Only add Gaussian noise of this standard deviation (in levels of 0 to 255) to that LR, "
-        "before --jpeg.",
+        "Instead of these degradations, add Gaussian noise of this standard deviation (in levels "
+        "of 0 to 255) to that LR, before --jpeg.",
         min=0,
         max=255,
     ),

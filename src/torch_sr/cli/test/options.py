@@ -58,7 +58,7 @@ class MeasureOptions:
     sweep: Annotated[
         str | None,
         Option(
-            "Measure interpolations of two models as well.",
+            "Also measure interpolations of two models.",
             panel=_COMPARISON,
             metavar="FIRST,SECOND",
         ),

@@ -18,9 +18,12 @@ def _strength() -> Option:
     """The option ``--strength``, which names the two models of the default pair."""
     pair = find_pair(DEFAULT_MODEL)
     if pair is None:
-        return Option("From 0, faithful, to 1, restoring, for models with a partner.", min=0, max=1)
+        return Option(
+            "From 0 (faithful) to 1 (restoring), for models with a partner.", min=0, max=1
+        )
     return Option(
-        f"Mix of two models: 0, faithful ({pair.faithful}), to 1, restoring ({pair.restoring}).",
+        f"Mix of two models, from 0 ({pair.faithful}, faithful) to 1 ({pair.restoring}, "
+        "restoring).",
         min=0,
         max=1,
         default=f"{pair.default_strength:g}; with -m, that of the named model",
