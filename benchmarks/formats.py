@@ -1,8 +1,9 @@
-"""What survives super-resolution in which format: a table, found by looking at real results.
+"""Print tables of what each file format keeps of a source, from real results.
 
-Sources with every property are made (and, where ``--photos`` is given, taken from a folder), each
-is super-resolved into each format by an engine that only repeats pixels, and the results are read
-by another program than the one that wrote them, Pillow, as far as it knows so many bits. Run with::
+Sources with every property are made (with ``--photos``, also taken from a folder). Each is
+super-resolved into each format by an engine that only repeats pixels. The results are read by
+Pillow, a program other than the one that wrote them, unless it does not support their bit depth.
+Run with::
 
     python benchmarks/formats.py --photos ../shared/data/photos
 """
@@ -111,7 +112,7 @@ def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
 
 
 def plain(channels: int, dtype: type = np.uint8, alpha: bool = False) -> Callable[[Path], Path]:
-    """A maker of a picture of this kind."""
+    """A function that makes an image of this kind."""
 
     def make(folder: Path) -> Path:
         if dtype is np.float32:
@@ -139,7 +140,7 @@ def tagged(folder: Path) -> Path:
 
 
 def described(folder: Path) -> Path:
-    """A PNG with texts, as generators of pictures store their parameters."""
+    """A PNG with texts, as image generators store their parameters."""
     info = PngImagePlugin.PngInfo()
     info.add_text("Title", "A tree")
     info.add_itxt("parameters", "a tree, 木, Steps: 20")
@@ -178,8 +179,8 @@ def cmyk(folder: Path) -> Path:
 def palette(folder: Path) -> Path:
     """A PNG of indexed colors, one of them transparent."""
     path = folder / "palette.png"
-    picture = Pillow.fromarray(noise(20, 30, 3)).quantize(16)
-    picture.save(path, transparency=3)
+    palette = Pillow.fromarray(noise(20, 30, 3)).quantize(16)
+    palette.save(path, transparency=3)
     return path
 
 
@@ -286,8 +287,8 @@ def iptc(path: Path, source: Path) -> str:
     return "yes" if found.get((2, 120)) == b"Hello" else "no"
 
 
-def invented(path: Path, source: Path) -> str:
-    """What the source does not have: EXIF, a resolution, a comment."""
+def added_metadata(path: Path, source: Path) -> str:
+    """Whether the result has EXIF, a resolution or a comment that the source does not have."""
     with Pillow.open(path) as image:
         exif = set(image.getexif())
         image.load()
@@ -356,7 +357,7 @@ PROPERTIES: dict[str, tuple[Callable[[Path], Path], Callable[[Path, Path], str]]
     "IPTC": (commented, iptc),
     "comment": (commented, comment),
     "text of PNG": (described, text),
-    "invented": (bare, invented),
+    "metadata that the source does not have": (bare, added_metadata),
     "frames of an animation": (animated, has("frames")),
     "their times, the number of plays": (animated, times),
     "pages of a document": (pages, has("frames")),

@@ -1,7 +1,7 @@
-"""Resident memory of ``torch-sr upscale`` against the size of the picture: it has to stay flat.
+"""Measure the resident memory of ``torch-sr upscale`` for images of several sizes.
 
-Each picture is made, super-resolved by a fresh process, and thrown away; the highest resident
-memory is what the operating system says of that process. Run with::
+Each image is made, super-resolved by a new process, and deleted. The peak of the resident memory
+is what the operating system reports for that process. Run with::
 
     python benchmarks/memory.py --megapixels 0.25 1 4 16 --formats png tif --out docs/memory.png
 """
@@ -56,11 +56,11 @@ def main() -> None:
 def measure(
     folder: Path, megapixels: float, suffix: str, model: str, aspect: float
 ) -> dict[str, object]:
-    """Super-resolve one picture in a process of its own."""
+    """Super-resolve one image in its own process."""
     height = round((megapixels * 1e6 / aspect) ** 0.5)
     width = round(height * aspect)
     source, target = folder / "lr.png", folder / f"sr.{suffix}"
-    write_picture(source, height, width)
+    write_image_file(source, height, width)
     command = [sys.executable, "-m", "torch_sr", "upscale", source, "-o", target, "-m", model]
     command += ["--device", "cpu", "--overwrite"]
     start = time.perf_counter()
@@ -80,7 +80,7 @@ def measure(
     }
 
 
-def write_picture(path: Path, height: int, width: int) -> None:
+def write_image_file(path: Path, height: int, width: int) -> None:
     """Something to compress: gradients and some noise, written in bands."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 200, width)[None, :, None]

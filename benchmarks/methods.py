@@ -32,7 +32,7 @@ def load_methods(options: argparse.Namespace) -> tuple[int, list[Method]]:
     """The models of :func:`add_model_options`: mixtures first, then models as they are.
 
     Returns:
-        Their factor, and the methods, which see pictures whole and without mirrored borders.
+        Their factor, and the methods, which see images whole and without mirrored borders.
 
     Raises:
         ModelError: a model that cannot be read, networks that differ in architecture, or models of

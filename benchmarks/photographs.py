@@ -3,11 +3,11 @@ r"""Measure models on low resolution that is clean, compressed or noisy.
 Degrades the low resolution of test sets, super-resolves it by bicubic interpolation and by every
 model, whole and without mirrored borders, and compares with the originals:
 
-- ``Y-PSNR`` by the papers' protocol, which measures fidelity and prefers blurred results
+- ``Y-PSNR`` under the papers' protocol, which measures fidelity and prefers blurred results
 - the distance in features of networks trained on ImageNet (features.py), which is closer to what
   people see; choose a network that no model was trained with
-- ``colour``: the mean over all pictures of red, green and blue minus the originals', in 1/255, and
-  the largest of a single picture
+- ``color``: the mean over all images of red, green and blue minus the originals', in 1/255, and
+  the largest of a single image
 - ``grid``: regular patterns in the spectrum, in dB above the originals' own (spectrum.py)
 
 Run with::
@@ -51,18 +51,18 @@ _SEED = 15
 
 @dataclass(frozen=True)
 class Score:
-    """What was measured of one picture under one method.
+    """What was measured of one image under one method.
 
     Args:
         psnr: on luma, in dB.
         distances: to the original, by the network whose features were compared.
-        colour: mean red, green and blue minus the original's, in 1/255.
+        color: mean red, green and blue minus the original's, in 1/255.
         grids: by period in pixels, in dB above the original's own.
     """
 
     psnr: float
     distances: dict[str, float]
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     grids: dict[int, float]
 
 
@@ -84,7 +84,7 @@ def main() -> None:
         for name in options.inputs:
             scores = _measure_set(methods, pairs, name, options.limit, measures)
             print(
-                f"\n{dataset}, {name}, {len(scores[BASELINE])} pictures\n{_table(scores)}",
+                f"\n{dataset}, {name}, {len(scores[BASELINE])} images\n{_table(scores)}",
                 flush=True,
             )
             tables.append({"dataset": dataset, "input": name, "scores": scores})
@@ -104,11 +104,13 @@ def _parse() -> argparse.Namespace:
         "--inputs", nargs="+", default=_INPUTS, type=_input, help="clean, jpegQUALITY, noiseSIGMA"
     )
     parser.add_argument("--features", nargs="+", default=["lite0", "lite2"], choices=NETWORKS)
-    parser.add_argument("--limit", type=int, help="pictures of each data set, from its first")
+    parser.add_argument("--limit", type=int, help="use only the first images of each data set")
     parser.add_argument(
-        "--rgb", action="store_true", help="read gray pictures as RGB: +0.1 dB on Set14, for one"
+        "--rgb", action="store_true", help="read gray images as RGB, which adds 0.1 dB on Set14"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every picture's figures")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the metrics of every image"
+    )
     return parser.parse_intermixed_args()
 
 
@@ -149,7 +151,7 @@ def _measure_set(
     limit: int | None,
     measures: dict[str, FeatureDistance],
 ) -> dict[str, list[Score]]:
-    """The scores of each method, one a picture."""
+    """The scores of each method, one for each image."""
     scores: dict[str, list[Score]] = {method.label: [] for method in methods}
     for index in range(min(len(pairs), limit or len(pairs))):
         lr, hr = (convert(image, np.uint8) for image in pairs[index])
@@ -163,7 +165,7 @@ def _measure_set(
 def _scorer(
     hr: Array, scale: int, measures: dict[str, FeatureDistance]
 ) -> Callable[[Array], Score]:
-    """What compares pictures with one original."""
+    """What compares images with one original."""
     original = torch.from_numpy(to_nchw(hr))
     protocol = PROTOCOLS["paper"]
     reference = prepare(original, scale, protocol)
@@ -203,7 +205,7 @@ def _table(scores: dict[str, list[Score]]) -> str:
     title = ["method", "Y-PSNR", "gain"]
     for network in networks:
         title += [network, "to bicubic", "to first"]
-    title += ["colour R", "G", "B", "largest", *(f"grid {period}" for period in PERIODS)]
+    title += ["color R", "G", "B", "largest", *(f"grid {period}" for period in PERIODS)]
     rows = [title]
     for label, own in scores.items():
         level = _mean([score.psnr for score in own])
@@ -215,9 +217,9 @@ def _table(scores: dict[str, list[Score]]) -> str:
                 for other in (label, BASELINE, first)
             )
             row += [f"{distance:.4f}", *(f"{100 * (distance / base - 1):+.1f}%" for base in bases)]
-        colours = np.array([score.colour for score in own])
-        row += [f"{value:+.2f}" for value in colours.mean(axis=0)]
-        row.append(f"{np.abs(colours).max():.2f}")
+        colors = np.array([score.color for score in own])
+        row += [f"{value:+.2f}" for value in colors.mean(axis=0)]
+        row.append(f"{np.abs(colors).max():.2f}")
         row += [f"{_mean([score.grids[period] for score in own]):+.1f}" for period in PERIODS]
         rows.append(row)
     return _aligned(rows)

@@ -1,7 +1,7 @@
-"""How much context a network needs, and what seams are left in real pictures.
+"""Measure how much context a network needs, and the seams that are left in real images.
 
-For a model it prints the error at each distance from a cut edge, the overlap that torch-sr takes
-from it, and how much results in small tiles differ from the untiled ones. Run with::
+For a model, prints the error at each distance from a cut edge, the overlap that torch-sr derives
+from it, and how much results in small tiles differ from untiled ones. Run with::
 
     python benchmarks/seams.py compact-x4 ../shared/data/photos/*.png
 """

@@ -1,14 +1,14 @@
-"""Regular grids that a picture shows in its spectrum, in dB above the frequencies beside them.
+"""Regular grids in the spectrum of an image, in dB above the neighboring frequencies.
 
-``period 2`` and ``period 4`` are patterns that x4 networks print by their upsampling (checkerboards
+``period 2`` and ``period 4`` are patterns that the upsampling of x4 networks causes (checkerboards
 and the like): points of the two-dimensional spectrum at multiples of a half and a quarter of the
 sampling rate. ``period 32`` are the edges of JPEG's 8x8 blocks, four times enlarged. Their sign
-differs from block to block, so that they show only in the spectrum of how strongly neighbouring
+differs from block to block, so that they show only in the spectrum of how strongly neighboring
 pixels differ (as in Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG
 compressed images", 2002).
 
-Noise has values around 0, natural pictures up to a few dB, more so if they were JPEGs themselves:
-compare with the original's own, and take the mean over several pictures.
+Noise has values around 0, natural images up to a few dB, and JPEGs more. Compare with the values
+of the original, and take the mean over several images.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _power(values: Array) -> Array:
 def _over_beside(power: Array, row: int, column: int) -> float:
     """The power of a bin over the mean of those beside it.
 
-    On an axis, where natural pictures have more than elsewhere, only those on the axis count.
+    On an axis, where natural images have more than elsewhere, only those on the axis count.
     """
     height, width = power.shape
     beside = []

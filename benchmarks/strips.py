@@ -1,8 +1,8 @@
-r"""Strips: one place of every photograph in a folder, by several models, at 1:1.
+r"""Draw strips: one detail of every photograph in a folder under several models, at 1:1.
 
 Each panel is a square of the result, pixel for pixel: the input enlarged without smoothing, bicubic
-interpolation, then every model. Only that place and some context around it are super-resolved. It
-is the most detailed place away from the border, or the one given by ``--at``. Results of models,
+interpolation, then every model. Only that detail and some context around it are super-resolved. It
+is the most detailed part away from the border, or the one given by ``--at``. Results of models,
 but not of mixtures, are kept in ``--cache``, since large networks are slow. Run with::
 
     python benchmarks/strips.py ../shared/data/photos strips faithful.safetensors \
@@ -53,7 +53,7 @@ def main() -> None:
         side = min(options.side, *image.shape[:2])
         left, top = options.at.get(path.name) or most_detailed(_on_white(image), side)
         if left + side > image.shape[1] or top + side > image.shape[0]:
-            raise SystemExit(f"--at {path.name}={left},{top}: the place leaves the picture")
+            raise SystemExit(f"--at {path.name}={left},{top}: the detail is not inside the image")
         panels = _panels(image, (left, top, side), scale, methods, options)
         target = options.out / f"{path.name}.{options.format}"
         _draw(panels, options.columns).save(target, **_FORMATS[options.format])
@@ -67,12 +67,21 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("photos", type=Path, help="folder of photographs")
     parser.add_argument("out", type=Path, help="folder of the strips")
     add_model_options(parser)
-    parser.add_argument("--default", type=float, metavar="S", help="label this strength so")
+    parser.add_argument(
+        "--default", type=float, metavar="S", help="label this strength as the default"
+    )
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep results of models here")
     parser.add_argument(
-        "--at", nargs="+", default=[], type=_place, metavar="FILE=LEFT,TOP", help="place to show"
+        "--at",
+        nargs="+",
+        default=[],
+        type=_place,
+        metavar="FILE=LEFT,TOP",
+        help="the detail to show",
     )
-    parser.add_argument("--side", type=int, default=72, help="of the place, in the photo's pixels")
+    parser.add_argument(
+        "--side", type=int, default=72, help="side of the detail, in pixels of the photograph"
+    )
     parser.add_argument("--columns", type=int, default=3)
     parser.add_argument("--format", choices=_FORMATS, default="webp")
     options = parser.parse_intermixed_args()
@@ -145,7 +154,7 @@ def _super_resolved(method: Method, lr: Array, cache: Path | None) -> Array:
 
 
 def most_detailed(rgb: Array, side: int) -> tuple[int, int]:
-    """Left and top of the square with the strongest edges, a tenth of the picture off its border.
+    """Left and top of the square with the strongest edges, a tenth of the image from its border.
 
     Edges count by their square root, so that texture weighs more than one hard edge.
     """

@@ -13,7 +13,7 @@ to stderr. A configuration's compressions, dropouts and pipelines are left out.
 With ``--basicsr`` the same is done with BasicSR (Wang et al., https://github.com/XPixelGroup/BasicSR)
 in the same process, in rounds that take turns so that what else the machine does meets both: its
 SRModel and its PairedImageDataset, as they are, eager and in fp32, on the same batch, from the same
-initial weights, with PNG sub-images of the same pictures on disk. Both networks must compute the
+initial weights, with PNG sub-images of the same images on disk. Both networks must compute the
 same image first. ``PATH`` is a checkout, or the folder above an installed ``basicsr``. Beyond our
 own dependencies BasicSR imports cv2 (opencv-python-headless), scipy, lmdb, addict, future,
 requests, tqdm and yapf.

@@ -1,11 +1,11 @@
-"""Draw the README's picture from ``dahlia.jpg``, and ``docs/sheet.png``.
+"""Draw the README's figure from ``dahlia.jpg``, and ``docs/sheet.png``.
 
-Run from the root of the repository; needs the ``dev`` extra for scikit-image's picture of the cat
-Chelsea (Stéfan van der Walt, CC0), of which the sheet is drawn as ``torch-sr test -o`` does.
+Run from the root of the repository. The sheet is drawn as by ``torch-sr test -o``, from the
+photograph of the cat Chelsea (Stéfan van der Walt, CC0) in scikit-image (``dev`` extra).
 
 ``dahlia.jpg`` is a photograph by vultilion (https://www.flickr.com/photos/vultilion/6056698931,
-CC BY 2.0), which scikit-learn ships as ``flower.jpg``, as a web page would show it: reduced to
-213x142 pixels by Pillow's Lanczos filter and saved as JPEG of quality 60.
+CC BY 2.0), which scikit-learn ships as ``flower.jpg``. It was reduced to 213x142 pixels by Pillow's
+Lanczos filter and saved as JPEG of quality 60, like a small photograph on the web.
 """
 
 from pathlib import Path

@@ -4,9 +4,9 @@ r"""Train the four configurations of enhanced-srgan's section 9 and make its tab
     python examples/reproduce_enhanced_srgan.py --data-root data --out-dir trial --minute \
         --train-datasets photos --val-datasets set5
 
-The first takes days on a GPU and may be stopped and started again at any time: finished trainings
-are not repeated, and a stopped one resumes from its checkpoint. The second does everything with
-tiny networks, few steps and any data set, to see that it works. See reproduce_enhanced_srgan.md.
+The first command takes days on a GPU. It can be stopped and started again at any time: finished
+trainings are not repeated, and a stopped one resumes from its checkpoint. The second tries
+everything with tiny networks, few steps and any data set. See reproduce_enhanced_srgan.md.
 """
 
 from __future__ import annotations
@@ -86,14 +86,25 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument("--out-dir", type=Path, default=Path("enhanced_srgan"))
-    parser.add_argument("--datasets", default="set5,set14", help="to test on")
-    parser.add_argument("--only", nargs="*", choices=list(TRAININGS), help="some of the trainings")
-    parser.add_argument("--train-datasets", help="in place of DIV2K and BSDS500, comma-separated")
-    parser.add_argument("--val-datasets", help="likewise")
-    parser.add_argument("--minute", action="store_true", help="tiny networks, few steps")
-    parser.add_argument("--set", action="append", default=[], help="as of 'torch-sr train'")
+    parser.add_argument(
+        "--datasets", default="set5,set14", help="data sets to test on, comma-separated"
+    )
+    parser.add_argument(
+        "--only", nargs="*", choices=list(TRAININGS), help="run only these trainings"
+    )
+    parser.add_argument("--train-datasets", help="instead of DIV2K and BSDS500, comma-separated")
+    parser.add_argument("--val-datasets", help="the same for validation")
+    parser.add_argument(
+        "--minute", action="store_true", help="try everything with tiny networks and few steps"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        help="override a hyper-parameter, as in 'torch-sr train'",
+    )
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="fp32", help="of the training")
+    parser.add_argument("--precision", default="fp32", help="precision of the training")
     return parser.parse_args()
 
 

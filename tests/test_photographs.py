@@ -53,7 +53,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """A folder of a photograph in colours and a gray one, 96x128 pixels."""
+    """A folder of a photograph in color and a gray one, 96x128 pixels."""
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -175,7 +175,7 @@ def test_measures_degraded_photographs(measured, photos):
     assert [table["input"] for table in tables] == ["jpeg60", "noise10"]
     methods = ["bicubic", "strength 0", "strength 0.5", "strength 1"]
     assert list(tables[0]["scores"]) == methods
-    assert "photos, jpeg60, 2 pictures" in printed
+    assert "photos, jpeg60, 2 images" in printed
     rows = [line for line in printed.splitlines() if line.startswith("|")]
     assert [row.split("|")[1].strip() for row in rows[2:6]] == methods
     assert len({len(row) for row in rows[:6]}) == 1
@@ -187,7 +187,7 @@ def test_measures_degraded_photographs(measured, photos):
     assert gray["psnr"] == pytest.approx(
         peak_signal_noise_ratio(hr[inner, inner], sr[inner, inner]), abs=1e-6
     )
-    assert gray["colour"] == pytest.approx([sr.mean() - hr.mean()] * 3, abs=1e-3)
+    assert gray["color"] == pytest.approx([sr.mean() - hr.mean()] * 3, abs=1e-3)
     assert gray["distances"]["lite0"] > 0
     assert gray["grids"].keys() == {"2", "4", "32"}
 
@@ -258,7 +258,7 @@ def test_the_most_detailed_place_is_chosen_away_from_the_border(script):
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("cat.png=100,90", "the place leaves the picture"),
+        ("cat.png=100,90", "the detail is not inside the image"),
         ("dog.png=1,1", "dog.png is not in"),
     ],
 )
