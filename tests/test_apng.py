@@ -80,7 +80,7 @@ def ffmpeg_frames(path):
 
 
 def assert_seen_alike(found, wanted, most=3):
-    """Where anything is seen; FFmpeg blends in integers."""
+    """Compare visible pixels, with a tolerance: FFmpeg blends in integers."""
     assert found.shape == wanted.shape
     seen = wanted[..., 3] > 0
     np.testing.assert_array_equal(found[..., 3] > 0, seen)
@@ -118,7 +118,7 @@ def test_frames_are_composed_as_ffmpeg_composes_them(tmp_path, color_type, still
     assert read_header(path, pages="frames") == reader.header
 
 
-def test_a_transparent_color_of_a_palette_stays_so(tmp_path):
+def test_a_transparent_palette_color_stays_transparent(tmp_path):
     path = tmp_path / "a.png"
     boxes = [(*WHOLE, 0, 0), (2, 3, 6, 4, 0, 1), (0, 0, 5, 5, 1, 1)]
     write_apng(path, 3, boxes, extra=[(b"tRNS", bytes([0, 255, 128]))])
@@ -163,7 +163,7 @@ def test_written_frames_are_those_that_pillow_and_ffmpeg_read(tmp_path, layers):
     np.testing.assert_array_equal(found, frames)
 
 
-def test_each_frame_is_resized_by_itself(tmp_path):
+def test_each_frame_is_resized_separately(tmp_path):
     frames = np.stack([np.full((8, 8, 3), value, np.uint8) for value in (10, 240)])
     header = Header(8, 8, 3, 8, False, pages=2)
     path = tmp_path / "a.png"
@@ -194,7 +194,7 @@ def test_profile_and_text_are_stated_once(tmp_path):
 @pytest.mark.parametrize(
     "box", [(5, 0, 13, 9, 0, 0), (0, 5, 13, 9, 0, 0), (0, 0, 0, 9, 0, 0), (4, 4, 1 << 31, 1, 0, 0)]
 )
-def test_frames_outside_the_picture_are_refused(tmp_path, box):
+def test_frames_outside_the_image_are_refused(tmp_path, box):
     path = tmp_path / "a.png"
     write_apng(path, 2, [(*WHOLE, 0, 0), (*WHOLE, 0, 0)])
     data = path.read_bytes()
@@ -217,7 +217,7 @@ def test_cleared_regions_are_transparent_where_the_frames_are_not(tmp_path):
     assert (frames[:2, ..., 3] == 255).all()
 
 
-def test_cut_short_and_spoilt_files_are_refused_or_read(tmp_path):
+def test_truncated_and_damaged_files_are_refused_or_read(tmp_path):
     path = tmp_path / "a.png"
     write_apng(path, 3, [(*WHOLE, 0, 0), (1, 1, 5, 5, 1, 1), (*WHOLE, 2, 1)])
     whole = path.read_bytes()

@@ -1,4 +1,4 @@
-"""backbones.py: torchvision's weights are downloaded once, in pieces if needed, and verified."""
+"""backbones.py: torchvision's weights are downloaded once, resumed if needed, and verified."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Many files at once: what fails is told, what is there is kept, an interrupt leaves no trace."""
+"""Many files at once: failures are reported, results kept, interrupts leave no partial file."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_sizes_that_can_be_requested():
     assert target_size(width=10**400)(10, 20)[0] == 5 * 10**399
 
 
-def test_names_that_the_system_refuses(folder, upscaler):
+def test_invalid_file_names(folder, upscaler):
     (folder / "in" / "2.png").unlink()
     (folder / "in" / "2.png").symlink_to("2.png")
     (folder / "in" / ("z" * 251 + ".png")).write_bytes((folder / "in" / "1.png").read_bytes())
@@ -139,7 +139,7 @@ def test_names_that_the_system_refuses(folder, upscaler):
     assert [o.status for o in run([upscaler], folder)].count("failed") == 6
 
 
-def test_a_sheet_that_is_there_is_refused(folder, upscaler):
+def test_an_existing_sheet_is_refused(folder, upscaler):
     (folder / "1_sr_sheet.png").touch()
     jobs = find_jobs([str(folder / "in" / "1.png")], folder / "1_sr.png", sheets=True).jobs
     (outcome,) = upscale_files([upscaler], jobs)
@@ -161,7 +161,7 @@ def test_an_interrupted_run_resumes(tmp_path, signal_, save_photo):
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        # What a shell starts in the background ignores interrupts, and so would this.
+        # Processes that a shell starts in the background ignore interrupts; so would this one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     first = json.loads(process.stdout.readline())

@@ -1,4 +1,4 @@
-"""The borders of a picture: mirrored before the network, cut off after it."""
+"""The borders of images: mirrored before the network, cut off after it."""
 
 import numpy as np
 import pytest
@@ -22,15 +22,15 @@ def shipped():
     return Upscaler("compact-x4", device="cpu", precision="fp32")
 
 
-def mirrored(picture, border, step):
-    header = Header(picture.shape[1], picture.shape[2], picture.shape[3], 8, False)
+def mirrored(image, border, step):
+    header = Header(image.shape[1], image.shape[2], image.shape[3], 8, False)
     done = 0
 
     def read(count):
         nonlocal done
         done += count
-        assert done <= picture.shape[1]
-        return picture[:, done - count : done]
+        assert done <= image.shape[1]
+        return image[:, done - count : done]
 
     rows = MirroredRows(header, read, border)
     parts = [rows.read(step) for _ in range(0, rows.header.height, step)]
@@ -43,27 +43,27 @@ def mirrored(picture, border, step):
 @pytest.mark.parametrize("border", [0, 1, 3, 14, 50])
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_rows_are_mirrored_as_numpy_mirrors_them(noise, size, border, step):
-    picture = np.stack([noise(*size, 3), noise(*size, 3)])
+    image = np.stack([noise(*size, 3), noise(*size, 3)])
     sides = ((0, 0), (border, border), (border, border), (0, 0))
     np.testing.assert_array_equal(
-        mirrored(picture, border, step), np.pad(picture, sides, mode="symmetric")
+        mirrored(image, border, step), np.pad(image, sides, mode="symmetric")
     )
 
 
 def test_few_rows_are_kept(noise):
-    picture = noise(500, 4, 3)[None]
-    rows = MirroredRows(Header(500, 4, 3, 8, False), lambda n: picture[:, :n], 6)
+    image = noise(500, 4, 3)[None]
+    rows = MirroredRows(Header(500, 4, 3, 8, False), lambda n: image[:, :n], 6)
     for _ in range(30):
         rows.read(10)
         assert rows._held.shape[1] <= 20
 
 
 @pytest.mark.parametrize("step", [1, 4, 9, 100])
-def test_borders_are_cut_off_whatever_the_bands(noise, step):
-    picture = noise(31, 17, 3)[None]
-    bands = (picture[:, top : top + step] for top in range(0, 31, step))
+def test_borders_are_cut_off_for_any_bands(noise, step):
+    image = noise(31, 17, 3)[None]
+    bands = (image[:, top : top + step] for top in range(0, 31, step))
     cut = np.concatenate(list(cut_borders(bands, 5, 21, 7)), axis=1)
-    np.testing.assert_array_equal(cut, picture[:, 5:26, 5:12])
+    np.testing.assert_array_equal(cut, image[:, 5:26, 5:12])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 9), (24, 24), (32, 32)])
@@ -71,11 +71,11 @@ def test_borders_are_cut_off_whatever_the_bands(noise, step):
     "color",
     [(200, 10, 30), (0, 255, 0), (255, 0, 255), (0, 0, 0), (255, 255, 255), (128, 128, 128)],
 )
-def test_a_flat_picture_stays_flat_up_to_its_corners(shipped, size, color):
-    picture = np.empty((*size, 3), dtype=np.uint8)
-    picture[:] = color
-    sr = shipped.upscale(picture).astype(int)
-    # What is left is the level by which the network changes this color everywhere.
+def test_a_flat_image_stays_flat_up_to_its_corners(shipped, size, color):
+    image = np.empty((*size, 3), dtype=np.uint8)
+    image[:] = color
+    sr = shipped.upscale(image).astype(int)
+    # The rest is the level by which the network changes this color everywhere.
     assert np.abs(sr - color).max() <= 1
     assert np.ptp(sr, axis=(0, 1)).max() <= 1
 
@@ -88,7 +88,7 @@ def test_a_flat_transparent_logo_and_16_bits_stay_flat(shipped):
     assert np.abs(shipped.upscale(deep).astype(int) - 51_400).max() <= 257
 
 
-def test_the_inside_is_what_the_network_makes_of_the_bare_picture(noise):
+def test_the_inside_equals_the_result_without_borders(noise):
     torch.manual_seed(0)
     network = RRDBNet(scale_factor=2, rrdb_channels=8, growth_channels=4, num_basic_blocks=1)
     lr = noise(60, 50, 3)

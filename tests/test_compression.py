@@ -1,4 +1,4 @@
-"""How strongly a file was compressed is found from its header, as Pillow and libwebp wrote it."""
+"""Compression is estimated from the headers of files that Pillow and libwebp wrote."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def store(tmp_path):
     """Store a detail of a photograph by Pillow."""
 
     def store(name, **options):
-        picture = PillowImage.fromarray(chelsea()[60:220, 100:300])
+        image = PillowImage.fromarray(chelsea()[60:220, 100:300])
         if options.pop("gray", False):
-            picture = picture.convert("L")
-        picture.save(tmp_path / name, **options)
+            image = image.convert("L")
+        image.save(tmp_path / name, **options)
         return tmp_path / name
 
     return store
 
 
 @pytest.mark.parametrize("quality", [1, 10, 30, 49, 50, 75, 85, 86, 95, 99])
-def test_the_quality_of_a_jpeg_is_that_it_was_written_with(store, quality):
+def test_the_quality_of_a_jpeg_is_found(store, quality):
     assert jpeg_quality(store("a.jpg", quality=quality)) == quality
     assert jpeg_quality(store("g.jpg", quality=quality, gray=True, progressive=True)) == quality
 
@@ -52,16 +52,16 @@ def test_visible_compression(store, name, options, seen):
 
 
 def test_webp_with_a_profile_and_alpha_too(tmp_path):
-    picture = PillowImage.fromarray(chelsea()[:120, :150]).convert("RGBA")
-    picture.putalpha(100)
-    picture.save(tmp_path / "a.webp", quality=30, icc_profile=b"x" * 300)
+    image = PillowImage.fromarray(chelsea()[:120, :150]).convert("RGBA")
+    image.putalpha(100)
+    image.save(tmp_path / "a.webp", quality=30, icc_profile=b"x" * 300)
     assert visible_compression(tmp_path / "a.webp") == "WebP of low quality"
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 ", b"\0\0\0\x1cftypavif", b"\0" * 99]
 )
-def test_damaged_files_are_left_to_their_turn(tmp_path, content):
+def test_damaged_files_are_not_reported_here(tmp_path, content):
     (tmp_path / "a.bin").write_bytes(content)
     assert visible_compression(tmp_path / "a.bin") is None
     assert visible_compression(tmp_path / "missing.jpg") is None

@@ -1,4 +1,4 @@
-"""A model goes through every layout, format and number type, and comes back as it was."""
+"""A model survives conversion to every layout, format and number type and back."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_number_types(model, tmp_path, dtype, name):
         assert torch.equal(stored, value.to(getattr(torch, name)).float())
 
 
-def test_records_go_along(model, tmp_path):
+def test_records_are_kept(model, tmp_path):
     info = read_model(convert(model, tmp_path / "b.pth")).info
     assert (info.stage, info.metadata["name"]) == ("training", "mine")
 
 
-def test_other_programs_find_what_they_look_for(model, tmp_path):
+def test_other_programs_find_the_expected_content(model, tmp_path):
     new = torch.load(convert(model, tmp_path / "n.pth", layout="new"), weights_only=True)
     assert "body.0.rdb1.conv1.weight" in new["params_ema"]
     old = torch.load(convert(model, tmp_path / "o.pth", layout="old"), weights_only=True)
@@ -89,7 +89,7 @@ def test_numbers_too_large_for_half_are_refused(tmp_path):
     ("options", "words"),
     [({"layout": "newest"}, "newest"), ({"dtype": "int8"}, "int8")],
 )
-def test_unknown_forms_are_refused(model, tmp_path, options, words):
+def test_unknown_formats_are_refused(model, tmp_path, options, words):
     with pytest.raises(ModelError, match=words):
         convert(model, tmp_path / "b.pth", **options)
     with pytest.raises(ModelError, match="source"):
@@ -112,7 +112,7 @@ def test_unknown_forms_are_refused(model, tmp_path, options, words):
         {"scale_factor": 2, "pixel_unshuffle": 2},
     ],
 )
-def test_what_spandrel_loads_and_what_not_is_known(tmp_path, layout, hparams):
+def test_it_is_known_what_spandrel_loads(tmp_path, layout, hparams):
     torch.manual_seed(0)
     network = RRDBNet(**{**TINY, "num_basic_blocks": 1, "growth_channels": 32} | hparams).eval()
     path = tmp_path / "a.pth"
@@ -128,7 +128,7 @@ def test_what_spandrel_loads_and_what_not_is_known(tmp_path, layout, hparams):
     assert loads == (not list(find_obstacles(network, path, layout)))
 
 
-def test_a_model_that_other_programs_cannot_load_is_warned_of(model, tmp_path, caplog):
+def test_a_warning_names_models_that_other_programs_cannot_load(model, tmp_path, caplog):
     convert(model, tmp_path / "b.pth", layout="old")
     assert "ComfyUI cannot load this model: they expect growth_channels 32, not 4" in caplog.text
     caplog.clear()

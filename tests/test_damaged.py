@@ -1,4 +1,4 @@
-"""Damaged files: refused with the option that keeps what there is, and kept with the rest gray."""
+"""Damaged files are refused, naming the option that keeps what can be read, or kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RNG = np.random.default_rng(3)
 Y, X = np.mgrid[0:120, 0:96]
 PIXELS = np.stack([X, Y, 200 - X], axis=2).astype(np.uint8) // 2 + 1
 PIXELS += RNG.integers(0, 30, PIXELS.shape, dtype=np.uint8)
-PICTURE = Pillow.fromarray(PIXELS)
+SAMPLE = Pillow.fromarray(PIXELS)
 
 
 class Enlarge:
@@ -36,9 +36,9 @@ class Enlarge:
         return lr.repeat(2, 2).repeat(2, 3)
 
 
-def pillow(kind, picture=PICTURE, **options):
+def pillow(kind, image=SAMPLE, **options):
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -49,17 +49,17 @@ def tiff(**options):
 
 
 def files():
-    """Of each kind a file whose decoder can go on, and whether exact pixels come back."""
-    two = {"save_all": True, "append_images": [PICTURE.rotate(180)]}
+    """A file of each kind whose decoder continues after damage; whether its pixels are exact."""
+    two = {"save_all": True, "append_images": [SAMPLE.rotate(180)]}
     return {
         "png": pillow("PNG"),
-        "palette.png": pillow("PNG", PICTURE.quantize(64)),
-        "alpha.png": pillow("PNG", PICTURE.convert("RGBA")),
+        "palette.png": pillow("PNG", SAMPLE.quantize(64)),
+        "alpha.png": pillow("PNG", SAMPLE.convert("RGBA")),
         "deep.png": pyvips.Image.new_from_array(PIXELS.astype(np.uint16) * 257).pngsave_buffer(),
         "interlaced.png": pyvips.Image.new_from_array(PIXELS).pngsave_buffer(interlace=True),
         "jpg": pillow("JPEG", quality=95),
         "progressive.jpg": pillow("JPEG", progressive=True),
-        "cmyk.jpg": pillow("JPEG", PICTURE.convert("CMYK")),
+        "cmyk.jpg": pillow("JPEG", SAMPLE.convert("CMYK")),
         "gif": pillow("GIF"),
         "animated.gif": pillow("GIF", **two),
         "lossless.webp": pillow("WEBP", lossless=True),
@@ -88,7 +88,7 @@ def cut(path, data, part):
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("part", [0.55, 0.95])
-def test_what_is_cut_short_is_refused_with_the_option_that_keeps_it(tmp_path, name, part):
+def test_truncated_files_are_refused_with_the_option_that_keeps_them(tmp_path, name, part):
     path = cut(tmp_path / f"a.{name}", FILES[name], part)
     with (
         pytest.raises(ImageError, match=r"--damaged keep") as caught,
@@ -99,7 +99,7 @@ def test_what_is_cut_short_is_refused_with_the_option_that_keeps_it(tmp_path, na
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "animated.gif"])
-def test_what_there_is_of_a_file_is_kept_and_the_rest_is_gray(tmp_path, name):
+def test_the_readable_part_is_kept_and_the_rest_is_gray(tmp_path, name):
     path = cut(tmp_path / f"a.{name}", FILES[name], 0.55)
     with ImageReader(path, damaged="keep") as reader:
         assert (reader.header.height, reader.header.width) == (120, 96)
@@ -118,7 +118,7 @@ def test_what_there_is_of_a_file_is_kept_and_the_rest_is_gray(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_sound_files_are_read_as_ever(tmp_path, name):
+def test_intact_files_are_read_as_usual(tmp_path, name):
     path = tmp_path / f"a.{name}"
     path.write_bytes(FILES[name])
     with ImageReader(path, damaged="keep") as reader:
@@ -128,7 +128,7 @@ def test_sound_files_are_read_as_ever(tmp_path, name):
     assert notes == []
 
 
-def test_frames_that_are_there_are_kept(tmp_path):
+def test_complete_frames_are_kept(tmp_path):
     path = cut(tmp_path / "a.gif", FILES["animated.gif"], 0.8)
     notes = []
     Upscaler(Enlarge()).upscale_file(path, tmp_path / "b.gif", damaged="keep", on_note=notes.append)
@@ -152,7 +152,7 @@ def test_a_tile_in_the_middle_is_gray(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["png", "jpg", "webp", "gif", "tif", "bmp", "tga", "ppm"])
-def test_files_of_which_nothing_is_there_are_refused_all_the_same(tmp_path, name):
+def test_files_without_any_readable_part_are_refused(tmp_path, name):
     suffix = f"a.{name}"
     for length in (18, 30, 600 if name == "jpg" else 12):
         (tmp_path / suffix).write_bytes(FILES[name][:length])
@@ -170,7 +170,7 @@ def test_the_limit_of_pixels_holds_for_damaged_files(tmp_path, name):
         ImageReader(path, 9999, damaged="keep")
 
 
-def test_a_header_that_lies_is_refused_at_once(tmp_path):
+def test_a_false_header_is_refused_before_decoding(tmp_path):
     data = bytearray(FILES["png"])
     data[16:24] = b"\x7f\xff\xff\xff" * 2
     (tmp_path / "a.png").write_bytes(data)
@@ -178,7 +178,7 @@ def test_a_header_that_lies_is_refused_at_once(tmp_path):
         ImageReader(tmp_path / "a.png", damaged="keep")
 
 
-def test_pages_that_are_missing_are_not_passed_over(tmp_path):
+def test_missing_pages_are_noticed(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for _ in range(3):
             file.write(PIXELS, photometric="rgb")
@@ -194,7 +194,7 @@ def test_pages_that_are_missing_are_not_passed_over(tmp_path):
         assert "of its 120 rows are missing" in reader.notes[1]
 
 
-def test_data_sets_take_no_damaged_files(tmp_path):
+def test_data_sets_refuse_damaged_files(tmp_path):
     path = cut(tmp_path / "a.png", FILES["png"], 0.9)
     with pytest.raises(ImageError, match="damaged"):
         read_samples(path)
@@ -211,7 +211,7 @@ def test_the_option_of_the_command_reaches_the_reader(tmp_path):
 
 
 def test_the_command_keeps_damaged_files(tmp_path):
-    path = cut(tmp_path / "a.png", pillow("PNG", PICTURE.crop((0, 0, 16, 16))), 0.9)
+    path = cut(tmp_path / "a.png", pillow("PNG", SAMPLE.crop((0, 0, 16, 16))), 0.9)
     command = ["upscale", str(path), "--device", "cpu", "--json"]
     lines = CliRunner().invoke(app, command).stdout.splitlines()
     assert "--damaged keep" in json.loads(lines[0])["message"]
@@ -235,7 +235,7 @@ def test_a_single_strip_without_compression_is_kept_up_to_the_cut(tmp_path, dtyp
     np.testing.assert_allclose(kept[100:] / np.float64(most), 0.5, atol=0.01)
 
 
-def test_rows_before_a_fault_in_a_small_png_are_kept(tmp_path):
+def test_rows_before_an_error_in_a_small_png_are_kept(tmp_path):
     content = bytearray(pillow("PNG"))
     middle = len(content) // 2
     content[middle : middle + 200] = bytes(b ^ 0xFF for b in content[middle : middle + 200])
@@ -254,7 +254,7 @@ def test_a_sheet_of_a_damaged_file_is_drawn(tmp_path):
     assert (tmp_path / "a_sr_sheet.png").exists()
 
 
-def test_an_error_does_not_speak_of_another_file(tmp_path):
+def test_an_error_does_not_mention_another_file(tmp_path):
     cut(tmp_path / "a.jpg", FILES["jpg"], 0.5)
     with ImageReader(tmp_path / "a.jpg", damaged="keep") as reader:
         reader.read(reader.header.height)
@@ -265,7 +265,7 @@ def test_an_error_does_not_speak_of_another_file(tmp_path):
 
 
 def animated():
-    turned = [PICTURE.rotate(angle) for angle in (90, 180, 270)]
+    turned = [SAMPLE.rotate(angle) for angle in (90, 180, 270)]
     return pillow("PNG", save_all=True, append_images=turned, duration=[10, 20, 30, 40], loop=3)
 
 
@@ -276,14 +276,14 @@ def frames_of(path, damaged="keep"):
         return frames, reader.metadata, reader.notes
 
 
-def test_a_sound_animation_keeps_its_frames_where_damaged_files_are_kept(tmp_path):
+def test_an_intact_animation_keeps_its_frames_where_damaged_files_are_kept(tmp_path):
     (tmp_path / "a.png").write_bytes(animated())
     frames, metadata, notes = frames_of(tmp_path / "a.png")
     assert (len(frames), metadata.delays, metadata.loop, notes) == (4, (10, 20, 30, 40), 3, [])
 
 
 @pytest.mark.parametrize("at_a_boundary", [False, True])
-def test_frames_of_animated_png_that_are_there_are_kept(tmp_path, at_a_boundary):
+def test_complete_frames_of_an_animated_png_are_kept(tmp_path, at_a_boundary):
     content = animated()
     end = content.rfind(b"fcTL") - 4
     (tmp_path / "a.png").write_bytes(content[: end if at_a_boundary else end + 300])
@@ -292,11 +292,11 @@ def test_frames_of_animated_png_that_are_there_are_kept(tmp_path, at_a_boundary)
     frames, metadata, notes = frames_of(tmp_path / "a.png")
     assert notes == ["the file is damaged: 1 of its 4 frames is missing"]
     assert metadata.delays == (10, 20, 30)
-    np.testing.assert_array_equal(frames[1][..., :3], np.asarray(PICTURE.rotate(90)))
+    np.testing.assert_array_equal(frames[1][..., :3], np.asarray(SAMPLE.rotate(90)))
 
 
-def test_frames_of_animated_webp_that_are_whole_are_kept(tmp_path):
-    turned = [PICTURE.rotate(angle) for angle in (90, 180, 270)]
+def test_complete_frames_of_an_animated_webp_are_kept(tmp_path):
+    turned = [SAMPLE.rotate(angle) for angle in (90, 180, 270)]
     content = pillow("WEBP", save_all=True, append_images=turned, duration=30, lossless=True)
     (tmp_path / "a.webp").write_bytes(content[: content.rfind(b"ANMF") + 300])
     with pytest.raises(ImageError, match="--damaged keep"):

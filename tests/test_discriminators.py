@@ -17,7 +17,7 @@ def test_vgg_is_the_network_of_the_paper():
     assert network.features(torch.rand(1, 3, 128, 128)).shape == (1, 512, 8, 8)
     dense = [m for m in network.modules() if isinstance(m, torch.nn.Linear)]
     assert [(d.in_features, d.out_features) for d in dense] == [(512 * 64, 100), (100, 1)]
-    # No normalisation before the first convolution's activation, one after each other.
+    # No normalization before the first convolution's activation, one after each other.
     assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules()) == 7
 
 
@@ -28,13 +28,13 @@ def test_vgg_fits_any_crop(crop, channels):
     assert network(torch.rand(2, channels, *crop)).shape == (2, 1)
 
 
-def test_vgg_refuses_other_sizes_by_name():
+def test_vgg_refuses_other_sizes():
     with pytest.raises(ModelError, match=r"\(16, 16\).*\(8, 8\)"):
         VGGDiscriminator((16, 16), 3, (4, 4))(torch.rand(1, 3, 8, 8))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (9, 8)])
-def test_unet_judges_every_pixel(size):
+def test_unet_classifies_every_pixel(size):
     assert UNetDiscriminator(3, 4)(torch.rand(2, 3, *size)).shape == (2, 1, *size)
 
 
@@ -43,7 +43,7 @@ def test_unet_has_the_published_size():
     assert sum(p.numel() for p in UNetDiscriminator().parameters()) == 4_376_897
 
 
-def test_unet_is_spectrally_normalised():
+def test_unet_is_spectrally_normalized():
     network = UNetDiscriminator(3, 4).eval()
     for convolution in (*network.down, *network.up):
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""download.py: the right file or a clear error, whatever the server does."""
+"""download.py: the right file or a clear error, no matter what the server does."""
 
 import errno
 import hashlib
@@ -64,7 +64,7 @@ def refused(url, path, *words, **options):
 
 
 @pytest.mark.parametrize("digest", [MD5, SHA256, None])
-def test_a_file_comes_whole(url, path, site, digest, caplog):
+def test_a_file_arrives_completely(url, path, site, digest, caplog):
     told = []
     assert get(url, path, digest, progress=lambda *so_far: told.append(so_far)) == path
     assert path.read_bytes() == CONTENT
@@ -73,7 +73,7 @@ def test_a_file_comes_whole(url, path, site, digest, caplog):
     assert ("its hash is unknown" in caplog.text) == (digest is None)
 
 
-def test_a_right_file_is_not_asked_for_again(url, path, site):
+def test_an_intact_file_is_not_requested_again(url, path, site):
     get(url, path)
     get(url, path)
     assert len(site.requests) == 1
@@ -82,7 +82,7 @@ def test_a_right_file_is_not_asked_for_again(url, path, site):
     assert path.read_bytes() == CONTENT
 
 
-def test_a_break_is_mended_by_asking_for_the_rest(url, path, site):
+def test_after_an_interruption_only_the_rest_is_requested(url, path, site):
     site.behaviours["/set.zip"] = [break_off(1_200_000)]
     get(url, path)
     assert path.read_bytes() == CONTENT
@@ -90,7 +90,7 @@ def test_a_break_is_mended_by_asking_for_the_rest(url, path, site):
     assert 1_100_000 < start(site.requests[-1]) <= 1_200_000
 
 
-def test_the_next_try_goes_on_where_the_last_one_ended(url, path, site):
+def test_the_next_attempt_resumes_where_the_last_one_ended(url, path, site):
     site.behaviours["/set.zip"] = [break_off(700_000)]
     refused(url, path, "broke off", retries=0)
     assert left(path) == ["set.zip.lock", "set.zip.part", "set.zip.part.json"]
@@ -100,7 +100,7 @@ def test_the_next_try_goes_on_where_the_last_one_ended(url, path, site):
     assert left(path) == ["set.zip"]
 
 
-def test_another_version_is_fetched_from_its_start(url, path, site):
+def test_another_version_is_downloaded_from_its_start(url, path, site):
     site.behaviours["/set.zip"] = [break_off(700_000)]
     refused(url, path, retries=0)
     site.version = '"2"'
@@ -123,7 +123,7 @@ def test_a_server_without_ranges(url, path, site):
     assert path.read_bytes() == CONTENT
 
 
-def test_a_part_that_is_already_whole_is_only_renamed(url, path, site):
+def test_a_complete_part_is_only_renamed(url, path, site):
     site.behaviours["/set.zip"] = [break_off(700_000)]
     refused(url, path, retries=0)
     path.with_name("set.zip.part").write_bytes(CONTENT)
@@ -132,7 +132,7 @@ def test_a_part_that_is_already_whole_is_only_renamed(url, path, site):
     assert len(site.requests) == 2
 
 
-def test_a_part_longer_than_the_file_is_thrown_away(url, path, site):
+def test_a_part_longer_than_the_file_is_discarded(url, path, site):
     site.behaviours["/set.zip"] = [break_off(700_000)]
     refused(url, path, retries=0)
     path.with_name("set.zip.part").write_bytes(CONTENT + b"more")
@@ -141,7 +141,7 @@ def test_a_part_longer_than_the_file_is_thrown_away(url, path, site):
 
 
 @pytest.mark.parametrize("note", ["", "[]", '{"url": 3}', '{"url": "x", "version": null}'])
-def test_a_damaged_note_costs_only_the_part(url, path, site, note):
+def test_a_damaged_record_costs_only_the_part(url, path, site, note):
     path.parent.mkdir()
     path.with_name("set.zip.part").write_bytes(b"x" * 100)
     path.with_name("set.zip.part.json").write_text(note)
@@ -149,12 +149,12 @@ def test_a_damaged_note_costs_only_the_part(url, path, site, note):
     assert path.read_bytes() == CONTENT
 
 
-def test_a_promise_too_long_is_a_break(url, path, site):
+def test_a_content_length_too_long_is_an_interruption(url, path, site):
     site.behaviours["/set.zip"] = [promise(len(CONTENT) + 5)] * 3
     refused(url, path, "broke off", retries=1)
 
 
-def test_a_promise_too_short_is_a_wrong_file(url, path, site):
+def test_a_content_length_too_short_is_a_wrong_file(url, path, site):
     site.behaviours["/set.zip"] = [promise(1000)]
     refused(url, path, "serves a wrong file", MD5.removeprefix("md5:"), str(path))
     assert left(path) == ["set.zip.lock"]
@@ -179,13 +179,13 @@ def test_redirections_are_followed_but_not_everywhere(url, path, site, server):
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
-def test_what_is_not_there_is_not_asked_for_twice(url, path, site, status):
+def test_a_missing_file_is_not_requested_twice(url, path, site, status):
     site.behaviours["/set.zip"] = [answer(status)] * 5
     refused(url, path, f"answers {status}", url, f"save it as {path}")
     assert len(site.requests) == 1
 
 
-def test_a_server_in_trouble_is_asked_again(url, path, site):
+def test_after_a_server_error_the_request_is_repeated(url, path, site):
     site.behaviours["/set.zip"] = [answer(500), answer(503), answer(429)]
     get(url, path)
     assert len(site.requests) == 4
@@ -203,7 +203,7 @@ def test_mirrors_are_tried_in_turn(url, path, site, server):
     assert {place for place, _ in site.requests} == {"/none", "/wrong", "/cut", "/set.zip"}
 
 
-def test_when_all_fail_each_is_told(path, site, server):
+def test_when_all_addresses_fail_each_is_reported(path, site, server):
     site.files["/wrong"] = b"x"
     message = refused(
         [f"{server[1]}/none", f"{server[1]}/wrong"], path, "answers 404", "serves a wrong file"
@@ -211,7 +211,7 @@ def test_when_all_fail_each_is_told(path, site, server):
     assert message.startswith("set.zip cannot be downloaded: get http")
 
 
-def test_a_silent_server_is_not_waited_for(url, path, site):
+def test_a_silent_server_times_out(url, path, site):
     site.behaviours["/set.zip"] = [hang(1.0)] * 2
     refused(url, path, "stopped sending", timeout=0.1, retries=1)
 
@@ -221,7 +221,7 @@ def test_no_server_at_all(path):
     refused("no address", path, "redirects to an address", retries=0)
 
 
-def test_a_full_disk_is_told_before_and_while(url, path, site, monkeypatch):
+def test_a_full_disk_is_reported_before_and_during_a_download(url, path, site, monkeypatch):
     usage = shutil.disk_usage(path.parent.parent)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
@@ -238,13 +238,13 @@ def test_a_full_disk_is_told_before_and_while(url, path, site, monkeypatch):
     refused(url, path, "No space left on device", "make room")
 
 
-def test_a_folder_that_cannot_be_made(url, tmp_path, site):
+def test_a_folder_that_cannot_be_created(url, tmp_path, site):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DownloadError, match="cannot be written"):
         get(url, tmp_path / "file" / "set.zip")
 
 
-def test_ctrl_c_keeps_what_came(url, path, site):
+def test_ctrl_c_keeps_the_received_part(url, path, site):
     def interrupt(done, total):
         if done > 1_000_000:
             raise KeyboardInterrupt

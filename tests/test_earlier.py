@@ -1,4 +1,4 @@
-"""Results of earlier runs are recognised by name and size, and nothing else is."""
+"""Results of earlier runs, and only these, are recognized by name and size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch_sr.inference.files.jobs import find_jobs
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Write pictures ``name=(width, height)`` into the working folder."""
+    """Write images ``name=(width, height)`` into the working folder."""
     monkeypatch.chdir(tmp_path)
 
-    def make(**pictures):
-        for name, (width, height) in pictures.items():
+    def make(**images):
+        for name, (width, height) in images.items():
             path = Path(name.replace("__", "/").replace("DOT", "."))
             path.parent.mkdir(parents=True, exist_ok=True)
             PillowImage.fromarray(np.zeros((height, width, 3), np.uint8)).save(path)
@@ -33,7 +33,7 @@ def earlier(*arguments, out=None, **options):
     return [path.as_posix() for path in find_jobs(list(arguments), out, **options).earlier]
 
 
-def test_results_of_a_run_in_place_are_skipped_wherever_the_new_ones_go(make):
+def test_results_next_to_their_sources_are_skipped_wherever_new_ones_go(make):
     make(aDOTpng=(9, 6), a_srDOTpng=(36, 24), sub__bDOTjpg=(9, 6), sub__b_srDOTjpg=(36, 24))
     for out in ("big", None, "../elsewhere"):
         assert sources(".", out=out) == ["a.png", "sub/b.jpg"]
@@ -66,7 +66,7 @@ def test_a_result_of_a_result_is_skipped_too(make):
     assert sources(".", out="big") == ["a.png"]
 
 
-def test_pictures_that_are_no_results_are_done(make):
+def test_images_that_are_not_results_are_processed(make):
     make(reportDOTpng=(90, 60), report_srDOTpng=(90, 60))  # the same in Serbian
     make(shotDOTpng=(90, 60), shot_srDOTpng=(120, 60))  # other proportions
     make(lone_srDOTpng=(36, 24), _srDOTpng=(9, 9), bsrDOTpng=(40, 40), bDOTpng=(10, 10))
@@ -75,14 +75,14 @@ def test_pictures_that_are_no_results_are_done(make):
     assert len(sources(".", out="big")) == 10
 
 
-def test_a_file_that_is_named_is_done(make):
+def test_a_named_file_is_processed(make):
     make(aDOTpng=(9, 6), a_srDOTpng=(36, 24))
     assert sources("a_sr.png", out="big") == ["a_sr.png"]
     for arguments in (("a_sr.png", "."), (".", "a_sr.png")):
         assert sorted(sources(*arguments, out="big")) == ["a.png", "a_sr.png"]
 
 
-def test_a_folder_of_nothing_but_results_is_done(make):
+def test_a_folder_that_has_only_results_is_processed(make):
     make(aDOTpng=(9, 6), big__a_srDOTpng=(36, 24))
     assert sources("big", out="bigger") == ["big/a_sr.png"]
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as perceptual loss: its layers, where its weights come from, what refuses."""
+"""EfficientNet-Lite0 as perceptual loss: its layers, its weights, its errors."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def file(state, tmp_path_factory):
 
 
 def reference(state, x, blocks):
-    """Every layer, with batch normalisation by itself and TensorFlow's padding spelt out."""
+    """Every layer, with separate batch normalization and TensorFlow's padding spelled out."""
 
     def norm(name, x):
         parts = (state[f"{name}.{p}"] for p in ("running_mean", "running_var", "weight", "bias"))
@@ -126,7 +126,7 @@ def test_layers_are_those_of_the_network(state, file, size):
         torch.testing.assert_close(found[name], features, rtol=1e-4, atol=1e-4)
 
 
-def test_the_loss_compares_normalised_images(state, file):
+def test_the_loss_compares_normalized_images(state, file):
     a, b = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
     weights = {"stem": 0.5, "stage2_2": 2.0}
 
@@ -146,7 +146,7 @@ def test_the_loss_compares_normalised_images(state, file):
     assert raw == pytest.approx(expected(a, b).item(), rel=1e-4)
 
 
-def test_the_gradient_reaches_the_image_alone(file):
+def test_only_the_image_has_a_gradient(file):
     loss = PerceptualLoss({"stage2_1": 1.0}, weights=file, backbone="efficientnet_lite0")
     sr, hr = torch.rand(1, 1, 16, 16, requires_grad=True), torch.rand(1, 1, 16, 16)
     loss(sr, hr).backward()
@@ -242,7 +242,7 @@ def test_pretraining_can_learn_from_features(file):
     assert losses["perceptual_loss"].item() == pytest.approx(features.item(), rel=1e-5)
     total = content + 0.1 * features + 2 * losses["focal_frequency_loss"]
     assert losses["total_loss"].item() == pytest.approx(total.item(), rel=1e-5)
-    # In two parts the same is learnt.
+    # In two parts the same is learned.
     PSNRStage(fabric, whole, config, "l1", 9, perceptual, accumulate=2).train_step(lr, hr)
     for ours, theirs in zip(whole.parameters(), generator.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
@@ -274,7 +274,7 @@ def test_both_stages_train_and_measure_it(settings, file):
     assert {"train/g_adversarial_loss", "val/perceptual_loss"} <= recorder.epochs[-1][2].keys()
 
 
-def test_the_pretraining_alone_measures_it_on_request(settings, file):
+def test_the_pretraining_measures_it_on_request(settings, file):
     recorder = Recorder()
     train_run(tiny_config(file), replace(settings, val_metrics=("perceptual_loss",)), run="1",
           loggers=[recorder])  # fmt: skip

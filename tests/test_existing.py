@@ -1,4 +1,4 @@
-"""Files that exist are replaced by the library as by the command: only when that is asked for."""
+"""The library, like the command, replaces existing files only on request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch_sr.inference.video import upscale_video
 
 
 class Repeat:
-    """An engine that must not be asked for anything before the target is known to be free."""
+    """An engine that must not be called before the target has been checked."""
 
     scale_factor = 2
     img_channels = 3
@@ -52,7 +52,7 @@ def test_upscale_file_refuses_an_existing_target_before_the_work(source, tmp_pat
     assert PillowImage.open(target).size == (64, 48)
 
 
-def test_a_dangling_link_is_in_the_way_too(source, tmp_path, engine):
+def test_a_dangling_link_is_an_existing_target(source, tmp_path, engine):
     (tmp_path / "b.png").symlink_to("nowhere.png")
     with pytest.raises(ImageError, match="exists"):
         Upscaler(engine).upscale_file(source, tmp_path / "b.png")
@@ -92,7 +92,7 @@ def test_models_that_exist_are_refused_before_the_work(tmp_path, monkeypatch, ca
     assert (tmp_path / "b.pth").read_text() == "precious"
 
 
-def test_a_converted_model_replaces_a_file_where_that_is_asked_for(tmp_path, monkeypatch):
+def test_a_converted_model_replaces_a_file_on_request(tmp_path, monkeypatch):
     (tmp_path / "b.pth").write_text("old")
     arguments = ["torch-sr", "models", "convert", "compact-x4", str(tmp_path / "b.pth")]
     monkeypatch.setattr(sys, "argv", [*arguments, "--overwrite"])

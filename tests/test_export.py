@@ -1,4 +1,4 @@
-"""Models out of training checkpoints."""
+"""Models from training checkpoints."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_checkpoint_of_the_original_project(tmp_path):
         extract_model(path, out, raw=True)
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "a.pth").write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"a\.pth"):
         extract_model(tmp_path / "a.pth", tmp_path / "b.pth")

@@ -1,4 +1,4 @@
-"""Networks of other architectures: recognised, run by their own rules, licenses named."""
+"""Networks of other architectures: recognized, run by their own rules, licenses named."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_any_architecture_upscales_8_and_16_bits_and_alpha(make, save, photo, tm
         assert result.size == (16, 18)
 
 
-def test_tiles_of_a_convolutional_one_leave_no_trace(save, photo):
+def test_tiles_of_a_convolutional_network_are_not_visible(save, photo):
     path = save(compact())
     lr = photo(80, 90)
     whole = Upscaler(path, device="cpu", tile_size=128).upscale(lr)
@@ -87,9 +87,9 @@ def tiles_of(upscaler, lr):
     return seen[-1][1]
 
 
-def test_what_looks_at_whole_pictures_gets_them_whole_where_they_fit(save, photo, monkeypatch):
+def test_networks_with_global_context_get_whole_images_if_they_fit(save, photo, monkeypatch):
     path = save(swinir())
-    monkeypatch.setitem(pytorch._LARGEST_TILES, "cpu", 1)  # what others would be cut for
+    monkeypatch.setitem(pytorch._LARGEST_TILES, "cpu", 1)  # at which others would be cut into tiles
     lr = photo(90, 100)
     assert Upscaler(path, device="cpu").info.tiling == "avoided"
     assert tiles_of(Upscaler(path, device="cpu", overlap=4), lr) == 1
@@ -98,14 +98,14 @@ def test_what_looks_at_whole_pictures_gets_them_whole_where_they_fit(save, photo
     assert tiles_of(Upscaler(path, device="cpu", overlap=4), lr) > 1
 
 
-def test_what_must_not_be_cut_never_is(save, photo):
+def test_networks_that_forbid_tiles_get_whole_images(save, photo):
     upscaler = Upscaler(save(compact()), device="cpu", tile_size=16, overlap=2)
     assert tiles_of(upscaler, photo(40, 50)) > 1
     upscaler.info = dataclasses.replace(upscaler.info, tiling="never")  # as of DDColor
     assert tiles_of(upscaler, photo(40, 50)) == 1
 
 
-def test_half_precision_only_where_it_does_not_overflow(save):
+def test_half_precision_is_used_only_if_it_does_not_overflow(save):
     path = save(dat())
     info = read_model(path).info
     assert info.precisions == ("fp32", "bf16")
@@ -181,7 +181,7 @@ def test_a_missing_parameter_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("make", [compact, dat])
-def test_libraries_warn_of_nothing(save, photo, make):
+def test_no_warnings_of_libraries_are_shown(save, photo, make):
     path = save(make())
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", _UPSCALE, path],

@@ -1,4 +1,4 @@
-"""images.py against Pillow and scikit-image: what is read, what is written, what is refused."""
+"""images/ against Pillow and scikit-image: what is read, written and refused."""
 
 import io
 import multiprocessing
@@ -107,7 +107,7 @@ def test_png_agrees_with_scikit_image(tmp_path):
     for dtype in (np.uint8, np.uint16):
         image = sample(3, dtype, True)
         path = write_image(tmp_path / "a.png", image)
-        if dtype == np.uint8:  # Pillow, behind imread, halves 16-bit color
+        if dtype == np.uint8:  # Pillow, which imread uses, reads 16-bit color as 8 bits
             same(imread(path), np.dstack([image.color, image.alpha]))
     gray = sample(1, np.uint16, False)
     same(imread(write_image(tmp_path / "g.png", gray)), gray.color[..., 0])
@@ -151,12 +151,12 @@ def test_float_becomes_sixteen_bit_png(tmp_path):
 
 
 def test_format_overrides_suffix(tmp_path):
-    path = write_image(tmp_path / "picture", sample(3, np.uint8, False), file_format="png")
+    path = write_image(tmp_path / "image", sample(3, np.uint8, False), file_format="png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".avif"])
-def test_an_overwritten_file_is_read_anew(tmp_path, suffix):
+def test_an_overwritten_file_is_read_again(tmp_path, suffix):
     for _ in range(3):
         image = sample(3, np.uint8, False)
         path = write_image(tmp_path / f"a{suffix}", image, lossless=True)
@@ -187,8 +187,8 @@ def test_orientation_is_applied_once(tmp_path, orientation, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
-def test_profile_and_resolution_are_kept_and_pixels_left_alone(tmp_path, suffix):
-    profile = SRGB[:100] + b"\x01" + SRGB[101:]  # ours, not a look-alike libvips could embed
+def test_profile_and_resolution_are_kept_and_pixels_unchanged(tmp_path, suffix):
+    profile = SRGB[:100] + b"\x01" + SRGB[101:]  # the given profile, not a similar one of libvips
     image = Image(smooth(), metadata=Metadata(icc=profile, dpi=300.0))
     path = write_image(tmp_path / f"a{suffix}", image, lossless=suffix != ".jpg")
     back = read_image(path)
@@ -208,7 +208,7 @@ def test_rows_are_sent_in_parts(tmp_path, monkeypatch):
 
 
 def gray_profile(curve):
-    """The least that a profile of gray is made of (ICC.1:2001, 6.3.1.1)."""
+    """The smallest valid gray profile (ICC.1:2001, 6.3.1.1)."""
     header = struct.pack(">I4xI4s4s4s24x", 144 + len(curve), 0x02400000, b"mntr", b"GRAY", b"XYZ ")
     header = header[:36] + b"acsp" + header[40:]
     white = struct.pack(">III", 0xF6D6, 0x10000, 0xD32D)
@@ -311,7 +311,7 @@ def test_channels_of_samples(tmp_path):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("alpha", [False, True])
-def test_header_tells_what_the_image_will_be(tmp_path, channels, dtype, alpha):
+def test_header_describes_the_image(tmp_path, channels, dtype, alpha):
     path = write_image(tmp_path / "a.tif", sample(channels, dtype, alpha))
     header, image = read_header(path), read_image(path)
     assert (header.height, header.width) == (image.height, image.width)
@@ -319,7 +319,7 @@ def test_header_tells_what_the_image_will_be(tmp_path, channels, dtype, alpha):
     assert header.alpha == (image.alpha is not None)
 
 
-def test_sixteen_bits_are_kept_where_they_are_asked_for(tmp_path):
+def test_sixteen_bits_are_kept_on_request(tmp_path):
     gray = sample(1, np.uint16, False)
     path = write_image(tmp_path / "g.png", gray)
     same(read_samples(path, channels=1, depth=16), gray.color)
@@ -350,7 +350,7 @@ def refuse(path, *words, read=read_image):
 
 
 @pytest.mark.parametrize("read", [read_image, read_size, read_samples])
-def test_what_is_no_image_is_refused(tmp_path, read):
+def test_files_that_are_not_images_are_refused(tmp_path, read):
     refuse(tmp_path / "none.png", "no such file", read=read)
     refuse(tmp_path, "is a folder", read=read)
     (tmp_path / "empty.png").touch()
@@ -378,7 +378,7 @@ def test_truncated_files_are_refused(tmp_path, kind, part, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_garbage_behind_a_good_signature(tmp_path, capfd):
+def test_garbage_after_a_valid_signature(tmp_path, capfd):
     path = tmp_path / "bad.png"
     whole = write_image(path, sample(3, np.uint8, False)).read_bytes()
     path.write_bytes(whole[:60] + bytes(RNG.bytes(len(whole) - 60)))
@@ -416,7 +416,7 @@ def test_unreadable_file(tmp_path, monkeypatch):
     def deny(*_args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", deny)  # root may read everything
+    monkeypatch.setattr(Path, "open", deny)  # root can read everything
     refuse(path, "check its permissions")
 
 
@@ -457,7 +457,7 @@ def test_impossible_images(color, alpha):
 # --- Writing safely -----------------------------------------------------------------------------
 
 
-def test_unwritable_is_known_before_the_work(tmp_path, monkeypatch):
+def test_unwritable_targets_are_refused_before_the_work(tmp_path, monkeypatch):
     def refuses(name, words, height=9, width=9, **options):
         with pytest.raises(ImageError, match=words) as caught:
             check_writable(tmp_path / name, height, width, **options)
@@ -524,7 +524,7 @@ def test_a_disk_that_fills_up(tmp_path, suffix):
     assert leftovers(tmp_path) == []
 
 
-def test_new_files_get_the_usual_rights(tmp_path):
+def test_new_files_get_the_usual_permissions(tmp_path):
     (tmp_path / "plain").touch()
     path = write_image(tmp_path / "a.png", sample(3, np.uint8, False))
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
@@ -553,7 +553,7 @@ def test_sixteen_to_eight_bits_rounds_every_value():
     same(from_unit(to_unit(every), np.uint8), np.rint(every / 257).astype(np.uint8))
 
 
-def test_to_unit_leaves_its_argument_alone():
+def test_to_unit_does_not_change_its_argument():
     values = np.float32([-1, np.nan, 2])
     assert to_unit(values).tolist() == [0, 0, 1]
     assert np.isnan(values[1])
@@ -603,7 +603,7 @@ def test_heic_is_read(tmp_path, deep):
     assert read_size(tmp_path / "a.heic") == (48, 64)
 
 
-def test_heic_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
+def test_without_a_heic_reader_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 100)
     with pytest.raises(ImageError, match=r"a\.heic: .*torch-sr\[heif\]"):
@@ -623,7 +623,7 @@ def test_large_rotated_images_use_the_disk(tmp_path, monkeypatch, orientation):
 
 
 @pytest.mark.parametrize("height", [1, 7, 300])
-def test_rows_come_in_any_portions(tmp_path, height):
+def test_rows_can_be_read_in_bands_of_any_height(tmp_path, height):
     image = sample(3, np.uint16, True, height=height)
     path = write_image(tmp_path / "a.tif", image)
     with ImageReader(path) as reader:
@@ -635,7 +635,7 @@ def test_rows_come_in_any_portions(tmp_path, height):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("layers", [1, 2, 3, 4])
-def test_rows_are_written_in_any_portions(tmp_path, dtype, layers):
+def test_rows_can_be_written_in_bands_of_any_height(tmp_path, dtype, layers):
     pixels = noise(70, 33, layers, dtype=dtype)
     colors = 1 if layers < 3 else 3
     header = Header(70, 33, colors, pixels.itemsize * 8, layers > colors)
@@ -645,7 +645,7 @@ def test_rows_are_written_in_any_portions(tmp_path, dtype, layers):
     same(read_image(tmp_path / "a.tif").to_array(), pixels)
 
 
-def test_errors_of_the_caller_are_not_taken_for_those_of_the_file(tmp_path):
+def test_errors_of_the_caller_are_not_attributed_to_the_file(tmp_path):
     def write_and_fail(error):
         with open_writer(tmp_path / "a.png", Header(9, 9, 3, 8, False)) as writer:
             writer.write(noise(4, 9, 3))
@@ -688,7 +688,7 @@ def test_thumbnails_in_xmp_are_dropped(tmp_path):
 
 
 def exif_with_thumbnail(order, thumbnail):
-    """A block with a maker's name, and a second directory that leads to a JPEG."""
+    """A block with a camera maker's name, and a second directory that points to a JPEG."""
 
     def entry(tag, kind, count, value):
         packed = (
@@ -711,7 +711,7 @@ def exif_with_thumbnail(order, thumbnail):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_the_thumbnail_of_the_old_picture_is_dropped(tmp_path, suffix, order):
+def test_the_thumbnail_of_the_old_image_is_dropped(tmp_path, suffix, order):
     file = io.BytesIO()
     PillowImage.new("L", (8, 8), 77).save(file, "JPEG")
     exif = exif_with_thumbnail(order, file.getvalue())
@@ -724,7 +724,7 @@ def test_the_thumbnail_of_the_old_picture_is_dropped(tmp_path, suffix, order):
 
 
 @pytest.mark.parametrize("exif", [b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff"])
-def test_exif_that_is_none_is_left_alone(exif):
+def test_invalid_exif_is_left_unchanged(exif):
     assert drop_thumbnail(exif) == exif
 
 

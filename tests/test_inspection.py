@@ -1,4 +1,4 @@
-"""What is told of a model, against counting by hand and by gradient."""
+"""The report on a model, against counting by hand and by gradient."""
 
 from __future__ import annotations
 

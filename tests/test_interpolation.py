@@ -59,10 +59,10 @@ def test_ends_are_exact_and_inputs_untouched():
     assert all(torch.equal(psnr.state_dict()[k], v) for k, v in tiny(1).state_dict().items())
 
 
-def test_ends_are_exact_beside_what_is_no_number():
+def test_ends_are_exact_if_the_other_network_is_not_finite():
     huge = {"w": torch.tensor([3e38])}
     mixed = mix_states([huge, {"w": torch.tensor([float("inf")])}], [1.0, 0.0])
-    assert torch.equal(mixed["w"], huge["w"])  # 0 * inf would be no number
+    assert torch.equal(mixed["w"], huge["w"])  # 0 * inf would be NaN
 
 
 def test_half_precision_is_mixed_in_float32():
@@ -136,7 +136,7 @@ def test_the_result_may_replace_a_parent(parents):
 
 
 @pytest.mark.parametrize("other", [{"residual_scaling": 0.1}, {"scale_factor": 2}])
-def test_unlike_networks_are_refused(parents, tmp_path, other):
+def test_different_networks_are_refused(parents, tmp_path, other):
     save_generator(tmp_path / "other.pth", tiny(3, **other))
     with pytest.raises(ModelError, match=next(iter(other))):
         interpolate(parents[0], tmp_path / "other.pth", 0.5)
@@ -160,7 +160,7 @@ def test_alphas_and_sweeps(text, alphas):
 @pytest.mark.parametrize(
     "text", ["", "x", "0:1", "0:1:0", "0:1:-0.1", "0:1:0.3", "0:2:0.5", "nan", "-0.1", "0:1:1e-9"]
 )
-def test_what_is_no_sweep_is_refused(text):
+def test_invalid_sweeps_are_refused(text):
     with pytest.raises(ModelError, match="alpha is"):
         parse_alphas(text)
 
@@ -187,4 +187,4 @@ def test_a_sweep_of_files_and_its_strip(parents, tmp_path, capsys):
             assert torch.equal(end.state_dict()[key], value)
     strip = read_image(tmp_path / "m_preview.png").color
     assert strip.shape[1] > 6 * 256
-    assert strip.shape[0] > 2 * 256  # networks, and pictures mixed
+    assert strip.shape[0] > 2 * 256  # networks, and images mixed

@@ -16,7 +16,7 @@ from torch_sr.inference.files.kinds import VIDEO_SUFFIXES, count_kinds, is_video
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """A folder with sub-folders, odd names and things that are no pictures."""
+    """A folder with sub-folders, odd names and files that are not images."""
     monkeypatch.chdir(tmp_path)
     names = "a.png", "b.JPG", "notes.txt", "sub/c.tif", "sub/deep/d.gif", "sub/ü n 1.webp", "e.mp4"
     for name in (*names, ".hidden.png", ".folder/f.png", "Thumbs.db", "x.bmp"):
@@ -51,7 +51,7 @@ def test_results_are_next_to_their_sources_and_not_sources_again(tree):
     assert "a_sr.png" not in found
     assert "sub/c_sr.tif" not in found
     assert found["old_sr.png"] == "old_sr_sr.png"
-    assert pairs("a_sr.png") == [("a_sr.png", "a_sr_sr.png")]  # named, it is meant
+    assert pairs("a_sr.png") == [("a_sr.png", "a_sr_sr.png")]  # used, because it is named
 
 
 def test_the_folder_of_results_is_not_searched(tree):
@@ -60,7 +60,7 @@ def test_the_folder_of_results_is_not_searched(tree):
     assert all("out" not in source for source, _ in pairs("sub", out=Path("sub/out")))
 
 
-def test_patterns_keep_what_lies_below_their_plain_part(tree):
+def test_patterns_keep_the_folders_below_their_plain_part(tree):
     assert pairs("sub/**/*.[tg]if", out=Path("out")) == [
         ("sub/c.tif", "out/c_sr.tif"),
         ("sub/deep/d.gif", "out/deep/d_sr.gif"),
@@ -85,7 +85,7 @@ def test_one_file_may_have_a_name_for_its_result(tree):
         find_jobs(["a.png", "x.bmp"], Path("o.png"))
 
 
-def test_a_kind_that_is_not_written_is_no_folder(tree):
+def test_an_unwritable_suffix_is_not_taken_for_a_folder(tree):
     assert pairs("a.png", out=Path("big.bmp")) == [("a.png", "big.bmp")]
     assert pairs("e.mp4", out=Path("big.avi")) == [("e.mp4", "big.avi")]
 
@@ -95,7 +95,7 @@ def test_one_format_for_all(tree):
     assert list(found.values()) == ["a.webp", "sub/c.webp", "e.mp4"]
 
 
-def test_no_source_and_no_result_is_overwritten(tree):
+def test_sources_and_results_are_not_overwritten(tree):
     refused = {
         job.source.name: job.refusal for job in find_jobs(["a.png", "x.bmp"], suffix="").jobs
     }
@@ -122,7 +122,7 @@ def test_arguments_that_match_nothing_are_errors(tree, argument):
         find_jobs([argument])
 
 
-def test_sheets_are_no_sources_and_overwrite_none(tree):
+def test_sheets_are_not_sources_and_do_not_overwrite_them(tree):
     for name in ("a_sr_sheet.png", "sub/c_sr.png", "sub/c.png"):
         Path(name).touch()
     assert "a_sr_sheet.png" not in dict(pairs("."))
@@ -134,7 +134,7 @@ def test_sheets_are_no_sources_and_overwrite_none(tree):
     assert "would overwrite a_sr_sheet.png" in both[0].refusal
 
 
-def test_names_that_the_system_refuses(tree):
+def test_invalid_file_names(tree):
     Path("self.png").symlink_to("self.png")
     Path("self").symlink_to("self")
     too_long = "z" * 300 + ".png"
@@ -156,7 +156,7 @@ def test_shards_cover_all_once(tree):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_files_that_are_no_images_are_counted_by_their_endings(tree):
+def test_other_files_are_counted_by_suffix(tree):
     findings = find_jobs(["."])
     assert count_kinds(findings.others) == {".txt": 1, ".db": 1}
     Path("README").touch()
@@ -192,13 +192,13 @@ def test_videos_of_a_folder(tree, ending):
     assert (job.is_video, job.target) == (True, Path("clip_sr.mp4"))
 
 
-def test_programs_in_typescript_are_no_videos(tree):
+def test_typescript_programs_are_not_videos(tree):
     Path("main.ts").write_text("export {}")
     Path("tape.ts").write_bytes(b"\x47\x40\x00\x10" * 99)
     findings = find_jobs(["*.ts"])
     assert [job.source.name for job in findings.jobs] == ["tape.ts"]
     assert findings.others == [Path("main.ts")]
-    assert find_jobs(["main.ts"]).jobs[0].is_video  # named, it is meant
+    assert find_jobs(["main.ts"]).jobs[0].is_video  # used, because it is named
 
 
 @pytest.mark.parametrize("out", ["x.jxl", "x.mp3", "new/photo.J2K", "my.photos"])
@@ -212,7 +212,7 @@ def test_a_result_of_an_unknown_kind_is_refused(tree, out):
 
 
 @pytest.mark.parametrize("out", ["v1.5", "2024.06.30", ".hidden", "plain", "new/v2.0"])
-def test_folders_with_dots_that_are_no_endings(tree, out):
+def test_dots_in_folder_names_are_not_suffixes(tree, out):
     assert pairs("a.png", out=Path(out)) == [("a.png", f"{out}/a_sr.png")]
 
 
@@ -238,7 +238,7 @@ def test_formats_are_checked_before_the_work(tree):
     assert pairs("a.png", out="big.jpeg", file_format="JPG") == [("a.png", "big.jpeg")]
 
 
-def test_one_file_under_several_names_is_done_once(tree):
+def test_one_file_under_several_names_is_processed_once(tree):
     absolute = str(tree / "a.png")
     assert pairs("a.png", "./a.png", absolute, "sub/../a.png") == [("a.png", "a_sr.png")]
 
@@ -256,7 +256,7 @@ def test_results_of_one_name_are_refused_and_name_both_sources(tree):
     assert {"big/x/a_sr.png", "big/y/a_sr.png"} < set(dict(pairs(".", out="big")).values())
 
 
-def test_names_that_differ_in_case_alone_clash_where_the_system_ignores_case(tree, monkeypatch):
+def test_names_that_differ_only_in_case_clash_if_the_system_ignores_case(tree, monkeypatch):
     for name in ("x/a.png", "y/A.png"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
@@ -294,7 +294,7 @@ def test_a_video_without_a_known_suffix_is_recognized_by_its_content(tmp_path, c
 
 
 @pytest.mark.parametrize("format_", ["png", "jpeg", "webp", "gif", "tiff", "avif", "bmp", "ppm"])
-def test_an_image_without_a_known_ending_is_no_video(tmp_path, format_):
+def test_an_image_without_a_known_suffix_is_not_a_video(tmp_path, format_):
     PillowImage.new("RGB", (40, 30)).save(tmp_path / "download", format_)
     assert not is_video(tmp_path / "download")
     (job,) = find_jobs([str(tmp_path / "download")]).jobs
@@ -309,7 +309,7 @@ def test_names_that_begin_with_a_tilde(tree, monkeypatch):
     assert pairs("~no-such-user/a.png") == [("~no-such-user/a.png", "~no-such-user/a_sr.png")]
 
 
-def test_a_suffix_leads_into_no_other_folder(tree):
+def test_a_suffix_cannot_lead_into_another_folder(tree):
     with pytest.raises(ImageError, match="leads into another folder"):
         find_jobs(["a.png"], "big", suffix="/../../x")
 
@@ -327,7 +327,7 @@ def closed(monkeypatch):
     monkeypatch.setattr(os, "scandir", deny)
 
 
-def test_a_sub_folder_that_cannot_be_listed_fails_alone(tree, closed):
+def test_only_the_sub_folder_that_cannot_be_listed_fails(tree, closed):
     jobs = find_jobs(["."], "out").jobs
     refusals = {job.source.as_posix(): job.refusal for job in jobs}
     assert refusals == {

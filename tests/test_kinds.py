@@ -1,4 +1,4 @@
-"""Which kinds of files are read, against Pillow; which are named, and what is said of them."""
+"""Kinds of files that are read, against Pillow, and errors that name the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SVG = (
 )
 
 
-def picture(mode="RGB"):
+def sample_image(mode="RGB"):
     y, x = np.mgrid[0:24, 0:36]
     rgb = np.stack([x * 7, y * 10, 255 - x * 3], axis=2).astype(np.uint8)
     image = Pillow.fromarray(rgb)
@@ -35,7 +35,7 @@ def picture(mode="RGB"):
 
 def encoded(kind, mode="RGB", **options):
     file = io.BytesIO()
-    picture(mode).save(file, kind, **options)
+    sample_image(mode).save(file, kind, **options)
     return file.getvalue()
 
 
@@ -49,12 +49,12 @@ def notes_of(path, **options):
 @pytest.mark.parametrize(
     "kind", ["TGA", "PCX", "JPEG2000", "DDS", "QOI", "SGI", "DIB", "BMP", "PPM"]
 )
-def test_what_pillow_reads_is_read_alike(tmp_path, kind, mode):
+def test_files_are_read_as_pillow_reads_them(tmp_path, kind, mode):
     try:
         data = encoded(kind, mode)
     except (OSError, ValueError):
         pytest.skip(f"{kind} has no {mode}")
-    (tmp_path / "a").write_bytes(data)  # told by its content, not by its name
+    (tmp_path / "a").write_bytes(data)  # recognized by its content, not by its name
     with Pillow.open(tmp_path / "a") as pillow:
         wanted = np.asarray(pillow).reshape(24, 36, -1)
     image = read_image(tmp_path / "a")
@@ -63,35 +63,35 @@ def test_what_pillow_reads_is_read_alike(tmp_path, kind, mode):
     assert (header.height, header.width, header.layers, header.depth) == (*wanted.shape, 8)
 
 
-def test_the_largest_picture_of_an_icon_is_read(tmp_path):
+def test_the_largest_image_of_an_icon_is_read(tmp_path):
     for kind, sizes in (("ICO", [(16, 16), (32, 32)]), ("ICNS", None)):
         options = {"sizes": sizes} if sizes else {}
-        picture().resize((32, 32)).save(tmp_path / "a", kind, **options)
+        sample_image().resize((32, 32)).save(tmp_path / "a", kind, **options)
         with Pillow.open(tmp_path / "a") as pillow:
             assert read_header(tmp_path / "a").width == pillow.width
         assert ["sizes was read" in note for note in notes_of(tmp_path / "a")] == [True]
 
 
-def test_old_targa_files_are_recognised_by_header_and_suffix(tmp_path):
+def test_old_targa_files_are_recognized_by_header_and_suffix(tmp_path):
     data = encoded("TGA")
     for name, content in (("new", data), ("old.tga", data[:-26])):
         (tmp_path / name).write_bytes(content)
         assert read_image(tmp_path / name).width == 36
-    for name, content in (("old", data[:-26]), ("text.tga", b"a list of names, no picture")):
+    for name, content in (("old", data[:-26]), ("text.tga", b"a list of names, no sample_image")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ImageError, match="not an image of a known kind"):
             read_image(tmp_path / name)
 
 
 def psd(depth=8, mode=3):
-    planes = np.asarray(picture()).transpose(2, 0, 1).tobytes()
+    planes = np.asarray(sample_image()).transpose(2, 0, 1).tobytes()
     head = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 24, 36, depth, mode)
     return head + bytes(12) + bytes(2) + planes
 
 
 def test_photoshop_documents(tmp_path):
     (tmp_path / "a.psd").write_bytes(psd())
-    np.testing.assert_array_equal(read_image(tmp_path / "a.psd").color, np.asarray(picture()))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.psd").color, np.asarray(sample_image()))
     for data, words in ((psd(16), "documents of 16 bits"), (psd(8, 9), "documents in Lab")):
         (tmp_path / "a.psd").write_bytes(data)
         with pytest.raises(ImageError, match=f"a.psd: save it as TIFF: .*{words}"):
@@ -101,8 +101,8 @@ def test_photoshop_documents(tmp_path):
 def test_profiles_and_exif_are_kept(tmp_path):
     exif = Pillow.Exif()
     exif[0x010F] = "Maker"
-    picture().save(tmp_path / "a.bmp")
-    picture().save(tmp_path / "a.jp2", icc_profile=SRGB)
+    sample_image().save(tmp_path / "a.bmp")
+    sample_image().save(tmp_path / "a.jp2", icc_profile=SRGB)
     image = Pillow.open(tmp_path / "a.jp2")
     assert read_image(tmp_path / "a.jp2").metadata.icc == image.info.get("icc_profile")
     (tmp_path / "v5.bmp").write_bytes(bmp_with_profile())
@@ -115,7 +115,7 @@ def bmp(header, pixels, start=None):
 
 
 def bgr():
-    return np.ascontiguousarray(np.asarray(picture())[::-1, :, ::-1]).tobytes()
+    return np.ascontiguousarray(np.asarray(sample_image())[::-1, :, ::-1]).tobytes()
 
 
 def bmp_with_profile():
@@ -130,7 +130,7 @@ def info(bits=24, height=24, compression=0):
 
 
 def test_variants_of_bmp(tmp_path):
-    rgb = np.asarray(picture())
+    rgb = np.asarray(sample_image())
     plain = bmp(info(), bgr())
     top_down = np.ascontiguousarray(rgb[:, :, ::-1]).tobytes()
     r, g, b = rgb.astype(np.uint16).transpose(2, 0, 1)
@@ -149,9 +149,9 @@ def test_variants_of_bmp(tmp_path):
 
 
 def test_netpbm_keeps_all_depths(tmp_path):
-    rgb = np.asarray(picture())
+    rgb = np.asarray(sample_image())
     deep = rgb.astype(np.uint16) * 257
-    rgba = np.asarray(picture("RGBA"))
+    rgba = np.asarray(sample_image("RGBA"))
     pam = b"P7\nWIDTH 36\nHEIGHT 24\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n"
     bits = (np.arange(36 * 3).reshape(3, 36) % 5 == 0).astype(np.uint8)
     text = b" ".join(b"%d" % value for value in deep.reshape(-1))
@@ -176,7 +176,7 @@ def test_netpbm_keeps_all_depths(tmp_path):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("before", [b"\r\n", bytes(128), b"HTTP/1.1 200 OK\r\n\r\n"])
-def test_bytes_before_and_after_the_picture_are_passed_over(tmp_path, kind, before):
+def test_bytes_before_and_after_the_image_are_skipped(tmp_path, kind, before):
     data = encoded(kind)
     (tmp_path / "a").write_bytes(data)
     (tmp_path / "b").write_bytes(before + data + b"more" * 99)
@@ -186,7 +186,7 @@ def test_bytes_before_and_after_the_picture_are_passed_over(tmp_path, kind, befo
 
 
 @pytest.mark.parametrize("data", [SVG, gzip.compress(SVG, mtime=0)])
-def test_drawings_are_rendered_at_the_size_that_is_wanted(tmp_path, data):
+def test_drawings_are_rendered_at_the_requested_size(tmp_path, data):
     (tmp_path / "a.svg").write_bytes(data)
     assert read_image(tmp_path / "a.svg").color.shape == (30, 40, 3)
     with ImageReader(tmp_path / "a.svg", drawing_size=lambda h, w: (3 * h, 3 * w)) as reader:
@@ -224,7 +224,7 @@ def test_other_kinds_are_named_with_a_remedy(tmp_path, data, words):
     assert "damaged" not in str(caught.value)
 
 
-def test_jpeg_xl_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
+def test_without_a_jpeg_xl_reader_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
     for data in (b"\xff\x0a" + bytes(30), b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(30)):
         (tmp_path / "a.jxl").write_bytes(data)
@@ -232,10 +232,10 @@ def test_jpeg_xl_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
             read_image(tmp_path / "a.jxl")
 
 
-def test_jpeg_xl_is_read_where_its_reader_is(tmp_path):
+def test_jpeg_xl_is_read_if_its_reader_is_installed(tmp_path):
     pytest.importorskip("pillow_jxl")
-    picture().save(tmp_path / "a.jxl", lossless=True)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.jxl").color, np.asarray(picture()))
+    sample_image().save(tmp_path / "a.jxl", lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jxl").color, np.asarray(sample_image()))
 
 
 @pytest.mark.parametrize(
@@ -262,23 +262,25 @@ def segment(number, data):
         (segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x GCamera:MotionPhoto="1"/>'), "video"),
     ],
 )
-def test_what_a_jpeg_holds_besides_its_image_is_noted(tmp_path, added, words):
+def test_other_content_of_a_jpeg_is_noted(tmp_path, added, words):
     data = encoded("JPEG")
     (tmp_path / "a.jpg").write_bytes(data[:2] + added + data[2:])
     assert [words in note for note in notes_of(tmp_path / "a.jpg")] == [True]
 
 
-def test_of_several_pictures_the_first_is_read_and_noted(tmp_path):
-    others = [picture().rotate(180)] * 2
-    picture().save(tmp_path / "a.mpo", "MPO", save_all=True, append_images=others)
+def test_the_first_of_several_images_is_read_and_noted(tmp_path):
+    others = [sample_image().rotate(180)] * 2
+    sample_image().save(tmp_path / "a.mpo", "MPO", save_all=True, append_images=others)
     assert notes_of(tmp_path / "a.mpo") == ["the first of its 3 images was read"]
     assert notes_of(write_image(tmp_path / "b.jpg", read_image(tmp_path / "a.mpo"))) == []
 
 
-def test_sequences_of_avif_give_their_first_picture_and_a_note(tmp_path):
+def test_avif_sequences_give_their_first_image_and_a_note(tmp_path):
     pytest.importorskip("PIL.AvifImagePlugin")
     try:
-        picture().save(tmp_path / "a.avif", save_all=True, append_images=[picture().rotate(180)])
+        sample_image().save(
+            tmp_path / "a.avif", save_all=True, append_images=[sample_image().rotate(180)]
+        )
     except (KeyError, OSError):
         pytest.skip("this Pillow cannot write AVIF")
     assert notes_of(tmp_path / "a.avif") == ["only the first image of its sequence was read"]
@@ -292,7 +294,7 @@ def test_sequences_of_avif_give_their_first_picture_and_a_note(tmp_path):
         (b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth", "depth map"),
     ],
 )
-def test_what_an_avif_or_heic_holds_besides_its_image_is_noted(tmp_path, item, words):
+def test_other_content_of_an_avif_or_heic_is_noted(tmp_path, item, words):
     head = struct.pack(">I4s4sI", 16, b"ftyp", b"avif", 0)
     box = struct.pack(">I4sI", 12 + len(item), b"meta", 0) + item
     (tmp_path / "a.avif").write_bytes(head + box + struct.pack(">I4s", 8, b"mdat"))

@@ -1,4 +1,4 @@
-"""lists.py: what a list says, and every name that a file can have."""
+"""Lists of files: their syntax, and every name that a file can have."""
 
 import os
 from pathlib import Path

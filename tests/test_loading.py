@@ -1,4 +1,4 @@
-"""Weights files, sound and hostile: what loads is identical, what does not says why."""
+"""Weights files, intact and hostile: networks load unchanged, or an error says why not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def saved(path, content, **options):
     return path
 
 
-# Sound files
+# Intact files
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -139,7 +139,7 @@ def test_half_precision_is_stored_and_comes_back_as_float32(tmp_path, name):
     assert_same_output(loaded.network, tiny().half().float())
 
 
-def test_content_decides_not_the_suffix(tmp_path):
+def test_the_content_decides_and_not_the_suffix(tmp_path):
     save_generator(tmp_path / "a.safetensors", tiny())
     save_generator(tmp_path / "b.pth", tiny())
     (tmp_path / "a.safetensors").rename(tmp_path / "c.pth")
@@ -203,7 +203,7 @@ def test_spandrel_is_not_imported_for_rrdb_networks(tmp_path):
 
 
 class Payload:
-    """What a malicious pickle holds: unpickling it in full would make a file."""
+    """The content of a malicious pickle: full unpickling would create a file."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -250,7 +250,7 @@ def f32(shape, start, stop):
         (safetensors_of({}), "no tensors"),
     ],
 )
-def test_what_is_no_weights_file_is_told(tmp_path, content, reason):
+def test_other_files_are_named_in_the_error(tmp_path, content, reason):
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=reason) as caught:
@@ -296,7 +296,7 @@ def test_code_in_a_pickle_never_runs(tmp_path, form, place):
         read_model(path)
     assert not marker.exists()
     assert "\n" not in str(caught.value)
-    if form != 4:  # newer pickles than torch writes are refused before their content is seen
+    if form != 4:  # newer pickles than PyTorch writes are refused before their content is read
         assert f"would run code ({os.name}.system)" in str(caught.value)
 
 
@@ -310,7 +310,7 @@ def test_whole_modules_are_refused(tmp_path):
         read_model(saved(tmp_path / "x.pth", tiny()))
 
 
-def test_torchscript_is_told(tmp_path):
+def test_torchscript_is_named_in_the_error(tmp_path):
     path = tmp_path / "x.pt"
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("x/data.pkl", "x/code/__torch__.py", "x/constants.pkl"):
@@ -319,7 +319,7 @@ def test_torchscript_is_told(tmp_path):
         read_model(path)
 
 
-def test_other_zip_archives_are_told(tmp_path):
+def test_other_zip_archives_are_named_in_the_error(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("readme.txt", b"weights inside")
     with pytest.raises(ModelError, match="zip archive without weights"):
@@ -344,7 +344,7 @@ def test_files_without_a_generator(tmp_path, content, reason):
         read_model(saved(tmp_path / "x.pth", content))
 
 
-def test_a_pickle_that_holds_itself_ends(tmp_path):
+def test_a_pickle_that_contains_itself_is_refused(tmp_path):
     knot = {}
     knot["model"] = knot
     with pytest.raises(ModelError, match="no generator; it has model"):
@@ -377,7 +377,7 @@ def test_unfit_parameters_are_named(tmp_path, key, value, reason):
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
-def test_quantised_parameters_are_refused(tmp_path):
+def test_quantized_parameters_are_refused(tmp_path):
     key = "conv_hr.weight"
     quantised = torch.quantize_per_tensor(torch.zeros(8, 8, 3, 3), 0.1, 0, torch.qint8)
     with pytest.raises(ModelError, match=r"conv_hr\.weight as qint8"):
@@ -399,8 +399,8 @@ def test_hyper_parameters_must_fit_the_weights(tmp_path, hparams, reason):
         read_model(saved(tmp_path / "x.pth", content))
 
 
-def test_the_eightfold_networks_of_enhanced_srgan_are_told(tmp_path):
-    """Its x8 has four doubling steps, which truly enlarge sixteenfold."""
+def test_the_x8_networks_of_enhanced_srgan_are_named_in_the_error(tmp_path):
+    """Its x8 has four doubling steps, which enlarge sixteenfold."""
     state = tiny(scale_factor=8).state_dict()
     state |= {f"conv_up4.{kind}": state[f"conv_up3.{kind}"] for kind in ("weight", "bias")}
     with pytest.raises(ModelError, match="16"):
@@ -417,7 +417,7 @@ def test_unknown_suffixes_are_not_written(tmp_path, name):
     assert not any(tmp_path.iterdir())
 
 
-def test_unsound_parameters_do_not_replace_a_sound_file(tmp_path):
+def test_parameters_that_are_not_finite_do_not_replace_a_file(tmp_path):
     path, net = tmp_path / "x.safetensors", tiny()
     save_generator(path, net)
     with torch.no_grad():
@@ -427,7 +427,7 @@ def test_unsound_parameters_do_not_replace_a_sound_file(tmp_path):
     assert_same_output(read_model(path).network, tiny())
 
 
-def test_unwritable_places_are_told(tmp_path):
+def test_unwritable_targets_are_reported(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.pth").mkdir()
     for path in (tmp_path / "file" / "x.pth", tmp_path / "folder.pth"):

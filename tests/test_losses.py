@@ -1,4 +1,4 @@
-"""The losses against their formulas, written again in NumPy or by torchvision's own network."""
+"""The losses against their formulas in NumPy, or against torchvision's network."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def test_relativistic_gradients(loss):
     assert torch.autograd.gradcheck(loss, (real, fake))
 
 
-def test_relativistic_losses_stay_finite_far_out():
+def test_relativistic_losses_stay_finite_for_large_logits():
     real, fake = torch.full((2, 1), 1e4), torch.full((2, 1), -1e4)
     for loss in (relativistic_discriminator_loss, relativistic_generator_loss):
         assert torch.isfinite(loss(real, fake))
 
 
 def smooth_pair(*shape, noise=0.1):
-    """A soft random image and a spoilt one, in double precision: SR first."""
+    """A smooth random image and a noisy one, in double precision: SR first."""
     rng = np.random.default_rng(7)
     hr = ndimage.gaussian_filter(rng.random(shape), (0, 0, 2, 2))
     hr = (hr - hr.min()) / (hr.max() - hr.min())
@@ -85,7 +85,7 @@ def artifact_map_by_scipy(sr, sr_average, hr):
 
 @pytest.fixture
 def outputs():
-    """What the generator and its average made, and the target."""
+    """The results of the generator and of its average, and the target."""
     sr, hr = smooth_pair(2, 3, 12, 15)
     noise = np.random.default_rng(8).normal(0, 0.1, hr.shape)
     return sr, hr + torch.from_numpy(noise), hr
@@ -99,7 +99,7 @@ def test_artifact_loss_is_the_formula(outputs):
     assert artifact_loss(*outputs).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_artifact_map_is_a_constant(outputs):
+def test_artifact_map_has_no_gradient(outputs):
     sr, sr_average, hr = outputs
     sr.requires_grad_()
     sr_average.requires_grad_()
@@ -115,7 +115,7 @@ def test_artifacts_are_only_where_the_average_is_no_worse(outputs):
     assert artifact_loss(sr, sr + 2, hr) == 0
     everywhere = artifact_loss(sr, hr, hr)
     assert everywhere > artifact_loss(*outputs) > 0
-    # As good as the average is no better: the first step of an average is such a one.
+    # Equal errors count as artifacts: the average equals the generator at the first step.
     assert artifact_loss(sr, sr, hr) == everywhere
 
 
@@ -316,7 +316,7 @@ def test_the_cosine_distance_has_a_finite_gradient_where_features_vanish():
     assert a.grad.isfinite().all()
 
 
-def test_perceptual_loss_can_leave_the_input_as_it_is(vgg_file):
+def test_perceptual_loss_can_skip_normalization(vgg_file):
     path, network = vgg_file
     a, b = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
     loss = PerceptualLoss({"conv1_1": 1.0}, "vgg11", normalize_input=False, weights=path)
@@ -324,7 +324,7 @@ def test_perceptual_loss_can_leave_the_input_as_it_is(vgg_file):
     assert loss(a, b).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_perceptual_gradient_reaches_the_image_alone(vgg_file):
+def test_only_the_image_has_a_perceptual_gradient(vgg_file):
     loss = PerceptualLoss({"conv1_1": 1.0}, "vgg11", weights=vgg_file[0])
     sr, hr = torch.rand(1, 3, 8, 8, requires_grad=True), torch.rand(1, 3, 8, 8, requires_grad=True)
     loss(sr, hr).backward()
@@ -363,7 +363,7 @@ def test_weights_that_do_not_fit_are_refused(vgg_file, tmp_path):
         PerceptualLoss({"conv1_1": 1.0}, "vgg11", weights=tmp_path / "none.pth")
 
 
-def test_without_network_the_error_says_what_to_fetch(offline):
+def test_without_network_the_error_says_what_to_download(offline):
     path, url = backbone_file("vgg19")
     with pytest.raises(DownloadError) as refusal:
         PerceptualLoss({"conv5_4": 1.0})

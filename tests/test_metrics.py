@@ -22,14 +22,14 @@ def nchw(image):
 
 @pytest.fixture
 def images(photo):
-    """A photo and a spoilt one, ``(H, W, 3)`` uint8."""
+    """A photo and a noisy copy, ``(H, W, 3)`` uint8."""
     hr = photo(40, 52)
     noise = np.random.default_rng(5).normal(0, 12, hr.shape)
     return np.clip(hr + noise, 0, 255).astype(np.uint8), hr
 
 
 def skimage_ssim(a, b, data_range):
-    """The map of scikit-image, averaged where the window fits whole."""
+    """The map of scikit-image, averaged where the window fits completely."""
     _, values = structural_similarity(
         a,
         b,
@@ -115,7 +115,7 @@ def test_equal_images(images, protocol):
     assert measure(hr, hr, 4, PROTOCOLS[protocol]) == {"psnr": math.inf, "ssim": pytest.approx(1)}
 
 
-def test_single_precision_is_welcome(images):
+def test_single_precision_is_accepted(images):
     sr, hr = map(nchw, images)
     assert measure(sr.float(), hr.float(), 4) == measure(sr, hr, 4)
 
@@ -130,7 +130,7 @@ def test_gray_is_measured_as_it_is(images):
 
 
 def test_protocol_of_enhanced_srgan(images):
-    """Gray of the full range, nothing cropped, nothing rounded, what is out of range clamped."""
+    """Gray of the full range, not cropped, not rounded; values out of range are clamped."""
     sr, hr = (image / 255 for image in images)
     unrounded = np.clip(sr + 0.3 / 255, 0, 1)
     result = measure(nchw(255 * (unrounded)), nchw(images[1]), 4, PROTOCOLS["enhanced-srgan"])

@@ -1,4 +1,4 @@
-"""Model: called, moved, saved, and taken by everything that takes a model."""
+"""Model: called, moved, saved, and accepted by everything that takes a model."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def compact(**sizes):
     return network
 
 
-def picture(network_or_channels=3, height=8, width=12):
+def random_image(network_or_channels=3, height=8, width=12):
     channels = getattr(network_or_channels, "img_channels", network_or_channels)
     generator = torch.Generator().manual_seed(1)
     return torch.rand(1, channels, height, width, generator=generator)
@@ -73,7 +73,7 @@ def result(network, lr):
 
 
 def ncnn_result(param, lr):
-    """What ncnn itself computes, in float32."""
+    """The result of ncnn itself, in float32."""
     ncnn = pytest.importorskip("ncnn")
     net = ncnn.Net()
     net.opt.num_threads = 1
@@ -90,7 +90,7 @@ def ncnn_result(param, lr):
 
 @pytest.fixture
 def model(tmp_path):
-    """A model in ncnn's form."""
+    """A model as ncnn files."""
     save_generator(tmp_path / "m.param", rrdbnet())
     return tmp_path / "m.param"
 
@@ -128,7 +128,7 @@ def test_ncnn_computes_what_pytorch_does(tmp_path, hparams, dtype):
     save_generator(tmp_path / "a.safetensors", network)
     param = convert(tmp_path / "a.safetensors", tmp_path / "m.param", dtype=dtype)
     back = read_model(param)
-    lr = picture(network)
+    lr = random_image(network)
     assert back.network.config == network.config
     exact = dtype == "fp32"
     for key, value in network.state_dict().items():
@@ -145,7 +145,7 @@ def test_ncnn_computes_what_a_compact_network_does(tmp_path, scale, channels):
     network = compact(upscale=scale, num_in_ch=channels, num_out_ch=channels)
     torch.save(network.state_dict(), tmp_path / "a.pth")
     param = convert(tmp_path / "a.pth", tmp_path / "m.param")
-    back, lr = read_model(param), picture(channels)
+    back, lr = read_model(param), random_image(channels)
     assert back.info.scale_factor == scale
     assert torch.equal(result(back.network, lr), result(network, lr).clamp(0, 1))
     assert torch.allclose(ncnn_result(param, lr), result(network, lr), atol=1e-5)
@@ -161,7 +161,7 @@ def test_a_result_that_is_resized_to_another_scale(tmp_path, anime, ratio, scale
     )
     layers, blobs = param.read_text().splitlines()[1].split()
     edit(param, rf"^{layers} {blobs}$", f"{int(layers) + 1} {int(blobs) + 1}")
-    loaded, lr = read_model(param), picture()
+    loaded, lr = read_model(param), random_image()
     assert loaded.info.scale_factor == scale
     expected = result(loaded.network, lr)
     assert expected.shape == (1, 3, 8 * scale, 12 * scale)
@@ -250,7 +250,7 @@ def test_other_notations_of_the_same_network(tmp_path, hparams):
     save_generator(tmp_path / "m.param", network)
     param = tmp_path / "m.param"
     param.write_text(unfused(param.read_text()))
-    loaded, lr = read_model(param), picture()
+    loaded, lr = read_model(param), random_image()
     assert loaded.network.config == network.config
     assert torch.equal(result(loaded.network, lr), result(network, lr))
     assert torch.allclose(ncnn_result(param, lr), result(network, lr), rtol=1e-4, atol=1e-4)
@@ -267,7 +267,7 @@ def test_a_compact_network_with_one_slope(tmp_path, anime, slope):
         else:
             torch.nn.init.constant_(value, slope)
     param.with_suffix(".bin").write_bytes(numbers)
-    lr = picture()
+    lr = random_image()
     expected = result(bare, lr)
     assert torch.equal(result(read_model(param).network, lr), expected.clamp(0, 1))
     assert torch.allclose(ncnn_result(param, lr), expected, atol=1e-5)
@@ -293,7 +293,7 @@ def test_an_odd_number_of_halves_is_padded(tmp_path):
         tmp_path / "a.param", rrdbnet(rrdb_channels=5, img_channels=1), dtype=torch.float16
     )
     assert read_model(tmp_path / "a.param").info.num_parameters > 0
-    lr = picture(1)
+    lr = random_image(1)
     ours = result(read_model(tmp_path / "a").network, lr)
     assert torch.allclose(ncnn_result(tmp_path / "a.param", lr), ours, rtol=1e-4, atol=1e-4)
 
@@ -331,7 +331,7 @@ def test_an_odd_number_of_halves_is_padded(tmp_path):
         (r"(BinaryOp .*) 0=0", r"\1 0=2", "not a sum or a factor"),
     ],
 )
-def test_a_graph_that_is_damaged_or_another(model, pattern, replacement, message):
+def test_damaged_and_other_graphs(model, pattern, replacement, message):
     edit(model, pattern, replacement)
     assert re.search(message, refused(model)), refused(model)
 
@@ -345,13 +345,13 @@ def test_a_graph_that_is_damaged_or_another(model, pattern, replacement, message
         (r"^BinaryOp +(.*)", r"BinaryOp \1 1=1 2=3.0", "inputs; one is needed"),
     ],
 )
-def test_a_compact_graph_that_is_another(tmp_path, anime, pattern, replacement, message):
+def test_other_compact_graphs(tmp_path, anime, pattern, replacement, message):
     param = convert(anime, tmp_path / "m.param")
     edit(param, pattern, replacement)
     assert message in refused(param)
 
 
-def test_numbers_that_are_damaged(model):
+def test_damaged_numbers(model):
     numbers = model.with_suffix(".bin")
     data = numbers.read_bytes()
     cases = {
@@ -367,7 +367,7 @@ def test_numbers_that_are_damaged(model):
         assert message in refused(model)
 
 
-def test_half_of_a_model(model):
+def test_one_file_of_a_model(model):
     graph, numbers = model.read_text(), model.with_suffix(".bin")
     model.unlink()
     assert refused(numbers) == f"{numbers}: put m.param next to it, which has its graph"
@@ -378,7 +378,7 @@ def test_half_of_a_model(model):
     assert "is a binary graph of ncnn" in refused(model)
 
 
-def test_a_graph_that_asks_for_much(model):
+def test_a_graph_that_requires_much_memory(model):
     lines = ["Input data 0 1 b0"]
     lines += [f"Concat c{i} 2 1 b{i} b{i} b{i + 1}" for i in range(60)]
     model.write_text("\n".join(["7767517", f"{len(lines)} {len(lines)}", *lines]))
@@ -387,7 +387,7 @@ def test_a_graph_that_asks_for_much(model):
     assert "too long" in refused(model)
 
 
-def test_whatever_is_changed_is_refused_in_one_line(model):
+def test_any_change_is_refused_in_one_line(model):
     chance = random.Random(0)
     text, data = model.read_bytes(), model.with_suffix(".bin").read_bytes()
     for turn in range(60):
@@ -401,7 +401,7 @@ def test_whatever_is_changed_is_refused_in_one_line(model):
         try:
             read_model(model)
         except TorchSRError as error:
-            assert "\n" not in str(error)  # noqa: PT017 - most are refused, some are sound
+            assert "\n" not in str(error)  # noqa: PT017 - most are refused, some are valid
 
 
 # Commands, and what is written where
@@ -458,7 +458,7 @@ def test_both_files_are_written_or_neither(tmp_path, model):
     assert names == {"m.param", "m.bin", "full.bin", "large.safetensors"}
 
 
-def test_a_pickle_beside_is_not_replaced_by_its_own_conversion(tmp_path):
+def test_a_pickle_next_to_it_is_not_replaced_by_its_own_conversion(tmp_path):
     torch.save(rrdbnet().state_dict(), tmp_path / "pytorch_model.bin")
     before = (tmp_path / "pytorch_model.bin").read_bytes()
     with pytest.raises(ModelError, match=r"pytorch_model\.bin is the source"):
@@ -491,7 +491,7 @@ def test_bf16_becomes_fp32(tmp_path):
     )
 
 
-def test_interpolated_with_other_forms(tmp_path, model):
+def test_interpolated_with_other_formats(tmp_path, model):
     other = rrdbnet()
     torch.nn.init.zeros_(other.conv_last.bias)
     save_generator(tmp_path / "b.safetensors", other)
@@ -520,9 +520,9 @@ def test_commands(tmp_path, model):
     assert verified.stdout == f"ok    {target}\n"
 
 
-def test_a_compact_network_goes_through_all_forms(tmp_path, anime, caplog):
+def test_a_compact_network_goes_through_all_formats(tmp_path, anime, caplog):
     torch.manual_seed(0)
-    lr, state = picture(), torch.load(anime)["params"]
+    lr, state = random_image(), torch.load(anime)["params"]
     files = [anime]
     for name in ("a.safetensors", "b.param", "c.pth"):
         files.append(convert(files[-1], tmp_path / name))
@@ -553,7 +553,7 @@ def test_published_files(tmp_path, param):
     assert loaded.info.scale_factor == scale
     sizes = {"X4PLUS_": 16_697_987, "X4PLUSANIME": 4_467_779, "ANIMAVIDEO": 621_424}
     assert loaded.info.num_parameters == next(n for key, n in sizes.items() if key in param.stem)
-    lr = picture(3, 10, 11)
+    lr = random_image(3, 10, 11)
     ours = result(loaded.network, lr).clamp(0, 1)
     assert torch.allclose(ncnn_result(param, lr).clamp(0, 1), ours, atol=1e-3)
     written = convert(param, tmp_path / "m.param").with_suffix(".bin")

@@ -33,7 +33,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch, save_photo):
-    """A folder of two photographs below a data root; nothing is fetched or cached elsewhere."""
+    """A folder of two photographs below a data root; nothing is downloaded or cached elsewhere."""
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TORCH_SR_DATA", str(tmp_path / "data"))
     for number in range(2):

@@ -1,4 +1,4 @@
-"""Models in installed packages: a package made here, and Real-ESRGAN's where it is installed."""
+"""Models in installed packages: a package made here, and Real-ESRGAN's if installed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write_package(site, contents):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty cache folder; two models of the zoo are in the package, and no network is there."""
+    """An empty cache folder; two models of the zoo are in the package, and there is no network."""
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("TORCH_SR_MIRRORS", raising=False)
     for name, row in list(zoo.ZOO.items()):
@@ -121,7 +121,7 @@ def test_the_package_comes_before_the_cache_and_the_cache_before_the_network(
     assert zoo.find_model(NAME) == zoo.find_file(NAME) == cached
 
 
-def test_it_serves_wherever_a_model_is_asked_for(installed, run, tmp_path, save_photo):
+def test_it_is_used_wherever_a_model_is_accepted(installed, run, tmp_path, save_photo):
     weights = torch_sr.load(installed).network.state_dict()
     assert all(
         map(torch.equal, torch_sr.load(NAME).network.state_dict().values(), weights.values())
@@ -134,7 +134,7 @@ def test_it_serves_wherever_a_model_is_asked_for(installed, run, tmp_path, save_
     assert [method.label for method in load_models([NAME], device="cpu")] == [NAME]
 
 
-def test_a_version_without_the_file_is_passed_over(home, cached, tmp_path, monkeypatch):
+def test_a_version_without_the_file_is_ignored(home, cached, tmp_path, monkeypatch):
     write_package(tmp_path / "site", {"fake_models/models/OTHER.safetensors": b"other"})
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert PACKAGED.version == "1.2"
@@ -171,7 +171,7 @@ def test_a_model_that_is_only_in_a_package_names_it(home):
 # --- Commands -------------------------------------------------------------------------------------
 
 
-def test_the_list_says_from_where(installed, run):
+def test_the_list_shows_the_package(installed, run):
     schema = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
     rows = json.loads(run("models", "list", "--json")[1])
     jsonschema.validate(rows, {**schema, "$ref": "#/$defs/models_list"})
@@ -184,7 +184,7 @@ def test_the_list_says_from_where(installed, run):
     assert re.search(line, run("models", "list")[1])
 
 
-def test_the_list_says_what_is_not_here_and_how_to_get_it(installed, cached, run, monkeypatch):
+def test_the_list_shows_how_to_get_missing_models(installed, cached, run, monkeypatch):
     uninstall(installed, monkeypatch)
     assert statuses() == ("downloaded", "to install")
     cached.unlink()
@@ -192,7 +192,7 @@ def test_the_list_says_what_is_not_here_and_how_to_get_it(installed, cached, run
     assert f"{INSTALL} installs {NAME}, {ONLY_PACKAGED}." in run("models", "list")[2]
 
 
-def test_info_says_from_where(installed, cached, run):
+def test_info_shows_the_package(installed, cached, run):
     schema = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
     found = json.loads(run("models", "info", NAME, "--json")[1])
     jsonschema.validate(found, {**schema, "$ref": "#/$defs/models_info"})
@@ -215,7 +215,7 @@ def test_what_is_made_from_it_has_its_license(installed, run, tmp_path):
     assert mixed["license"] == "BSD-3-Clause"
 
 
-def test_fetch_says_that_it_is_here(installed, run):
+def test_download_says_that_it_is_installed(installed, run):
     code, out, err = run("models", "download", "RealESRGAN_x4plus", ONLY_PACKAGED)
     assert (code, out.split()) == (0, [str(installed)] * 2)
     assert f"{NAME} is installed already, in the package fake-models 1.2" in err
@@ -226,7 +226,7 @@ def test_verify_compares_with_the_hashes_of_the_package(installed, cached, run):
     assert run("models", "verify", NAME)[:2] == (0, f"ok    {NAME}\n")
     names = [line.split()[1] for line in run("models", "verify")[1].splitlines()]
     assert {NAME, ONLY_PACKAGED, str(cached)} <= set(names)
-    write_model(installed, 2)  # sound, but another
+    write_model(installed, 2)  # intact, but another model
     code, out, _ = run("models", "verify", NAME)
     assert code == 1
     assert f"{installed} is missing, damaged or changed; run: pip install --force-reinstall" in out
@@ -296,8 +296,8 @@ def real(request, monkeypatch, tmp_path):
     return row
 
 
-def test_a_real_model_is_what_the_table_says_and_keeps_the_picture(real):
-    """Reduced to the size of the input, the result is near it: no shift, and channels in order."""
+def test_a_real_model_matches_the_table_and_keeps_the_image(real):
+    """Reduced to the size of the input, the result is close to it: no shift, channels in order."""
     model = torch_sr.load(real.name)
     assert model.info.scale_factor == real.scale_factor
     assert model.info.num_parameters == PARAMETERS.get(real.name, 621_424)

@@ -1,4 +1,4 @@
-"""What a model says of itself: complete, true, and changed without touching its parameters."""
+"""The records of a model: complete, correct, and changed without changing its parameters."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_hash_sees_names_types_and_shapes():
     assert weights_sha256({"b": torch.ones(2), "a": torch.zeros(4)}) in found
 
 
-def test_the_hash_stays_through_layouts_and_half_precision(tmp_path):
+def test_the_hash_is_the_same_in_all_layouts_and_half_precision(tmp_path):
     network = RRDBNet(rrdb_channels=8, growth_channels=4, num_basic_blocks=1)
     save_generator(tmp_path / "a.safetensors", network, dtype=torch.bfloat16)
     expected = records(tmp_path / "a.safetensors")["weights_sha256"]
@@ -84,7 +84,7 @@ def test_the_hash_stays_through_layouts_and_half_precision(tmp_path):
         assert read_model(there).weights_sha256 == expected
 
 
-def test_annotations_change_records_alone(model):
+def test_annotations_change_only_records(model):
     before = read_model(model)
     annotate(model, {"license": "CC-BY-4.0", "name": None, "author": "Zoë", "numbers": [1, 2]})
     after = read_model(model)
@@ -141,7 +141,7 @@ def test_files_without_a_place_for_records(tmp_path):
         annotate(tmp_path / "numpy.pth", {"name": "x"})
 
 
-def test_results_that_are_none_are_replaced(model):
+def test_invalid_results_are_replaced(model):
     annotate(model, {"results": "[1, 2"})
     append_results(model, {"set5 x4": {"psnr": 31.0}})
     annotate(model, {"results": [1, 2]})
@@ -150,7 +150,7 @@ def test_results_that_are_none_are_replaced(model):
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_to(model):
+def test_a_read_only_folder(model):
     before = model.read_bytes()
     model.parent.chmod(0o500)
     try:

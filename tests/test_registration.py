@@ -43,14 +43,14 @@ def test_shift_is_found_under_other_colors_and_noise(texture):
     assert find_shift(moved, texture[40:-40, 40:-40]) == pytest.approx((0.25, 0.25), abs=0.03)
 
 
-def test_flat_and_tiny_images_tell_nothing():
+def test_flat_and_tiny_images_have_no_shift():
     flat = np.full((100, 100, 3), 0.5)
     assert find_shift(flat, flat) is None
     rng = np.random.default_rng(0)
     assert find_shift(rng.random((10, 100, 3)), rng.random((10, 100, 3))) is None
 
 
-def test_unlike_images_give_no_false_certainty():
+def test_different_images_give_a_finite_shift_or_none():
     rng = np.random.default_rng(0)
     found = find_shift(rng.random((100, 100, 3)), rng.random((100, 100, 3)))
     assert found is None or np.isfinite(found).all()

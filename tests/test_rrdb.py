@@ -18,14 +18,14 @@ FACTORS = [1, 2, 3, 4, 8]
 def tiny(seed=0, **hparams):
     torch.manual_seed(seed)
     net = RRDBNet(**TINY | hparams).eval()
-    with torch.no_grad():  # the small initialisation would hide a wrong trunk behind rounding
+    with torch.no_grad():  # the small initialization would hide a wrong trunk behind rounding
         for parameter in net.parameters():
             parameter.normal_(0, 0.1)
     return net
 
 
 def published_graph(state, x, *, blocks, steps, unshuffle=1, beta=0.2):
-    """ESRGAN's figure 4 and BasicSR's up-scaling, from the parameters alone."""
+    """ESRGAN's figure 4 and BasicSR's up-scaling, computed from the parameters."""
 
     def conv(name, value):
         return F.conv2d(value, state[f"{name}.weight"], state[f"{name}.bias"], padding=1)
@@ -107,7 +107,7 @@ def test_enlarges_by_exactly_the_factor(scale, subpixel):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_takes_gray_colour_and_four_channels(channels):
+def test_takes_gray_color_and_four_channels(channels):
     net = tiny(img_channels=channels, scale_factor=2)
     assert net(torch.rand(1, channels, 4, 4)).shape == (1, channels, 8, 8)
 

@@ -1,4 +1,4 @@
-"""sheets.py and places.py: the right place is shown, and a sheet contains every method."""
+"""The sheets show the right place, and contain every method."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The models that ship: sound, small, described, joined in pairs, and read by other programs."""
+"""The models that ship: intact, small, described, in pairs, and read by other programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_model_is_sound_and_described(name):
+def test_a_shipped_model_is_intact_and_described(name):
     path = shipped_path(name)
     verify_model(path)
     stored = load_file(path)
@@ -42,7 +42,7 @@ def test_a_shipped_model_is_sound_and_described(name):
     assert f"{report['num_parameters']:,}" in card
 
 
-def test_together_they_are_small():
+def test_the_shipped_files_are_small():
     assert sum(shipped_path(name).stat().st_size for name in SHIPPED) <= 6e6
 
 

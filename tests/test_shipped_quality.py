@@ -1,4 +1,4 @@
-"""What the shipped models do to a photograph: its colours stay, and no grid is printed over it."""
+"""The shipped models keep the colors of a photograph and add no grid to it."""
 
 import importlib
 import io
@@ -54,7 +54,7 @@ def compressed(pixels, quality):
 
 
 def noisy_waves(sigma=5, side=32):
-    """A smooth picture with Gaussian noise, which excites every frequency."""
+    """A smooth image with Gaussian noise, which excites every frequency."""
     y, x = np.mgrid[:side, :side]
     waves = (128 + 60 * np.sin(x / 9) * np.cos(y / 11))[..., None]
     noise = np.random.default_rng(0).normal(0, sigma, (side, side, 3))
@@ -67,7 +67,7 @@ def checkerboard(height, width, period):
     return (squares.sum(axis=0) % 2 * 2 - 1)[..., None]
 
 
-def test_colours_do_not_shift(super_resolve):
+def test_colors_do_not_shift(super_resolve):
     lr = compressed(downscale(chelsea()[60:220, 100:260], 4), 60)
     shift = super_resolve(lr).mean(axis=(0, 1)) - lr.mean(axis=(0, 1))
     assert np.abs(shift).max() < 1

@@ -1,4 +1,4 @@
-"""One slider from the faithful to the restoring model: in Python, in the commands, in records."""
+"""Strength, from the faithful to the restoring model: in Python, in commands, in records."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def stored(name):
 
 @pytest.mark.parametrize("named", [FAITHFUL, RESTORING])
 @pytest.mark.parametrize("strength", [0, 0.25, 0.7, 1])
-def test_weights_lie_on_the_line_between_the_two_whichever_is_named(pair, named, strength):
+def test_weights_are_interpolated_whichever_model_is_named(pair, named, strength):
     mixed = load(named, strength=strength)
     first, second = stored(FAITHFUL), stored(RESTORING)
     found = mixed.network.state_dict()
@@ -63,7 +63,7 @@ def test_the_ends_are_the_models_themselves_bit_for_bit(pair, strength, name):
     assert end.weights_sha256 == alone.weights_sha256
 
 
-def test_what_is_known_of_a_mixture(pair):
+def test_info_of_a_mixture(pair):
     info = load(RESTORING, strength=0.25).info
     assert (info.path, info.files) == (None, ())
     assert (info.name, info.dtype, info.stage) == (FAITHFUL, "float32", "interpolation")
@@ -75,7 +75,7 @@ def test_what_is_known_of_a_mixture(pair):
     assert json.loads(json.dumps(info.to_dict()))["strength"] == 0.25
 
 
-def test_a_model_without_a_partner_says_nothing_of_strength(pair, other):
+def test_a_model_without_a_partner_has_no_strength(pair, other):
     info = load(other).info
     assert info.strength is None
     assert "strength" not in info.to_dict()
@@ -95,9 +95,9 @@ def test_mixing_draws_no_random_numbers(pair):
 @pytest.mark.parametrize(
     ("model", "strength", "chosen"),
     [
-        (None, None, ModelChoice(FAITHFUL, 0.7)),  # the default alone is between the two
+        (None, None, ModelChoice(FAITHFUL, 0.7)),  # only the default is between the two
         (None, 0.2, ModelChoice(FAITHFUL, 0.2)),
-        (FAITHFUL, None, ModelChoice(FAITHFUL, 0.0)),  # what is named is taken as it is
+        (FAITHFUL, None, ModelChoice(FAITHFUL, 0.0)),  # a named model is used unchanged
         (RESTORING, None, ModelChoice(RESTORING, 1.0)),
         (Path(RESTORING), None, ModelChoice(Path(RESTORING), 1.0)),
         (FAITHFUL, 1, ModelChoice(FAITHFUL, 1.0)),
@@ -116,7 +116,7 @@ def test_strengths_out_of_range_are_refused(pair, strength):
             make(FAITHFUL, strength=strength)
 
 
-def test_a_model_without_a_partner_is_refused_before_it_is_fetched(pair, other):
+def test_a_model_without_a_partner_is_refused_before_it_is_downloaded(pair, other):
     words = rf"strength 0.5: leave it out, .* has no partner; strength is for {FAITHFUL} and"
     for model in (other, str(other), "realesrgan-x4plus"):
         for make in (load, Upscaler):
@@ -147,7 +147,7 @@ def test_the_upscaler_computes_with_the_mixture(pair, photo):
     assert Upscaler(device="cpu").info.strength == 0.7
 
 
-def test_the_slider_changes_the_fingerprint_and_the_name_does_not(pair):
+def test_the_strength_changes_the_fingerprint_and_the_name_does_not(pair):
     def fingerprint(model=None, strength=None):
         return Upscaler(model, strength=strength, device="cpu").fingerprint
 
@@ -227,7 +227,7 @@ def test_wrong_strengths_are_refused_in_one_line(
 
 
 @pytest.mark.parametrize(("strength", "computed"), [(0.25, 2), (0.5, 6)])
-def test_a_video_is_resumed_at_the_same_strength_alone(pair, tmp_path, strength, computed):
+def test_a_video_is_resumed_only_at_the_same_strength(pair, tmp_path, strength, computed):
     av = pytest.importorskip("av")
     from torch_sr.inference.video import upscale_video
 
@@ -281,7 +281,7 @@ def measured(run, pair, data_root):
     return measured
 
 
-def test_figures_along_the_slider(measured, other):
+def test_results_at_several_strengths(measured, other):
     found = measured(FAITHFUL, other, "--strength", "0,0.5:1:0.25")
     steps = [f"{FAITHFUL} {text}" for text in ("0", "0.5", "0.75", "1")]
     assert list(found) == ["bicubic", *steps, "other"]
@@ -334,7 +334,7 @@ def test_info_and_list_name_the_partner(run, pair, other):
 
 
 @pytest.mark.parametrize("name", ["compact_x4", "Compact-X4", " compact x4 "])
-def test_a_shipped_name_may_be_spelt_otherwise(name):
+def test_other_spellings_of_a_shipped_name(name):
     assert shipped_path(name) == shipped_path("compact-x4") is not None
 
 

@@ -18,7 +18,7 @@ RATIONAL = (28.0, 5.6)
 
 
 def make_exif():
-    """A camera's: texts long and short, rationals, bytes, another size, a place."""
+    """EXIF of a camera: long and short texts, rationals, bytes, another size, a GPS position."""
     exif = Pillow.Exif()
     exif[0x010F], exif[0x0110], exif[0x0132] = "Maker", "A", "2024:05:06 07:08:09"
     exif[0x0112] = 1
@@ -52,16 +52,16 @@ def check(path, width, height):
 
 
 @pytest.fixture
-def picture(photo):
+def image(photo):
     return Image(photo(20, 30), metadata=Metadata(exif=make_exif().tobytes()))
 
 
-def test_through_tiff_and_back(tmp_path, picture):
-    write_image(tmp_path / "a.tif", picture)
+def test_through_tiff_and_back(tmp_path, image):
+    write_image(tmp_path / "a.tif", image)
     check(tmp_path / "a.tif", 30, 20)
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), picture.color)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), image.color)
     again = read_image(tmp_path / "a.tif")
-    np.testing.assert_array_equal(again.color, picture.color)
+    np.testing.assert_array_equal(again.color, image.color)
     write_image(tmp_path / "b.jpg", again)
     check(tmp_path / "b.jpg", 30, 20)
     write_image(tmp_path / "c.tif", again)
@@ -70,12 +70,12 @@ def test_through_tiff_and_back(tmp_path, picture):
 
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_both_orders_of_bytes_and_both_sizes_of_offsets(tmp_path, picture, big, order):
-    pages = np.stack([picture.color, picture.color[::-1]])
+def test_both_byte_orders_and_offset_sizes(tmp_path, image, big, order):
+    pages = np.stack([image.color, image.color[::-1]])
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pages, bigtiff=big, byteorder=order, photometric="rgb")
     assert read_exif(path) is None or b"Maker" not in read_exif(path)
-    append_exif(path, picture.metadata.exif, 20, 30)
+    append_exif(path, image.metadata.exif, 20, 30)
     if not (big and order == ">"):  # which Pillow does not know
         check(path, 30, 20)
     np.testing.assert_array_equal(tifffile.imread(path), pages)
@@ -83,11 +83,11 @@ def test_both_orders_of_bytes_and_both_sizes_of_offsets(tmp_path, picture, big, 
         assert len(file.pages) == 2
         assert file.pages[0].tags["Make"].value == "Maker"
     block = read_exif(path)
-    with Pillow.open(io.BytesIO(jpeg_with(block))) as image:
-        assert image.getexif()[0x010F] == "Maker"
-        assert float(image.getexif().get_ifd(0x8769)[0x920A]) == 28.0
-        assert image.getexif().get_ifd(0x8825)[1] == "N"
-    np.testing.assert_array_equal(read_image(path).color, picture.color)
+    with Pillow.open(io.BytesIO(jpeg_with(block))) as jpeg:
+        assert jpeg.getexif()[0x010F] == "Maker"
+        assert float(jpeg.getexif().get_ifd(0x8769)[0x920A]) == 28.0
+        assert jpeg.getexif().get_ifd(0x8825)[1] == "N"
+    np.testing.assert_array_equal(read_image(path).color, image.color)
 
 
 def jpeg_with(block):
@@ -96,38 +96,38 @@ def jpeg_with(block):
     return file.getvalue()
 
 
-def test_large_results_are_bigtiffs_with_exif(tmp_path, picture, monkeypatch):
+def test_large_results_are_bigtiffs_with_exif(tmp_path, image, monkeypatch):
     header = Header(20, 30, 3, 8, False)
     monkeypatch.setattr("torch_sr.images.writing.encoders._BIG", 1)
-    with open_writer(tmp_path / "a.tif", header, Metadata(exif=picture.metadata.exif)) as writer:
-        writer.write(picture.color)
+    with open_writer(tmp_path / "a.tif", header, Metadata(exif=image.metadata.exif)) as writer:
+        writer.write(image.color)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.is_bigtiff
         assert file.pages[0].tags["Model"].value == "A"
     check(tmp_path / "a.tif", 30, 20)
 
 
-def test_what_is_no_exif_changes_nothing(tmp_path, picture):
-    write_image(tmp_path / "a.tif", Image(picture.color))
+def test_invalid_exif_changes_nothing(tmp_path, image):
+    write_image(tmp_path / "a.tif", Image(image.color))
     before = (tmp_path / "a.tif").read_bytes()
     for block in (b"", b"Exif\0\0", b"II*\0\xff\xff\xff\x7f", b"MM\0*\0\0\0\x08\xff\xff"):
         append_exif(tmp_path / "a.tif", block, 1, 1)
         assert (tmp_path / "a.tif").read_bytes() == before
 
 
-def test_damaged_blocks_and_files_raise_nothing_and_spoil_no_pixel(tmp_path, picture):
+def test_damaged_blocks_and_files_raise_nothing_and_change_no_pixel(tmp_path, image):
     rng = random.Random(0)
-    write_image(tmp_path / "plain.tif", Image(picture.color))
+    write_image(tmp_path / "plain.tif", Image(image.color))
     plain = (tmp_path / "plain.tif").read_bytes()
-    write_image(tmp_path / "full.tif", picture)
+    write_image(tmp_path / "full.tif", image)
     full = (tmp_path / "full.tif").read_bytes()
     for _ in range(400):
-        block = bytearray(picture.metadata.exif)
+        block = bytearray(image.metadata.exif)
         for _ in range(rng.randint(1, 8)):
             block[rng.randrange(6, len(block))] = rng.randrange(256)
         (tmp_path / "a.tif").write_bytes(plain)
         append_exif(tmp_path / "a.tif", bytes(block), 20, 30)
-        np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), picture.color)
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), image.color)
         data = bytearray(full)
         for _ in range(rng.randint(1, 8)):
             data[rng.randrange(len(data))] = rng.randrange(256)
@@ -135,7 +135,7 @@ def test_damaged_blocks_and_files_raise_nothing_and_spoil_no_pixel(tmp_path, pic
         read_exif(tmp_path / "b.tif")
 
 
-def test_blocks_of_any_kind_are_corrected_or_left_alone():
+def test_blocks_of_any_kind_are_corrected_or_left_unchanged():
     block = b"Exif\0\0" + make_exif().tobytes()[6:]
     with Pillow.open(io.BytesIO(jpeg_with(correct_exif(block, 70, 90_000)))) as image:
         inner = image.getexif().get_ifd(0x8769)

@@ -1,4 +1,4 @@
-"""TIFFs of every kind of samples: converted where their meaning is plain, else named."""
+"""TIFFs of every kind of samples: converted if their meaning is clear, otherwise named."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def save(path, array, photometric="rgb", **options):
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("kind", ["f2", "f8", "i2", "i4", "i8", "u4", "u8", "i1"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_numbers_of_all_widths(tmp_path, kind, order, compression):
+def test_samples_of_all_widths(tmp_path, kind, order, compression):
     top = 1 if kind[0] == "f" else np.iinfo(kind).max
     for array, photometric in ((RGB, "rgb"), (RGB[..., 0], "minisblack")):
         path = save(
@@ -109,8 +109,8 @@ def test_lab_becomes_srgb(tmp_path, name, deep):
 def test_lab_with_a_profile_is_read_as_pillow_converts_it(tmp_path):
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     colors = np.array([[[200, 60, 50], [90, 160, 70], [60, 80, 150], [128, 128, 128]]], np.uint8)
-    picture = ImageCms.profileToProfile(Pillow.fromarray(colors), srgb, lab, outputMode="LAB")
-    picture.save(tmp_path / "a.tif")
+    image = ImageCms.profileToProfile(Pillow.fromarray(colors), srgb, lab, outputMode="LAB")
+    image.save(tmp_path / "a.tif")
     with ImageReader(tmp_path / "a.tif") as reader:
         found = reader.read(1)
         assert reader.notes == ["Lab was converted to sRGB"]
@@ -161,7 +161,7 @@ def test_channels_besides_color_and_alpha_are_left_out_and_noted(tmp_path):
         (np.uint8, {"photometric": 10}, "TIFF colors of kind 10"),
     ],
 )
-def test_what_is_not_supported_is_named_and_not_called_damaged(tmp_path, dtype, options, words):
+def test_unsupported_samples_are_named_and_not_called_damaged(tmp_path, dtype, options, words):
     layers = {"minisblack": 1, "miniswhite": 1, "separated": 4, 32803: 1}
     count = layers.get(options.get("photometric"), 3)
     array = np.ones((8, 8, count)[: 2 + (count > 1)], dtype)
@@ -172,7 +172,7 @@ def test_what_is_not_supported_is_named_and_not_called_damaged(tmp_path, dtype, 
         assert "damaged" not in str(caught.value)
 
 
-def test_a_compression_that_is_not_supported_is_named(tmp_path):
+def test_an_unsupported_compression_is_named(tmp_path):
     path = save(tmp_path / "a.tif", (RGB * 255).astype(np.uint8))
     data = bytearray(path.read_bytes())
     at = data.index(b"\x03\x01\x03\0\x01\0\0\0\x01\0")  # the tag of the compression: none
@@ -188,7 +188,7 @@ def test_a_compression_that_is_not_supported_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("low", "high"), [(0, 4), (0, 255), (-1, 1), (-1024, 3071), (0, 1e6), (0.2, 1.0003)]
 )
-def test_floats_beyond_one_come_back_in_their_own_values(tmp_path, low, high):
+def test_floats_above_one_keep_their_range(tmp_path, low, high):
     array = (RGB * (high - low) + low).astype(np.float32)
     path = save(tmp_path / "a.tif", array)
     with ImageReader(path) as reader:
@@ -207,7 +207,7 @@ def test_floats_beyond_one_come_back_in_their_own_values(tmp_path, low, high):
     )
 
 
-def test_integers_come_back_in_their_own_values_and_no_further(tmp_path):
+def test_integers_keep_their_range_and_are_clipped_to_it(tmp_path):
     array = (RGB * 3000 - 1000).astype(np.int16)
     path = save(tmp_path / "a.tif", array)
     target = Upscaler(Enlarge()).upscale_file(path, tmp_path / "b.tif")
@@ -219,7 +219,7 @@ def test_integers_come_back_in_their_own_values_and_no_further(tmp_path):
 @pytest.mark.parametrize(
     ("largest", "white"), [(250, 255), (255, 255), (40_000, 65535), (1000, 1000), (4, 4)]
 )
-def test_white_is_what_the_largest_value_suggests(tmp_path, largest, white):
+def test_white_follows_from_the_largest_value(tmp_path, largest, white):
     array = np.full((8, 8), largest, np.float32)
     array[0] = 0
     notes = []
@@ -232,7 +232,7 @@ def test_white_is_what_the_largest_value_suggests(tmp_path, largest, white):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_values_that_are_no_numbers_are_refused_by_name(tmp_path, bad, dtype):
+def test_nan_and_infinite_values_are_refused(tmp_path, bad, dtype):
     array = RGB.astype(dtype)
     array[3, 4, 1] = bad
     with pytest.raises(ImageError, match=r"a\.tif: replace its 1 samples .*NaN"):

@@ -65,7 +65,7 @@ def test_weights_sum_to_one_and_two_tiles_at_most_mix(scale_factor):
         assert used.max() <= 2, case
 
 
-def test_weights_lie_between_zero_and_one():
+def test_weights_are_between_zero_and_one():
     for length, tile_size, overlap in CASES[::5]:
         for tile in spans(length, tile_size, overlap):
             weights = tile.weights(2)
@@ -108,7 +108,7 @@ def test_one_tile_where_it_fits():
     assert (tile.weights(4) == 1).all()
 
 
-def test_joining_gives_back_the_signal_and_keeps_little():
+def test_joining_gives_back_the_signal_and_holds_little_memory():
     rng = np.random.default_rng(3)
     for length, tile_size, overlap in CASES[::7]:
         for scale_factor in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""The upscaler: tiles that leave no trace, every kind of picture, and what it refuses."""
+"""The upscaler: invisible tiles, every kind of image, and what it refuses."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def noise():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (31, 33), (100, 257), (7, 1000)])
 @pytest.mark.parametrize(("tile", "overlap"), [(1, 0), (16, 0), (40, 3), (64, 16), (1000, 16)])
-def test_tiles_leave_no_trace(noise, size, tile, overlap):
+def test_tiles_are_not_visible(noise, size, tile, overlap):
     pixels = noise(*size, 3)
     engine = Enlarge(scale_factor=2)
     sr = Upscaler(engine, tile_size=tile, overlap=overlap).upscale(pixels)
@@ -72,7 +72,7 @@ def test_tiles_leave_no_trace(noise, size, tile, overlap):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("img_channels", [1, 3, 4])
 def test_depth_and_channels_are_kept(noise, dtype, channels, img_channels):
-    pixels = np.maximum(noise(20, 50, channels, dtype=dtype), 1)  # nothing wholly transparent
+    pixels = np.maximum(noise(20, 50, channels, dtype=dtype), 1)  # nothing fully transparent
     sr = Upscaler(Enlarge(3, img_channels), tile_size=16, overlap=2).upscale(pixels)
     assert sr.dtype == dtype
     expected = pixels.repeat(3, 0).repeat(3, 1)
@@ -171,7 +171,7 @@ def test_impossible_settings_are_refused(kwargs, error, words):
         Upscaler(**kwargs)
 
 
-def test_arrays_that_are_no_images_are_refused():
+def test_arrays_that_are_not_images_are_refused():
     upscaler = Upscaler(Enlarge())
     for array in (np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros(3)):
         with pytest.raises(ImageError):
@@ -199,7 +199,7 @@ def test_a_device_out_of_memory_says_how_much_did_not_fit():
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_tiles_of_any_shape_leave_no_trace(seed):
+def test_tiles_of_any_shape_are_not_visible(seed):
     rng = np.random.default_rng(seed)
     height, width = (int(2 ** rng.uniform(0, 8)) for _ in "hw")
     layers = int(rng.integers(1, 5))
@@ -212,7 +212,7 @@ def test_tiles_of_any_shape_leave_no_trace(seed):
 
 
 class Blur(Enlarge):
-    """An engine that looks exactly `reach` pixels far: a mean over a square."""
+    """An engine whose context is exactly `reach` pixels: a mean over a square."""
 
     def __init__(self, reach):
         super().__init__(scale_factor=1)
@@ -235,7 +235,7 @@ def test_the_overlap_that_a_network_needs_is_measured(noise, reach):
     assert difference.max() <= 1
 
 
-def test_a_network_that_looks_everywhere_gets_the_largest_overlap():
+def test_a_network_with_global_context_gets_the_largest_overlap():
     class Everywhere(Blur):
         def __call__(self, lr):
             return lr * 0.5 + lr.mean((2, 3), keepdims=True)
@@ -283,7 +283,7 @@ def test_a_tile_that_never_fits_is_an_error(noise):
         MemoryError(),
     ],
 )
-def test_every_way_to_run_out_of_memory_is_understood(error):
+def test_every_out_of_memory_error_is_recognized(error):
     class Large(torch.nn.Module):
         def forward(self, x):
             raise error
@@ -311,10 +311,10 @@ def test_tiles_shrink_with_free_memory(monkeypatch):
     assert areas[1] < areas[2] < 2**30
 
 
-# --- Arrays, tensors, pictures ------------------------------------------------------------------
+# --- Arrays, tensors, images --------------------------------------------------------------------
 
 
-def test_a_batch_is_done_in_one_pass(noise):
+def test_a_batch_is_computed_in_one_pass(noise):
     engine = Enlarge(2)
     calls = []
     batch = np.maximum(noise(5, 20, 30, 4), 1)
@@ -323,7 +323,7 @@ def test_a_batch_is_done_in_one_pass(noise):
     assert Upscaler(engine, tile_size=16, overlap=2).upscale(batch).tolist() == sr.tolist()
 
 
-def test_pillow_images_of_16_bits_stay_so(noise):
+def test_16_bit_pillow_images_stay_16_bit(noise):
     gray = noise(6, 7).astype(np.uint16) * 250
     swapped = Pillow.frombytes("I;16B", (7, 6), gray.astype(">u2").tobytes())
     for image in (Pillow.fromarray(gray), swapped):
@@ -333,7 +333,7 @@ def test_pillow_images_of_16_bits_stay_so(noise):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
-def test_tensors_come_back_as_they_went(dtype):
+def test_tensors_keep_their_shape_and_type(dtype):
     image = torch.rand(3, 6, 7) if dtype.is_floating_point else torch.randint(0, 256, (3, 6, 7))
     image = image.to(dtype)
     for given in (image, image[None], image[:1]):
@@ -344,14 +344,14 @@ def test_tensors_come_back_as_they_went(dtype):
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "CMYK"])
-def test_pillow_images_come_back_as_such(mode):
+def test_pillow_images_stay_pillow_images(mode):
     image = Pillow.fromarray(np.full((6, 7, 3), (250, 10, 10), np.uint8)).convert(mode)
     sr = Upscaler(Enlarge(2)).upscale(image)
     assert sr.size == (14, 12)
     assert sr.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
 
 
-def test_what_is_no_picture_is_refused():
+def test_other_objects_are_refused():
     for thing in ([[1, 2]], torch.zeros(5), torch.zeros(5, 8, 8), np.zeros((1, 1, 1, 1, 1))):
         with pytest.raises(ImageError):
             Upscaler(Enlarge()).upscale(thing)
@@ -368,7 +368,7 @@ def test_what_is_no_picture_is_refused():
         torch.full((3, 4, 4), 128.0),
     ],
 )
-def test_floats_far_outside_the_unit_range_are_refused_by_name(floats):
+def test_floats_far_outside_the_unit_range_are_refused(floats):
     with pytest.raises(ImageError, match=r"\[0, 1\]|NaN"):
         Upscaler(Enlarge()).upscale(floats)
 
@@ -410,7 +410,7 @@ def test_an_overshoot_is_clipped_and_other_precisions_come_back():
     assert Upscaler(Enlarge(2)).upscale(np.ones((2, 2), np.float16)).dtype == np.float16
 
 
-def test_bytes_files_and_lists_are_taken(tmp_path, noise):
+def test_bytes_files_and_lists_are_accepted(tmp_path, noise):
     pixels = noise(5, 6, 3)
     Pillow.fromarray(pixels).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
@@ -424,7 +424,7 @@ def test_bytes_files_and_lists_are_taken(tmp_path, noise):
     assert upscaler.upscale([]) == []
 
 
-def test_bytes_that_are_no_image_are_refused_without_a_path():
+def test_bytes_that_are_not_an_image_are_refused_without_a_path():
     with pytest.raises(ImageError, match=r"^the image: ") as caught:
         Upscaler(Enlarge()).upscale(b"no image at all, only some text")
     assert "torch-sr-" not in str(caught.value)
@@ -482,7 +482,7 @@ def test_bleeding_is_the_same_in_tiles():
 # --- Self-ensemble ------------------------------------------------------------------------------
 
 
-def test_the_ensemble_asks_eight_times_and_turns_back(noise):
+def test_the_ensemble_calls_the_engine_eight_times_and_turns_back(noise):
     seen = []
 
     class Note(Enlarge):
@@ -567,7 +567,7 @@ def test_documents_page_by_page(tmp_path, noise):
             np.testing.assert_array_equal(reader.read(40)[..., 0], page.repeat(2, 0).repeat(2, 1))
 
 
-def test_pages_that_differ_in_size_and_depth_are_each_upscaled_as_they_are(tmp_path, noise):
+def test_pages_of_different_size_and_depth_keep_them(tmp_path, noise):
     pages = [
         noise(20, 30),
         noise(30, 20, 3),
@@ -603,7 +603,7 @@ def test_pages_that_differ_in_size_and_depth_are_each_upscaled_as_they_are(tmp_p
         np.testing.assert_array_equal(np.asarray(image), found[1])
 
 
-def test_pages_that_differ_give_their_first_where_the_target_holds_one_size(tmp_path, noise):
+def test_only_the_first_of_different_pages_fits_a_target_of_one_size(tmp_path, noise):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(noise(20, 30, 3), photometric="rgb")
         file.write(noise(30, 20, 3), photometric="rgb")
@@ -633,7 +633,7 @@ def test_a_page_that_fails_leaves_nothing(tmp_path, noise):
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
-def test_smaller_copies_are_no_pages_and_smaller_pages_are(tmp_path, noise):
+def test_smaller_copies_are_not_pages_but_smaller_pages_are(tmp_path, noise):
     for kind, pages in ((1, 1), (0, 2)):
         with tifffile.TiffWriter(tmp_path / "p.tif") as file:
             file.write(noise(40, 40))
@@ -669,7 +669,7 @@ def test_resampling_after_the_network(tmp_path, dtype, alpha):
         assert (to_unit(result.alpha) > 0.999).all()
 
 
-def test_what_is_stored_of_the_camera_stays_true(tmp_path, noise):
+def test_camera_metadata_is_kept_and_corrected(tmp_path, noise):
     exif = Pillow.Exif()
     exif[0x010F], exif[0x0112] = "Maker", 6
     exif.get_ifd(0x8769)[0xA002], exif.get_ifd(0x8769)[0xA003] = 30, 20
@@ -685,7 +685,7 @@ def test_what_is_stored_of_the_camera_stays_true(tmp_path, noise):
         assert b'tiff:Orientation="1" note="kept"' in result.info["xmp"]
 
 
-def test_a_source_that_breaks_half_way_is_named_and_leaves_nothing(tmp_path, noise):
+def test_a_source_that_fails_half_way_is_named_and_leaves_no_file(tmp_path, noise):
     source = write_image(tmp_path / "a.png", Image(noise(300, 300, 3)))
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     with pytest.raises(ImageError) as caught:
@@ -709,7 +709,7 @@ def test_an_interrupt_between_tiles_leaves_nothing(tmp_path, noise):
 
 
 def test_memory_does_not_grow_with_the_height(tmp_path):
-    """What is held of rows: a strip of the source, a band of the result."""
+    """The rows held in memory: a strip of the source, a band of the result."""
     header = Header(20_000, 64, 3, 8, False)
     held = []
 
@@ -726,8 +726,8 @@ def test_memory_does_not_grow_with_the_height(tmp_path):
 
 def test_one_upscaler_serves_several_threads(noise):
     upscaler = Upscaler("compact-x4", device="cpu", tile_size=66)
-    pictures = [noise(70, 80 + n, 3) for n in range(4)]
-    alone = [upscaler.upscale(picture) for picture in pictures]
+    images = [noise(70, 80 + n, 3) for n in range(4)]
+    alone = [upscaler.upscale(image) for image in images]
     with ThreadPoolExecutor(4) as pool:
-        for one, other in zip(alone, pool.map(upscaler.upscale, pictures), strict=True):
+        for one, other in zip(alone, pool.map(upscaler.upscale, images), strict=True):
             np.testing.assert_array_equal(one, other)

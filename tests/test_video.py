@@ -15,8 +15,8 @@ from video_kit import (
     VARIABLE,
     frames_of,
     make_video,
+    moving_gradient,
     packets_of,
-    picture,
     twice,
 )
 
@@ -61,7 +61,7 @@ def test_colors_stay(tmp_path, matrix, full):
                 dst_color_range=2,
                 interpolation=ACCURATE,
             ).to_ndarray()
-            wanted = picture(number, 48, 64).mean((0, 1))
+            wanted = moving_gradient(number, 48, 64).mean((0, 1))
             assert np.abs(rgb.mean((0, 1)) - wanted).max() < 1.5
 
 
@@ -81,7 +81,7 @@ def test_sound_is_copied_packet_by_packet(tmp_path):
         assert [s.type for s in container.streams] == ["video", "audio"]
 
 
-def test_sound_that_does_not_fit_is_written_in_another_code(tmp_path):
+def test_sound_that_does_not_fit_is_written_with_another_codec(tmp_path):
     source = make_video(tmp_path / "a.mp4", sound="aac")
     target = upscale_video(twice, 2, source, tmp_path / "b.webm", segment_frames=8)
     with av.open(str(target)) as container:
@@ -137,7 +137,7 @@ def test_odd_sizes(tmp_path, size, scale):
     assert frames_of(target)[0][1].shape == (135, 189, 3)
 
 
-def test_ten_bits_stay_ten(tmp_path):
+def test_ten_bits_are_kept(tmp_path):
     source = make_video(tmp_path / "a.mp4", CONSTANT[:2], pix_fmt="yuv420p10le")
     seen = []
 
@@ -166,7 +166,7 @@ upscale_video(twice, 2, Path(sys.argv[1]), Path(sys.argv[2]), segment_frames=6)
 """
 
 
-def test_a_killed_run_goes_on_after_its_last_segment(tmp_path):
+def test_a_killed_run_resumes_after_its_last_segment(tmp_path):
     source, target = make_video(tmp_path / "a.mp4", sound="aac"), tmp_path / "b.mp4"
     done = subprocess.run([sys.executable, "-c", KILLED, source, target], check=False)
     assert done.returncode == -9
@@ -187,7 +187,7 @@ def test_a_killed_run_goes_on_after_its_last_segment(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "b.mp4", "c.mp4"}
 
 
-def test_segments_of_other_settings_are_thrown_away(tmp_path):
+def test_segments_of_other_settings_are_deleted(tmp_path):
     source, target = make_video(tmp_path / "a.mp4"), tmp_path / "b.mp4"
     subprocess.run([sys.executable, "-c", KILLED, source, target], check=False)
     calls = []
@@ -220,7 +220,7 @@ def test_files_that_are_not_videos_are_refused_in_one_line(tmp_path, content, wo
     assert not (tmp_path / "b.mp4").exists()
 
 
-def test_a_video_of_sound_alone_is_refused(tmp_path):
+def test_a_file_with_only_sound_is_refused(tmp_path):
     source = tmp_path / "a.mp4"
     with av.open(str(source), "w") as container:
         audio = container.add_stream("aac", rate=48000)
@@ -238,7 +238,7 @@ def test_impossible_targets_are_refused_before_the_work(tmp_path, name):
         upscale_video(lambda frame: 1 / 0, 2, source, tmp_path / name)
 
 
-def test_a_video_cut_short_gives_what_can_be_decoded(tmp_path):
+def test_the_readable_part_of_a_truncated_video_is_upscaled(tmp_path):
     source = make_video(tmp_path / "a.mkv")
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
     target = upscale_video(twice, 2, source, tmp_path / "b.mp4")
@@ -254,7 +254,7 @@ def test_a_real_clip(tmp_path):
     assert packets_of(target, "audio") == packets_of(CLIP, "audio")
 
 
-def test_names_that_ffmpeg_would_take_for_something_else(tmp_path, monkeypatch):
+def test_names_that_ffmpeg_would_misinterpret(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("12:30.mp4", "-i.mp4", "a%03d.mp4", "b\udcff.mp4"):
         source = make_video(tmp_path / "a.mp4", CONSTANT[:3]).rename(name)

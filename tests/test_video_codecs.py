@@ -1,4 +1,4 @@
-"""Codecs: the source's where it fits, any that is asked for, and what each keeps."""
+"""Codecs: that of the source if it fits, or a requested one, and what each keeps."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def upscaled(source, target, **settings):
         ("mpeg4", "yuv420p", ".avi", ".mp4", "h264"),
     ],
 )
-def test_the_codec_is_the_source_s_where_it_fits(
+def test_the_codec_is_that_of_the_source_if_it_fits(
     tmp_path, monkeypatch, encoder, pix_fmt, kind, suffix, codec
 ):
     monkeypatch.setenv("SVT_LOG", "1")
@@ -89,7 +89,7 @@ def test_the_codec_is_the_source_s_where_it_fits(
         ("vp9", ".mkv", "yuv420p"),
     ],
 )
-def test_a_codec_that_is_asked_for(tmp_path, codec, suffix, pix_fmt, capfd):
+def test_a_requested_codec(tmp_path, codec, suffix, pix_fmt, capfd):
     source = make_video(tmp_path / "a.mp4", CONSTANT[:7])
     target = tmp_path / f"b{suffix}"
     upscaled(source, target, codec=codec, segment_frames=3, crf=2)
@@ -98,10 +98,10 @@ def test_a_codec_that_is_asked_for(tmp_path, codec, suffix, pix_fmt, capfd):
     assert [float(t) for t, _ in found] == pytest.approx([float(t) for t, _ in wanted], abs=0.0006)
     for (_, after), (_, before) in zip(found, wanted, strict=True):
         assert np.abs(after.astype(int) - twice(before)).mean() < 4
-    assert capfd.readouterr().err == ""  # encoders like to talk
+    assert capfd.readouterr().err == ""  # encoders print a lot
 
 
-def test_the_quality_moves_every_codec_that_has_one(tmp_path):
+def test_the_quality_affects_every_codec_that_has_one(tmp_path):
     def noisy(frame):
         return np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
 
@@ -140,7 +140,9 @@ def test_quality_0_is_lossless(tmp_path, codec, pix_fmt):
         ("b.avi", None, r"write \.mp4, \.mkv, \.mov or \.webm"),
     ],
 )
-def test_what_a_container_cannot_hold_is_refused_before_the_work(tmp_path, name, codec, words):
+def test_codecs_that_a_container_cannot_hold_are_refused_before_the_work(
+    tmp_path, name, codec, words
+):
     source = make_video(tmp_path / "a.mp4", CONSTANT[:2])
     with pytest.raises(ImageError, match=words) as caught:
         upscale_video(lambda frame: 1 / 0, 2, source, tmp_path / name, codec=codec)
@@ -201,7 +203,7 @@ def test_what_a_codec_cannot_hold_is_noted(tmp_path):
     assert codec_of(tmp_path / "d.mkv") == ("ffv1", "yuv444p12le")
 
 
-def test_transparency_and_losslessness_that_are_lost_are_noted(tmp_path):
+def test_lost_transparency_and_losslessness_are_noted(tmp_path):
     source = tmp_path / "a.mov"
     with av.open(str(source), "w") as container:
         video = container.add_stream("png", rate=24)
@@ -226,7 +228,7 @@ def test_transparency_and_losslessness_that_are_lost_are_noted(tmp_path):
         ("ffv1", ".mkv", (114, None)),
     ],
 )
-def test_wide_or_narrow_pixels_stay_so_or_become_square(tmp_path, codec, suffix, shape):
+def test_wide_or_narrow_pixels_are_kept_or_become_square(tmp_path, codec, suffix, shape):
     def describe(context):
         context.sample_aspect_ratio = Fraction(8, 9)
 
@@ -263,7 +265,7 @@ def test_layouts_of_stereo_and_spherical_videos_are_kept(tmp_path):
     assert "write .mp4 to keep it" in upscaled(source, tmp_path / "c.mov")[0]
 
 
-def test_the_mastering_display_in_each_encoder_s_units():
+def test_the_mastering_display_in_the_units_of_each_encoder():
     pairs = [(34000, 16000), (13250, 34500), (7500, 3000), (15635, 16450)]
     numbers = [n for x, y in pairs for n in (x, 50_000, y, 50_000)]
     record = struct.pack("=22i", *numbers, 50, 10_000, 10_000_000, 10_000, 1, 1)

@@ -19,7 +19,7 @@ TOP, BOTTOM = 2, 3  # ffmpeg's numbers of orders
 
 
 def moment(time):
-    """A soft bar that moves to the right, two pixels in a field's time."""
+    """A soft bar that moves to the right, by two pixels per field."""
     y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
     bar = 40 + 160 * np.exp(-(((x - 20 - 2 * time) / 6) ** 2)) + 0 * y
     return np.repeat(bar[..., None], 3, axis=2).round().astype(np.uint8)
@@ -34,7 +34,7 @@ def woven(number, order):
 
 
 def marked(frames, order):
-    """Mark frames as interlaced, with a filter of ffmpeg's."""
+    """Mark frames as interlaced with a filter of ffmpeg."""
     graph = av.filter.Graph()
     source = f"video_size={SIZE[1]}x{SIZE[0]}:pix_fmt=yuv420p:time_base=1/25:pixel_aspect=1/1"
     mode = "tff" if order == TOP else "bff"
@@ -70,7 +70,7 @@ def make_interlaced(path, order=TOP, *, codec="libx264", flagged=True, told=True
 
 
 def combs(frame):
-    """How much neighbouring lines differ, next to lines two apart."""
+    """How much neighboring lines differ, compared to lines two apart."""
     gray = frame.astype(float).mean(2)
     return np.abs(np.diff(gray, axis=0)).mean() / (np.abs(gray[2:] - gray[:-2]).mean() + 0.1)
 
@@ -115,13 +115,13 @@ def test_interlaced_videos_are_deinterlaced(tmp_path, order, suffix):
         assert combs(frame[::2, ::2]) < 1
 
 
-def test_streams_that_mark_frames_alone_are_deinterlaced(tmp_path):
+def test_frames_that_only_the_stream_marks_are_deinterlaced(tmp_path):
     source = make_interlaced(tmp_path / "a.ts", codec="mpeg2video", told=False)
     target = upscale_video(twice, 2, source, tmp_path / "b.mp4")
     assert all(combs(frame[::2, ::2]) < 1 for _, frame in frames_of(target)[1:-1])
 
 
-def test_frames_that_the_container_alone_calls_interlaced_are_looked_at(tmp_path):
+def test_frames_that_only_the_container_marks_are_examined(tmp_path):
     source = make_interlaced(tmp_path / "a.mkv", flagged=False)
     assert marks_of(source) == (TOP, {False})
     notes = []
@@ -131,7 +131,7 @@ def test_frames_that_the_container_alone_calls_interlaced_are_looked_at(tmp_path
     assert all(combs(frame[::2, ::2]) < 1 for _, frame in frames_of(target))
 
 
-def test_whole_pictures_that_the_container_calls_interlaced_stay(tmp_path):
+def test_progressive_frames_that_the_container_marks_are_unchanged(tmp_path):
     plain = make_video(tmp_path / "a.mkv")
     wrong = make_video(tmp_path / "b.mkv", describe=lambda c: setattr(c, "field_order", TOP))
     assert marks_of(wrong) == (TOP, {False})
@@ -145,7 +145,7 @@ def test_whole_pictures_that_the_container_calls_interlaced_stay(tmp_path):
 
 @pytest.mark.parametrize("order", [TOP, BOTTOM])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_fields_are_kept_one_by_one(tmp_path, order, suffix):
+def test_fields_are_kept_separately(tmp_path, order, suffix):
     source = make_interlaced(tmp_path / f"a{suffix}", order)
     heights = set()
 
@@ -179,7 +179,7 @@ def test_a_codec_without_fields_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("deinterlace", [True, False])
-def test_progressive_videos_stay_as_they_are(tmp_path, deinterlace):
+def test_progressive_videos_are_unchanged(tmp_path, deinterlace):
     source = make_video(tmp_path / "a.mp4")
     notes = []
     targets = [tmp_path / "b.mp4", tmp_path / "c.mp4"]
@@ -211,7 +211,7 @@ def test_an_interrupted_run_gives_the_same_deinterlaced_frames(tmp_path):
     assert resumed.read_bytes() == whole.read_bytes()
 
 
-def test_fields_are_encoded_alike_each_time(tmp_path):
+def test_fields_are_encoded_identically_each_time(tmp_path):
     source = make_interlaced(tmp_path / "a.mp4")
     results = {
         upscale_video(

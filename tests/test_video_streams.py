@@ -14,7 +14,7 @@ from torch_sr.inference.video import read_video_info, upscale_video
 
 av = pytest.importorskip("av")
 
-PICTURE = 1 << 10  # ffmpeg's disposition of covers
+ATTACHED_PICTURE = 1 << 10  # ffmpeg's disposition of covers
 FORCED, HEARING_IMPAIRED = 1 << 6, 1 << 7
 TIMES = CONSTANT[:6]
 
@@ -26,7 +26,7 @@ def upscaled(source, target, **settings):
 
 
 def jpeg():
-    """A picture of 16x16 as a file."""
+    """A JPEG file of 16x16 pixels."""
     context = av.CodecContext.create("mjpeg", "w")
     context.height = context.width = 16
     context.pix_fmt, context.time_base = "yuvj420p", Fraction(1, 25)
@@ -53,7 +53,7 @@ def wave(audio):
 
 
 def copied(path, plain, *, add=lambda out: (), metadata=None):
-    """A video with more streams: ``add`` makes them and returns what makes their packets."""
+    """A video with more streams: ``add`` adds them and returns what makes their packets."""
     with av.open(str(plain)) as container, av.open(str(path), "w") as out:
         video = out.add_stream_from_template(container.streams.video[0])
         video.metadata.update(metadata or {})
@@ -105,7 +105,7 @@ def test_matroska_keeps_everything(tmp_path):
                 assert new.metadata.get(key) == old.metadata.get(key)
         assert after.streams.attachments[0].data == b"font" * 9
         assert after.chapters() == before.chapters()
-        (cover,) = (s for s in after.streams.video if s.disposition & PICTURE)
+        (cover,) = (s for s in after.streams.video if s.disposition & ATTACHED_PICTURE)
         assert bytes(next(after.demux(cover))) == jpeg()
     assert len(frames_of(target)) == len(TIMES)
 
@@ -120,7 +120,7 @@ def test_what_mp4_cannot_hold_is_noted_one_by_one(tmp_path):
         languages = [stream.language for stream in container.streams.audio]
         assert languages == ["eng", "fra"]
         assert container.streams.audio[1].disposition & HEARING_IMPAIRED
-        assert any(stream.disposition & PICTURE for stream in container.streams.video)
+        assert any(stream.disposition & ATTACHED_PICTURE for stream in container.streams.video)
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one"]
 
 
@@ -132,13 +132,13 @@ def test_sound_that_is_encoded_again_is_noted(tmp_path):
     ]
 
 
-def test_a_cover_is_not_the_video_even_where_it_comes_first(tmp_path):
+def test_a_cover_is_not_the_video_even_if_it_comes_first(tmp_path):
     plain = make_video(tmp_path / "plain.mp4", TIMES)
     source = tmp_path / "a.mp4"
     with av.open(str(plain)) as container, av.open(str(source), "w") as out:
         cover = out.add_stream("mjpeg", rate=1)
         cover.height = cover.width = 16
-        cover.pix_fmt, cover.disposition = "yuvj420p", PICTURE
+        cover.pix_fmt, cover.disposition = "yuvj420p", ATTACHED_PICTURE
         video = out.add_stream_from_template(container.streams.video[0])
         packet = av.Packet(jpeg())
         packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1)
@@ -151,22 +151,22 @@ def test_a_cover_is_not_the_video_even_where_it_comes_first(tmp_path):
     for name in ("b.mp4", "b.mkv"):
         assert upscaled(source, tmp_path / name) == []
         with av.open(str(tmp_path / name)) as container:
-            (cover,) = (s for s in container.streams.video if s.disposition & PICTURE)
+            (cover,) = (s for s in container.streams.video if s.disposition & ATTACHED_PICTURE)
             assert bytes(next(container.demux(cover))) == jpeg()
     assert "the cover image" in upscaled(source, tmp_path / "b.mov")[0]
 
 
 @pytest.mark.parametrize("cover", [False, True])
-def test_sound_with_a_cover_is_no_video(tmp_path, cover):
+def test_sound_with_a_cover_is_not_a_video(tmp_path, cover):
     source = tmp_path / "a.mp4"
     with av.open(str(source), "w") as out:
         audio = sound(out, 0)
         if cover:
-            picture = out.add_stream("mjpeg", rate=1)
-            picture.height = picture.width = 16
-            picture.pix_fmt, picture.disposition = "yuvj420p", PICTURE
+            image = out.add_stream("mjpeg", rate=1)
+            image.height = image.width = 16
+            image.pix_fmt, image.disposition = "yuvj420p", ATTACHED_PICTURE
             packet = av.Packet(jpeg())
-            packet.stream, packet.pts, packet.dts, packet.time_base = picture, 0, 0, Fraction(1)
+            packet.stream, packet.pts, packet.dts, packet.time_base = image, 0, 0, Fraction(1)
             out.mux(packet)
         out.mux(wave(audio))
     words = "contains no video stream" + (" but a cover" if cover else "; name")
@@ -225,7 +225,7 @@ def test_data_that_cannot_be_copied_is_noted(tmp_path):
     assert upscaled(source, tmp_path / "b.mkv") == ["a data stream (klv) was left out"]
 
 
-def test_descriptions_of_the_old_file_alone_are_not_taken_over(tmp_path):
+def test_metadata_about_the_old_file_itself_is_not_copied(tmp_path):
     source = make_video(tmp_path / "a.mp4", TIMES)
     upscaled(source, tmp_path / "b.mkv")
     with av.open(str(tmp_path / "b.mkv")) as container:
@@ -233,7 +233,7 @@ def test_descriptions_of_the_old_file_alone_are_not_taken_over(tmp_path):
         assert not keys & {"major_brand", "minor_version", "compatible_brands"}
 
 
-def test_damaged_sound_that_is_encoded_again_does_not_end_the_work(tmp_path):
+def test_damaged_sound_that_is_encoded_again_does_not_stop_the_video(tmp_path):
     source = make_video(tmp_path / "a.mkv", TIMES, sound="aac")
     data = bytearray(source.read_bytes())
     for packet in packets_of(source, "audio")[3:5]:
@@ -266,7 +266,7 @@ def test_only_a_full_disk_is_reported_as_one(tmp_path, monkeypatch, number, word
     assert calls == []  # nothing was lost
 
 
-def test_every_suffix_of_a_video_is_one_in_a_folder(tmp_path):
+def test_every_video_suffix_is_found_in_a_folder(tmp_path):
     from torch_sr.inference.files.jobs import find_jobs
 
     names = ["a.m2ts", "b.mts", "c.flv", "d.3gp", "e.vob", "f.mpeg", "g.ogv", "h.y4m"]

@@ -1,4 +1,4 @@
-"""Rates stay what they are; times that jump, are missing or rounded are put right."""
+"""Frame rates are kept; times that jump, are missing or rounded are corrected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rates_of(path):
 
 
 def end_of(path, kind):
-    """When the last packet of a stream is over, in seconds from the beginning of the file."""
+    """When the last packet of a stream ends, in seconds from the start of the file."""
     with av.open(str(path)) as container:
         (stream,) = (s for s in container.streams if s.type == kind)
         ends = [(p.pts + p.duration) * p.time_base for p in container.demux(stream) if p.size]
@@ -37,7 +37,7 @@ def steps_of(path):
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])
 @pytest.mark.parametrize("kind", [".mkv", ".mp4"])
 @pytest.mark.parametrize("rate", [Fraction(10), Fraction(24000, 1001)])
-def test_the_frame_rate_is_the_source_s(tmp_path, rate, kind, suffix):
+def test_the_frame_rate_is_that_of_the_source(tmp_path, rate, kind, suffix):
     times = range(0, 12 * rate.denominator, rate.denominator)
     unit = Fraction(1, rate.numerator)
     source = make_video(tmp_path / f"a{kind}", times, (32, 32), rate=rate, unit=unit)
@@ -74,7 +74,7 @@ def no_b_frames(context):
 
 
 def transport_stream(path, *, codec="mpeg2video", sound="aac", size=(48, 64)):
-    """A second of pictures, and of sound."""
+    """A second of frames, and of sound."""
     with av.open(str(path), "w", format="mpegts") as container:
         video = container.add_stream(codec, rate=25)
         video.height, video.width, video.pix_fmt = *size, "yuv420p"
@@ -168,7 +168,7 @@ def test_a_packet_from_before_the_jump_may_come_after_it():
     assert placed([packet(*one) for one in times]) == ([5, 5, 6, 7, 6, 7, 8], 1)
 
 
-def test_a_jump_shows_in_times_where_no_decoding_times_are_known():
+def test_a_jump_is_found_without_decoding_times():
     first = [packet(VIDEO, time) for time in (5, 6)]
     late = packet(VIDEO, 0)
     late.dts = None
@@ -187,7 +187,7 @@ def test_a_gap_of_all_streams_is_closed_where_formats_know_jumps():
     assert placed([packet(*one) for one in times], flags=0) == ([0, 0, 1, 1, 50, 50], 0)
 
 
-def test_a_pause_of_one_stream_is_no_gap():
+def test_a_pause_of_one_stream_is_not_a_gap():
     sound = [packet(AUDIO, time) for time in range(30)]
     assert placed([packet(VIDEO, 0), *sound, packet(VIDEO, 29)])[1] == 0
 

@@ -1,4 +1,4 @@
-"""window_sums.py: sums of squares equal those that are added up one by one."""
+"""window_sums.py: sums of windows equal those added up one by one."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Models by name, fetched from a server on this machine that breaks off and lies."""
+"""Models by name, downloaded from a local server that breaks off and sends wrong files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def content(tmp_path):
 
 @pytest.fixture
 def site(server, home, content, monkeypatch):
-    """The table's first model lies on the server, with a mirror."""
+    """The first model of the table is on the server, and on a mirror."""
     site, address = server
     site.files = {"/a.pth": content, "/mirror.pth": content}
     row = dataclasses.replace(
@@ -93,12 +93,12 @@ def test_rows_are_complete_and_addresses_last():
             assert "/blob/" not in url
             fixed = re.search(r"/resolve/[0-9a-f]{40}/|/releases/download/v[0-9.]+/", url)
             assert fixed, f"{url} may change"
-    # torch's way of naming a file: the hash begins with what stands before the suffix.
+    # PyTorch's naming of files: the part before the suffix is the start of the hash.
     df2kost = zoo.ZOO["esrgan-x4-df2kost"]
     assert df2kost.sha256.startswith(df2kost.file.removesuffix(".pth").rpartition("-")[2])
 
 
-def test_what_the_issue_names_is_there():
+def test_the_known_models_are_listed():
     twelve = [name for name in zoo.ZOO if name.startswith("enhanced-srgan-")]
     assert len(twelve) == 12
     for name in ("x4plus", "x2plus", "x4plus-anime-6b"):
@@ -127,7 +127,7 @@ def test_names_in_any_spelling(asked, found):
 # --- Fetching -------------------------------------------------------------------------------------
 
 
-def test_a_model_is_fetched_once_and_kept(site, home, content):
+def test_a_model_is_downloaded_once_and_kept(site, home, content):
     told = []
     path = zoo.find_model("RRDB_ESRGAN_x4", lambda done, total: told.append((done, total)))
     assert path == home / "models" / "RRDB_ESRGAN_x4.pth"
@@ -137,7 +137,7 @@ def test_a_model_is_fetched_once_and_kept(site, home, content):
     assert paths(site) == ["/a.pth"]
 
 
-def test_a_fetch_that_breaks_off_in_the_middle_goes_on_there(site, home, content):
+def test_an_interrupted_download_is_resumed(site, home, content):
     half = len(content) // 2
     site.behaviours["/a.pth"] = [break_off(half)]
     zoo.find_model(NAME)
@@ -154,20 +154,20 @@ def test_a_mirror_serves_where_the_first_address_does_not(site, content):
     assert paths(site) == ["/a.pth", "/mirror.pth"]
 
 
-def test_a_wrong_file_is_not_taken(site, content):
+def test_a_wrong_file_is_refused(site, content):
     site.files["/a.pth"] = content[:-1] + b"x"
     assert zoo.find_model(NAME).read_bytes() == content
     assert paths(site)[-1] == "/mirror.pth"
 
 
-def test_mirrors_of_ones_own_are_asked_first(site, server, content, monkeypatch):
+def test_custom_mirrors_are_tried_first(site, server, content, monkeypatch):
     site.files["/own/RRDB_ESRGAN_x4.pth"] = content
     monkeypatch.setenv("TORCH_SR_MIRRORS", f"{server[1]}/none, {server[1]}/own/")
     assert zoo.find_model(NAME).read_bytes() == content
     assert paths(site) == ["/none/RRDB_ESRGAN_x4.pth", "/own/RRDB_ESRGAN_x4.pth"]
 
 
-def test_offline_it_says_address_hash_and_place(home, monkeypatch):
+def test_offline_the_error_names_address_hash_and_path(home, monkeypatch):
     row = dataclasses.replace(zoo.ZOO[NAME], urls=("http://127.0.0.1:9/a.pth",))
     monkeypatch.setitem(zoo.ZOO, NAME, row)
     with pytest.raises(DownloadError) as caught:
@@ -178,14 +178,14 @@ def test_offline_it_says_address_hash_and_place(home, monkeypatch):
         assert words in message
 
 
-def test_a_file_put_there_by_hand_serves(site, home, content):
+def test_a_file_saved_by_hand_is_used(site, home, content):
     (home / "models").mkdir(parents=True)
     (home / "models" / "RRDB_ESRGAN_x4.pth").write_bytes(content)
     zoo.find_model(NAME)
     assert site.requests == []
 
 
-def test_what_has_no_address_says_where_it_goes(home, content):
+def test_without_an_address_the_error_names_the_path(home, content):
     name = "enhanced-srgan-p192-cr-23-rrdb-div2k-psnr"
     with pytest.raises(DownloadError, match="no permanent address") as caught:
         zoo.find_model(name)
@@ -199,7 +199,9 @@ def test_what_has_no_address_says_where_it_goes(home, content):
 def test_names_and_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert zoo.find_model("compact-x4") == shipped_path("compact-x4")
-    assert str(zoo.find_model("missing.pth")) == "missing.pth"  # told by whoever reads it
+    assert (
+        str(zoo.find_model("missing.pth")) == "missing.pth"
+    )  # the error is raised when it is read
     with pytest.raises(ModelError, match="did you mean compact-x4"):
         zoo.find_model("compactx4")
     with pytest.raises(ModelError, match="-m realesrgan-x4plus uses"):
@@ -211,7 +213,7 @@ def test_names_and_files(tmp_path, monkeypatch):
 # --- Commands -------------------------------------------------------------------------------------
 
 
-def test_a_name_does_wherever_a_model_is_asked_for(site, run, save_photo, tmp_path):
+def test_a_name_is_accepted_wherever_a_model_is(site, run, save_photo, tmp_path):
     save_photo(tmp_path / "a.png", 8, 9)
     code, out, _ = run("upscale", tmp_path / "a.png", "-m", "RRDB_ESRGAN_x4", "--device", "cpu")
     assert (code, out.strip()) == (0, str(tmp_path / "a_sr.png"))
@@ -221,7 +223,7 @@ def test_a_name_does_wherever_a_model_is_asked_for(site, run, save_photo, tmp_pa
     assert paths(site) == ["/a.pth"]
 
 
-def test_the_life_of_a_model(site, run, home):
+def test_a_model_is_downloaded_verified_and_removed(site, run, home):
     path = home / "models" / "RRDB_ESRGAN_x4.pth"
     assert run("models", "path")[1].strip() == str(home / "models")
     code, _, err = run("models", "path", NAME)
@@ -237,7 +239,7 @@ def test_the_life_of_a_model(site, run, home):
     assert code == 1
     assert "damaged" in out
     assert "ok    compact-x4" in out
-    assert run("models", "download", NAME)[0] == 0  # anew
+    assert run("models", "download", NAME)[0] == 0  # replaces the damaged file
     assert run("models", "verify", NAME)[0] == 0
     assert run("models", "remove", NAME)[1].strip() == f"removed {path}"
     assert not path.exists()
@@ -249,14 +251,14 @@ def line_of(text, name):
     return next(line for line in text.splitlines() if line.split()[:1] == [name])
 
 
-def test_the_list_names_licenses_and_what_lies_beside(run, home, content):
+def test_the_list_shows_licenses_and_other_files(run, home, content):
     (home / "models").mkdir(parents=True)
     (home / "models" / "own.pth").write_bytes(content)
     code, out, err = run("models", "list")
     assert code == 0
     assert "shipped" in line_of(out, "compact-x4")
     assert "BSD-3-Clause" in line_of(out, "realesrgan-x4plus")
-    assert "enhanced-srgan" not in out  # what can be had comes first, the others in one note
+    assert "enhanced-srgan" not in out  # available models come first, the others are in one note
     assert "enhanced-srgan-128-cr-23-rrdb-div2k-psnr" in err
     assert str(home / "models") in err
     assert "yours" in line_of(out, "own.pth")
@@ -275,7 +277,7 @@ def test_a_name_too_long_for_a_file_is_refused_in_one_line(run, home, command):
     assert "Traceback" not in out + err
 
 
-def test_fetch_refuses_what_is_neither_a_model_nor_a_file(run, home):
+def test_download_refuses_what_is_neither_a_model_nor_a_file(run, home):
     code, out, err = run("models", "download", "missing.pth")
     assert (code, out) == (1, "")
     assert "torch-sr models list" in err
@@ -299,4 +301,4 @@ def test_without_a_network_the_remedy_comes_first(home, monkeypatch):
     assert "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1" in message
     assert "NameResolution" not in message
     assert len(message) < 500
-    assert len(asked) == 2  # each address once: the answer does not change in some seconds
+    assert len(asked) == 2  # each address once, because a retry would give the same answer

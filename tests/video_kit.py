@@ -19,7 +19,7 @@ def twice(frame):
     return frame.repeat(2, 0).repeat(2, 1)
 
 
-def picture(number, height, width, dtype=np.uint8):
+def moving_gradient(number, height, width, dtype=np.uint8):
     """A gradient that moves, its colors far from gray."""
     y, x = np.mgrid[0:height, 0:width]
     layers = [40 + 5 * number + 0 * x, 200 - 2 * x, 60 + 2 * y]
@@ -71,7 +71,7 @@ def make_video(
             audio.metadata["language"] = "eng"
         deep = "10" in pix_fmt
         for number, time in enumerate(times):
-            pixels = picture(number, *size, np.uint16 if deep else np.uint8)
+            pixels = moving_gradient(number, *size, np.uint16 if deep else np.uint8)
             frame = av.VideoFrame.from_ndarray(pixels, "rgb48le" if deep else "rgb24")
             frame = frame.reformat(
                 format=pix_fmt,

@@ -253,7 +253,7 @@ def attach(stream: Any, out: Any, image: bytes) -> None:
     if stream.type == "attachment":
         name, kind, data = stream.name or "attachment", stream.mimetype, stream.data
     else:
-        kind = stream.metadata.get("mimetype") or _PICTURES.get(_name(stream))
+        kind = stream.metadata.get("mimetype") or _IMAGE_TYPES.get(_name(stream))
         name = stream.metadata.get("filename") or "cover" + (
             mimetypes.guess_extension(kind or "") or ".jpg"
         )
@@ -262,4 +262,4 @@ def attach(stream: Any, out: Any, image: bytes) -> None:
     added.metadata.update(stream.metadata)
 
 
-_PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "bmp": "image/bmp", "webp": "image/webp"}
+_IMAGE_TYPES = {"mjpeg": "image/jpeg", "png": "image/png", "bmp": "image/bmp", "webp": "image/webp"}
