@@ -1,4 +1,4 @@
-"""Scale floats and wide integers outside [0, 1] to it, and back.
+"""Scale floats and integers of any range to [0, 1], and back.
 
 TIFF defines white for unsigned integers only, and programs disagree about the rest: the values of a
 float image may end at 1, at 255, or anywhere. Nothing is clipped: an image is scaled by its own

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from torch_sr.aliases import PathLike
 
 
-def has_complete_last_frame(path: PathLike) -> bool:
+def is_complete_gif(path: PathLike) -> bool:
     """Whether the last frame is complete."""
     with Path(path).open("rb") as file:
         head = file.read(13)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torch_sr.aliases import Pixels
-from torch_sr.images.formats.gif import has_complete_last_frame, has_transparency
+from torch_sr.images.formats.gif import has_transparency, is_complete_gif
 from torch_sr.images.formats.netpbm import read_netpbm
 from torch_sr.images.formats.pillow import check_size, load_with_pillow
 from torch_sr.images.formats.png.repair import repaired_png
@@ -45,7 +45,7 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
     try:
         image = source.load(page, all_pages=all_pages)
         _check(source, image)
-        whole = source.kind.loader != "gifload" or has_complete_last_frame(source.path)
+        whole = source.kind.loader != "gifload" or is_complete_gif(source.path)
         intact = _count_intact(image) if whole else 0
         if intact == image.height:
             return source.load(page, all_pages=all_pages)

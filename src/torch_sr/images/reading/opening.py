@@ -16,7 +16,7 @@ from typing import Any
 
 from torch_sr.aliases import PathLike
 from torch_sr.errors import ImageError
-from torch_sr.images.formats.gif import has_complete_last_frame
+from torch_sr.images.formats.gif import is_complete_gif
 from torch_sr.images.formats.jpeg import find_left_out, name_coding
 from torch_sr.images.formats.netpbm import blank_netpbm, read_netpbm
 from torch_sr.images.formats.pillow import check_size, load_heic, load_jxl, load_with_pillow
@@ -168,11 +168,7 @@ class Source:
                     raise ValueError(f"only {len(self._numbers)} of its pages are present")
                 self.notes.append("the file is damaged: some of its pages are missing")
             return max(1, len(self._numbers))
-        if (
-            self.kind.loader == "gifload"
-            and not self.keep
-            and not has_complete_last_frame(self.path)
-        ):
+        if self.kind.loader == "gifload" and not self.keep and not is_complete_gif(self.path):
             raise ValueError("it ends in the middle of a frame")
         return int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
 
