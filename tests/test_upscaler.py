@@ -475,7 +475,7 @@ def test_bleeding_is_the_same_in_tiles():
         Upscaler(Enlarge(2), tile_size=30, overlap=3).upscale(pixels)[:, :, 3], whole[:, :, 3]
     )
     rows_only = Upscaler(Enlarge(2), overlap=3)
-    rows_only._most = 90 * 20
+    rows_only._max_area = 90 * 20
     np.testing.assert_array_equal(rows_only.upscale(pixels), whole)
 
 

@@ -30,7 +30,7 @@ Average = Callable[[Tensor], Tensor]
 _ARTIFACT_WINDOW = 7
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # Smaller similarities are clamped to this: the slope of x**0.0448 grows without bound towards 0.
-_LEAST_SIMILARITY = 1e-4
+_MIN_SIMILARITY = 1e-4
 
 
 def content_loss(sr: Tensor, hr: Tensor, loss_f: str = "l1") -> Tensor:
@@ -141,7 +141,7 @@ def _ms_ssim(sr: Tensor, hr: Tensor) -> Tensor:
             similarity = luminance * similarity
         else:
             sr, hr = F.avg_pool2d(sr, 2), F.avg_pool2d(hr, 2)
-        mean = similarity.mean(dim=(-2, -1)).clamp(min=_LEAST_SIMILARITY)
+        mean = similarity.mean(dim=(-2, -1)).clamp(min=_MIN_SIMILARITY)
         product = product * mean.pow(weight / sum(weights))
     return product.mean()
 

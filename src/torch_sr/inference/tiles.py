@@ -43,7 +43,7 @@ class Tiles:
         self._tiling = tiling
         self._overlap = overlap
         self._measuring = threading.Lock()
-        self._most: float = np.inf  # pixels of a tile, after a larger one did not fit
+        self._max_area: float = np.inf  # pixels of a tile, after a larger one did not fit
 
     @property
     def overlap(self) -> int:
@@ -66,7 +66,7 @@ class Tiles:
         height, width = header.height, header.width
         if self._tiling() == "never":
             return [Span(0, height)], [Span(0, width)]
-        area = self._most if tile_size else min(self.engine.tile_area, self._most)
+        area = self._max_area if tile_size else min(self.engine.tile_area, self._max_area)
         area = int(min(area, tile_size**2 if tile_size else area) // num_images)
         row_bytes = (
             num_images * width * self.engine.scale_factor**2 * header.layers * header.depth // 8
@@ -153,7 +153,7 @@ class Tiles:
         rows, columns = plan(height, width, self.overlap, area)
         if len(rows) * len(columns) == 1:
             raise error
-        self._most = min(self._most, number * area)
+        self._max_area = min(self._max_area, number * area)
         parts = self.join(
             lambda row: tile[:, row.start : row.stop], rows, columns, np.float32, lambda: None
         )

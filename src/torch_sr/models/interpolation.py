@@ -23,7 +23,7 @@ from torch_sr.models.model import Model, ModelLike
 from torch_sr.models.zoo import open_model
 from torch_sr.networks.rrdb import RRDBNet
 
-_MOST_STEPS = 1000
+_MAX_STEPS = 1000
 _SUM_TOLERANCE = 1e-6
 
 
@@ -195,7 +195,7 @@ def parse_alphas(text: str, name: str = "alpha") -> list[float]:
         else:
             last, step = others
             count = round((last - first) / step)
-            if not 1 <= count <= _MOST_STEPS or abs(first + count * step - last) > 1e-6:
+            if not 1 <= count <= _MAX_STEPS or abs(first + count * step - last) > 1e-6:
                 raise ValueError
             alphas = [round(first + i * step, 9) for i in range(count + 1)]
     except (ValueError, ZeroDivisionError, OverflowError):

@@ -79,8 +79,8 @@ class Model:
         info = ModelInfo(
             name=name or type(network).__name__,
             architecture=type(network).__name__,
-            scale_factor=_agreed("scale_factor", scale_factor, network, None),
-            img_channels=_agreed("img_channels", img_channels, network, 3),
+            scale_factor=_resolve_size("scale_factor", scale_factor, network, None),
+            img_channels=_resolve_size("img_channels", img_channels, network, 3),
             config=network.config if isinstance(network, RRDBNet) else None,
             num_parameters=count_parameters(network),
             dtype=dtype_name(_first_floating(network)),
@@ -266,7 +266,7 @@ def _first_floating(network: nn.Module) -> Tensor:
     )
 
 
-def _agreed(key: str, given: int | None, network: nn.Module, default: int | None) -> int:
+def _resolve_size(key: str, given: int | None, network: nn.Module, default: int | None) -> int:
     """A size that is given, or that the network knows.
 
     Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch_sr.aliases import PathLike
 
-_MOST = 1 << 24
+_MAX_BYTES = 1 << 24  # that are searched for segments
 _CODINGS = {
     0xC3: "lossless coding",
     0xC5: "hierarchical coding",
@@ -32,7 +32,7 @@ def _segments(path: PathLike, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Markers and their data, up to the first scan."""
     with Path(path).open("rb") as file:
         file.seek(start + 2)
-        while file.tell() < _MOST:
+        while file.tell() < _MAX_BYTES:
             head = file.read(4)
             if len(head) < 4 or head[0] != 0xFF:
                 return

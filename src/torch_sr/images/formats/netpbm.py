@@ -18,7 +18,7 @@ from torch_sr.errors import ImageError
 from torch_sr.images.formats.pillow import check_size
 from torch_sr.images.vips import blank
 
-_MOST_HEAD = 4096
+_MAX_HEAD = 4096
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class NetpbmHeader:
     Args:
         magic: ``P1`` to ``P7``, ``Pf`` or ``PF``.
         width, height, layers: of the image.
-        top: the value of white; of PFM the scale, negative for little-endian.
+        white: the value of white; of PFM the scale, negative for little-endian.
         start: bytes before the samples.
     """
 
@@ -36,15 +36,15 @@ class NetpbmHeader:
     width: int
     height: int
     layers: int
-    top: float
+    white: float
     start: int
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a sample in the file."""
         if self.magic in ("Pf", "PF"):
-            return np.dtype("<f4" if self.top < 0 else ">f4")
-        return np.dtype(">u2" if self.top > 255 else np.uint8)
+            return np.dtype("<f4" if self.white < 0 else ">f4")
+        return np.dtype(">u2" if self.white > 255 else np.uint8)
 
     @property
     def native(self) -> np.dtype[Any]:
@@ -56,7 +56,7 @@ class NetpbmHeader:
 def blank_netpbm(path: PathLike) -> Any:
     """A black image of the size and type of the one in the file."""
     with Path(path).open("rb") as file:
-        header = _parse(file.read(_MOST_HEAD))
+        header = _parse(file.read(_MAX_HEAD))
     return blank(header.width, header.height, header.layers, header.native)
 
 
@@ -75,7 +75,7 @@ def read_netpbm(
         ValueError: damaged, or cut short.
     """
     with Path(path).open("rb") as file:
-        header = _parse(file.read(_MOST_HEAD))
+        header = _parse(file.read(_MAX_HEAD))
     check_size(header.width, header.height, max_pixels)
     shape = (header.height, header.width, header.layers)
     native = header.native
@@ -83,7 +83,7 @@ def read_netpbm(
     count = int(np.prod(shape))
     if len(samples) < count and not keep:
         raise ValueError(f"{count - len(samples)} of {count} samples are missing")
-    gray = header.top / 2 if native != np.float32 else 0.5
+    gray = header.white / 2 if native != np.float32 else 0.5
     whole: Pixels = np.full(count, gray, native)
     whole[: len(samples)] = samples[:count]
     whole = _scaled(whole, header).reshape(shape)
@@ -102,9 +102,9 @@ def _parse(head: bytes) -> NetpbmHeader:
     if match is None:
         raise ValueError("its header is invalid")
     width, height = int(match[1]), int(match[2])
-    top = float(match[3]) if numbers == 3 else 1.0
+    white = float(match[3]) if numbers == 3 else 1.0
     layers = 3 if magic in ("P3", "P6", "PF") else 1
-    return _checked(NetpbmHeader(magic, width, height, layers, top, match.end()))
+    return _checked(NetpbmHeader(magic, width, height, layers, white, match.end()))
 
 
 def _parse_pam(head: bytes) -> NetpbmHeader:
@@ -113,18 +113,18 @@ def _parse_pam(head: bytes) -> NetpbmHeader:
         raise ValueError("its header does not end")
     lines = [line.split() for line in head[:end].split(b"\n") if not line.startswith(b"#")]
     fields = {line[0]: line[1] for line in lines if len(line) > 1}
-    width, height, layers, top = (
+    width, height, layers, white = (
         int(fields.get(name, b"0")) for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
     )
     if layers > 4:
         raise ImageError(f"convert it to gray or RGB: PAM of {layers} channels is not supported")
-    return _checked(NetpbmHeader("P7", width, height, layers, top, end + 7))
+    return _checked(NetpbmHeader("P7", width, height, layers, white, end + 7))
 
 
 def _checked(header: NetpbmHeader) -> NetpbmHeader:
     sizes = (header.width, header.height, header.layers)
     whole = header.magic not in ("Pf", "PF")
-    if min(sizes) < 1 or header.top == 0 or (whole and not 0 < header.top < 65536):
+    if min(sizes) < 1 or header.white == 0 or (whole and not 0 < header.white < 65536):
         raise ValueError("its header is invalid")
     return header
 
@@ -161,7 +161,7 @@ def _text(path: PathLike, header: NetpbmHeader) -> Pixels:
 def _scaled(samples: Pixels, header: NetpbmHeader) -> Pixels:
     """Scale the value of white to 255 or 65535."""
     full = {1: 255, 2: 65535}.get(samples.dtype.itemsize)
-    if full is None or header.top == full:
+    if full is None or header.white == full:
         return samples
-    scaled = np.rint(np.minimum(samples, header.top) * (full / header.top))
+    scaled = np.rint(np.minimum(samples, header.white) * (full / header.white))
     return scaled.astype(samples.dtype)

@@ -96,17 +96,17 @@ def _pixels(image: Any, kind: Kind, path: PathLike) -> Pixels:
     mode = image.mode
     if mode in ("I;16", "I;16L", "I;16B", "I;16N"):
         pixels: Pixels = np.asarray(image).astype(np.uint16)
-        if top := _top(kind, path):
-            pixels = np.rint(pixels * (65535 / top)).astype(np.uint16)
+        if white := _white(kind, path):
+            pixels = np.rint(pixels * (65535 / white)).astype(np.uint16)
         return pixels
     if mode == "F":
         return np.asarray(image, np.float32)
     if mode == "I":
         return np.asarray(image, np.int32)
-    return np.asarray(image if mode == _wanted(image) else image.convert(_wanted(image)))
+    return np.asarray(image if mode == _target_mode(image) else image.convert(_target_mode(image)))
 
 
-def _wanted(image: Any) -> str:
+def _target_mode(image: Any) -> str:
     """The mode that the pixels are converted to."""
     mode: str = image.mode
     if mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
@@ -118,7 +118,7 @@ def _wanted(image: Any) -> str:
     return "RGBA" if mode in ("PA", "La", "RGBa") or "transparency" in image.info else "RGB"
 
 
-def _top(kind: Kind, path: PathLike) -> int | None:
+def _white(kind: Kind, path: PathLike) -> int | None:
     """The value of white, if it is not 65535."""
     if kind.plugin == "TIFF":
         return 4095  # the only depth that is read this way
@@ -129,7 +129,7 @@ def _top(kind: Kind, path: PathLike) -> int | None:
 def _blank(image: Any) -> Any:
     mode = image.mode
     deep = np.uint16 if mode.startswith("I;16") else {"F": np.float32, "I": np.int32}.get(mode)
-    bands = 1 if deep else {"L": 1, "LA": 2, "RGB": 3}.get(_wanted(image), 4)
+    bands = 1 if deep else {"L": 1, "LA": 2, "RGB": 3}.get(_target_mode(image), 4)
     width, height = image.size
     return blank(width, height, bands, deep or np.uint8)
 

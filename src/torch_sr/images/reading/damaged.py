@@ -26,8 +26,8 @@ from torch_sr.images.vips import copy_fields, field, iterate_bands, libvips
 
 Block = tuple[int, int, int, int]
 """Left, top, right, bottom."""
-_MOST_PADDING = 1 << 28
-_MOST_BLOCKS = 500
+_MAX_PADDING = 1 << 28
+_MAX_BLOCKS = 500
 _FILLERS = (b"\0", b"\x80", b"\x55", b"\x20", b"\x40", b"\xaa")
 _LEVELS = {"uchar": (128, 255), "ushort": (32768, 65535)}
 """Gray and opaque, of floats 0.5 and 1."""
@@ -67,7 +67,7 @@ def load_damaged(source: Source, page: int = 0, *, all_pages: bool = False) -> A
         _check(source, image)
         source.notes.append("the file is damaged: the end of its animation is missing")
         return image
-    if loader in ("pillow", "webpload") or 0 < source.missing_bytes(page) <= _MOST_PADDING:
+    if loader in ("pillow", "webpload") or 0 < source.missing_bytes(page) <= _MAX_PADDING:
         return _decode_padded(source, page, all_pages)
     if loader in ("jpegload", "tiffload", "gifload"):
         return _lenient(source, page, all_pages, intact)
@@ -182,7 +182,7 @@ def _with_gray(image: Any, blocks: list[Block]) -> Any:
         levels[:4] = [0, 0, 0, half]
     elif image.bands in (2, 4):
         levels[-1] = full
-    for left, top, right, bottom in blocks[:_MOST_BLOCKS]:
+    for left, top, right, bottom in blocks[:_MAX_BLOCKS]:
         black = libvips().Image.black(right - left, bottom - top, bands=image.bands)
         patch = (black + levels).cast(image.format).copy(interpretation=image.interpretation)
         image = image.insert(patch, left, top)
@@ -256,11 +256,11 @@ def _load_padded(source: Source, page: int, all_pages: bool, filler: bytes) -> A
         return _load_padded_tiff(source, page, filler * source.missing_bytes(page))
     if kind.loader == "pillow":
         header, _ = load_with_pillow(path, kind, source.max_pixels, header_only=True)
-        size = min(header.width * header.height * 8 + 4096, _MOST_PADDING)
+        size = min(header.width * header.height * 8 + 4096, _MAX_PADDING)
         return load_with_pillow(path, kind, source.max_pixels, padding=filler * size)[0]
     data = Path(path).read_bytes()
     whole = int.from_bytes(data[4:8], "little") + 8
-    if not len(data) < whole <= len(data) + _MOST_PADDING:
+    if not len(data) < whole <= len(data) + _MAX_PADDING:
         raise ValueError("nothing of it can be read")
     data += filler * (whole - len(data))
     image = libvips().Image.webpload_buffer(data, n=-1 if all_pages else 1, fail_on="none")

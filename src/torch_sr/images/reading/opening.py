@@ -29,7 +29,7 @@ TALL = ("gifload", "webpload")
 """Loaders whose frames libvips returns as one tall image."""
 WHOLE = ("pillow", "netpbm", "heif", "jxl")
 """Loaders that decode the whole image into memory."""
-_MOST_BOXES = 1 << 18
+_MAX_BOXES = 1 << 18
 
 
 @dataclass
@@ -219,7 +219,7 @@ def load_with_libvips(path: PathLike, kind: Kind, operation: str = "", **options
 def _in_boxes(path: PathLike) -> list[str]:
     """What an AVIF or HEIC holds besides its image, by the names in its first boxes."""
     with Path(path).open("rb") as file:
-        head = file.read(_MOST_BOXES)
+        head = file.read(_MAX_BOXES)
     head = head[: head.find(b"mdat")] if b"mdat" in head else head
     notes = []
     if head[8:12] in (b"avis", b"msf1", b"hevc", b"hevx"):

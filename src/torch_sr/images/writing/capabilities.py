@@ -20,17 +20,20 @@ class Format:
 
     Args:
         name: for users.
-        max_side: pixels.
-        deepest: the most bits per sample that rows are written with.
+        max_side: the most pixels per side.
+        deepest: the most bits per sample in which rows are written.
         bits: how many of them are kept, if fewer.
         quality: the default; None: always lossless.
         gray, alpha, frames, pages: whether the format holds these; pages are of documents.
-        partial: alpha between opaque and transparent.
+        partial: whether alpha may be between opaque and transparent.
+        lossless: whether pixels can be stored without loss.
+        timed: whether frames have times.
         step: of the times of frames, in milliseconds; 0 for any.
+        colors: the most colors; None for any number.
         longest: the most milliseconds that a frame can be shown.
         holds: what can be stored with the pixels, by its name in
             :mod:`torch_sr.images.writing.notes`.
-        most: bytes of one of these blocks.
+        most: the most bytes of one of these blocks.
     """
 
     name: str

@@ -23,7 +23,7 @@ from torch_sr.images.writing.profiles import means_srgb
 
 _SRGB_GAMMA = range(45_000, 46_001)
 _SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-_MOST_NAMES = 5
+_MAX_NAMES = 5
 
 
 @dataclass
@@ -198,7 +198,7 @@ def _colors(rows: Pixels) -> list[int]:
 
 
 def _listed(names: list[str], last: str = "and") -> str:
-    shown = names[:_MOST_NAMES]
-    if len(names) > _MOST_NAMES:
-        return ", ".join(shown) + f" {last} {len(names) - _MOST_NAMES} more"
+    shown = names[:_MAX_NAMES]
+    if len(names) > _MAX_NAMES:
+        return ", ".join(shown) + f" {last} {len(names) - _MAX_NAMES} more"
     return f" {last} ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))

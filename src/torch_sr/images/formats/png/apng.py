@@ -23,7 +23,7 @@ from torch_sr.images.vips import libvips
 
 _KEEP, _CLEAR, _RESTORE = range(3)  # what happens to a frame before the next one
 _FIELDS = ("icc-profile-data", "exif-data", "xmp-data", "orientation")
-_MOST_FRAMES = 100_000
+_MAX_FRAMES = 100_000
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Animation:
                     self._header = data
                 elif kind == b"acTL" and len(data) >= 8:
                     self._announced, self.plays = struct.unpack_from(">II", data)
-                elif kind == b"fcTL" and len(data) >= 26 and len(self._frames) < _MOST_FRAMES:
+                elif kind == b"fcTL" and len(data) >= 26 and len(self._frames) < _MAX_FRAMES:
                     self._frames.append(_control(data))
                 elif kind in (b"PLTE", b"tRNS"):
                     self._shared += pack(kind, data)

@@ -26,7 +26,7 @@ _ELSEWHERE = {  # read by libvips, part of the animation, or about the original 
     *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"eXIf", b"pHYs"),
     *(b"acTL", b"fcTL", b"fdAT", b"sBIT", b"hIST", b"sPLT"),
 }
-_MOST_BYTES = 64 << 20  # of copied chunks
+_MAX_BYTES = 64 << 20  # of copied chunks
 _XMP = b"XML:com.adobe.xmp"
 _RAW_KINDS = {  # how ImageMagick stores what PNG had no chunk for
     f"Raw profile type {name}": name for name in ("exif", "APP1", "xmp", "iptc")
@@ -74,7 +74,7 @@ def read_chunks(path: PathLike) -> tuple[list[Chunk], list[str]]:
                     others.append(kind.decode("latin-1"))
                 continue
             total += length
-            if total > _MOST_BYTES:
+            if total > _MAX_BYTES:
                 others.append(kind.decode("latin-1"))
                 continue
             file.seek(place)
@@ -128,7 +128,7 @@ def _raw_profile(chunk: Chunk) -> bytes | None:
     try:
         text = data.split(b"\0", 1)[1]
         if kind == b"zTXt":
-            text = zlib.decompressobj().decompress(text[1:], _MOST_BYTES)
+            text = zlib.decompressobj().decompress(text[1:], _MAX_BYTES)
         parts = text.split(None, 2)
         return bytes.fromhex(parts[2].decode("ascii"))
     except (zlib.error, ValueError, IndexError):

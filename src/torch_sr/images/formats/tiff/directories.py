@@ -14,8 +14,8 @@ import numpy as np
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _WORDS = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8}  # bytes that have an order
 LONG, _LONG8 = 4, 16
-_MOST_ENTRIES = 1000
-_MOST_BYTES = 1 << 20
+_MAX_ENTRIES = 1000
+_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_entries(
     for tag, data in raw.items():
         _, kind, count = form.entry.unpack_from(data)
         size = SIZES.get(kind, 8 if kind == _LONG8 else 0) * count
-        if (wanted is not None and tag not in wanted) or not 0 < size <= _MOST_BYTES:
+        if (wanted is not None and tag not in wanted) or not 0 < size <= _MAX_BYTES:
             continue
         value = data[-form.room :][:size]
         if size > form.room:
@@ -93,7 +93,7 @@ def raw_entries(file: BinaryIO, form: Form, at: int) -> tuple[dict[int, bytes], 
     """The entries of a directory as stored, and the offset of the next directory."""
     file.seek(at)
     (count,) = form.count.unpack(file.read(form.count.size))
-    if count > _MOST_ENTRIES:
+    if count > _MAX_ENTRIES:
         raise ValueError(f"{count} entries")
     size = form.entry.size + form.room
     data = file.read(size * count)

@@ -33,7 +33,7 @@ _COMPRESSIONS = {
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
-_MOST_PAGES = 100_000
+_MAX_PAGES = 100_000
 _KINDS = {1: "unsigned integer", 2: "signed integer", 3: "float", 5: "complex", 6: "complex"}
 
 
@@ -128,7 +128,7 @@ def read_pages(path: PathLike) -> tuple[list[TiffPage], bool]:
         with Path(path).open("rb") as file:
             form, at, _ = read_head(file)
             seen = set()
-            while at and at not in seen and len(pages) < _MOST_PAGES:
+            while at and at not in seen and len(pages) < _MAX_PAGES:
                 seen.add(at)
                 page, at = _read_page(file, form, at)
                 pages.append(page)

@@ -61,12 +61,12 @@ def load_tiff_page(
         return _load(os.fsencode(path), number, options)
     check_samples(page)
     if page.bits == 64:
-        words = _load(_changed(path, page, _WORDS | {277: 2 * page.samples}), number, options)
+        words = _load(_with_tags(path, page, _WORDS | {277: 2 * page.samples}), number, options)
         check(words)
         return _doubles(words, page, header_only)
     if page.photometric in (CIELAB, ICCLAB) and page.kind != FLOAT:
         return _load_lab(path, page, number, options)
-    source = os.fsencode(path) if last is None else _ended(path, last)
+    source = os.fsencode(path) if last is None else _truncated(path, last)
     image = _load(source, number, options)
     if page.photometric == CMYK and page.kind == FLOAT:
         image = (image * 65535).rint().cast("ushort").copy(interpretation="cmyk")
@@ -109,7 +109,7 @@ def _load_lab(path: PathLike, page: TiffPage, number: int, options: dict[str, An
 
     Its white is D65 (TIFF 6.0, section 23), but D50 in all that ICC defines.
     """
-    image = _load(_changed(path, page, {262: RGB, 339: 1}), number, options)
+    image = _load(_with_tags(path, page, {262: RGB, 339: 1}), number, options)
     deep = page.bits == 16
     color = image.extract_band(0, n=3)
     if page.photometric == ICCLAB:
@@ -130,17 +130,17 @@ def _load_lab(path: PathLike, page: TiffPage, number: int, options: dict[str, An
     return color.colourspace("rgb16" if deep else "srgb")
 
 
-def _ended(path: PathLike, last: TiffPage) -> mmap.mmap:
-    """The file with the list of directories ended after `last`, in memory only."""
-    data, form = _changed(path, last, {}), last.form
+def _truncated(path: PathLike, last: TiffPage) -> mmap.mmap:
+    """The file, whose list of directories ends after `last`; in memory only."""
+    data, form = _with_tags(path, last, {}), last.form
     (count,) = form.count.unpack_from(data, last.place)
     size = form.entry.size + form.room
     form.offset.pack_into(data, last.place + form.count.size + count * size, 0)
     return data
 
 
-def _changed(path: PathLike, page: TiffPage, changes: dict[int, int]) -> mmap.mmap:
-    """The file with changed values of some tags, in memory only."""
+def _with_tags(path: PathLike, page: TiffPage, changes: dict[int, int]) -> mmap.mmap:
+    """The file with new values of some tags, in memory only."""
     with Path(path).open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     form = page.form

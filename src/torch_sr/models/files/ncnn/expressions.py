@@ -17,7 +17,7 @@ from torch_sr.errors import ModelError
 from torch_sr.models.files.ncnn.graph import ONLY_TWO, Layer
 from torch_sr.models.files.ncnn.weights import WeightsReader
 
-_MOST_PARTS = 4096  # nested joins in a few lines could require any number
+_MAX_PARTS = 4096  # nested joins in a few lines could require any number
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +177,8 @@ def _concat(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
     parts: list[Node] = []
     for part in inputs:
         parts += part.parts if isinstance(part, Joined) else (part,)
-        if len(parts) > _MOST_PARTS:
-            raise ModelError(f"has layer {layer.name}, which joins more than {_MOST_PARTS} blobs")
+        if len(parts) > _MAX_PARTS:
+            raise ModelError(f"has layer {layer.name}, which joins more than {_MAX_PARTS} blobs")
     return Joined(layer.name, tuple(parts))
 
 

@@ -16,7 +16,7 @@ from torch_sr.errors import ModelError
 
 MAGIC = "7767517"
 _LARGEST = {int: 2**31, float: 3.5e38}  # what ncnn can hold
-MOST_BYTES = 2**24
+MAX_BYTES = 2**24
 """The longest graph that is read; that of 23 blocks has 117 kB."""
 
 ONLY_TWO = "only ncnn files of RRDBNet and SRVGGNetCompact can be read"

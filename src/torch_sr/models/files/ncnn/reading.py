@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch_sr.errors import ModelError
 from torch_sr.models.files.ncnn.expressions import KINDS, build_expression
-from torch_sr.models.files.ncnn.graph import MAGIC, MOST_BYTES, parse_graph
+from torch_sr.models.files.ncnn.graph import MAGIC, MAX_BYTES, parse_graph
 from torch_sr.models.files.ncnn.matching import Match, match_network
 from torch_sr.models.files.ncnn.weights import FLAGS, WeightsError, WeightsReader
 
@@ -57,7 +57,7 @@ def read_ncnn(path: Path) -> tuple[Path, Match]:
     for half, what in ((graph, "graph"), (weights, "weights")):
         if not half.is_file():
             raise ModelError(f"{path}: put {half.name} next to it, which has its {what}")
-    if graph.stat().st_size > MOST_BYTES:
+    if graph.stat().st_size > MAX_BYTES:
         raise ModelError(f"{graph} is too long for the graph of an ncnn model")
     try:
         layers = parse_graph(graph.read_text(encoding="utf-8", errors="replace"), KINDS)
