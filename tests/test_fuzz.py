@@ -33,12 +33,12 @@ MAX_RESIDENT = 700e6
 
 
 def seeds():
-    """A small file of every kind that is read, by its ending."""
+    """A small file of every kind that is read, by its suffix."""
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     rgb[4:12] = rgb[4]
     gray, deep = rgb[..., 0], rgb.astype(np.uint16) * 257
-    picture = Pillow.fromarray(rgb)
+    image = Pillow.fromarray(rgb)
 
     def pillow(image, kind, **options):
         file = io.BytesIO()
@@ -53,43 +53,43 @@ def seeds():
     vips = pyvips.Image.new_from_array
     exif = Pillow.Exif()
     exif[0x0112], exif[0x010F] = 6, "Maker"
-    frames = [picture, picture.rotate(90)]
+    frames = [image, image.rotate(90)]
     yield from (
-        pillow(picture, "PNG"),
-        pillow(picture.quantize(8), "PNG", transparency=1),
-        pillow(picture.convert("LA"), "PNG"),
+        pillow(image, "PNG"),
+        pillow(image.quantize(8), "PNG", transparency=1),
+        pillow(image.convert("LA"), "PNG"),
         vips(deep).pngsave_buffer(interlace=True),
-        pillow(picture, "JPEG", exif=exif, icc_profile=b"\0" * 200),
-        pillow(picture, "JPEG", progressive=True),
+        pillow(image, "JPEG", exif=exif, icc_profile=b"\0" * 200),
+        pillow(image, "JPEG", progressive=True),
         pillow(Pillow.fromarray(gray), "JPEG"),
-        pillow(picture.convert("CMYK"), "JPEG"),
-        pillow(picture, "WEBP"),
-        pillow(picture.convert("RGBA"), "WEBP", lossless=True, exif=exif),
+        pillow(image.convert("CMYK"), "JPEG"),
+        pillow(image, "WEBP"),
+        pillow(image.convert("RGBA"), "WEBP", lossless=True, exif=exif),
         pillow(frames[0], "WEBP", save_all=True, append_images=frames[1:]),
         tiff(rgb),
         tiff(deep, compression="zlib"),
         tiff(rgb.astype(np.float32), bigtiff=True, photometric="rgb"),
         tiff(np.stack([gray, gray]), photometric="minisblack"),
         tiff(np.tile(gray, (2, 2)), tile=(16, 16)),
-        pillow(picture, "TIFF", compression="tiff_lzw"),
+        pillow(image, "TIFF", compression="tiff_lzw"),
         vips(rgb).heifsave_buffer(compression="av1", effort=0),
-        pillow(picture, "GIF"),
+        pillow(image, "GIF"),
         pillow(frames[0], "GIF", save_all=True, append_images=frames[1:]),
-        pillow(picture, "BMP"),
+        pillow(image, "BMP"),
         pillow(Pillow.fromarray(gray), "BMP"),
-        pillow(picture, "PPM"),
+        pillow(image, "PPM"),
         b"P2\n4 2\n255\n" + b"12 3 4 5 6 7 8 9\n",
         b"P7\nWIDTH 4\nHEIGHT 2\nDEPTH 2\nMAXVAL 999\nENDHDR\n" + bytes(range(32)),
         b"PF\n4 2\n-1.0\n" + rng.random(24, np.float32).tobytes(),
         tiff(rgb.astype(np.float64), photometric="rgb"),
         tiff(rgb, photometric="cielab"),
         tiff(rgb.astype(np.int16) * 99, photometric="rgb", tile=(16, 16)),
-        *(pillow(picture, kind) for kind in ("ICO", "ICNS", "TGA", "PCX", "JPEG2000", "DDS")),
-        *(pillow(picture, kind) for kind in ("QOI", "SGI", "DIB", "MPO")),
-        pillow(picture.quantize(8), "TGA", compression="tga_rle"),
-        pillow(picture.convert("RGBA"), "DDS", pixel_format="DXT5"),
-        pillow(picture.convert("1"), "XBM"),
-        pillow(picture.convert("1"), "MSP"),
+        *(pillow(image, kind) for kind in ("ICO", "ICNS", "TGA", "PCX", "JPEG2000", "DDS")),
+        *(pillow(image, kind) for kind in ("QOI", "SGI", "DIB", "MPO")),
+        pillow(image.quantize(8), "TGA", compression="tga_rle"),
+        pillow(image.convert("RGBA"), "DDS", pixel_format="DXT5"),
+        pillow(image.convert("1"), "XBM"),
+        pillow(image.convert("1"), "MSP"),
         b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 16, 16, 8, 3) + bytes(14 + 768),
         b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5"/></svg>',
     )
@@ -203,7 +203,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, start):
     assert done.stderr == ""
 
 
-def test_every_seed_is_sound(tmp_path):
+def test_every_seed_is_valid(tmp_path):
     for number, data in enumerate(seeds()):
         (tmp_path / "a").write_bytes(data)
         with ImageReader(tmp_path / "a", pages=True) as reader:

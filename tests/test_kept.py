@@ -1,4 +1,4 @@
-"""Each property of each kind of source, into each format: kept, or told in a note; never neither.
+"""Each property of each kind of source, into each format: kept, or reported in a note.
 
 Sources are made, and results are read, by Pillow, tifffile and NumPy.
 """
@@ -20,7 +20,7 @@ from torch_sr.images import Header, Image, ImageReader, open_writer, read_image,
 
 TARGETS = ["png", "jpg", "webp", "tif", "avif", "gif"]
 RNG = np.random.default_rng(3)
-PICTURE = RNG.integers(0, 256, (12, 10, 3), dtype=np.uint8)
+SAMPLE = RNG.integers(0, 256, (12, 10, 3), dtype=np.uint8)
 NOISE = RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:ImageWidth="10" dc:title="Tree"/></x:xmpmeta>'
 IIM = b"\x1c\x02\x78\x00\x05Hello"  # 2:120, the caption
@@ -68,14 +68,14 @@ def chunks(path):
 # --- Sources ------------------------------------------------------------------------------------
 
 
-def save(path, pixels=PICTURE, **options):
+def save(path, pixels=SAMPLE, **options):
     if path.suffix in (".webp", ".avif"):
         options = {"lossless": True, **options} if path.suffix == ".webp" else options
     Pillow.fromarray(pixels).save(path, **options)
 
 
 def save_frames(path, durations=(100, 200, 400), **options):
-    frames = [Pillow.fromarray(np.roll(PICTURE, 3 * i, axis=0)) for i in range(len(durations))]
+    frames = [Pillow.fromarray(np.roll(SAMPLE, 3 * i, axis=0)) for i in range(len(durations))]
     options = {"duration": list(durations), **options}
     frames[0].save(path, save_all=True, append_images=frames[1:], **options)
 
@@ -102,16 +102,14 @@ def with_maker_note(path):
 
 def with_xmp(path):
     if path.suffix == ".tif":
-        tifffile.imwrite(
-            path, PICTURE, photometric="rgb", extratags=[(700, 1, len(XMP), XMP, True)]
-        )
+        tifffile.imwrite(path, SAMPLE, photometric="rgb", extratags=[(700, 1, len(XMP), XMP, True)])
     elif path.suffix == ".png":
         info = PngImagePlugin.PngInfo()
         info.add_itxt("XML:com.adobe.xmp", XMP.decode())
         save(path, pnginfo=info)
     elif path.suffix == ".gif":
         file = io.BytesIO()
-        Pillow.fromarray(PICTURE).quantize(16).save(file, "GIF")
+        Pillow.fromarray(SAMPLE).quantize(16).save(file, "GIF")
         data = file.getvalue()
         head = 13 + (3 << (data[10] & 7) + 1)
         tail = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
@@ -123,7 +121,7 @@ def with_xmp(path):
 def with_iptc(path):
     if path.suffix == ".tif":
         tag = (33723, 7, len(IIM), IIM, True)
-        tifffile.imwrite(path, PICTURE, photometric="rgb", extratags=[tag])
+        tifffile.imwrite(path, SAMPLE, photometric="rgb", extratags=[tag])
         return
     save(path)
     data = path.read_bytes()
@@ -163,11 +161,11 @@ def with_floats(path):
 
 def with_alpha(path):
     alpha = np.arange(120, dtype=np.uint8).reshape(12, 10, 1) * 2
-    save(path, np.dstack([PICTURE, alpha]))
+    save(path, np.dstack([SAMPLE, alpha]))
 
 
 def with_pages(path):
-    stack = np.stack([PICTURE, PICTURE[::-1], PICTURE[:, ::-1]])
+    stack = np.stack([SAMPLE, SAMPLE[::-1], SAMPLE[:, ::-1]])
     tifffile.imwrite(path, stack, photometric="rgb")
 
 
@@ -422,7 +420,7 @@ def notes_of(tmp_path, image, suffix, source=".tif"):
 
 @pytest.mark.parametrize("suffix", ["jpg", "gif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_alpha_that_is_opaque_everywhere_loses_nothing(tmp_path, suffix, dtype):
+def test_opaque_alpha_can_be_dropped_without_a_note(tmp_path, suffix, dtype):
     color = np.full((12, 10, 3), 3 * 257 if dtype == np.uint16 else 3, dtype)
     alpha = np.full((12, 10), np.iinfo(dtype).max, dtype)
     assert notes_of(tmp_path, Image(color, alpha), suffix) == []
@@ -433,8 +431,8 @@ def test_alpha_that_is_opaque_everywhere_loses_nothing(tmp_path, suffix, dtype):
     )
 
 
-def test_sixteen_bits_that_say_no_more_than_eight_lose_nothing(tmp_path):
-    image = Image(PICTURE.astype(np.uint16) * 257)
+def test_sixteen_bits_that_fit_into_eight_lose_nothing(tmp_path):
+    image = Image(SAMPLE.astype(np.uint16) * 257)
     assert notes_of(tmp_path, image, "jpg") == []
     assert notes_of(tmp_path, Image(image.color + 1), "jpg") == [
         "JPEG holds 8 bits per sample: 16 were rounded"
@@ -495,7 +493,7 @@ def test_a_gray_profile_is_applied_or_kept(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["webp", "avif", "bmp"])
-def test_a_resolution_is_kept_wherever_it_stands(tmp_path, kind):
+def test_a_resolution_is_kept_wherever_it_is_stored(tmp_path, kind):
     source = tmp_path / f"source.{kind}"
     exif = Pillow.Exif()
     exif[0x011A], exif[0x011B], exif[0x0128] = 300.0, 150.0, 2
@@ -509,35 +507,35 @@ def test_other_tags_of_a_tiff_are_kept_or_noted(tmp_path):
     source = tmp_path / "source.tif"
     tags = [(269, 2, 0, "Document", True), (33550, 12, 3, (1.0, 2.0, 3.0), True)]
     options = {"photometric": "rgb", "metadata": None, "extratags": tags}
-    tifffile.imwrite(source, PICTURE, description="A tree", **options)
+    tifffile.imwrite(source, SAMPLE, description="A tree", **options)
     target, notes = enlarge(source, "tif")
     assert len(notes) == 1
     assert notes[0].endswith("TIFF tag ModelPixelScaleTag")
     found = tifffile.TiffFile(target).pages[0].tags
     assert (found[270].value, found[269].value) == ("A tree", "Document")
-    tifffile.imwrite(source, PICTURE, photometric="rgb", description="<OME>10x12</OME>")
+    tifffile.imwrite(source, SAMPLE, photometric="rgb", description="<OME>10x12</OME>")
     target, notes = enlarge(source, "tif")
     assert "OME-XML" in notes[0]
     assert 270 not in tifffile.TiffFile(target).pages[0].tags
 
 
-def test_a_pyramid_of_reductions_has_no_pages(tmp_path):
+def test_reduced_copies_are_not_pages(tmp_path):
     source = tmp_path / "source.tif"
-    image = pyvips.Image.new_from_array(np.tile(PICTURE, (12, 12, 1)))
+    image = pyvips.Image.new_from_array(np.tile(SAMPLE, (12, 12, 1)))
     image.tiffsave(str(source), pyramid=True, tile=True, tile_width=32, tile_height=32)
     assert not any("the other" in note for note in enlarge(source, "png")[1])
 
 
-def test_cmyk_and_unfitting_profiles_are_noted(tmp_path):
+def test_cmyk_and_profiles_that_do_not_fit_are_noted(tmp_path):
     source = tmp_path / "source.jpg"
     Pillow.new("CMYK", (10, 10), (0, 255, 255, 0)).save(source)
     assert enlarge(source, "png")[1] == ["CMYK was converted to sRGB"]
-    save(source, PICTURE[..., 0], icc_profile=P3)
+    save(source, SAMPLE[..., 0], icc_profile=P3)
     notes = enlarge(source, "png")[1]
     assert notes == ["the ICC profile is for another color space and was left out"]
 
 
-def test_content_credentials_cannot_stay_true(tmp_path):
+def test_content_credentials_are_left_out_and_noted(tmp_path):
     with_chunk(b"caBX", b"signed")(tmp_path / "source.png")
     target, notes = enlarge(tmp_path / "source.png", "png")
     assert "content credentials (C2PA)" in notes[0]
@@ -587,12 +585,12 @@ def test_lost_maker_notes_in_tiff_are_noted(tmp_path):
 @pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.apng"])
 def test_other_names_of_the_formats(tmp_path, name):
     with open_writer(tmp_path / name, Header(12, 10, 3, 8, False)) as writer:
-        writer.write(PICTURE)
+        writer.write(SAMPLE)
     with Pillow.open(tmp_path / name) as image:
         assert image.format == ("PNG" if name == "a.apng" else "JPEG")
 
 
-def test_a_webp_named_jpg_is_what_it_is_and_becomes_what_the_target_says(tmp_path):
+def test_a_webp_named_jpg_is_read_as_webp_and_written_by_the_suffix(tmp_path):
     save_frames(tmp_path / "real.webp")
     source = (tmp_path / "real.webp").rename(tmp_path / "source.jpg")
     target, notes = enlarge(source, "jpg")
@@ -609,9 +607,9 @@ def test_read_images_carry_what_writers_keep(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "tif"])
-def test_heic_keeps_what_it_describes(tmp_path, suffix):
+def test_metadata_of_heic_is_kept(tmp_path, suffix):
     pillow_heif = pytest.importorskip("pillow_heif")
-    image = pillow_heif.from_pillow(Pillow.fromarray(np.tile(PICTURE, (8, 8, 1))))
+    image = pillow_heif.from_pillow(Pillow.fromarray(np.tile(SAMPLE, (8, 8, 1))))
     exif = exif_block()
     exif[0x0112] = 1
     image.save(tmp_path / "source.heic", exif=exif.tobytes(), xmp=XMP)

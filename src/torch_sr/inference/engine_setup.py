@@ -63,7 +63,7 @@ def check_engine(engine: Engine, scale_factor: int | None, strength: float | Non
     """Refuse what is not an engine, and arguments that do not apply to one.
 
     Raises:
-        ModelError: for either.
+        ModelError: it is not an engine, or an argument does not apply.
     """
     needed = ("scale_factor", "img_channels", "tile_area", "tiles_redone")
     absent = object()

@@ -179,7 +179,7 @@ def _explain_absence(model: ZooModel) -> str:
 
 
 def is_intact(model: ZooModel) -> bool:
-    """Whether the file in the cache folder has the hash of the table, where that has one."""
+    """Whether the file in the cache folder has the hash of the table, if there is one."""
     return model.sha256 is None or find_digest(model.path, "sha256") == model.sha256
 
 

@@ -142,7 +142,7 @@ def open_writer(
             image = image.copy(interpretation=_interpretation(fitted))
             if resized:
                 image = _resize(image, fitted, target)
-            if resized and writer.colors:  # of which there are more now
+            if resized and writer.colors:  # resampling adds colors
                 image = image.copy_memory()
                 pixels = np.atleast_3d(image.numpy())
                 image_writer.seen.add(pixels, pixels, target, writer)

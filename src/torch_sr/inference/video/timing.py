@@ -42,7 +42,7 @@ class Timeline:
         self._last: dict[int, Fraction] = {}  # decoding time of each stream's last packet
         self._next: dict[int, Fraction] = {}  # and the end of it
         self._latest: Fraction | None = None  # the latest of these
-        self._shown: Fraction | None = None  # end of what is shown, and almost that of the sound
+        self._shown: Fraction | None = None  # the end of the frames, and nearly that of the sound
         self._settled: set[int] = set()  # streams that are past the last jump
 
     def place(self, packet: Any) -> None:

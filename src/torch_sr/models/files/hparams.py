@@ -74,7 +74,7 @@ def infer_config(state: State, stored: Mapping[str, Any] | None = None) -> RRDBC
 def nest_hparams(config: RRDBConfig) -> dict[str, Any]:
     """Arrange hyper-parameters like the JSON configuration."""
     section = config.to_dict()
-    if config.pixel_unshuffle == 1:  # unknown to enhanced-srgan: only where it matters
+    if config.pixel_unshuffle == 1:  # unknown to enhanced-srgan, so written only if it matters
         del section["pixel_unshuffle"]
     return {**{key: section.pop(key) for key in TOP_LEVEL}, "generator": section}
 

@@ -64,7 +64,7 @@ _SIGNATURES = {
     b"7z\xbc\xaf": "is a 7-Zip archive; unpack it first",
     b"\xdd\x85v\x00": "is a binary graph of ncnn; use the .param that is text",
 }
-"""First bytes, and the kind of file or what is wrong with it."""
+"""First bytes of a file, and its kind or what is wrong with it."""
 
 
 @dataclass(frozen=True)

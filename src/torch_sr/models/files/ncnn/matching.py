@@ -196,7 +196,7 @@ def _match_dense_block(node: Node) -> _DenseBlock | None:
 
 
 def _residuals(node: Node) -> Iterator[tuple[Node, Node, float]]:
-    """Read a sum as (what is added, what it is added to, factor), in both orders where possible."""
+    """Read a sum as (residual, base, factor of the residual), in both orders if possible."""
     if isinstance(node, Total) and len(node.terms) == 2:
         (a, first), (b, second) = node.terms
         if b == 1:
