@@ -73,7 +73,7 @@ def _free_in_container(
     """Bytes that Linux's control groups, version 2 or 1, leave to this process.
 
     Args:
-        root: where they are mounted. In a container this is the container's own group.
+        root: where the groups are mounted; in a container, its own group.
         own: lists the groups of this process; outside containers, those of a batch system or a
             service.
     """

@@ -182,7 +182,7 @@ def flush(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the renaming itself survive a power cut, where the system can."""
+    """Make the renaming itself survive a power cut, if the system supports that."""
     with contextlib.suppress(OSError):  # Windows cannot open a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:

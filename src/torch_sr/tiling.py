@@ -23,7 +23,7 @@ from torch_sr.aliases import Array, Doubles, Floats
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis: pixels ``[start, stop)``, and where it meets its neighbours."""
+    """One tile along one axis: pixels ``[start, stop)``, and where it meets its neighbors."""
 
     start: int
     stop: int

@@ -63,7 +63,7 @@ def read_model(path: str | Path) -> Model:
 
 
 def _build(canonical: CanonicalState, stored: Mapping[str, Any]) -> RRDBNet:
-    """Make the RRDBNet that the parameters fit, and fill it."""
+    """Build the RRDBNet that fits the parameters, and load them."""
     for key, value in canonical.state.items():
         if value.is_quantized or not value.is_floating_point():
             raise ModelError(f"has {key} as {dtype_name(value)}; only floating point is supported")
@@ -89,7 +89,7 @@ def _build(canonical: CanonicalState, stored: Mapping[str, Any]) -> RRDBNet:
 
 
 def _build_foreign(state: Mapping[str, Tensor], stored: Mapping[str, Any]) -> ForeignGenerator:
-    """Make the network of another architecture that the parameters fit, and fill it."""
+    """Build the network of another architecture that fits the parameters, and load them."""
     network = build_foreign(state, _output_scale(stored))
     network.float().eval()
     _check_finite(dict(network.named_parameters()))

@@ -262,7 +262,7 @@ def _initialize_small(conv: nn.Conv2d) -> None:
 
 
 def _pad_to(x: Tensor, multiple: int) -> Tensor:
-    """Pad at the bottom and right to a multiple: mirrored, or repeated where x is too small."""
+    """Pad at the bottom and right to a multiple: mirrored, or repeated if x is too small."""
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     mirrors = x.shape[-2] > bottom and x.shape[-1] > right
     return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrors else "replicate")

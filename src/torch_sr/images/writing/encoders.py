@@ -78,7 +78,7 @@ def save(
     """Write all pages of `image`, which is read once, from top to bottom.
 
     Args:
-        path: where to.
+        path: the file to write.
         image: of libvips, all pages one below the other.
         header: of the file: size, channels, pages.
         metadata: to store with the pixels, by :func:`corrected`, as far as the format

@@ -207,7 +207,7 @@ class StreamCopier:
                 yield self._in_order(one)
 
     def _in_order(self, packet: Any) -> Any:
-        """Make times increase in the container's units, as all containers require."""
+        """Make times increase in the container's units, which all containers require."""
         step = 0
         if self.stream.type != "subtitle":
             step = max(1, math.ceil(self.stream.time_base / packet.time_base))

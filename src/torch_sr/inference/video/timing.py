@@ -16,7 +16,7 @@ from typing import Any
 
 _MAY_JUMP = 0x200  # ffmpeg's AVFMT_TS_DISCONT
 _BACK = Fraction(1, 10)  # seconds; as in ffmpeg
-_BACK_ELSEWHERE = Fraction(1, 2)  # where decoding times may be guessed
+_BACK_OTHERWISE = Fraction(1, 2)  # in formats whose decoding times may be guessed
 _AHEAD = 10
 _REORDERED = Fraction(1, 2)  # that frames may be decoded before they are shown, at most
 _MAX_TIMELESS = 32
@@ -105,7 +105,7 @@ class Timeline:
         return self._offset
 
     def _fits(self, stream: int, time: Fraction) -> bool:
-        back = _BACK if self._jumpy else _BACK_ELSEWHERE
+        back = _BACK if self._jumpy else _BACK_OTHERWISE
         if time < self._last[stream] - back:
             return False
         return not self._jumpy or self._latest is None or time <= self._latest + _AHEAD

@@ -239,7 +239,7 @@ def _find_numbers(state: State, template: str) -> dict[str, set[int]]:
 
 
 def _without_gaps(numbers: Iterable[int]) -> range:
-    """Span the numbers; some forks count from 0 where others count from 1."""
+    """The range of the numbers; some forks count from 0, others from 1."""
     found = sorted(numbers)
     if not found:
         return range(0)

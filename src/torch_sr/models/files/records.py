@@ -70,7 +70,7 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 def common_license(licenses: Iterable[str | None]) -> str:
-    """The license of a model that is made from several: theirs, or all of theirs by name.
+    """The license of a model that is made from several: their license, or the names of all.
 
     >>> common_license(["Apache-2.0", "Apache-2.0"]), common_license(["Apache-2.0", "MIT", None])
     ('Apache-2.0', 'Apache-2.0 and MIT and unstated')
@@ -171,7 +171,7 @@ def _as_text(value: Any) -> str:
 
 
 def _now() -> str:
-    """The time in UTC, or that of ``$SOURCE_DATE_EPOCH``, by which builds are made repeatable."""
+    """The time in UTC, or that of ``$SOURCE_DATE_EPOCH``, which makes builds reproducible."""
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     utc = datetime.timezone.utc
     now = datetime.datetime.fromtimestamp(int(given), utc) if given.isdecimal() else None

@@ -169,7 +169,7 @@ def _check_companion(path: Path) -> None:
 def _checked(
     path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None = None
 ) -> dict[str, Tensor]:
-    """Parameters as they are stored; ModelError where they are not finite."""
+    """Parameters as they will be stored; ModelError if they are not finite."""
     stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
     for key, value in stored.items():
         if not torch.isfinite(value).all():

@@ -77,7 +77,7 @@ class PngStream:
             self._signed = self._controlled = False
             if self._frame == self._frames:
                 yield pack(kind, data)
-        elif first and kind != b"pHYs":  # libvips states a resolution even where none is known
+        elif first and kind != b"pHYs":  # libvips states a resolution even if none is known
             yield pack(kind, data)
 
     def _begin(self, header: bytes) -> Iterator[bytes]:

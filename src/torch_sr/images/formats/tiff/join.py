@@ -26,7 +26,7 @@ def join_pages(target: Path, pages: Sequence[Path]) -> None:
     """Append all files to the first, and rename that one to ``target``.
 
     Args:
-        target: where to.
+        target: the file of all pages.
         pages: TIFF files of one page and equal form (classic or big, byte order); they are removed.
 
     Raises:

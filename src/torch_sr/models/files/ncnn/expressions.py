@@ -74,7 +74,7 @@ class Resized(Node):
 
 @dataclass(frozen=True, eq=False)
 class Shuffled(Node):
-    """Channels to squares of pixels of side ``factor``, or back where ``inverse``."""
+    """Channels to squares of pixels of side ``factor``, or back if ``inverse``."""
 
     source: Node
     factor: int

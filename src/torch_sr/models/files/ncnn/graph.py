@@ -144,7 +144,7 @@ def _number(text: str, place: str) -> Number:
 
 
 def _check_blobs(layers: Iterable[Layer], declared: int) -> None:
-    """Each blob is made once, and before it is read."""
+    """Check that each blob is made once, and before it is read."""
     made: set[str] = set()
     for layer in layers:
         for blob in layer.inputs:

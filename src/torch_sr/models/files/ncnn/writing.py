@@ -36,7 +36,7 @@ class Graph:
         return blob
 
     def conv(self, name: str, state: Mapping[str, Tensor], source: str, *, leaky: bool) -> str:
-        """Append a convolution of 3x3, and the activation of RRDBNet where ``leaky``."""
+        """Append a convolution of 3x3 and, if ``leaky``, the activation of RRDBNet."""
         weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
         params: dict[int, Value] = {0: len(weight), 1: 3, 4: 1, 5: 1, 6: weight.numel()}
         if leaky:
