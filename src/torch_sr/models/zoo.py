@@ -1,6 +1,6 @@
 """Find models by name: shipped, in installed packages, or downloaded.
 
-:mod:`~torch_sr.models.catalogue` has the address, the hash and the package of each. A model is
+:mod:`~torch_sr.models.catalog` has the address, the hash and the package of each. A model is
 searched for in its package, then in the cache folder (``$TORCH_SR_HOME/models``, or the user's),
 and otherwise downloaded.
 """
@@ -16,7 +16,7 @@ from torch_sr.aliases import OpenProgress
 from torch_sr.download import download
 from torch_sr.errors import DownloadError, MissingExtraError, ModelError
 from torch_sr.files import expand_home, find_digest
-from torch_sr.models.catalogue import ZOO, ZooModel, models_dir
+from torch_sr.models.catalog import ZOO, ZooModel, models_dir
 from torch_sr.models.files.ncnn.reading import find_graph, weights_path
 from torch_sr.models.model import Model
 from torch_sr.models.reading import read_model
