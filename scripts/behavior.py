@@ -5,11 +5,10 @@ r"""Print what a refactoring must not change: losses, weights, metrics and pixel
     python scripts/behavior.py ../before > before.json
     diff before.json after.json
 
-Everything runs on the CPU, with one thread, in folders of its own, and only through commands: the
+Everything runs on the CPU, with one thread, in a temporary folder, and only through commands: the
 four root scripts, whose options are frozen, and ``torch-sr upscale`` and ``models convert``. An
-option that a commit does not have is reported as such in the output, not as an error. Losses and
-metrics are printed as they are; pixels and weights as hashes. Takes about a minute on
-an idle machine.
+option that a commit does not have is reported in the output, not as an error. Losses and metrics
+are printed as numbers, pixels and weights as hashes. It takes about a minute on an idle machine.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def main() -> None:
 
 
 def digest(checkout: Path, work: Path) -> Digests:
-    """All digests of a checkout."""
+    """Compute all digests of a checkout."""
     run = partial(run_command, checkout, work)
     write_images(work)
     write_vgg11(work / "vgg11.safetensors")
@@ -119,7 +118,7 @@ def digest(checkout: Path, work: Path) -> Digests:
 
 
 def run_command(checkout: Path, work: Path, script: str, *arguments: object) -> str:
-    """Run a script of the checkout; return "" or, if it refused its options, why."""
+    """Run a script of the checkout; return the reason if it refused its options, otherwise ""."""
     if script != "-m":
         script = str(checkout / script)
     command = [sys.executable, script, *map(str, arguments)]
@@ -146,7 +145,7 @@ def run_command(checkout: Path, work: Path, script: str, *arguments: object) -> 
 
 
 def write_images(work: Path) -> None:
-    """Photo-like images of all kinds that differ in how they are read and written."""
+    """Write photo-like images of all kinds that are read and written differently."""
     for number in range(5):
         save(work / "data" / "photos" / f"{number}.png", draw(64, 80, number))
     save(work / "images" / "gray.png", draw(37, 52, 5)[..., 0])
@@ -172,13 +171,13 @@ def draw(height: int, width: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint
 
 
 def save(path: Path, pixels: np.ndarray[Any, Any], **options: Any) -> None:
-    """Write pixels by Pillow, which no checkout has a part in."""
+    """Write pixels with Pillow, independently of the checkout."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
 
 
 def write_vgg11(path: Path) -> None:
-    """Random weights in place of the trained ones of the feature network, which are 500 MB."""
+    """Write random weights for the feature network, whose trained weights take 500 MB."""
     rng = np.random.default_rng(0)
     state = {}
     for place, inputs, outputs in VGG11:
@@ -189,7 +188,7 @@ def write_vgg11(path: Path) -> None:
 
 
 def train(run: Any, work: Path, name: str, changes: Mapping[str, Any]) -> Digests:
-    """A training of both stages: its losses and validation metrics, and the weights it stores."""
+    """Train both stages; return losses, validation metrics, and hashes of the weights."""
     loss = {
         "vgg_type": "vgg11",
         "layer_weights": {"conv1_1": 1.0, "conv2_1": 0.5},
@@ -211,7 +210,7 @@ def train(run: Any, work: Path, name: str, changes: Mapping[str, Any]) -> Digest
 
 
 def test(run: Any, work: Path, model: Path) -> Digests:
-    """The numbers that ``test.py`` prints, line by line, and the pixels it stores."""
+    """Run ``test.py``; return its printed numbers and the hashes of its images."""
     out = work / "results"
     arguments = ("--data-root", work / "data", "--device", "cpu", "-o", out)
     if refused := run("test.py", "-d", "photos", *arguments, model):
@@ -225,7 +224,7 @@ def test(run: Any, work: Path, model: Path) -> Digests:
 
 
 def upscale(run: Any, work: Path, *command: object, only: str = "*") -> Digests:
-    """The pixels that a command makes of the images."""
+    """Run a command that upscales the images; return the hashes of the results."""
     script, *options = command
     with tempfile.TemporaryDirectory(dir=work) as out:
         images = sorted((work / "images").glob(f"*.{only}"))
@@ -235,14 +234,14 @@ def upscale(run: Any, work: Path, *command: object, only: str = "*") -> Digests:
 
 
 def hash_pixels(path: Path) -> str:
-    """Size, mode and hash of an image's pixels."""
+    """Size and mode of an image, and the hash of its pixels."""
     with Image.open(path) as image:
         pixels = np.asarray(image)
         return f"{image.mode} {image.width}x{image.height} {short_hash([pixels.tobytes()])}"
 
 
 def hash_weights(path: Path) -> str:
-    """Hash of all tensors of a weights file: names, types, shapes and numbers."""
+    """Hash of all tensors in a weights file: names, types, shapes and values."""
     state, parts = load_file(path), []
     for name, tensor in sorted(state.items()):
         parts += [f"{name} {tensor.dtype} {tensor.shape}".encode(), tensor.tobytes()]

@@ -1,10 +1,10 @@
 """Check that text files can be parsed and end with one newline.
 
     python scripts/check_text.py            all files that git tracks
-    python scripts/check_text.py FILE ...   these
+    python scripts/check_text.py FILE ...   only these files
 
-JSON, TOML and YAML are parsed; citation files are YAML. Prints a line for each fault, and exits
-with 1 if there is one.
+JSON, TOML and YAML are parsed; citation files are YAML. It prints a line for each fault, and the
+exit code is 1 if there is one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 
 def main() -> None:
-    """Check the files that are named, or all."""
+    """Check the named files, by default all."""
     files = [Path(name) for name in sys.argv[1:]] or tracked_files()
     found = [fault for file in files for fault in faults(file)]
     print("\n".join(found), end="\n" if found else "")
@@ -40,13 +40,13 @@ def main() -> None:
 
 
 def tracked_files() -> list[Path]:
-    """All files that git tracks and that are there."""
+    """All existing files that git tracks."""
     listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, check=True, text=True)  # noqa: S607
     return [path for name in listed.stdout.split("\0") if (path := Path(name)).is_file()]
 
 
 def faults(file: Path) -> Iterator[str]:
-    """What is wrong with a file, a line each; nothing with one that is not text."""
+    """A line for each fault of a file; none if it is not a text file."""
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -1,8 +1,8 @@
-"""Make a wider or shallower RRDBNet from a trained one, to start a fine-tuning from.
+"""Make a wider or shallower RRDBNet from a trained one, as the start of a fine-tuning.
 
 Wider: the additional growth channels of each dense block are drawn at random, and the weights that
 read them start at zero, so the output is exactly the same. Shallower: whole RRDBs are left out,
-which costs a residual trunk little (Veit et al. 2016, https://arxiv.org/abs/1605.06431). Run with::
+which hardly hurts a residual trunk (Veit et al. 2016, https://arxiv.org/abs/1605.06431). Run with::
 
     python scripts/reshape_generator.py old.safetensors start.safetensors --growth 32 --blocks 0 1 2
     torch-sr train config.json -l start.safetensors --start-stage pretraining
@@ -23,7 +23,7 @@ from torch_sr.models.reading import read_model
 from torch_sr.networks.rrdb import RRDBNet
 
 _KEPT = ("author", "license", "dataset", "data")
-"""Records that remain true; metrics, results and configuration describe the old network."""
+"""Records that remain valid; metrics, results and configuration describe the old network."""
 
 
 def main() -> None:
@@ -60,9 +60,9 @@ def reshape(network: RRDBNet, growth: int, blocks: Sequence[int]) -> RRDBNet:
     """Return a network with only ``blocks``, and ``growth`` channels in every dense block.
 
     Args:
-        network: trained.
-        growth: at least as many as before.
-        blocks: RRDBs to keep, by number.
+        network: the trained network.
+        growth: growth channels, at least as many as before.
+        blocks: numbers of the RRDBs to keep.
     """
     config = replace(network.config, growth_channels=growth, num_basic_blocks=len(blocks))
     reshaped = RRDBNet.from_config(config)
@@ -81,7 +81,7 @@ def reshape(network: RRDBNet, growth: int, blocks: Sequence[int]) -> RRDBNet:
 
 
 def _place(weight: Tensor, trained: Tensor, network: RRDBNet, growth: int) -> None:
-    """Copy the trained weights of a convolution; they do not read the new channels."""
+    """Copy the trained weights of a convolution, which ignore the new channels."""
     width, before = network.config.rrdb_channels, network.config.growth_channels
     inputs = [
         channel if channel < width else _moved(channel - width, before, growth) + width
@@ -92,7 +92,7 @@ def _place(weight: Tensor, trained: Tensor, network: RRDBNet, growth: int) -> No
 
 
 def _moved(channel: int, before: int, growth: int) -> int:
-    """The index of a grown channel when each convolution adds ``growth`` channels."""
+    """The new index of a channel when each convolution adds ``growth`` channels."""
     return channel // before * growth + channel % before
 
 

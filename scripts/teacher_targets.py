@@ -1,14 +1,14 @@
 """Make training targets with a larger model, the teacher, for distillation.
 
-Reads pairs as ``torch-sr data degrade`` writes them (``LR`` and ``HR``), super-resolves each LR
-with the teacher, and writes ``LR`` and ``HR`` of another data set, whose HR is the teacher's
-output. Its low-frequency colors are replaced by those of the original, because teachers shift
-colors: Real-ESRGAN x4plus by 1 level of 255 on average, and by 7 on some images. Run with::
+Reads pairs written by ``torch-sr data degrade`` (``LR`` and ``HR``), super-resolves each LR with
+the teacher, and writes ``LR`` and ``HR`` of another data set, whose HR is the teacher's output. Its
+low-frequency colors are replaced by those of the original, because teachers shift colors:
+Real-ESRGAN x4plus by 1 level of 255 on average, and by 7 on some images. Run with::
 
     torch-sr data degrade bsds500:train+test data/pairs --config config.json --crop 256
     python scripts/teacher_targets.py data/pairs data/taught --model realesrgan-x4plus
 
-A second run makes only what is missing; ``--shard 1/2`` and ``2/2`` divide the work.
+A second run only makes missing files; ``--shard 1/2`` and ``2/2`` divide the work.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SIGMA = 12  # of the blur, in pixels of HR: three pixels of LR at x4
 
 
 def main() -> None:
-    """Read the pairs and write those with the teacher's targets."""
+    """Read the pairs, and write pairs with the teacher's targets."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _shard(text: str) -> slice:
-    """Every N-th file from the I-th on."""
+    """Every N-th file, starting with the I-th."""
     number, _, shards = text.partition("/")
     if not (number.isdigit() and shards.isdigit() and 1 <= int(number) <= int(shards)):
         raise argparse.ArgumentTypeError(f"{text!r}: write I/N, such as 1/2 and 2/2")
@@ -70,16 +70,16 @@ def _teach(teacher: Upscaler, lr: Path, hr: Path, out: Path) -> None:
             f"{hr}: write the pairs again, or choose another teacher: its size is not that of the "
             f"teacher's result for {lr}"
         )
-    shutil.copyfile(lr, out / "LR" / lr.name)  # first: a pair is complete once its HR is there
+    shutil.copyfile(lr, out / "LR" / lr.name)  # first: a pair with HR is complete
     write_image(target, Image.from_array(with_colors_of(made, original)))
     print(target, flush=True)
 
 
-def with_colors_of(picture: Bytes, original: Bytes) -> Bytes:
+def with_colors_of(image: Bytes, original: Bytes) -> Bytes:
     """Combine the details of one image with the low-frequency colors of another, ``(H, W, C)``."""
-    difference = original.astype(np.float32) - picture
+    difference = original.astype(np.float32) - image
     wide = cv2.GaussianBlur(difference, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT)
-    mixed = picture + wide.reshape(picture.shape)
+    mixed = image + wide.reshape(image.shape)
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 

@@ -128,7 +128,7 @@ def test_good_archives(tmp_path, kind):
     assert reported[-1] == (1001, 1001)
 
 
-def test_what_a_killed_try_left_is_removed(tmp_path):
+def test_files_of_a_killed_try_are_removed(tmp_path):
     path = zipped(GOOD, tmp_path / "set.zip")
     left = tmp_path / "root" / ".unpacking-set.zip" / "set"
     left.mkdir(parents=True)
@@ -201,7 +201,7 @@ def test_links_in_zip_are_refused(tmp_path):
     refuse(zipped({"evil": b"/etc"}, tmp_path / "evil.zip", as_link), tmp_path, "is a link")
 
 
-def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
+def test_an_archive_bomb_is_refused_before_unpacking(tmp_path, monkeypatch):
     path = zipped({"bomb": b"\0" * 50_000_000}, tmp_path / "bomb.zip")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000_000))
@@ -210,7 +210,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
     assert not tree(tmp_path / "root")
 
 
-def test_a_file_that_lies_about_its_size_is_refused(tmp_path):
+def test_a_file_larger_than_declared_is_refused(tmp_path):
     data = bytearray(zipped({"bomb": b"\0" * 100_000}))
     for place in [match.start() for match in re.finditer(rb"PK\x01\x02", data)]:
         data[place + 24 : place + 28] = (10).to_bytes(4, "little")  # of the central directory
@@ -317,12 +317,12 @@ def test_a_data_set_is_downloaded_once_and_then_found(div2k, tmp_path):
     assert len(div2k.requests) == asked
 
 
-def test_archives_are_kept_on_demand(div2k, tmp_path):
+def test_archives_are_kept_if_requested(div2k, tmp_path):
     download_dataset("div2k", tmp_path, 4, split="val", keep_archives=True)
     assert tree(tmp_path / ".downloads") == ["DIV2K_valid_HR.zip", "DIV2K_valid_LR_bicubic_X4.zip"]
 
 
-def test_after_a_failure_the_next_try_goes_on(div2k, tmp_path, monkeypatch):
+def test_the_next_try_resumes_after_a_failure(div2k, tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     stem = "/DIV2K_valid_LR_bicubic_X4.zip"
     div2k.behaviours[stem] = [break_off(50), *[answer(500)] * 9]
@@ -336,7 +336,7 @@ def test_after_a_failure_the_next_try_goes_on(div2k, tmp_path, monkeypatch):
     assert sum(path == "/DIV2K_valid_HR.zip" for path, _ in div2k.requests) == 1
 
 
-def test_an_interrupted_unpacking_is_done_again(div2k, tmp_path):
+def test_an_interrupted_unpacking_is_repeated(div2k, tmp_path):
     def interrupt(text, done, total):
         if text.startswith("unpacking"):
             raise KeyboardInterrupt
@@ -371,7 +371,7 @@ def test_an_archive_of_other_content_is_reported(div2k, tmp_path):
         download_dataset("div2k", tmp_path, 4, split="val")
 
 
-def test_pairs_are_opened_from_the_internet_on_demand(div2k, tmp_path):
+def test_missing_data_sets_are_downloaded_if_requested(div2k, tmp_path):
     where = {"data_root": tmp_path, "scale_factor": 4, "purpose": "val"}
     with pytest.raises(DataError, match="torch-sr data download"):
         open_pairs(["div2k"], cache_dir=tmp_path / "cache", **where)

@@ -113,7 +113,7 @@ def test_touched_source_is_not_decoded_again(sources, folder, decoded):
     assert len(decoded) == 3
 
 
-def test_recipes_and_orders_have_caches_of_their_own(sources, folder):
+def test_recipes_and_orders_have_separate_caches(sources, folder):
     first = open_cache("set", sources, folder)
     turned = open_cache("set", sources[::-1], folder)
     gray = open_cache("set", sources, folder, channels=1)
@@ -180,7 +180,7 @@ def test_damaged_pixels_and_changed_sources_are_found(sources, folder):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of the last change")
-def test_new_content_under_the_old_size_and_time_is_seen(tmp_path, folder, photo):
+def test_new_content_with_the_old_size_and_time_is_detected(tmp_path, folder, photo):
     path = tmp_path / "raw.bmp"  # of which every image of a size takes as many bytes
     PillowImage.fromarray(photo(16, 20, seed=1)).save(path)
     before = path.stat()
@@ -193,7 +193,7 @@ def test_new_content_under_the_old_size_and_time_is_seen(tmp_path, folder, photo
     np.testing.assert_array_equal(open_cache("set", [path], folder)[0], changed)
 
 
-def test_what_the_files_hold_and_the_cache_does_not(tmp_path, folder, photo):
+def test_contents_missing_from_the_cache_are_reported(tmp_path, folder, photo):
     files = [tmp_path / name for name in ("a.png", "b.png", "c.tif", "d.png")]
     for file in files[:2]:
         PillowImage.fromarray(photo(16, 20, 4)).save(file)
@@ -259,7 +259,7 @@ def damage_sources(index_file, data_file):
         damage_sources,
     ],
 )
-def test_damaged_cache_is_built_again(sources, folder, damage):
+def test_a_damaged_cache_is_rebuilt(sources, folder, damage):
     open_cache("set", sources, folder)
     (index_file,), (data_file,) = folder.glob("*.json"), folder.glob("*.bin")
     damage(index_file, data_file)
@@ -282,7 +282,7 @@ def test_missing_source_is_named(sources, folder, cached):
     assert "\n" not in str(caught.value)
 
 
-def test_source_that_vanishes_meanwhile_is_named(sources, folder, monkeypatch):
+def test_a_source_that_disappears_during_the_build_is_named(sources, folder, monkeypatch):
     monkeypatch.setattr(sources_module, "read_header", lambda path, pages: (path.unlink(), NINE)[1])
     with pytest.raises(ImageError, match=r"\.png: No such file"):
         open_cache("set", sources, folder)
@@ -296,7 +296,7 @@ def test_corrupt_source_is_named_and_leaves_nothing(sources, folder, keep):
     assert names(folder) == []
 
 
-def test_source_that_changes_meanwhile_is_named(sources, folder, monkeypatch):
+def test_a_source_that_changes_during_the_build_is_named(sources, folder, monkeypatch):
     monkeypatch.setattr(sources_module, "read_header", lambda path, pages: NINE)
     with pytest.raises(DataError, match=r"\.png: .*changed while it was read"):
         open_cache("set", sources, folder)

@@ -1,4 +1,4 @@
-"""``torch-sr train --check`` finds what would stop a training, and leaves nothing but pictures."""
+"""``torch-sr train --check`` finds what would stop a training, and only leaves drawn crops."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def failures_of(config, settings):
     return {finding.subject: finding.text for finding in findings if not finding.passed}
 
 
-def test_what_is_sound_passes_and_is_drawn(settings, both_stages, tmp_path):
+def test_a_valid_configuration_passes_and_its_crops_are_drawn(settings, both_stages, tmp_path):
     settings = replace(settings, cache_dir=tmp_path / "cache")
     findings = findings_of(both_stages, settings)
     assert list(findings) == [
         "start", "options", "logs", "device", "pretraining data", "training data", "disk",
         "VGG weights", "pretraining memory", "training memory", "pretraining validation",
-        "training validation", "pretraining picture", "training picture",
+        "training validation", "pretraining crops", "training crops",
     ]  # fmt: skip
     assert all(finding.passed for finding in findings.values()), findings
     assert "5 images to train on, crops of 16x16, 2 steps" in findings["training data"].text
@@ -56,7 +56,7 @@ def test_what_is_sound_passes_and_is_drawn(settings, both_stages, tmp_path):
     np.testing.assert_array_equal(picture[:16:2, 36 : 36 + 16 : 2], lr)
 
 
-def test_everything_that_is_wrong_is_found_at_once(settings, both_stages):
+def test_all_errors_are_found_in_one_check(settings, both_stages):
     overrides = [
         "pretraining.cr_patch_size=[64, 64]",
         'training.train_datasets=["div2k"]',
@@ -79,7 +79,7 @@ def test_a_partner_of_the_wrong_size_is_found(settings, save_photo, tmp_path):
     assert "LR is 12x16 and HR 32x32" in failures["pretraining data"]
 
 
-def test_what_does_not_fit_into_memory_comes_with_what_would(settings, monkeypatch):
+def test_too_large_batches_are_reported_with_one_that_fits(settings, monkeypatch):
     config = parse_config(TINY, overrides=["batch_size=16"])
 
     def measured(step, device, base):
@@ -97,7 +97,7 @@ def test_what_does_not_fit_into_memory_comes_with_what_would(settings, monkeypat
     assert "not even one fits" in failures_of(config, settings)["pretraining memory"]
 
 
-def test_options_that_are_hardly_meant_are_remarked(settings):
+def test_probable_mistakes_in_options_are_noted(settings):
     hardly = replace(
         settings,
         intervals=Intervals(
@@ -106,10 +106,10 @@ def test_options_that_are_hardly_meant_are_remarked(settings):
         num_workers=999,
         accumulate=3,
     )
-    remarks = [f for f in check_training(parse_config(TINY), hardly) if f.remark]
-    assert all(remark.verdict == "note" for remark in remarks)
-    for remark, words in zip(
-        remarks,
+    notes = [f for f in check_training(parse_config(TINY), hardly) if f.note]
+    assert all(note.verdict == "note" for note in notes)
+    for note, words in zip(
+        notes,
         (
             "--num-workers 999: this machine has",
             "--accumulate 3: a batch of 2 has no more than 2 parts",
@@ -120,18 +120,18 @@ def test_options_that_are_hardly_meant_are_remarked(settings):
         ),
         strict=True,
     ):
-        assert words in remark.text
-    assert not [f for f in check_training(parse_config(TINY), settings) if f.remark]
+        assert words in note.text
+    assert not [f for f in check_training(parse_config(TINY), settings) if f.note]
 
 
-def test_options_that_cannot_be_are_found(settings, monkeypatch):
+def test_invalid_options_are_found(settings, monkeypatch):
     settings.logs_dir("mine").mkdir(parents=True)
     (settings.logs_dir("mine") / "metrics.jsonl").touch()
     config = parse_config(TINY)
     for changes, subject, words in (
         ({"name": "mine"}, "options", "--name mine: choose another"),
         ({"name": "../x"}, "options", "--name"),
-        ({"val_metrics": ("vmaf",)}, "options", "--val-metrics vmaf: unknown"),
+        ({"val_metrics": ("vmaf",)}, "options", "--val-metrics vmaf: choose from"),
         ({"precision": "fp16"}, "device", "fp16"),
     ):
         assert words in failures_of(config, replace(settings, **changes))[subject]
@@ -171,11 +171,11 @@ def test_a_folder_that_cannot_be_made_is_found(settings, tmp_path):
     (tmp_path / "file").write_text("")
     failures = failures_of(parse_config(TINY), replace(settings, out_dir=tmp_path / "file"))
     assert "cannot write checkpoints and models there" in failures["disk"]
-    assert "check_pretraining.png" in failures["pretraining picture"]
+    assert "check_pretraining.png" in failures["pretraining crops"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is measured anew on Linux alone")
-def test_memory_is_measured_by_what_steps_take():
+def test_memory_is_measured_with_real_steps():
     kept = []
 
     def step(crops):
@@ -189,7 +189,7 @@ def test_memory_is_measured_by_what_steps_take():
     assert memory.needed(3) - memory.needed(1) == 2 * memory.per_crop
 
 
-def test_running_out_of_memory_is_told(monkeypatch):
+def test_running_out_of_memory_is_reported(monkeypatch):
     def step(crops):
         if crops == 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
@@ -226,7 +226,7 @@ def test_a_container_has_its_own_limit(monkeypatch):
     assert devices_module.free_memory(torch.device("cpu")) == 3 * MEGABYTE
 
 
-def test_the_command_fails_where_something_would(run, data_root, tmp_path, monkeypatch):
+def test_the_command_fails_if_a_check_fails(run, data_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.json").write_text(parse_config(TINY).to_json())
     command = ["train", "config.json", "--check", "--device", "cpu", "--data-root", data_root]

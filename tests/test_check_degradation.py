@@ -1,4 +1,4 @@
-"""``torch-sr train --check`` says how crops are degraded, and draws it whatever the share is."""
+"""``torch-sr train --check`` describes how crops are degraded, and draws degradations."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch_sr.data.image_pairs import open_pairs
 from torch_sr.data.resize import downscale
 from torch_sr.images import Image, write_image
 from torch_sr.training.preflight.check import check_training
+from torch_sr.training.preflight.crop_sheet import Drawn, draw_crops
 from torch_sr.training.preflight.degradation import describe_degradation
-from torch_sr.training.preflight.picture import Drawn, draw_crops
 
 GENTLE = {
     "blur": {"probability": 0.0},
@@ -45,7 +45,7 @@ def open_photos(root, spec="photos"):
 
 
 @pytest.mark.parametrize("sharpened", [False, True])
-def test_several_degradations_of_a_crop_are_drawn_beside_it(data_root, tmp_path, sharpened):
+def test_several_degradations_of_a_crop_are_drawn(data_root, tmp_path, sharpened):
     part = {"first": GENTLE, "second": GENTLE, "final_sinc_probability": 0.0}
     rare = degradation_of(1e-9, sharpen_targets=sharpened, **part)
     pairs = open_photos(data_root)
@@ -93,19 +93,19 @@ def test_deep_images_are_drawn_in_8_bits(tmp_path, photo):
     assert np.abs(picture[:16, 16:32].astype(int) - eight).max() <= 1
 
 
-def test_the_check_says_how_and_what_is_hardly_meant(settings):
+def test_the_check_describes_the_degradation_and_notes_mistakes(settings):
     config = parse_config(TINY, overrides=["degradation.probability=0.75"])
-    said, remark = said_of_degradation(config, settings, 2)
+    said, note = said_of_degradation(config, settings, 2)
     assert said.text == (
         "75 % of the crops have LR made by two rounds of blur, resizing, noise and JPEG "
         "(quality 30 to 95)"
     )
-    assert (said.verdict, remark.verdict) == ("ok", "note")
-    assert "5 validation images are not degraded; write degraded ones" in remark.text
-    assert "torch-sr data degrade" in remark.text
+    assert (said.verdict, note.verdict) == ("ok", "note")
+    assert "5 validation images are not degraded; write degraded ones" in note.text
+    assert "torch-sr data degrade" in note.text
 
 
-def test_images_with_low_resolution_of_their_own_are_told_apart(data_root, tmp_path):
+def test_images_with_their_own_low_resolution_are_counted_separately(data_root, tmp_path):
     for number in range(5):
         image = np.asarray(PillowImage.open(data_root / "photos" / f"{number}.png"))
         for folder, pixels in (("HR", image), ("LR", downscale(image, 2))):
@@ -114,9 +114,9 @@ def test_images_with_low_resolution_of_their_own_are_told_apart(data_root, tmp_p
     overrides = ["degradation.probability=1", "train_datasets=pairs", "val_datasets=pairs"]
     config = parse_config(TINY, overrides=overrides)
     settings = make_settings(tmp_path, tmp_path / "out")
-    (remark,) = said_of_degradation(config, settings, 1)
-    assert remark.verdict == "note"
-    assert "no crop is degraded, because all images have LR" in remark.text
+    (note,) = said_of_degradation(config, settings, 1)
+    assert note.verdict == "note"
+    assert "no crop is degraded, because all images have LR" in note.text
 
     pairs = open_pairs(
         ["pairs", str(data_root / "photos")],

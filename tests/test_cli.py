@@ -1,4 +1,4 @@
-"""The command ``torch-sr``: what it prints where, and with which code it stops."""
+"""The command ``torch-sr``: its output, and its exit codes."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_wrong_usage_exits_with_2(run, arguments):
         ["upscale", "a.png", "--device", "nowhere"],
     ],
 )
-def test_our_errors_are_one_line(run, arguments, tmp_path, monkeypatch):
+def test_errors_of_torch_sr_are_one_line(run, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = run(*arguments)
     assert (code, out) == (1, "")
@@ -153,7 +153,7 @@ def test_shell_completion(run, shell, monkeypatch):
 # --- upscale ------------------------------------------------------------------------------------
 
 
-def test_upscale_beside_the_source(run, model, pictures):
+def test_upscale_next_to_the_source(run, model, pictures):
     code, out, err = run("upscale", pictures / "a.png", "-m", model, "--device", "cpu")
     assert (code, out) == (0, f"{pictures / 'a_sr.png'}\n")
     assert err.startswith("1 done; 0.001 megapixels in ")
@@ -178,7 +178,7 @@ def test_upscale_takes_each_source_once(run, model, pictures):
     assert len(out.split()) == 2
 
 
-def test_upscale_goes_on_after_a_broken_file(run, model, pictures):
+def test_upscale_continues_after_a_damaged_file(run, model, pictures):
     (pictures / "aa.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     missing = pictures / "missing.png"
     code, out, err = run("upscale", missing, pictures, "-m", model, "--device", "cpu")
@@ -202,7 +202,7 @@ def test_upscale_never_overwrites_its_source(run, model, pictures):
     assert run(*arguments, "-o", pictures.parent / "out")[0] == 0
 
 
-def test_upscale_overwrites_no_other_source_and_no_result_of_the_same_call(run, model, pictures):
+def test_upscale_never_overwrites_other_sources_or_results_of_the_same_call(run, model, pictures):
     write_noise(pictures / "a_sr.png")
     before = (pictures / "a_sr.png").read_bytes()
     code, _, err = run("upscale", pictures, "-m", model, "--device", "cpu")
@@ -379,14 +379,14 @@ def test_test_writes_a_report_and_a_list(run, model, data_root, tmp_path):
     assert float(table.read_text().splitlines()[2].split(",")[3]) == images[1]["metrics"]["psnr"]
 
 
-def test_a_plane_of_no_known_format_is_told_before_the_work(run, model, tmp_path):
+def test_an_unknown_format_of_the_plane_is_refused_first(run, model, tmp_path):
     code, _, err = run("test", model, "-d", "set5", "--plane", tmp_path / "plane.svg")
     assert code == 1
     assert "'.svg' is not a format that is written" in err
 
 
 @pytest.mark.parametrize("option", ["--report", "--csv", "--plane"])
-def test_files_that_cannot_be_written_are_told_before_the_work(run, model, tmp_path, option):
+def test_files_that_cannot_be_written_are_refused_first(run, model, tmp_path, option):
     code, _, err = run("test", model, "-d", "set5", option, tmp_path / "none" / "file.html")
     assert code == 1
     assert "choose a file in an existing folder" in err
@@ -406,7 +406,7 @@ def test_sixteen_bits_are_measured_and_stored(run, model, data_root, tmp_path, p
     assert page.is_file()
 
 
-def test_test_measures_what_is_asked_for(run, model, data_root):
+def test_test_measures_the_requested_metrics(run, model, data_root):
     code, out, _ = run(
         "test", model, "-d", "set5", "--metrics", "content_loss,ssim", "--json", "--device", "cpu"
     )
@@ -419,7 +419,7 @@ def test_test_measures_what_is_asked_for(run, model, data_root):
     assert "metric 'psrn': choose one of psnr, ssim" in err
 
 
-def test_all_metrics_are_those_that_can_be_had(run, model, data_root, monkeypatch, offline):
+def test_all_selects_the_available_metrics(run, model, data_root, monkeypatch, offline):
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     arguments = ["test", model, "-d", "set5", "--metrics", "all"]
     code, out, err = run(*arguments, "--json", "--device", "cpu")
@@ -495,7 +495,7 @@ def test_best_images_are_shown_where_there_is_a_display(run, model, data_root, m
     assert len(shown) == 1
 
 
-def test_a_display_is_where_a_terminal_and_a_screen_are(monkeypatch):
+def test_a_display_needs_a_terminal_and_a_screen(monkeypatch):
     from torch_sr.cli.test.results import has_display
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
@@ -539,7 +539,7 @@ def test_results_that_cannot_be_stored(run, model, data_root, tmp_path):
     assert "this one cannot be created" in err
 
 
-def test_upscale_prints_names_that_are_no_text(model, tmp_path):
+def test_upscale_prints_names_that_are_not_valid_text(model, tmp_path):
     strange = os.fsdecode(b"b\xff\n")
     for name in (strange, "\u65e5", f"{strange}2", "\u65e52"):
         write_noise(tmp_path / f"{name}.png")
@@ -592,7 +592,7 @@ def test_upscale_shows_names_as_they_are(monkeypatch, capsys):
     assert r"a[link=b]c\n.png" in capsys.readouterr().err
 
 
-def test_upscale_draws_missing_sheets_and_tells_what_fails(run, model, pictures):
+def test_upscale_draws_missing_sheets_and_reports_failures(run, model, pictures):
     arguments = ["upscale", pictures / "a.png", "-m", model, "--device", "cpu", "--compare"]
     assert run(*arguments)[0] == 0
     sheet = pictures / "a_sr_sheet.png"
@@ -651,5 +651,5 @@ def test_upscale_logs_json(run, model, pictures):
         ["--crf", "99"],
     ],
 )
-def test_upscale_refuses_what_contradicts_itself(run, pictures, wrong):
+def test_upscale_refuses_contradicting_options(run, pictures, wrong):
     assert run("upscale", pictures / "a.png", *wrong)[0] == 2

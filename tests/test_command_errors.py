@@ -1,4 +1,4 @@
-"""Paths that the system refuses end every command in one line; warnings of libraries are silent."""
+"""Errors of the system end every command in one line; warnings of libraries are silent."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_names_that_are_too_long_end_every_command_in_one_line(run, arguments):
     ],
     ids=" ".join,
 )
-def test_links_that_lead_in_circles_end_in_one_line(run, tmp_path, arguments):
+def test_loops_of_links_end_in_one_line(run, tmp_path, arguments):
     (tmp_path / "loop.pth").symlink_to("loop.pth")
     code, _, err = run(*arguments)
     assert code == 1

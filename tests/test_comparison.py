@@ -281,7 +281,7 @@ def test_means_over_different_images_are_not_ranked():
     assert rank(lower["set"], "niqe") == {"a": 2, "b": 1, "c": 1}  # equal as shown
 
 
-def test_a_mean_of_nothing_is_a_dash():
+def test_a_mean_without_values_is_a_dash():
     table = mean_table(Results("paper", summarize(scores_of({"a": [math.inf]}))))
     assert table.groups[0][0][-1].text == "–"  # noqa: RUF001
     assert "inf" not in to_markdown(table)

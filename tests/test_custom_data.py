@@ -1,4 +1,4 @@
-"""Own data in a training and in the commands: what is chosen, refused, and said."""
+"""Custom data in a training and in the commands: what is chosen, refused and reported."""
 
 import json
 import logging
@@ -51,12 +51,12 @@ def config_for(train, **section):
         ({"train_datasets": ["photos"], "val_datasets": ["div2k"]}, (["photos"], ["div2k"])),
     ],
 )
-def test_own_images_are_split_where_no_validation_is_named(given, sides):
+def test_custom_images_are_split_without_validation_data(given, sides):
     found = train_and_val_specs(parse_config({"pretraining": given}).pretraining)
     assert tuple(map(list, found)) == sides
 
 
-def test_a_training_validates_on_a_part_of_own_images_and_says_so(root, tmp_path, caplog):
+def test_a_training_reports_that_it_validates_on_a_part_of_custom_images(root, tmp_path, caplog):
     config, settings = config_for(["photos"]), make_settings(root, tmp_path)
     crops = open_crops("pretraining", config, settings)
     with caplog.at_level(logging.WARNING):
@@ -77,7 +77,7 @@ def test_a_validation_image_too_small_for_ssim_is_refused_by_name(root, tmp_path
         open_validation("pretraining", config, settings, decode=decode)
 
 
-def test_what_is_left_aside_is_said_at_the_start(root, tmp_path, caplog):
+def test_unused_files_are_reported_at_the_start(root, tmp_path, caplog):
     (root / "photos/more").mkdir()
     scene(30).save(root / "photos/more/x.png")
     scene(31).convert("RGBA").save(root / "photos/alpha.png")

@@ -1,4 +1,4 @@
-"""torch-sr data check: every kind of fault is found; sound data sets pass."""
+"""torch-sr data check: every kind of fault is found; valid data sets pass."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def severe(report):
     return [(f.severity, f.check) for f in report.findings if f.severity != "note"]
 
 
-def test_a_sound_set_passes(folder):
+def test_a_valid_set_passes(folder):
     reported = []
     report = check(folder, crop_size=(128, 128), progress=lambda *so_far: reported.append(so_far))
     assert report.findings == []
@@ -214,7 +214,7 @@ def test_flat_images_have_no_shift(tmp_path, save):
     assert check(tmp_path / "set").findings == []
 
 
-def test_stray_files_and_links_are_passed_over(folder):
+def test_stray_files_and_links_are_ignored(folder):
     for name in ("HR/Thumbs.db", "HR/.DS_Store", "HR/notes.txt", "LR/._0x4.png"):
         (folder / name).write_bytes(b"\0")
     (folder / "HR/loop").symlink_to(folder, target_is_directory=True)
@@ -325,7 +325,7 @@ def test_the_same_orientation_of_both_is_not_a_fault(folder, scene):
     assert check(folder).findings == []
 
 
-def test_another_picture_is_named(folder, scene, save):
+def test_another_image_is_named(folder, scene, save):
     save(folder / "LR/2x4.png", downscale(scene(12), 4))
     messages = [f.message for f in check(folder).findings if f.check == "pairing"]
     assert len(messages) == 1

@@ -1,4 +1,4 @@
-"""torch-sr data: what it prints, what it makes, and its stop codes."""
+"""torch-sr data: its output, its files, and its exit codes."""
 
 import hashlib
 import json
@@ -111,7 +111,7 @@ def test_bad_downloads(run, tmp_path, arguments, code, words):
     assert words in " ".join(err.split())
 
 
-def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp_path):
+def test_a_training_and_a_test_download_what_is_missing(run, root, monkeypatch, tmp_path):
     asked = []
 
     def download_dataset(name, data_root, scale_factor, *, split, progress):
@@ -151,7 +151,7 @@ def test_a_training_and_a_test_fetch_what_is_missing(run, root, monkeypatch, tmp
 # --- check --------------------------------------------------------------------------------------
 
 
-def test_check_of_a_sound_folder(run, root):
+def test_check_of_a_valid_folder(run, root):
     code, out, _ = run("check", root / "mine")
     assert code == 0
     assert "no findings" in out
@@ -160,7 +160,7 @@ def test_check_of_a_sound_folder(run, root):
     assert json.loads(out)["datasets"][0]["with_lr"] == 3
 
 
-def test_check_stops_with_1_where_training_would_suffer(run, root):
+def test_check_exits_with_1_if_there_are_errors(run, root):
     (root / "mine/HR/a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     code, out, err = run("check", root, "--json")
     assert code == 1
@@ -214,7 +214,7 @@ def test_prepare_estimates_builds_and_verifies(run, root, tmp_path):
     assert json.loads(out)["damaged"] == 0
 
 
-def test_prepare_mends_what_is_damaged(run, root, tmp_path):
+def test_prepare_rebuilds_damaged_caches(run, root, tmp_path):
     run("prepare", "mine", "--data-root", root)
     (file,) = (tmp_path / "home/datasets").glob("mine-x1-*.bin")
     sound = file.read_bytes()

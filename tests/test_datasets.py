@@ -1,4 +1,4 @@
-"""From specifications to image pairs, with small files and with real data."""
+"""Specifications become image pairs, with small files and with real data."""
 
 import os
 
@@ -177,7 +177,7 @@ def test_errors_are_reported(bsds, spec, words):
     assert "\n" not in str(caught.value)
 
 
-def test_every_row_is_sound():
+def test_every_row_is_valid():
     for name, row in DATASETS.items():
         assert name == name.lower()
         assert {*row.train, *row.val, *row.test} <= set(row.splits)
@@ -241,7 +241,7 @@ def test_one_data_set_may_have_both(tmp_path, save_photo):
 
 
 @pytest.mark.parametrize(("purpose", "channels"), [("train", 3), ("val", 3), ("test", 1)])
-def test_gray_files_stay_gray_for_tests_alone(tmp_path, photo, purpose, channels):
+def test_gray_files_stay_gray_only_for_tests(tmp_path, photo, purpose, channels):
     gray = photo(8, 12, 1)
     (tmp_path / "set").mkdir()
     imsave(tmp_path / "set/a.png", gray[..., 0])
@@ -326,7 +326,7 @@ def test_existing_folders_win_over_colons_and_commas(tmp_path, name):
 
 
 @pytest.mark.parametrize("spec", ["C:/images", "C:\\images", "C:/images:train"])
-def test_the_colon_of_a_drive_separates_nothing(tmp_path, spec):
+def test_the_colon_of_a_drive_is_not_a_separator(tmp_path, spec):
     assert parse_spec(spec, tmp_path) == (spec.removesuffix(":train"), spec[9 + 1 :])
 
 
@@ -362,7 +362,7 @@ def test_parts_of_a_folder(tmp_path):
         resolve("set:2025", tmp_path, 4, "train")
 
 
-def test_a_sub_folder_by_name_is_taken_alone(tmp_path):
+def test_a_named_sub_folder_is_used_alone(tmp_path):
     make(tmp_path, "set/GT/a.png", "set/LQ/a.png", "set/train/HR/b.png", "set/train/LR/b.png")
     assert [pair.lr is None for pair in resolve("set:GT", tmp_path, 4, "train")] == [True]
     assert [pair.lr is None for pair in resolve("set:train", tmp_path, 4, "train")] == [False]

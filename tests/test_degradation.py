@@ -1,4 +1,4 @@
-"""data/degradation: every step against an independent computation, and the whole as a function."""
+"""data/degradation: every step against an independent computation, and the whole pipeline."""
 
 import io
 import math
@@ -203,7 +203,7 @@ def test_gray_images_keep_their_axis(name):
 
 
 @pytest.mark.parametrize("gray", [False, True])
-def test_gaussian_noise_has_the_sigma_asked_for(gray):
+def test_gaussian_noise_has_the_requested_sigma(gray):
     image = np.full((200, 200, 3), 0.5, np.float32)
     noisy = add_gaussian_noise(image, 20.0, np.random.default_rng(0), gray=gray)
     noise = (noisy - image) * 255
@@ -274,7 +274,7 @@ def test_an_image_too_large_for_jpeg_is_refused_with_a_remedy():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_levels_survive_the_way_to_floats_and_back(dtype):
+def test_levels_survive_the_conversion_to_floats_and_back(dtype):
     white = np.iinfo(dtype).max
     samples = np.linspace(0, white, 3000).astype(dtype).reshape(10, 100, 3)
     unit = to_unit(samples)
@@ -346,7 +346,7 @@ def test_every_scale_factor_and_the_smallest_image(scale):
         assert lr.shape == (1, 2, 3)
 
 
-def test_the_result_depends_on_image_and_generator_alone():
+def test_the_result_depends_only_on_image_and_generator():
     degrade, hr = Degradation(DegradationConfig(), SCALE), photograph()
     before = hr.copy()
     results = [degrade(hr, np.random.default_rng(seed)) for seed in range(8)]
@@ -364,7 +364,7 @@ def test_the_result_depends_on_image_and_generator_alone():
     assert len({result.tobytes() for result in results}) == len(results)
 
 
-def test_a_view_of_any_strides_gives_what_its_copy_gives():
+def test_views_and_copies_give_the_same_result():
     hr = photograph()[::-1].transpose(1, 0, 2)[:, ::-1]
     degrade = Degradation(DegradationConfig(), SCALE)
     expected = degrade(np.ascontiguousarray(hr), np.random.default_rng(1))
@@ -416,7 +416,7 @@ def test_the_final_sinc_rings_at_an_edge():
         assert (np.median(top) > 164) == bool(probability)
 
 
-def test_the_mean_colour_is_kept():
+def test_the_mean_color_is_kept():
     first = RoundConfig(noise_probability=0.0)
     second = SecondRoundConfig(noise_probability=0.0)
     degrade = Degradation(config(first, second), SCALE)
@@ -428,7 +428,7 @@ def test_the_mean_colour_is_kept():
     assert np.abs(np.mean(drift, axis=0)).max() < 1
 
 
-def test_what_is_degraded_lies_where_bicubic_lr_lies():
+def test_degraded_lr_is_aligned_with_bicubic_lr():
     """A shift common to many draws would train a network to shift the image."""
     y, x = np.mgrid[:192, :192]
     waves = [np.sin(x / 9 + y / 23), np.cos(y / 11 - x / 31), np.sin((x + 2 * y) / 25)]
@@ -447,7 +447,7 @@ def test_what_is_degraded_lies_where_bicubic_lr_lies():
     assert np.abs(shifts).mean() < 0.1
 
 
-def test_targets_are_sharpened_only_where_that_is_asked_for():
+def test_targets_are_sharpened_only_if_configured():
     hr = photograph()
     np.testing.assert_array_equal(Degradation(config(), SCALE).target(hr), hr)
     sharp = Degradation(config(sharpen_targets=True), SCALE).target(hr)

@@ -1,4 +1,4 @@
-"""Degraded training crops: which ones, where they are cut, and every sample replayable."""
+"""Degraded training crops: which ones, where they are cut, and that samples are reproducible."""
 
 import pickle
 
@@ -81,7 +81,7 @@ def are_equal(one, other):
 
 @pytest.mark.parametrize("crop_size", [(64, 64), (32, 96), None])
 @pytest.mark.parametrize("degrade", [degradation(probability=0.0), degradation()])
-def test_crops_that_are_not_degraded_are_those_of_before(crop_size, degrade):
+def test_crops_that_are_not_degraded_are_unchanged(crop_size, degrade):
     """Where nothing is degraded, neither the crops nor what spoils them change."""
     hard = {"compression": 0.5, "coarse_dropout": 0.5}
     pairs = make_pairs(made=not degrade.config.probability)
@@ -92,7 +92,7 @@ def test_crops_that_are_not_degraded_are_those_of_before(crop_size, degrade):
 
 
 @pytest.mark.parametrize("probability", [0.3, 1.0])
-def test_as_many_crops_are_degraded_as_asked_for(probability):
+def test_the_configured_share_of_crops_is_degraded(probability):
     pairs = make_pairs()
     before = RandomCrops(pairs, (16, 16), seed=1)
     degrade = no_degradation(probability=probability)
@@ -105,7 +105,7 @@ def test_as_many_crops_are_degraded_as_asked_for(probability):
     assert abs(count - 300 * probability) <= allowed
 
 
-def test_pairs_with_and_without_lr_of_their_own_mix(tmp_path):
+def test_pairs_with_and_without_their_own_lr_mix(tmp_path):
     for folder in ("made", "given/HR", "given/LR"):
         (tmp_path / folder).mkdir(parents=True)
     for number, image in enumerate(photographs()):
@@ -161,7 +161,7 @@ def test_the_surroundings_are_random_where_the_image_has_them():
 @pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("columns", [False, True])
 @pytest.mark.parametrize("transpose", [False, True])
-def test_the_grid_begins_at_a_random_place_however_a_crop_is_turned(rows, columns, transpose):
+def test_the_grid_starts_at_a_random_place_in_every_orientation(rows, columns, transpose):
     image = np.arange(100 * 120).reshape(100, 120, 1)
     place = Place(40, 50, 12, 8, (rows, columns, transpose))
     rng = np.random.default_rng(0)
@@ -195,7 +195,7 @@ def test_a_crop_is_cut_from_the_degraded_surroundings_as_from_the_image(spatial)
 
 
 @pytest.mark.parametrize("crop_size", [(64, 64), (32, 96), None])
-def test_degraded_lr_lies_over_its_hr(crop_size):
+def test_degraded_lr_is_aligned_with_its_hr(crop_size):
     crops = RandomCrops(make_pairs(), crop_size, spatial="dihedral", degradation=no_degradation())
     moves = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
     errors = dict.fromkeys(moves, 0.0)
@@ -236,7 +236,7 @@ def test_every_kind_of_image_is_degraded(channels, dtype):
         assert lr.float().mean() > 0.2 * torch.iinfo(lr.dtype).max
 
 
-def test_targets_of_degraded_crops_alone_are_sharpened():
+def test_only_targets_of_degraded_crops_are_sharpened():
     pairs = make_pairs()
     options = {"sharpen_targets": True, "probability": 0.5}
     crops = RandomCrops(pairs, (64, 64), spatial="none", degradation=no_degradation(**options))
@@ -258,7 +258,7 @@ def test_whole_images_are_degraded_and_sharpened_whole():
         np.testing.assert_array_equal(hr.permute(1, 2, 0), sharpen(pairs[index][1]))
 
 
-def test_a_place_at_the_corner_takes_what_there_is():
+def test_a_crop_at_a_corner_has_smaller_margins():
     larger, inner = Place(0, 3, 8, 5).widen((10, 9), np.random.default_rng(0))
     assert larger == Place(0, 0, 10, 9)
     assert inner == Place(0, 3, 8, 5)
@@ -282,7 +282,7 @@ def test_a_sample_is_a_function_of_seed_epoch_and_index():
         assert not torch.equal(first[0], other[0])
 
 
-def test_a_pass_resumed_in_its_middle_sees_the_same_crops():
+def test_an_epoch_resumed_in_its_middle_sees_the_same_crops():
     crops = RandomCrops(make_pairs(), (32, 32), 4, compression=0.5, degradation=degradation())
     loader, sampler = training_loader(crops, 1)
     sampler.epoch = 7
@@ -342,7 +342,7 @@ def test_lr_that_is_published_as_bicubic_is_degraded(tmp_path, hr, lr, bicubic):
     assert torch.equal(crops[0, 0][0], plain[0, 0][0]) != bicubic
 
 
-def test_images_with_lr_of_their_own_are_reported_and_can_be_named_alone(
+def test_images_with_their_own_lr_are_reported_and_hr_can_be_named_alone(
     settings, data_root, tmp_path, caplog
 ):
     for folder in ("both/HR", "both/LR"):

@@ -1,4 +1,4 @@
-"""``torch-sr data degrade``: pairs that are found again, the same bytes, safe folders."""
+"""``torch-sr data degrade``: pairs that are found again, reproducible bytes, safe folders."""
 
 import json
 import shutil
@@ -140,7 +140,7 @@ def test_crops_are_cut_from_both_alike(root, how):
 # --- noise and JPEG alone
 
 
-def test_noise_has_the_standard_deviation_asked_for(root):
+def test_noise_has_the_requested_standard_deviation(root):
     PillowImage.new("RGB", (400, 400), (128, 128, 128)).save(root / "photos/plain.png")
     degrade(root, "out", NoiseAndJPEG(noise=12.0))
     noise = load(root / "out/LR/plain.png").astype(float) - 128
@@ -183,7 +183,7 @@ def test_high_resolution_keeps_16_bits(root, photo):
     assert load(root / "out/LR/x.png").dtype == np.uint8
 
 
-def test_images_of_one_name_stay_apart(root):
+def test_images_of_the_same_name_get_distinct_files(root):
     for folder in ("one", "two"):
         (root / "set" / folder).mkdir(parents=True)
         shutil.copy(root / "photos/a.png", root / "set" / folder / "A.png")
@@ -196,7 +196,7 @@ def test_images_of_one_name_stay_apart(root):
 # --- folders
 
 
-def test_what_is_not_of_this_command_is_never_touched(root):
+def test_files_of_other_programs_are_never_touched(root):
     (root / "mine").mkdir()
     (root / "mine/notes.txt").write_text("mine")
     with pytest.raises(DataError, match="choose another folder; it contains other files"):
@@ -277,7 +277,7 @@ def test_channels_can_be_set_without_a_file(run, root, channels, shape):
     assert load(root / "out/LR/a.png").shape == shape
 
 
-def test_the_command_says_what_it_wrote_and_records_how(run, root, tmp_path):
+def test_the_command_reports_its_files_and_records_its_options(run, root, tmp_path):
     config = tmp_path / "real.json"
     config.write_text('{"scale_factor": 2, "seed": 7, "degradation": {"probability": 0.5}}')
     out = root / "out"
@@ -326,7 +326,9 @@ def test_json_and_a_folder_of_the_current_directory(run, root, monkeypatch):
         (["--set", "degradation.first.jpeg_range=[95,30]"], 1, "come first: [30, 95]"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(run, root, arguments, code, words):
+def test_impossible_options_are_refused_before_anything_is_written(
+    run, root, arguments, code, words
+):
     found, _, err = run("data", "degrade", "photos", root / "out", *arguments)
     assert found == code
     assert words in " ".join(err.replace("│", " ").split())

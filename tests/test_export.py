@@ -53,7 +53,7 @@ def test_a_checkpoint_of_the_original_project(tmp_path):
     assert found.info.stage == "training"
     for name, weight in network.state_dict().items():
         assert torch.equal(found.network.state_dict()[name], weight)
-    with pytest.raises(CheckpointError, match="no checkpoint of torch-sr"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of torch-sr"):
         extract_model(path, out, raw=True)
 
 

@@ -98,7 +98,7 @@ def test_missing_partner_is_named(tmp_path):
         find_pairs(tmp_path, 4)
 
 
-def test_missing_partner_beside_is_named(tmp_path):
+def test_a_missing_partner_in_the_same_folder_is_named(tmp_path):
     make(tmp_path, *(f"image_SRF_4/{name}.png" for name in ("a_HR", "a_LR", "b_HR")))
     with pytest.raises(DataError, match=r"no low-resolution partner for .*b_HR\.png$"):
         find_pairs(tmp_path, 4)

@@ -141,7 +141,7 @@ def test_a_second_training_in_one_folder_is_refused(photos, settings, start, pac
     first.plan_training(photos, settings, start=start).save()  # nothing is lost by it
     settings.models_dir.mkdir()
     (settings.models_dir / "1_RRDB_PSNR_x4_model.safetensors").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"--resume auto to continue .*run1"):
+    with pytest.raises(ConfigError, match=r"--resume auto to resume .*run1"):
         first.plan_training(photos, settings, start=start)
 
 
@@ -380,7 +380,7 @@ def _train(photos, start, *words):
     return main.app(["train", "--images", str(photos), *options, *words], standalone_mode=False)
 
 
-def test_a_folder_and_nothing_else_gives_a_model_and_a_picture(
+def test_a_folder_and_nothing_else_gives_a_model_and_a_image(
     photos, tmp_path, start, short, paced, capsys
 ):
     """The whole way of a person, with a tiny model, in a second of training."""
@@ -431,12 +431,12 @@ def test_a_check_and_then_a_training_and_then_a_resumption(
     assert result.finished
     out, err = capsys.readouterr()
     assert "resuming after step 4" in err
-    assert "--minutes, -l left out" in err
+    assert "--minutes, -l ignored" in err
     assert (tmp_path / "run1/before_after.png").is_file()
     assert out.splitlines()[-1] == str(Path("run1/before_after.png"))
 
 
-def test_without_validation_images_there_is_a_model_and_no_picture(
+def test_without_validation_images_there_is_a_model_and_no_image(
     photos, tmp_path, start, short, paced, capsys
 ):
     _train(photos, start, "--set", "val_datasets=[]")

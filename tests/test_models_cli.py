@@ -152,7 +152,7 @@ def test_half_precision_is_stored_where_it_is_asked_for(run, models, tmp_path):
     assert read_model(out).info.dtype == "float16"
 
 
-def test_the_preview_is_of_the_picture(run, models, tmp_path):
+def test_the_preview_is_of_the_image(run, models, tmp_path):
     rng = np.random.default_rng(0)
     write_image(tmp_path / "a.png", Image(rng.integers(0, 256, (20, 90, 1), dtype=np.uint8)))
     out = tmp_path / "m.safetensors"
@@ -199,7 +199,7 @@ def test_what_cannot_be_done_is_refused_and_nothing_written(
         (["compact-x4", "compact-x4", "compact-x4", "--alpha", "0.5"], 2, "mixes two networks"),
     ],
 )
-def test_soups_that_are_none(run, tmp_path, options, code, words):
+def test_invalid_mixtures_are_refused(run, tmp_path, options, code, words):
     found, _, err = run("interpolate", *options, tmp_path / "out.pth")
     assert found == code
     assert words in " ".join(err.replace("│", " ").split())
@@ -221,7 +221,7 @@ def test_a_test_is_recorded_in_the_models(run, models, set5):
     assert run("models", "verify", *models)[0] == 0
 
 
-def test_what_cannot_be_recorded_is_told_before_the_work(run, models, tmp_path):
+def test_what_cannot_be_recorded_is_reported_before_the_work(run, models, tmp_path):
     code, _, err = run("test", "compact-x4", "-d", "nowhere", "--record")
     assert code == 1
     assert "is part of the package" in err

@@ -56,13 +56,13 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_picture_is_the_same(scene, change):
+def test_a_changed_image_is_the_same(scene, change):
     for seed in range(4):
         image = scene(240, 320, seed)
         assert distance(image, CHANGES[change](image)) <= LIMIT
 
 
-def test_other_pictures_are_others(scene):
+def test_other_images_are_others(scene):
     images = [scene(120, 160, seed) for seed in range(12)]
     hashes = np.stack([turned_hashes(image) for image in images])
     assert [(a, b) for a, b, _ in find_matches(hashes, hashes[:, 0]) if a != b] == []
@@ -71,7 +71,7 @@ def test_other_pictures_are_others(scene):
 
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("flipped", [False, True])
-def test_turned_pictures_are_found(scene, turns, flipped):
+def test_turned_images_are_found(scene, turns, flipped):
     image = scene(120, 160)
     turned = np.rot90(image.transpose(1, 0, 2) if flipped else image, turns)
     found = list(find_matches(turned_hashes(turned)[None], perceptual_hash(image)[None]))

@@ -1,4 +1,4 @@
-"""photos.py: from a folder of photographs to what a first training needs."""
+"""selection.py: from a folder of photographs to training and validation images."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Many processes train as one does."""
+"""Several processes train like one."""
 
 from __future__ import annotations
 

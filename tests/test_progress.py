@@ -1,4 +1,4 @@
-"""What a training shows: bars on a terminal, a line an epoch elsewhere."""
+"""The progress of a training: bars on a terminal, otherwise a line per epoch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def train(logger, clock, steps, seconds=0.5):
         logger.on_step((step - 1) // 4, step, {"content_loss": torch.tensor(step / 10)})
 
 
-def test_elsewhere_a_line_an_epoch(clock):
+def test_without_a_terminal_a_line_per_epoch(clock):
     logger, shown = make_logger(clock, terminal=False)
     logger.on_start(RUN)
     train(logger, clock, range(1, 5))
@@ -113,7 +113,7 @@ def test_speed_is_of_training_alone_and_validation_is_in_the_time_left(clock):
     assert "16.0 images/s  0:01:02 left" in lines[1]
 
 
-def test_how_long_it_takes_is_said_once_some_steps_were_timed(clock):
+def test_the_duration_is_reported_after_some_timed_steps(clock):
     run = {**RUN, "num_epochs": 1000, "total_steps": 4000}
     logger, shown = make_logger(clock, terminal=False)
     logger.on_start(run)

@@ -99,7 +99,7 @@ def test_a_sample_is_a_function_of_seed_epoch_and_index(pairs):
     assert not torch.equal(first, sample(6, 2, 1))
 
 
-def test_whole_images_lie_as_they_are(pairs):
+def test_whole_images_are_not_reoriented(pairs):
     crops = RandomCrops(pairs, None)
     for index, (height, width) in enumerate(SIZES):
         for epoch in range(3):
@@ -197,7 +197,7 @@ def test_fewer_images_than_a_batch_make_one_batch():
 
 
 @pytest.mark.parametrize("done", [0, 1, 2, 3])
-def test_an_epoch_goes_on_where_it_was(done):
+def test_an_epoch_resumes_where_it_stopped(done):
     sampler = EpochSampler(length=13, seed=7, batch_size=4)
     sampler.epoch = 5
     whole = list(sampler)
@@ -264,7 +264,7 @@ def test_to_float():
     assert to_float(image)[[0, 255]].tolist() == [0, 1]
 
 
-def test_processes_share_what_one_would_see():
+def test_processes_share_the_samples_of_one_process():
     whole = EpochSampler(length=23, seed=5, batch_size=6)
     shares = [EpochSampler(23, 5, 3, processes=2, rank=rank) for rank in range(2)]
     assert [share.batches for share in shares] == [whole.batches] * 2

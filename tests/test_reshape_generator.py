@@ -1,4 +1,4 @@
-"""A trained generator made wider or shallower, to start a fine-tuning from."""
+"""reshape_generator.py: a wider or shallower generator from a trained one."""
 
 import runpy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A killed run ends at the very same weights; what cannot go on is refused."""
+"""A killed run ends with exactly the same weights; what cannot be resumed is refused."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_another_optimizer_with_weight_decay_is_resumed_exactly(settings, whole_
     assert not all(torch.equal(plain[key], expected[key]) for key in expected)
 
 
-def test_the_optimizer_may_change_at_a_checkpoint_and_this_is_said(settings):
+def test_a_changed_optimizer_is_accepted_and_reported(settings):
     first = parse_config(TINY, overrides=["pretraining.num_epoch=1"])
     checkpoint = train_run(first, settings, run="1").checkpoint
     results = []
@@ -113,7 +113,7 @@ def test_checkpoints_that_do_not_fit_are_refused(settings, tmp_path):
     cut = tmp_path / "cut.pth"
     cut.write_bytes(result.checkpoint.read_bytes()[:5000])
     for path, words in (
-        (cut, "cut short"),
+        (cut, "truncated"),
         (tmp_path / "none.pth", "no such"),
         (result.model, "checkpoint"),
     ):
@@ -162,7 +162,7 @@ def test_finished_pretraining_starts_the_gan_stage(settings, both_stages):
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
-def test_a_flipped_bit_is_noticed_and_the_one_before_serves(tmp_path, caplog):
+def test_a_flipped_bit_is_detected_and_the_previous_checkpoint_is_used(tmp_path, caplog):
     path = tmp_path / "checkpoint.pth"
     for value in range(4):
         save_checkpoint(
@@ -263,7 +263,7 @@ def test_killed_at_any_moment_it_ends_at_the_very_same_weights(
     assert_same(found, whole_run(both_stages).weights)
 
 
-def test_changes_since_the_checkpoint_are_told(settings, both_stages):
+def test_changes_since_the_checkpoint_are_reported(settings, both_stages):
     result = train_run(both_stages, settings, run="1")
     overrides = ["training.g_lr=3e-5", "training.num_epoch=3", "perceptual_loss.criterion=l2"]
     recorder = Recorder()
@@ -286,7 +286,7 @@ def test_changes_since_the_checkpoint_are_told(settings, both_stages):
         ("training.ema_decay=0", "training.ema_decay"),
         ("training.cr_patch_size=[24, 24]", "training.cr_patch_size"),
         ("discriminator.kind=unet", "discriminator.kind: vgg, now unet"),
-        ("training.num_epoch=0", "training.num_epoch 0"),
+        ("training.num_epoch=0", "set training.num_epoch above 0"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused(
@@ -361,7 +361,7 @@ def test_a_checkpoint_from_before_there_were_degradations_is_resumed(settings):
 
 
 @pytest.mark.parametrize("stage", ["pretraining", "training"])
-def test_a_checkpoint_of_the_original_project_goes_on_with_its_stage(
+def test_a_checkpoint_of_the_original_project_starts_its_stage(
     settings, both_stages, whole_run, tmp_path, stage
 ):
     path = tmp_path / "original.pth"
@@ -379,7 +379,7 @@ def test_a_checkpoint_of_the_original_project_goes_on_with_its_stage(
     assert recorder.stages[0] == stage
 
 
-def test_older_checkpoints_are_kept_as_wanted(settings):
+def test_older_checkpoints_are_kept_as_configured(settings):
     intervals = Intervals(keep_checkpoints=2)
     train_run(parse_config(TINY), replace(settings, intervals=intervals), run="1")
     epochs = {
@@ -391,7 +391,7 @@ def test_older_checkpoints_are_kept_as_wanted(settings):
 
 def test_the_last_good_checkpoint_is_found(tmp_path):
     path, best = tmp_path / "checkpoint.pth", tmp_path / "best.pth"
-    with pytest.raises(CheckpointError, match="no checkpoint to go back to"):
+    with pytest.raises(CheckpointError, match="no checkpoint to roll back to"):
         load_last_good(path, best)
     save_checkpoint(best, checkpoint_state(value=0, good=True))
     for value in (1, 2):

@@ -1,4 +1,4 @@
-"""Names of runs, what is resumed by itself, and that a run which fails early leaves nothing."""
+"""Names of runs, automatic resuming, and that a run which fails early leaves nothing."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_fails_before_its_first_step_leaves_nothing(settings, tmp_path, fol
     assert not [path for path in out.rglob("*") if path.name in ("logs", "saved_models")]
 
 
-def test_logs_that_cannot_be_written_are_told_in_one_line(settings, tmp_path):
+def test_logs_that_cannot_be_written_are_reported_in_one_line(settings, tmp_path):
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(LogError, match="cannot write logs") as refusal:
         run_training(parse_config(TINY), settings)
@@ -98,7 +98,7 @@ def save(settings, run, what, step, age):
     return path
 
 
-def test_the_newest_sound_checkpoint_is_found(settings, caplog):
+def test_the_newest_intact_checkpoint_is_found(settings, caplog):
     assert find_checkpoint(settings.models_dir) is None
     old = save(settings, "a", "PSNR_x2_checkpoint.pth", 1, age=50)
     new = save(settings, "a", "ESRGAN_x2_checkpoint.pth", 2, age=30)
@@ -118,7 +118,7 @@ def test_the_newest_sound_checkpoint_is_found(settings, caplog):
     assert find_checkpoint(settings.models_dir, "b") is None
 
 
-def test_auto_resumes_or_starts_anew_and_says_which(settings, capsys):
+def test_auto_resumes_or_starts_a_new_run_and_reports_which(settings, capsys):
     auto = replace(settings, name="job", resume_auto=True, tensorboard=False)
     config = parse_config(TINY, overrides=["pretraining.num_epoch=1"])
     assert find_newest(auto).resume is None
@@ -155,7 +155,7 @@ def test_checkpoints_of_other_versions_and_fields_are_named(tmp_path, settings, 
 
 
 @pytest.mark.parametrize("field", ["progress", "stage_state", "watch", "sums"])
-def test_a_field_that_cannot_be_read_is_told_in_one_line(settings, tmp_path, field):
+def test_a_field_that_cannot_be_read_is_reported_in_one_line(settings, tmp_path, field):
     config = parse_config(TINY, overrides=["pretraining.num_epoch=1"])
     result = train_run(config, settings, run="1")
     state = torch.load(result.checkpoint, weights_only=True)
@@ -174,7 +174,7 @@ def test_a_checkpoint_saved_again_is_resumed_with_a_warning(settings, tmp_path, 
     assert "again.pth: has no hash" in caplog.text
 
 
-def test_a_model_beside_a_numbered_file_is_a_model(settings, tmp_path):
+def test_a_model_next_to_a_numbered_file_is_a_model(settings, tmp_path):
     result = train_run(parse_config(TINY), settings, run="1")
     from torch_sr.models.conversion import convert
 
@@ -193,7 +193,7 @@ def test_a_torn_line_of_the_log_is_not_continued(tmp_path):
 
 
 def test_unknown_validation_metrics_are_refused_by_name(settings):
-    for names, words in ((("psnr",), "always measured"), (("vmaf",), "unknown; there are")):
+    for names, words in ((("psnr",), "always measured"), (("vmaf",), "choose from")):
         with pytest.raises(ConfigError, match=f"--val-metrics {names[0]}: .*{words}|{words}"):
             train_run(parse_config(TINY), replace(settings, val_metrics=names), run="1")
 

@@ -1,4 +1,4 @@
-"""The root scripts: the usage of the project's description, and its examples word for word."""
+"""The root scripts: the usage of the project's description, and its examples verbatim."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_failure_is_one_line(run, line, tmp_path, monkeypatch):
     assert "nowhere" in err or "alpha is 7" in err
 
 
-def test_inference_stores_beside_the_source_or_in_a_folder(run, model, tmp_path):
+def test_inference_stores_next_to_the_source_or_in_a_folder(run, model, tmp_path):
     pictures = tmp_path / "my pictures"
     for name in ("a.png", "b.jpg"):
         write_noise(pictures / name)

@@ -37,7 +37,7 @@ def test_the_place_shown_is_where_methods_differ(photo, at):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (12, 400), (400, 12), (63, 65)])
-def test_of_a_small_image_the_largest_square_is_shown(photo, size):
+def test_the_largest_square_of_a_small_image_is_shown(photo, size):
     height, width = (side // 4 * 4 for side in size)
     comparison = compare(photo(height, width))
     top, left, side = differing_place(comparison)

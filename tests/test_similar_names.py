@@ -1,4 +1,4 @@
-"""matching.py: high and low resolution under names that are similar, in two folders or in one."""
+"""similar_names.py: high and low resolution with similar names, in two folders or in one."""
 
 import pytest
 
@@ -72,7 +72,7 @@ def test_names_that_could_mean_two_images_are_refused(tmp_path, write):
         find_pairs(tmp_path, 4)
 
 
-def test_another_factor_in_the_name_is_no_partner(tmp_path, write):
+def test_another_factor_in_the_name_is_not_a_partner(tmp_path, write):
     write("HR/a.png", "LR/a_LRx2.png", factor=2)
     write("HR/a.png", "LR/a_LRx4.png")
     assert files(find_pairs(tmp_path, 4), tmp_path) == [("HR/a.png", "LR/a_LRx4.png")]

@@ -1,4 +1,4 @@
-"""grouping.py and splits.py: the sides of a data set that is not split itself."""
+"""grouping.py and splits.py: the two sides of a custom data set."""
 
 import json
 
@@ -74,7 +74,7 @@ def test_pairs_lists_and_folders_with_a_colon_are_split_too(tmp_path, cache_home
     assert val == {pairs[0].hr.name}
 
 
-def test_sub_folders_of_these_names_go_first(tmp_path, photos, cache_home):
+def test_sub_folders_of_these_names_have_priority(tmp_path, photos, cache_home):
     for side, seed in (("train", 20), ("val", 21)):
         (photos / side).mkdir()
         scene(seed).save(photos / side / "own.png")

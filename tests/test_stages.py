@@ -1,4 +1,4 @@
-"""What a step does: Adam on the losses of the papers, schedules, averages, what is skipped."""
+"""A training step: Adam on the losses of the papers, schedules, averages, skipped steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training starts from: sizes that must fit, parts that do, the stage, the length."""
+"""What a training starts from: sizes that must fit, parameters that fit, stage, length."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch_sr.models.reading import read_model
 from torch_sr.models.weights import shipped_path
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.building import build_generator
-from torch_sr.training.notes import remark_on_length, steps_from_scratch
+from torch_sr.training.notes import note_on_length, steps_from_scratch
 from torch_sr.training.preflight.check import check_training
 from torch_sr.training.run import train_run
 from torch_sr.training.runs.initial_weights import like_overrides
@@ -102,7 +102,7 @@ def test_sizes_without_an_effect_need_not_fit(save_model):
     assert read_start(path).check(config) == []
 
 
-def test_a_model_that_is_no_rrdbnet_is_refused_by_its_architecture(tmp_path):
+def test_a_model_of_another_architecture_is_refused(tmp_path):
     from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
 
     path = tmp_path / "compact.pth"
@@ -153,7 +153,7 @@ def test_like_takes_the_sizes_of_a_model_by_name_and_set_wins(run):
     assert f"{replaced} of the model named with --like" in err
 
 
-def test_like_and_load_checkpoint_start_from_a_shipped_model_in_one_go(run, settings, tmp_path):
+def test_like_and_load_checkpoint_start_from_a_shipped_model(run, settings, tmp_path):
     code, out, err = run(
         *("-l", "compact-x4", "--like", "compact-x4", "--set", "pretraining.num_epoch=1"),
         *("--data-root", settings.data_root, "--out", tmp_path, "--no-tensorboard"),
@@ -181,7 +181,7 @@ def test_partial_takes_what_fits_and_lists_the_rest(save_model, settings):
     assert said[1:] == [
         "the model has scale_factor 1 (here 2), generator.num_basic_blocks 3 (here 2)",
         "not taken from the model: body.2 (30 tensors)",
-        "not in the model, starting fresh: conv_up1.weight, conv_up1.bias",
+        "not in the model, randomly initialized: conv_up1.weight, conv_up1.bias",
     ]
     recorder = Recorder()
     settings = replace(settings, resume=path, partial=True)
@@ -224,7 +224,7 @@ def test_options_of_a_start_need_a_model(settings, run):
 # --- the stage ----------------------------------------------------------------------------------
 
 
-def test_a_model_starts_the_gan_stage_and_this_is_said(settings, both_stages, save_model):
+def test_a_model_starts_the_gan_stage_and_this_is_reported(settings, both_stages, save_model):
     path, recorder = save_model(), Recorder()
     train_run(both_stages, replace(settings, resume=path), run="1", loggers=[recorder])
     assert recorder.stages == ["training"]
@@ -234,7 +234,7 @@ def test_a_model_starts_the_gan_stage_and_this_is_said(settings, both_stages, sa
     assert "--set training.num_epoch=0" in said
 
 
-def test_a_gan_stage_from_scratch_is_remarked_on(settings, both_stages):
+def test_a_gan_stage_from_scratch_is_noted(settings, both_stages):
     config = parse_config(both_stages.to_dict(), overrides=["pretraining.num_epoch=0"])
     recorder = Recorder()
     train_run(config, settings, run="1", loggers=[recorder])
@@ -243,7 +243,7 @@ def test_a_gan_stage_from_scratch_is_remarked_on(settings, both_stages):
     assert start.text.startswith("from scratch; the GAN stage (training) starts from scratch")
 
 
-def test_both_stages_start_from_a_model_on_demand(settings, both_stages, save_model):
+def test_both_stages_start_from_a_model_if_requested(settings, both_stages, save_model):
     path, recorder = save_model(stage=None), Recorder()
     settings = replace(settings, resume=path, start_stage="pretraining")
     train_run(both_stages, settings, run="1", loggers=[recorder])
@@ -277,16 +277,16 @@ def test_the_data_of_a_stage_that_does_not_run_are_not_needed(settings, both_sta
 # --- the length, and validation -----------------------------------------------------------------
 
 
-def test_too_few_steps_from_scratch_are_remarked_with_a_model_to_start_from():
+def test_too_few_steps_from_scratch_are_noted_with_a_model_to_start_from():
     config = parse_config({})
     needed = steps_from_scratch(config)
     assert 1000 < needed < 10000
-    assert remark_on_length(config, needed) is None
-    remark = remark_on_length(config, needed - 1)
-    assert "--load-checkpoint compact-x4 --like compact-x4" in remark
-    assert f"after {needed - 1} of them a network from scratch is still worse" in remark
+    assert note_on_length(config, needed) is None
+    note = note_on_length(config, needed - 1)
+    assert "--load-checkpoint compact-x4 --like compact-x4" in note
+    assert f"after {needed - 1} of them a network from scratch is still worse" in note
     gray = parse_config({"img_channels": 1})
-    assert "compact-x4" not in remark_on_length(gray, 1)
+    assert "compact-x4" not in note_on_length(gray, 1)
     assert steps_from_scratch(parse_config({"pretraining": {"lr": 2e-3}})) == needed // 10
     alone = parse_config({"pretraining": {"num_epoch": 0}, "training": {"g_lr": 1e-3}})
     assert steps_from_scratch(alone) == needed // 5
@@ -300,7 +300,7 @@ def test_a_training_from_a_model_is_not_called_too_short(settings, save_model):
     assert "from scratch" not in " ".join(started.messages)
 
 
-def test_a_warm_up_longer_than_the_stage_is_said(settings):
+def test_a_warm_up_longer_than_the_stage_is_noted(settings):
     config, recorder = parse_config(TINY, overrides=["pretraining.warmup_steps=6"]), Recorder()
     train_run(config, settings, run="1", loggers=[recorder])
     said = "lower pretraining.warmup_steps 6: the stage has 6 steps"
@@ -312,10 +312,10 @@ def test_a_warm_up_longer_than_the_stage_is_said(settings):
     assert not any("warmup" in message for message in recorder.messages)
 
 
-def test_a_batch_of_more_crops_than_images_is_said(settings):
+def test_a_batch_of_more_crops_than_images_is_noted(settings):
     config, recorder = parse_config(TINY, overrides=["batch_size=64"]), Recorder()
     train_run(config, settings, run="1", loggers=[recorder])
-    said = "mini-batches have 5 crops, not batch_size 64"
+    said = "mini-batches have 5 crops instead of batch_size 64"
     assert any(said in message for message in recorder.messages)
     assert any(said in finding.text for finding in check_training(config, settings))
     repeated = parse_config(TINY, overrides=["batch_size=8", "train_datasets=photos,photos"])
@@ -324,12 +324,12 @@ def test_a_batch_of_more_crops_than_images_is_said(settings):
     assert not any("mini-batches" in message for message in recorder.messages)
 
 
-def test_missing_data_name_the_key_that_asks_for_them_and_how_to_set_it(settings):
+def test_errors_about_missing_data_name_the_key_and_how_to_set_it(settings):
     training = {key: value for key, value in TINY["pretraining"].items() if "datasets" not in key}
     unset = parse_config({**TINY, "pretraining": training})
     with pytest.raises(MissingDatasetError) as caught:
         train_run(unset, settings, run="1")
-    said = "add --set train_datasets=FOLDER, as pretraining.train_datasets is not set and means"
+    said = "add --set train_datasets=FOLDER: pretraining.train_datasets is not set and defaults to"
     assert str(caught.value).startswith(said)
     assert "DIV2K not found" in str(caught.value)
     given = parse_config(TINY, overrides=["val_datasets=div2k"])
@@ -337,7 +337,7 @@ def test_missing_data_name_the_key_that_asks_for_them_and_how_to_set_it(settings
         train_run(given, settings, run="2")
 
 
-def test_without_validation_a_training_says_so_and_stores_the_model_of_its_end(settings):
+def test_without_validation_a_note_is_logged_and_the_last_model_stored(settings):
     config = parse_config(TINY, overrides=["pretraining.val_datasets=[]", "watch.psnr_drop=0.01"])
     recorder = Recorder()
     result = train_run(config, settings, run="1", loggers=[recorder])
@@ -410,5 +410,5 @@ def test_factors_that_cannot_be_built_are_refused_with_those_that_can(scale, uns
     overrides = [f"scale_factor={scale}", f"generator.pixel_unshuffle={unshuffle}"]
     with pytest.raises(ConfigError) as caught:
         parse_config({}, overrides=overrides)
-    words = f"generator.pixel_unshuffle is {unshuffle}; it must be {fitting} where scale_factor is"
+    words = f"generator.pixel_unshuffle is {unshuffle}; it must be {fitting} if scale_factor is"
     assert words in str(caught.value)

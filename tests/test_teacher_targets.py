@@ -1,4 +1,4 @@
-"""Targets that a larger model makes for a smaller one."""
+"""teacher_targets.py: training targets from a larger model."""
 
 import runpy
 from pathlib import Path
@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-def test_targets_have_the_original_s_colours_and_are_made_once(run, tmp_path, capsys):
+def test_targets_have_the_colors_of_the_original_and_are_made_once(run, tmp_path, capsys):
     run("--shard", "1/1")
     target = tmp_path / "out" / "HR" / "a.png"
     assert capsys.readouterr().out.strip() == str(target)
@@ -49,13 +49,13 @@ def test_targets_have_the_original_s_colours_and_are_made_once(run, tmp_path, ca
     assert capsys.readouterr().out == ""
 
 
-def test_wide_colours_are_exchanged_and_details_stay():
+def test_low_frequency_colors_are_replaced_and_details_kept():
     mix = runpy.run_path(SCRIPT)["with_colors_of"]
     rng = np.random.default_rng(1)
-    picture, original = (rng.integers(60, 190, (48, 40, 3)).astype(np.uint8) for _ in range(2))
-    difference = original.astype(float) - picture
+    image, original = (rng.integers(60, 190, (48, 40, 3)).astype(np.uint8) for _ in range(2))
+    difference = original.astype(float) - image
     wide = gaussian_filter(difference, (12, 12, 0), mode="reflect", truncate=4)
-    np.testing.assert_allclose(mix(picture, original), picture + wide, atol=0.6)
+    np.testing.assert_allclose(mix(image, original), image + wide, atol=0.6)
 
 
 def test_a_folder_without_pairs_is_refused(run, tmp_path, capsys):
@@ -66,7 +66,7 @@ def test_a_folder_without_pairs_is_refused(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "half", "1/"])
-def test_a_shard_that_is_none_is_refused(run, shard, capsys):
+def test_an_invalid_shard_is_refused(run, shard, capsys):
     with pytest.raises(SystemExit):
         run("--shard", shard)
     assert f"{shard!r}: write I/N" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``torch-sr test`` and ``interpolate`` as a researcher uses them: names, formats, comparisons."""
+"""``torch-sr test`` and ``interpolate``: names, formats, comparisons."""
 
 from __future__ import annotations
 
@@ -467,7 +467,7 @@ def test_a_sweep_takes_paths_with_commas_and_no_labels(run, save, draw):
     assert "two models" in err
 
 
-def test_no_metric_is_refused(run, save):
+def test_an_empty_list_of_metrics_is_refused(run, save):
     code, _, err = run("test", save("m.pth"), "-d", "five", "--metrics", " ,", *DEVICE)
     assert code == 2
     assert "--metrics: name at least one metric" in err

@@ -1,4 +1,4 @@
-"""``torch-sr train``: what the command does around a training."""
+"""``torch-sr train``: downloads before a training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.settings import RunSettings
 
 
-def test_only_data_of_the_stages_that_run_are_fetched(tmp_path, monkeypatch):
+def test_only_data_of_the_stages_that_run_are_downloaded(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(train, "download_data", lambda specs, *rest: asked.extend(specs))
     model = tmp_path / "psnr.safetensors"

@@ -226,7 +226,7 @@ def test_wandb_without_a_login_is_refused_in_one_line(tmp_path, monkeypatch, no_
     assert check_wandb() == "offline"
 
 
-def test_wandb_that_cannot_be_reached_stops_a_run_only_where_it_was_asked_for(
+def test_wandb_that_cannot_be_reached_stops_a_run_only_if_it_was_requested(
     settings, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setitem(sys.modules, "wandb", Wandb(api_key="secret"))

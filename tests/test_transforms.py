@@ -1,4 +1,4 @@
-"""transforms.py: the described probabilities, LR and HR alike, and every sample replayable."""
+"""augmentation.py: probabilities, the same orientation for LR and HR, reproducible samples."""
 
 import hashlib
 import io
@@ -88,7 +88,7 @@ def test_orientations_are_as_frequent_as_described(spatial, expected):
 
 @pytest.mark.parametrize("crop_size", [(64, 64), (32, 96)])
 @pytest.mark.parametrize("spatial", ["flip_or_transpose", "dihedral", "none"])
-def test_both_images_are_turned_alike_to_one_shape(spatial, crop_size):
+def test_both_images_get_the_same_orientation_and_shape(spatial, crop_size):
     crops = RandomCrops(Pairs(), crop_size, spatial=spatial)
     for lr, hr in samples(crops, 20):
         assert hr.shape == (3, *crop_size)
@@ -98,14 +98,14 @@ def test_both_images_are_turned_alike_to_one_shape(spatial, crop_size):
         assert sum(torch.equal(lr, corner) for corner in corners) == 1
 
 
-def test_crops_that_are_not_turned_need_no_room_to_be():
+def test_crops_that_are_not_transposed_need_no_extra_room():
     RandomCrops(Pairs(sizes=[(8, 30)] * 2), (32, 120), spatial="none")
 
 
 @pytest.mark.parametrize(
     ("crop_size", "expected"), [((32, 32), "7620e931f913101f"), ((48, 64), "6195d3bd87913797")]
 )
-def test_dihedral_crops_are_for_ever_those_of_the_shipped_models_training(crop_size, expected):
+def test_dihedral_crops_stay_those_of_the_shipped_models_training(crop_size, expected):
     class Fixed(Pairs):
         def __getitem__(self, index):
             height, width = ((20, 24), (17, 31))[index]
@@ -124,7 +124,7 @@ def test_dihedral_crops_are_for_ever_those_of_the_shipped_models_training(crop_s
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_compression_and_dropout_are_independent_and_spoil_lr_alone(channels):
+def test_compression_and_dropout_are_independent_and_only_change_lr(channels):
     pairs = Pairs(channels, low=160)  # so that a black pixel is a dropped one
     crops = RandomCrops(pairs, (80, 80), spatial="none", **HARD)
     clean = RandomCrops(pairs, (80, 80), spatial="none")
@@ -158,7 +158,7 @@ def test_compression_is_that_of_a_jpeg_file(photo):
     assert np.abs(spoilt.astype(int) - image).mean() > 1
 
 
-def test_whole_images_lie_as_they_are_and_are_spoilt():
+def test_whole_images_are_degraded_but_not_reoriented():
     crops = RandomCrops(Pairs(), None, spatial="flip_or_transpose", compression=1.0)
     lr, hr = crops[0, 1]
     clean_lr, clean_hr = Pairs()[1]
@@ -175,7 +175,7 @@ def noise_file(tmp_path):
     return str(path)
 
 
-def test_a_sample_is_a_function_of_its_key_alone(tmp_path):
+def test_a_sample_is_a_function_of_its_key(tmp_path):
     options = {**HARD, "spatial": "flip_or_transpose", "pipeline": noise_file(tmp_path)}
     crops = RandomCrops(Pairs(), (64, 64), seed=1, **options)
     first = [lr for lr, _ in samples(crops, 8)]

@@ -1,4 +1,4 @@
-"""What the command says of many files: notes, progress and one line of sums."""
+"""The reports of ``torch-sr upscale``: notes, progress and the summary line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def report_of(outcomes, findings=None, **options):
 # --- The summary ----------------------------------------------------------------------------------
 
 
-def test_one_line_of_sums_tells_files_pixels_time_and_place(capsys):
+def test_the_summary_line_has_files_pixels_time_and_place(capsys):
     jobs = make_jobs(4)
     statuses = ["done", "done", "skipped", "failed"]
     outcomes = [Outcome(j, s, "3.png: broken") for j, s in zip(jobs, statuses, strict=True)]
@@ -72,7 +72,7 @@ def test_where_the_results_are(capsys, targets, where):
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"; {where}")
 
 
-def test_the_summary_says_what_an_interrupt_left(capsys):
+def test_the_summary_counts_files_that_an_interrupt_left(capsys):
     jobs = make_jobs(5)
     report_of([Outcome(jobs[0], "done")], FoundFiles(jobs))
     assert capsys.readouterr().err.startswith("1 done, 4 not finished (--skip-existing resumes); ")
@@ -150,7 +150,7 @@ def clock():
     return Clock()
 
 
-def test_without_a_terminal_an_estimate_and_lines_further_and_further_apart(clock):
+def test_without_a_terminal_an_estimate_and_lines_at_growing_intervals(clock):
     (job,) = make_jobs(1, pixels=3600)  # a tile a second, of one pixel
     told = []
     on_tile, _ = _lines(Pace([job], clock), lambda line: told.append((clock.now, line)))
@@ -164,7 +164,7 @@ def test_without_a_terminal_an_estimate_and_lines_further_and_further_apart(cloc
     assert told[1][1] == "1%, 0.000 MP/s, about 59 min 27 s left"
 
 
-def test_a_short_run_says_nothing_on_its_way(clock):
+def test_a_short_run_reports_no_progress(clock):
     (job,) = make_jobs(1)
     told = []
     on_tile, _ = _lines(Pace([job], clock), told.append)
@@ -174,7 +174,7 @@ def test_a_short_run_says_nothing_on_its_way(clock):
     assert told == []
 
 
-def test_files_that_are_skipped_or_failed_make_nothing_faster(clock):
+def test_skipped_and_failed_files_do_not_count_for_the_speed(clock):
     jobs = make_jobs(10)
     pace = Pace(jobs, clock)
     for job in jobs[:8]:
@@ -273,9 +273,7 @@ def test_compressed_photographs_are_mentioned_once_at_a_low_strength(upscale, ph
     assert line.endswith("at strength 0.3")
 
 
-def test_clean_pictures_other_models_strengths_and_finished_files_are_not(
-    upscale, photos, tmp_path
-):
+def test_clean_images_other_models_strengths_and_finished_files_are_not(upscale, photos, tmp_path):
     faithful = {"model": "compact-x4"}
     assert upscale(photos / "good.jpg", photos / "clean.png", **faithful) == []
     other = tmp_path / "other.safetensors"

@@ -1,4 +1,4 @@
-"""Validation: what may go wrong in it costs no epoch; flat images; large images in tiles."""
+"""Validation: failures do not lose an epoch; flat images; large images in tiles."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run_out_of_memory():
 
 @pytest.mark.parametrize("interval", [1, 50])
 @pytest.mark.parametrize("action", [terminate, terminate_twice, run_out_of_memory])
-def test_what_happens_in_a_validation_costs_no_epoch(settings, tmp_path, action, interval):
+def test_a_failing_validation_does_not_lose_the_epoch(settings, tmp_path, action, interval):
     config = parse_config(TINY)
     settings = replace(settings, intervals=Intervals(checkpoint=Every(interval)))
     log = JSONLinesLogger(tmp_path / "whole")
@@ -106,7 +106,7 @@ def test_checkpoints_stored_before_a_validation_take_no_place_of_others(settings
 
 
 @pytest.mark.parametrize("keep", [0, 1])
-def test_a_collapse_goes_back_past_the_checkpoint_stored_before_it(settings, monkeypatch, keep):
+def test_a_collapse_rolls_back_past_the_checkpoint_stored_before_it(settings, monkeypatch, keep):
     super_resolve, seen = TiledNetwork.super_resolve, []
 
     def collapsed(self, lr):
@@ -152,7 +152,7 @@ def test_means_leave_out_what_is_not_finite():
     assert np.isnan(mean_over_images({"a": NAN}).value)
 
 
-def test_a_flat_validation_image_spoils_neither_mean_nor_best_nor_watch(settings, monkeypatch):
+def test_a_flat_validation_image_affects_neither_mean_nor_best_nor_watch(settings, monkeypatch):
     """Its SR equals HR in every other validation."""
     root = settings.data_root.parent / f"{settings.data_root.name}-flat"
     pixels = np.zeros((48, 64, 3), np.uint8)
@@ -271,11 +271,11 @@ def test_a_full_disk_is_named_with_what_is_needed(tmp_path, monkeypatch, error):
     text = str(refusal.value)
     assert "make room in" in text
     assert "the disk is full, 10.0 MB are needed, 1.0 MB are free" in text
-    assert "the one before is kept" in text
+    assert "the previous checkpoint is kept" in text
     assert "\n" not in text
     assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
 
 
-def test_other_failures_do_not_speak_of_the_disk(tmp_path):
+def test_other_failures_do_not_mention_the_disk(tmp_path):
     assert write_failure(PermissionError(13, "Permission denied"), tmp_path) == "Permission denied"
     assert "full" not in write_failure(RuntimeError("a shape is wrong"), tmp_path)

@@ -1,1 +1,1 @@
-"""Training: stages do the steps, the trainer the rest."""
+"""Training: stages compute the steps, the trainer runs everything around them."""

@@ -37,7 +37,7 @@ def build_generator(config: Hyperparameters) -> RRDBNet:
 
 def build_discriminator(config: Hyperparameters) -> nn.Module:
     """The discriminator for the crops of the GAN stage, with initial weights from the seed."""
-    torch.manual_seed(config.seed + 1)  # the same whether there was a first stage or not
+    torch.manual_seed(config.seed + 1)  # independent of whether a PSNR stage ran before
     sizes = config.discriminator
     if sizes.kind == "unet":
         return UNetDiscriminator(config.img_channels, sizes.unet_channels)
@@ -47,10 +47,10 @@ def build_discriminator(config: Hyperparameters) -> nn.Module:
 
 
 def build_perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
-    """The perceptual loss with the weights of its network, downloaded if necessary.
+    """The perceptual loss with the weights of its network, downloaded if needed.
 
     Raises:
-        ModelError: when these are not available.
+        ModelError: the weights are not available.
     """
     section = config.perceptual_loss
     arguments = section.model_dump() | {"layer_weights": section.single_layer_weights}
@@ -70,14 +70,14 @@ def build_stage(
     """A stage, ready for its first step.
 
     Args:
-        name: of the stage.
-        fabric: of the run.
+        name: the stage.
+        fabric: the Fabric of the run.
         config: all hyper-parameters.
-        settings: of the run.
-        generator: prepared, see :func:`prepare_network`.
-        perceptual: prepared, on the device; needed by the stages that learn from features, see
-            :meth:`~torch_sr.config.Hyperparameters.needs_features`.
-        total_steps: mini-batches of the stage.
+        settings: the settings of the run.
+        generator: the network, after :func:`prepare_network`.
+        perceptual: the loss, prepared and on the device; needed by stages that learn from
+            features, see :meth:`~torch_sr.config.Hyperparameters.needs_features`.
+        total_steps: number of mini-batches of the stage.
     """
     loss_f = config.content_loss.loss_f
     if name == PSNRStage.name:

@@ -1,4 +1,4 @@
-"""What all stages of a run share."""
+"""The context of a run, which its stages share: name, device, configuration, loggers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class RunContext:
     """What all stages of a run share.
 
     Args:
-        name: of the run, the first part of its files.
+        name: the name of the run, with which its file names start.
         fabric: device, precision and processes.
         config: the hyper-parameters, which are stored in checkpoints and logs.
         settings: everything else that the user chose.
-        loggers: receive everything that happens.
+        loggers: the loggers that receive all events.
     """
 
     name: str

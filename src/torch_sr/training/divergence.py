@@ -1,4 +1,4 @@
-"""Detect divergence: steps that are not finite, a validation that collapses."""
+"""Detect the divergence of a training: non-finite steps, collapsed validations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch_sr.config import WatchConfig
 
-_PERFECT_PSNR = 100.0  # decibels; equal images have infinitely many, which nothing could fall from
+_PERFECT_PSNR = 100.0  # dB; an infinite PSNR of equal images would make any later one a drop
 
 
 class Divergence(Exception):  # noqa: N818
@@ -25,13 +25,13 @@ class DivergenceDetector:
     def __init__(self, config: WatchConfig) -> None:
         self.config = config
         self.rollbacks = 0
-        """How often the stage was rolled back."""
+        """Number of rollbacks of the stage so far."""
         self._best_psnr = -math.inf
         self._least_shift = math.inf
 
     @property
     def lr_scale(self) -> float:
-        """What the learning rates are multiplied by after the rollbacks so far."""
+        """Factor of the learning rates after the rollbacks so far."""
         return float(self.config.lr_factor**self.rollbacks)
 
     def check_steps(self, skipped_in_a_row: int) -> None:
@@ -42,7 +42,7 @@ class DivergenceDetector:
             )
 
     def check_validation(self, metrics: Mapping[str, float]) -> None:
-        """Raise Divergence if PSNR or color of the validation images collapsed."""
+        """Raise Divergence if the PSNR or the colors of the validation images collapsed."""
         if "val/PSNR" not in metrics:
             return
         psnr, shift = min(metrics["val/PSNR"], _PERFECT_PSNR), metrics["val/color_shift"]
@@ -60,7 +60,7 @@ class DivergenceDetector:
         self._least_shift = min(self._least_shift, shift)
 
     def state_dict(self) -> dict[str, Any]:
-        """What later checks depend on."""
+        """The state that later checks depend on."""
         return {
             "rollbacks": self.rollbacks,
             "best_psnr": self._best_psnr,

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Keep ``average += (1 - decay) * (weights - average)``, smoother than the weights.
+    """Keep ``average += (1 - decay) * (weights - average)``, which is smoother than the weights.
 
     Args:
-        network: followed from now on.
-        decay: in [0, 1); 0 keeps no average, and :attr:`module` is the network itself. Early on
-            a smaller decay, ``(1 + t) / (10 + t)``, lets the average forget the initialisation.
+        network: the network whose weights are averaged.
+        decay: in [0, 1); 0 keeps no average, and :attr:`module` is the network itself. At first,
+            the smaller decay ``(1 + t) / (10 + t)`` lets the average forget the initialization.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -37,7 +37,7 @@ class WeightAverage:
         torch._foreach_lerp_(averages, weights, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averaged weights, and how many updates they have seen."""
+        """The averaged weights, and the number of updates."""
         return {"weights": self.module.state_dict(), "updates": self._updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ class EpochMeans:
         self._taken = torch.zeros((), device=fabric.device)
         self._skipped = torch.zeros((), device=fabric.device)
         self.skipped_in_a_row = torch.zeros((), device=fabric.device)
-        """Not only of this epoch."""
+        """Also counts steps of earlier epochs."""
 
     def add(self, losses: Mapping[str, Tensor], skipped: Tensor) -> None:
         """Add a step; the losses of a skipped one do not count."""
@@ -32,7 +32,7 @@ class EpochMeans:
         self.skipped_in_a_row = (self.skipped_in_a_row + 1) * skipped
 
     def means(self) -> dict[str, float]:
-        """The mean of every loss over steps and processes; how many were skipped, where any."""
+        """The mean of every loss over steps and processes; ``skipped_steps`` if there are any."""
         losses: Any = self._losses
         if self._fabric.world_size > 1:
             losses = self._fabric.all_reduce(losses, reduce_op="mean")

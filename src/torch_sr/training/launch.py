@@ -1,4 +1,4 @@
-"""Start one training process or several, with the Fabric that connects them."""
+"""Start one or several training processes, connected by a Fabric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch_sr.devices import FABRIC_PRECISIONS, choose_device, choose_precision
 from torch_sr.errors import DeviceError
 from torch_sr.training.settings import RunSettings
 
-# PyTorch has renamed the option and warns of the old name.
+# PyTorch renamed the option, and warns about the old name.
 _SYNC_BUFFERS = next(
     name
     for name in ("forward_sync_buffers", "broadcast_buffers")
@@ -27,8 +27,8 @@ _SYNC_BUFFERS = next(
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that logs and prints: the only one, or the first of many."""
-    # torchrun sets the rank among all processes, Lightning's own launcher that on this machine.
+    """Whether this process logs and prints: the only one, or the first of several."""
+    # torchrun sets the rank among all processes, Lightning's launcher only the local rank.
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
@@ -36,7 +36,7 @@ def launch(settings: RunSettings) -> Fabric:
     """Start the processes that the settings ask for, or join those that torchrun started.
 
     Raises:
-        DeviceError: when device, number or precision is not available.
+        DeviceError: the device, the number of devices or the precision is not available.
     """
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
@@ -47,7 +47,7 @@ def launch(settings: RunSettings) -> Fabric:
     with _quiet_fabric():
         fabric = Fabric(
             accelerator=device.type,
-            devices=here if device.index is None else [device.index],  # cuda:1 is that one only
+            devices=here if device.index is None else [device.index],  # cuda:1: only that one
             num_nodes=processes // here,
             strategy=DDPStrategy(**unsynced) if processes > 1 else "auto",
             precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def launch(settings: RunSettings) -> Fabric:
 
 @contextmanager
 def _quiet_fabric() -> Iterator[None]:
-    """Silence what Fabric logs about precision and processes, which the user chose."""
+    """Silence Fabric's logs about precision and processes, which the user chose."""
     log = logging.getLogger("lightning_fabric")
     before = log.level
     log.setLevel(logging.WARNING)
@@ -70,7 +70,7 @@ def _quiet_fabric() -> Iterator[None]:
 
 @contextmanager
 def leave_in_order() -> Iterator[None]:
-    """End the process group that is formed inside; otherwise processes sometimes abort at exit."""
+    """Destroy a process group created inside; otherwise processes sometimes abort at exit."""
     joined_before = torch.distributed.is_initialized()
     try:
         yield

@@ -13,7 +13,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
-"""By the name in the configuration.
+"""The optimizers by their names in the configuration.
 
 Each must support ``found_inf``, which skips a step without waiting for the device. The libraries of
 newer optimizers (Adan, Lion, Prodigy) do not.
@@ -21,7 +21,7 @@ newer optimizers (Adan, Lion, Prodigy) do not.
 
 
 class Learner:
-    """Minimize a loss, one mini-batch after another; steps that are not finite are skipped.
+    """Minimize a loss, mini-batch by mini-batch; steps that are not finite are skipped.
 
     ::
 
@@ -29,14 +29,14 @@ class Learner:
             learner.backward(share * loss(learner(lr_part), hr_part))
         skipped = learner.step()
 
-    Nothing here waits for the device, which decides by itself whether a step is skipped.
+    Nothing here waits for the device: it decides itself whether a step is skipped.
 
     Args:
         fabric: device, precision and gradient synchronization.
-        network: as built; it stays usable by itself, and its weights are those that are trained.
+        network: the network to train, which can still be used directly.
         lr: the learning rate.
         betas: decay rates of the optimizer's two averages.
-        factor: what the learning rate is multiplied by after so many mini-batches.
+        factor: returns the factor of the learning rate after a number of mini-batches.
         optimizer: ``adam`` or ``adamw``.
         weight_decay: added to the gradient by Adam, applied to the weights by AdamW.
         gradient_clip: the largest norm of the gradient; None sets no limit.
@@ -57,16 +57,16 @@ class Learner:
         accumulate: int = 1,
     ) -> None:
         self.lr_scale = 1.0
-        """What the learning rate is multiplied by besides, after a rollback."""
+        """Additional factor of the learning rate, after a rollback."""
         self._fabric = fabric
         self.network = network
-        """Without wrappers."""
+        """The network without wrappers."""
         self._lr = lr
         self._factor = factor
         self._gradient_clip = gradient_clip
         self._accumulate = accumulate
         self._steps = 0
-        # Fused: one kernel for all weights, and the one that supports `found_inf`.
+        # Fused: a single kernel for all weights, and the only variant that supports `found_inf`.
         self._adam = OPTIMIZERS[optimizer](
             network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True
         )
@@ -79,18 +79,18 @@ class Learner:
         return out
 
     def apply_frozen(self, x: Tensor) -> Tensor:
-        """Run the network for the gradient in ``x`` only, without synchronizing its own gradients.
+        """Run the network only for the gradient of ``x``, without synchronizing its own gradients.
 
-        Its parameters must not require gradients meanwhile.
+        Its parameters must not require gradients during this call.
         """
         with self._fabric.autocast():
             out: Tensor = self.network(x)
         return out.float()
 
     def micro_batches(self, x: Tensor, hr: Tensor) -> Iterator[tuple[float, Tensor, Tensor]]:
-        """Split a mini-batch into its share and both its tensors, part by part.
+        """Split a mini-batch into parts; yield the share of each part, and its two tensors.
 
-        Processes exchange gradients with the last part only.
+        Processes only exchange gradients during the last part.
         """
         parts = list(zip(x.chunk(self._accumulate), hr.chunk(self._accumulate), strict=True))
         for number, (x_part, hr_part) in enumerate(parts, start=1):
@@ -98,7 +98,7 @@ class Learner:
                 yield len(hr_part) / len(hr), x_part, hr_part
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a loss to the gradients so far."""
+        """Accumulate the gradient of a loss."""
         self._finite = self._finite & loss.detach().isfinite()
         self._fabric.backward(loss)
 
@@ -128,7 +128,7 @@ class Learner:
         norm = torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
         if self._gradient_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(weights, self._gradient_clip, norm)
-        # Scaled gradients overflow by design at times; the scaler skips these steps itself.
+        # Scaled gradients overflow occasionally by design; the scaler skips these steps itself.
         finite = self._finite if grad_scaler is not None else self._finite & norm.isfinite()
         skipped: Any = (~finite).float()
         if self._fabric.world_size > 1:
@@ -137,11 +137,11 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step."""
+        """The learning rate of the next step."""
         return self._lr * self._factor(self._steps) * self.lr_scale
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer, and how many mini-batches they have seen."""
+        """The weights, the optimizer, and the number of mini-batches so far."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self._adam.state_dict(),
@@ -150,7 +150,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore :meth:`state_dict`; all settings stay those of the constructor."""
+        """Restore :meth:`state_dict`; the settings of the constructor are kept."""
         self.network.load_state_dict(state["network"])
         self._adam.load_state_dict(state["optimizer"])
         for group in self._adam.param_groups:

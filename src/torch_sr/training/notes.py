@@ -6,23 +6,23 @@ import math
 
 from torch_sr.config import Hyperparameters
 
-_LEARNT = 0.5
-"""Sum of the learning rates of all steps after which a fresh generator surpasses bicubic.
+_LEARNED = 0.5
+"""Sum of the learning rates of all steps after which an untrained generator surpasses bicubic.
 
 Adam moves every weight by about the learning rate in a step, so this sum measures how far a network
-has come from its random start. Measured on Set5 at x4, with 8 crops of BSDS500 of 64x64 a step:
+is from its random start. Measured on Set5 at x4, with 8 crops of BSDS500 of 64x64 a step:
 0.44 (2,200 steps of 2e-4) and 0.68 (680 of 1e-3) with 16 channels in 2 blocks, and 0.16 (820 of
 2e-4) with 32 channels in 4 blocks.
 """
 _STARTING_MODEL = "compact-x4"
 
 
-def remark_on_length(config: Hyperparameters, steps: int) -> str | None:
-    """Remark that a stage has too few steps to learn from scratch; None where it has enough.
+def note_on_length(config: Hyperparameters, steps: int) -> str | None:
+    """A note that a stage has too few steps to learn from scratch; None if it has enough.
 
     Args:
-        config: of a training from scratch.
-        steps: mini-batches of its first stage.
+        config: the configuration of a training from scratch.
+        steps: number of mini-batches of its first stage.
     """
     needed = steps_from_scratch(config)
     if steps >= needed:
@@ -39,13 +39,13 @@ def steps_from_scratch(config: Hyperparameters) -> int:
     """Mini-batches after which a generator from scratch is better than bicubic interpolation."""
     name = next(iter(config.stages))
     lr = config.pretraining.lr if name == "pretraining" else config.training.g_lr
-    needed = _LEARNT / lr
+    needed = _LEARNED / lr
     magnitude = 10.0 ** (math.floor(math.log10(needed)) - 1)
     return max(1, round(round(needed / magnitude) * magnitude))
 
 
 def describe_no_validation(stage: str) -> str:
-    """Say what a stage does without validation images."""
+    """A note on a stage without validation images."""
     return (
         f"{stage}.val_datasets is empty: no validation, and no best model; the model at the end of "
         "the stage is stored"
@@ -53,33 +53,34 @@ def describe_no_validation(stage: str) -> str:
 
 
 def describe_small_batch(config: Hyperparameters, stage: str, batch_size: int) -> str | None:
-    """Say that mini-batches are smaller than the configuration has it; None where they are not.
+    """A note that mini-batches are smaller than ``batch_size``; None if they are not.
 
     Args:
         config: all hyper-parameters.
-        stage: its section.
-        batch_size: crops in a mini-batch of one process, as there are no more images.
+        stage: the section of the stage.
+        batch_size: crops in a mini-batch of one process, limited by the number of images.
     """
     if batch_size >= config.batch_size:
         return None
     return (
-        f"mini-batches have {batch_size} crops, not batch_size {config.batch_size}, as each image "
-        f"gives one crop an epoch: add images, or repeat data sets in {stage}.train_datasets"
+        f"add images, or repeat data sets in {stage}.train_datasets: mini-batches have "
+        f"{batch_size} crops instead of batch_size {config.batch_size}, because each image gives "
+        "one crop per epoch"
     )
 
 
 def describe_long_warmup(config: Hyperparameters, stage: str, steps: int) -> str | None:
-    """Say that a stage ends before its warm-up does; None where it does not.
+    """A note that a stage ends before its warm-up; None if it does not.
 
     Args:
         config: all hyper-parameters.
-        stage: its section.
-        steps: mini-batches of the stage.
+        stage: the section of the stage.
+        steps: number of mini-batches of the stage.
     """
     warmup = config.stages[stage].warmup_steps
     if warmup < steps:
         return None
     return (
-        f"lower {stage}.warmup_steps {warmup}: the stage has {steps} steps, so that it ends before "
-        "the learning rate is reached"
+        f"lower {stage}.warmup_steps {warmup}: the stage has {steps} steps, and ends before the "
+        "full learning rate is reached"
     )

@@ -1,4 +1,4 @@
-"""Train: from a configuration and the settings of a run to models in files."""
+"""Train the networks of a configuration, and store models and checkpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from torch_sr.training.notes import (
     describe_long_warmup,
     describe_no_validation,
     describe_small_batch,
-    remark_on_length,
+    note_on_length,
 )
 from torch_sr.training.runs.names import find_checkpoint, reserved_run
 from torch_sr.training.runs.result import StageResult, TrainingResult
@@ -45,8 +45,8 @@ from torch_sr.training.validation import (
 )
 
 _NOT_MEASURED = (
-    "val/perceptual_loss is not measured, as this stage does not learn from it: "
-    "--val-metrics perceptual_loss measures it too"
+    "val/perceptual_loss is not measured, because this stage does not learn from it; add "
+    "--val-metrics perceptual_loss to measure it"
 )
 
 
@@ -68,22 +68,22 @@ def train(
             is left out.
         settings: everything else, such as folders, device and intervals. A checkpoint in
             ``resume`` is resumed; a model is the start of a new run.
-        loggers: besides those that the settings ask for; all are closed at the end.
-        start: what ``settings.resume`` names, if it has been read already.
+        loggers: loggers in addition to those that the settings select; all are closed at the end.
+        start: the result of reading ``settings.resume``, if it was read already.
         cache_progress: called while images are decoded for the first time.
 
     Returns:
         the paths of the models and checkpoints, with their scores.
 
     Raises:
-        ConfigError: for wrong hyper-parameters, or an unknown validation metric.
-        CheckpointError: when a checkpoint cannot be resumed or written, or the name is taken.
-        DataError, ImageError: when the data are missing or unfit.
-        DeviceError: when the device or precision is not available.
-        LogError: when the logs cannot be written.
-        ModelError: when the weights of the perceptual loss are not available, or a model cannot be
+        ConfigError: a hyper-parameter is wrong, or a validation metric is unknown.
+        CheckpointError: a checkpoint cannot be resumed or written, or the name is taken.
+        DataError, ImageError: the data are missing or unfit.
+        DeviceError: the device or precision is not available.
+        LogError: the logs cannot be written.
+        ModelError: the weights of the perceptual loss are not available, or a model cannot be
             read.
-        TrainingError: when the training diverges, see :class:`~torch_sr.config.WatchConfig`.
+        TrainingError: the training diverges, see :class:`~torch_sr.config.WatchConfig`.
 
     >>> import tempfile
     >>> import numpy as np
@@ -139,7 +139,7 @@ def train_run(
     loggers: Sequence[Logger] = (),
     cache_progress: Progress | None = None,
 ) -> TrainingResult:
-    """Train under a given name, with given loggers only; see :func:`train` for the rest.
+    """Train with a given name and only the given loggers; otherwise like :func:`train`.
 
     Args:
         config: the hyper-parameters.
@@ -157,14 +157,16 @@ def train_run(
         changes = start.check(config)
         fabric = launch(settings)
         context = RunContext(
-            fabric.broadcast(run),  # a name made of the time differs between processes
+            fabric.broadcast(run),  # a name derived from the time differs between processes
             fabric,
             config,
             settings,
             loggers if fabric.is_global_zero else (),
         )
         _check_same_start(fabric, start)
-        with fabric.rank_zero_first():  # one decodes or downloads, the others find it done
+        with (
+            fabric.rank_zero_first()
+        ):  # the first process decodes and downloads, the others reuse it
             extra = _build_extra_metrics(fabric, config, settings)
             data = {
                 name: open_stage_data(name, fabric, config, settings, extra, cache_progress)
@@ -181,7 +183,7 @@ def _read_hparams(config: Hyperparameters | Mapping[str, Any] | str | Path) -> H
 
 
 def _read_start(settings: RunSettings) -> StartingPoint:
-    """Read the newest checkpoint if it is to be resumed, or else what ``resume`` names."""
+    """Read the newest checkpoint for ``resume_auto``, otherwise what ``resume`` names."""
     if settings.resume_auto:
         found = find_checkpoint(settings.models_dir, settings.name)
         if found is not None:
@@ -191,7 +193,7 @@ def _read_start(settings: RunSettings) -> StartingPoint:
 
 
 def _check_same_start(fabric: Fabric, start: StartingPoint) -> None:
-    """All processes have to resume the same checkpoint, which each has read by itself."""
+    """Check that all processes resume the same checkpoint, because each reads its own file."""
     checkpoint = start.checkpoint
     mine: Any = None
     if checkpoint is not None:
@@ -199,15 +201,15 @@ def _check_same_start(fabric: Fabric, start: StartingPoint) -> None:
     first: Any = fabric.broadcast(mine)
     if mine != first:
         raise CheckpointError(
-            f"process {fabric.global_rank} resumes from {mine}, the first one from {first}: give "
-            "all machines the same --out or checkpoint"
+            f"give all machines the same --out or checkpoint: process {fabric.global_rank} resumes "
+            f"from {mine}, the first process from {first}"
         )
 
 
 def _build_extra_metrics(
     fabric: Fabric, config: Hyperparameters, settings: RunSettings
 ) -> dict[str, MetricFunction]:
-    """On the first process, the only one that validates."""
+    """Build the extra metrics on the first process, the only one that validates."""
     if not fabric.is_global_zero:
         return {}
     return build_extra_metrics(settings.val_metrics, config.scale_factor, str(fabric.device))
@@ -231,7 +233,7 @@ def _train_stages(
     data: Mapping[str, StageData],
     perceptual: PerceptualLoss | None,
 ) -> TrainingResult:
-    """Train one stage after the other; each begins with the generator of the one before."""
+    """Train one stage after another; each starts with the generator of the previous one."""
     config, settings = context.config, context.settings
     generator = prepare_network(build_generator(config), settings)
     notes = [*start.describe(config), *start.fill(generator)]
@@ -272,7 +274,7 @@ def _build_trainer(
 def _fit(
     trainer: Trainer, start: StartingPoint, changes: Sequence[str], notes: Sequence[str]
 ) -> StageResult:
-    """Train a stage, from its checkpoint if that is what the run starts from."""
+    """Train a stage; restore its checkpoint first if the run starts from one."""
     checkpoint = start.checkpoint
     if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
         _restore(trainer, start, checkpoint)
@@ -298,7 +300,7 @@ def _describe_stage(
     data: Mapping[str, StageData],
     perceptual: PerceptualLoss | None,
 ) -> Iterator[str]:
-    """What the user should know about a stage before it starts."""
+    """Notes for the user about a stage, before it starts."""
     config, stage = context.config, data[name]
     if not stage.validation:
         yield describe_no_validation(name)
@@ -309,5 +311,5 @@ def _describe_stage(
         describe_long_warmup(config, name, stage.total_steps),
     ]
     if start.path is None and name == next(iter(data)):
-        notes.append(remark_on_length(config, stage.total_steps))
+        notes.append(note_on_length(config, stage.total_steps))
     yield from filter(None, notes)

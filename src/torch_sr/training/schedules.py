@@ -1,4 +1,4 @@
-"""Learning rates as functions of the number of mini-batches, exact to resume."""
+"""Learning-rate schedules as pure functions of the step, so that resuming is exact."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch_sr.config import PretrainingConfig
 
 
 def pretraining_factor(step: int, config: PretrainingConfig, total_steps: int) -> float:
-    """What the learning rate of the pre-training is multiplied by, in [0, 1].
+    """The factor of the learning rate of the pre-training, in [0, 1].
 
     Args:
         step: mini-batches done.
         config: ``scheduler``, ``sched_step``, ``sched_gamma`` and ``warmup_steps``.
-        total_steps: of the whole stage; the cosine ends there.
+        total_steps: number of mini-batches of the whole stage, at which the cosine ends.
     """
     warmup = _warm_up(step, config.warmup_steps)
     if config.scheduler == "cosine":
@@ -31,9 +31,9 @@ def milestone_factor(
 
     Args:
         step: mini-batches done.
-        milestones: in rising order.
-        gamma: what each of them multiplies by.
-        warmup_steps: over which the factor first rises in a straight line.
+        milestones: steps in ascending order.
+        gamma: the factor at each milestone.
+        warmup_steps: number of steps over which the factor first rises linearly.
     """
     return float(_warm_up(step, warmup_steps) * gamma ** bisect_right(milestones, step))
 

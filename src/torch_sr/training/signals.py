@@ -22,10 +22,10 @@ class Stop:
         return self._requested.is_set()
 
     def request(self) -> None:
-        """Request a stop; the second time interrupt what is going on.
+        """Request a stop; a second request interrupts.
 
         Raises:
-            KeyboardInterrupt: the second time, outside of a shield.
+            KeyboardInterrupt: at the second request, outside a shield.
         """
         if not self._requested.is_set():
             self._requested.set()
@@ -40,7 +40,7 @@ class Stop:
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """Finish what is done inside, such as writing a checkpoint, before interrupting."""
+        """Delay an interruption until the code inside is done, such as writing a checkpoint."""
         self._shielded = True
         try:
             yield
@@ -56,8 +56,8 @@ def stop_on_signal(on_request: Callable[[], None] = lambda: None) -> Iterator[St
     """Turn Ctrl-C and SIGTERM into requests to stop.
 
     Args:
-        on_request: called at the first one, from a thread of its own, as a signal handler may
-            interrupt anything, such as the writing of a log.
+        on_request: called at the first request, from a separate thread, because a signal handler
+            may interrupt anything, such as writing a log.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -83,6 +83,6 @@ def stop_on_signal(on_request: Callable[[], None] = lambda: None) -> Iterator[St
         for number, handler in previous.items():
             signal.signal(number, handler)
         if stop.is_set():
-            announcer.join(timeout=1)  # what it says comes before what follows
+            announcer.join(timeout=1)  # so that its output comes first
         over = True
         stop._requested.set()  # ends the announcer

@@ -1,4 +1,4 @@
-"""What both training stages share: averaged weights, validation losses, saved state."""
+"""The base class of the training stages: averaged weights, validation losses, state."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class StepResult:
     """The outcome of a training step, still on the device.
 
     Args:
-        losses: detached, by name.
-        skipped: 1.0 if the step was not finite and changed nothing, otherwise 0.0.
+        losses: detached losses by name.
+        skipped: 1.0 if the step was not finite and had no effect, otherwise 0.0.
     """
 
     losses: dict[str, Tensor]
@@ -35,10 +35,10 @@ class Stage(ABC):
 
     Args:
         fabric: device, precision and gradient synchronization.
-        learners: of each network, by its name; among them ``generator``.
-        ema_decay: of the average of the generator's weights; 0 keeps none.
+        learners: the learner of each network, by name; one is ``generator``.
+        ema_decay: decay of the average of the generator's weights; 0 keeps no average.
         loss_f: content loss: ``l1``, ``l2`` or ``mse``.
-        perceptual: on the device; None if features are neither learned from nor measured.
+        perceptual: the perceptual loss on the device; None if it is neither used nor measured.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Stage(ABC):
         return {name: learner.network for name, learner in self._learners.items()}
 
     def scale_learning_rates(self, scale: float) -> None:
-        """Multiply the learning rates of the configuration by a factor from now on."""
+        """From now on, multiply the learning rates of the configuration by a factor."""
         for learner in self._learners.values():
             learner.lr_scale = scale
 
@@ -104,20 +104,20 @@ class Stage(ABC):
         return {**states, "average": self.average.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume exactly where :meth:`state_dict` was taken."""
+        """Restore :meth:`state_dict` exactly."""
         for name, learner in self._learners.items():
             learner.load_state_dict(state[name])
         self.average.load_state_dict(state["average"])
 
 
 class LossMeans:
-    """The detached losses of a mini-batch, summed up from the shares of its parts."""
+    """The detached losses of a mini-batch, summed over its parts."""
 
     def __init__(self) -> None:
         self.values: dict[str, Tensor] = {}
 
     def add(self, losses: Mapping[str, Tensor], share: float) -> None:
-        """Add the losses of a part that has this share of the images."""
+        """Add the losses of a part, weighted by its share of the images."""
         for name, loss in losses.items():
             part = share * loss.detach()
             self.values[name] = self.values[name] + part if name in self.values else part

@@ -1,4 +1,4 @@
-"""What a stage trains and validates on: its crops, its validation images, its length."""
+"""Open the data of a stage: its crops, its validation images, its length."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ Opener: TypeAlias = Callable[Concatenate[str, Hyperparameters, P], T]
 
 @dataclass(frozen=True)
 class StageData:
-    """The data of a stage, and how long it trains on them.
+    """The data of a stage, and its length.
 
     Args:
         loader, sampler: the training batches, see
             :func:`torch_sr.data.crops.random_crops.training_loader`.
-        validation: measures on whole images; may have none.
-        notes: recorded in models and checkpoints.
+        validation: measures whole images; may have no images.
+        notes: records for models and checkpoints.
         limits: the length of the stage.
     """
 
@@ -60,7 +60,7 @@ class StageData:
 
     @property
     def total_steps(self) -> int:
-        """The mini-batches of the whole stage."""
+        """Number of mini-batches of the whole stage."""
         steps = self.limits.num_epochs * self.sampler.batches
         return steps if self.limits.num_steps is None else min(steps, self.limits.num_steps)
 
@@ -73,18 +73,18 @@ def open_stage_data(
     extra_metrics: Mapping[str, MetricFunction],
     progress: Progress | None = None,
 ) -> StageData:
-    """Open all that a stage trains and validates on.
+    """Open the training and validation data of a stage.
 
     Args:
-        name: of the stage.
-        fabric: of the run.
+        name: the stage.
+        fabric: the Fabric of the run.
         config: all hyper-parameters.
-        settings: of the run.
-        extra_metrics: measured in validations, by the names under which they are logged.
+        settings: the settings of the run.
+        extra_metrics: other metrics of validations, by the names under which they are logged.
         progress: called while images are decoded for the first time.
 
     Raises:
-        DataError, ImageError: when the data are missing or unfit.
+        DataError, ImageError: the data are missing or unfit.
     """
     crops = open_crops(name, config, settings, progress)
     validation = open_validation(name, config, settings, progress)
@@ -108,7 +108,7 @@ def _count_workers(settings: RunSettings, device: torch.device) -> int:
 
 
 def _naming(key: str) -> Callable[[Opener[P, T]], Opener[P, T]]:
-    """Prefix errors of data sets with the key that names them, and how to set it."""
+    """Prefix errors about data sets with the key that names them, and how to set it."""
 
     def decorate(function: Opener[P, T]) -> Opener[P, T]:
         @wraps(function)
@@ -130,13 +130,13 @@ def _name_key(stage: str, key: str, config: Hyperparameters) -> str:
     if key in stages[stage].model_fields_set:
         return f"{stage}.{key}"
     everywhere = all(key not in section.model_fields_set for section in stages.values())
-    option = key if everywhere else f"{stage}.{key}"  # without the section it sets both
+    option = key if everywhere else f"{stage}.{key}"  # without the section, it sets both
     none = ", or [] for none" if key == "val_datasets" else ""
     sides = dict(
         zip(("train_datasets", "val_datasets"), train_and_val_specs(stages[stage]), strict=True)
     )
     default = json.dumps(sides[key])
-    return f"add --set {option}=FOLDER{none}, as {stage}.{key} is not set and means {default}"
+    return f"add --set {option}=FOLDER{none}: {stage}.{key} is not set and defaults to {default}"
 
 
 @_naming("train_datasets")
@@ -151,13 +151,13 @@ def open_crops(
     """The training crops of a stage.
 
     Args:
-        name: of the stage.
+        name: the stage.
         config: all hyper-parameters.
-        settings: of the run.
+        settings: the settings of the run.
         progress, decode: see :func:`~torch_sr.data.image_pairs.open_pairs`.
 
     Raises:
-        DataError, ImageError: when the data are missing or unfit.
+        DataError, ImageError: the data are missing or unfit.
     """
     section = config.stages[name]
     specs, _ = train_and_val_specs(section)
@@ -201,7 +201,7 @@ def open_validation(
     """The validation images of a stage; the arguments are those of :func:`open_crops`.
 
     Raises:
-        DataError, ImageError: when they are missing, unfit, or too small to be measured.
+        DataError, ImageError: they are missing, unfit, or too small to measure.
     """
     section = config.stages[name]
     _, specs = train_and_val_specs(section)

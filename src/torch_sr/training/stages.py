@@ -1,7 +1,7 @@
 """START HERE: how a training step runs.
 
 Each stage begins with its step, from the mini-batch to the optimizers; its constructor comes last.
-A stage neither logs nor saves: that is done by the trainer, which does not know the losses.
+A stage neither logs nor saves; the trainer does this, without knowing the losses.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch_sr.training.stage_base import LossMeans, Stage, StepResult, extra_los
 class PSNRStage(Stage):
     """The first stage, the pre-training: the generator learns from the content loss.
 
-    The configuration can add losses, such as that of features.
+    The configuration can add other losses, such as the perceptual loss.
     """
 
     name = PSNR_STAGE
@@ -47,7 +47,7 @@ class PSNRStage(Stage):
         return StepResult(means.values, skipped)
 
     def _losses(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        """Every loss by name; with several, ``total_loss`` is the one to minimize."""
+        """All losses by name; if there are several, ``total_loss`` is minimized."""
         content = content_loss(sr, hr, self._loss_f)
         weights = self._config.extra_losses
         extra, extra_sum = extra_losses(sr, hr, weights)
@@ -76,9 +76,9 @@ class PSNRStage(Stage):
             generator: the network, as built.
             config: the hyper-parameters of the stage.
             loss_f: content loss: ``l1``, ``l2`` or ``mse``.
-            total_steps: mini-batches of the whole stage, over which the cosine schedule falls.
-            perceptual: on the device; needed if the configuration gives it a weight, and always
-                measured in validation if given.
+            total_steps: number of mini-batches of the stage, over which the cosine schedule falls.
+            perceptual: the perceptual loss on the device; needed if the configuration gives it a
+                weight; if given, validations measure it.
             accumulate: parts into which a mini-batch is split, to use less memory.
         """
 
@@ -94,7 +94,7 @@ class PSNRStage(Stage):
 
 
 class GANStage(Stage):
-    """The second stage: generator against discriminator, as in ESRGAN (Wang et al. 2018)."""
+    """The second stage: adversarial training as in ESRGAN (Wang et al. 2018)."""
 
     name = GAN_STAGE
     label = "ESRGAN"
@@ -128,7 +128,7 @@ class GANStage(Stage):
         return StepResult(means.values, torch.maximum(g_skipped, d_skipped))
 
     def _generator_losses(self, lr: Tensor, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        """Every loss of the generator by name; ``g_total_loss`` is the one to minimize."""
+        """All losses of the generator by name; ``g_total_loss`` is minimized."""
         config = self._config
         assert self._perceptual is not None
         with self._fabric.autocast():
@@ -175,13 +175,13 @@ class GANStage(Stage):
 
         Args:
             fabric: device, precision and gradient synchronization.
-            generator: as it is after the pre-training.
-            discriminator: gives logits for images of the size of the crops.
-            perceptual: on the device.
+            generator: the network after the pre-training.
+            discriminator: computes logits for images of the size of the crops.
+            perceptual: the perceptual loss on the device.
             config: the hyper-parameters of the stage.
             loss_f: content loss: ``l1``, ``l2`` or ``mse``.
             accumulate: parts into which a mini-batch is split, to use less memory; the
-                relativistic averages and the batch normalization span one part each.
+                relativistic averages and the batch normalization are those of one part.
         """
 
         def g_factor(step: int) -> float:

@@ -43,13 +43,13 @@ _STEPS_BETWEEN_CHECKS = 20  # asking a GPU, or the other processes, takes time
 
 
 class Trainer:
-    """Bring a stage to its end, from wherever it stands.
+    """Train a stage to its end, from its start or from a checkpoint.
 
     Args:
-        context: of the run.
-        stage: does the steps.
-        data: what it trains and validates on.
-        measure_start: validate before the first step, as the network has been trained before.
+        context: the context of the run.
+        stage: computes the steps.
+        data: the training and validation data.
+        measure_start: validate before the first step, because the network is already trained.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class Trainer:
         self._start: Scores | None = None
         self._best: Scores | None = None
         self._validates = measure_start and len(data.validation) > 0
-        """Whether a validation is due before the next step; the checkpoint comes first."""
+        """Whether a validation is due before the next step, after the checkpoint."""
         self._stored_ahead = False
-        """Whether the newest checkpoint is of this very step, before its validation."""
+        """Whether the newest checkpoint is of this step, and was stored before its validation."""
         self._stored_at, self._stored_validates = -1, False
         self._shown_at = 0
         self._reported: set[str] = set()
@@ -87,7 +87,7 @@ class Trainer:
 
     @property
     def result(self) -> StageResult:
-        """How the stage stands."""
+        """The result of the stage so far."""
         finished, best = self._finished(), self.files.path(_BEST_MODEL)
         return StageResult(
             self.stage.name,
@@ -104,7 +104,7 @@ class Trainer:
         """Resume from a checkpoint of this stage.
 
         Raises:
-            CheckpointError: when it is inside an epoch that would continue with other samples.
+            CheckpointError: it is inside an epoch that would continue with other samples.
         """
         progress = Progress(**state["progress"])
         self._check_samples(progress, state["samples"])
@@ -131,28 +131,28 @@ class Trainer:
             if before.get(name) != now[name]
         )
         raise CheckpointError(
-            f"the checkpoint is inside epoch {progress.epoch + 1}, which would continue with other "
-            f"samples ({changes}); finish it first, or start a new run from a model"
+            f"finish epoch {progress.epoch + 1} with the earlier settings, or start a new run from "
+            f"a model: the epoch would continue with other samples ({changes})"
         )
 
-    def fit(self, remarks: Sequence[str] = ()) -> StageResult:
-        """Train until the limits, or until a signal asks to stop.
+    def fit(self, notes: Sequence[str] = ()) -> StageResult:
+        """Train until the limits, or until a signal requests a stop.
 
         Args:
-            remarks: passed to the loggers at the start.
+            notes: passed to the loggers at the start.
 
         Raises:
-            CheckpointError: when a checkpoint cannot be written.
-            ModelError: when a model cannot be written.
-            TrainingError: when the training diverged more often than allowed.
+            CheckpointError: a checkpoint cannot be written.
+            ModelError: a model cannot be written.
+            TrainingError: the training diverged more often than allowed.
         """
         self._loggers.on_start(self._describe_run())
-        for remark in remarks:
-            self._loggers.on_message(remark)
+        for note in notes:
+            self._loggers.on_message(note)
         with stop_on_signal(self._loggers.on_stop) as stop:
             if self.progress.step == 0:
                 self._loggers.on_networks(self._example_inputs())
-                # To go back to, and for a kill in the first epoch.
+                # For a rollback, or if the process is killed in the first epoch.
                 self._store_checkpoint(stop, good=True)
                 self._stored_ahead = self._validates
             if not self._train(stop):
@@ -161,7 +161,7 @@ class Trainer:
         return self.result
 
     def _train(self, stop: Stop) -> bool:
-        """Train to the end of the stage; False when asked to stop before."""
+        """Train to the end of the stage; False if a stop was requested."""
         while True:
             try:
                 if self._validates and not self._pause(stop):
@@ -174,7 +174,7 @@ class Trainer:
                 self._roll_back(divergence)
 
     def _roll_back(self, divergence: Divergence) -> None:
-        """Resume the last good checkpoint with lower learning rates, or give up."""
+        """Resume the last good checkpoint with lower learning rates, or raise TrainingError."""
         if self._stored_ahead and self.fabric.is_global_zero:
             withdraw_checkpoint(self.checkpoint_file)
         watch, before, start, best = self.watch.config, self.progress, self._start, self._best
@@ -192,7 +192,7 @@ class Trainer:
         self.load_state_dict(self.fabric.broadcast(state))
         self._validates = self._stored_ahead = False
         self._start, self._best = start, best
-        # The best model on disk may be of an epoch that is now ahead.
+        # The best model on disk may be from a later epoch than this checkpoint.
         self.progress.best_psnr = max(self.progress.best_psnr, before.best_psnr)
         self.progress.best_ssim = max(self.progress.best_ssim, before.best_ssim)
         self.watch.rollbacks = rollbacks
@@ -208,7 +208,7 @@ class Trainer:
         return at_steps or self.progress.epoch >= self.limits.num_epochs
 
     def _run_epoch(self, stop: Stop) -> bool:
-        """Train one epoch, or what is left of it; False when asked to stop."""
+        """Train one epoch, or the rest of one; False if a stop was requested."""
         self.sampler.epoch = self.progress.epoch
         self.sampler.skip_batches = self.progress.batch
         for lr, hr in self.loader:
@@ -220,27 +220,27 @@ class Trainer:
         self._close_epoch()
         if not self._pause(stop):
             return False
-        if self._asked_to_stop(stop):
+        if self._stop_requested(stop):
             self._store_if_newer(stop)
             return False
         return True
 
     def _continue(self, stop: Stop) -> bool:
-        """Do what is due inside an epoch; False when asked to stop."""
+        """Do what is due inside an epoch; False if a stop was requested."""
         if self._anything_due() and not self._pause(stop):
             return False
-        if self._may_ask() and self._asked_to_stop(stop):
+        if self._may_synchronize() and self._stop_requested(stop):
             self._store_if_newer(stop)
             return False
         return True
 
-    def _may_ask(self) -> bool:
-        """Whether this is a step to wait for the device, and for the other processes."""
+    def _may_synchronize(self) -> bool:
+        """Whether to wait for the device and the other processes at this step."""
         alone = self.fabric.world_size == 1 and self.fabric.device.type == "cpu"
         return alone or self.progress.step % _STEPS_BETWEEN_CHECKS == 0
 
-    def _asked_to_stop(self, stop: Stop) -> bool:
-        """Whether any process was asked to stop."""
+    def _stop_requested(self, stop: Stop) -> bool:
+        """Whether any process received a request to stop."""
         if self.fabric.world_size == 1:
             return stop.is_set()
         asked = torch.tensor(float(stop.is_set()), device=self.fabric.device)
@@ -256,7 +256,7 @@ class Trainer:
         self.progress.step += 1
         self.progress.batch += 1
         self._loggers.on_step(self.progress.epoch, self.progress.step, done.losses)
-        if self._may_ask():
+        if self._may_synchronize():
             self.watch.check_steps(int(self._sums.skipped_in_a_row))
 
     def _close_epoch(self) -> None:
@@ -280,10 +280,10 @@ class Trainer:
         return any(map(self._due, (what.checkpoint, what.validate, what.store_model)))
 
     def _pause(self, stop: Stop) -> bool:
-        """Validate, log and store what is due at this step; False when asked to stop before.
+        """Validate, log and store what is due at this step; False if a stop was requested.
 
-        The checkpoint is stored before the validation, so that nothing that happens in it loses
-        the epoch; a run resumed from there begins with the validation.
+        The checkpoint is stored before the validation, so that a failing validation does not lose
+        the epoch; a run that resumes there starts with the validation.
         """
         ends_epoch = self.progress.batch == 0 and self.progress.step > 0
         self._validates |= len(self.validation) > 0 and self._due(self.intervals.validate)
@@ -304,7 +304,7 @@ class Trainer:
         return True
 
     def _record(self, validated: Validated) -> None:
-        """Log the outcome of a validation, and count it as done."""
+        """Log the result of a validation, and mark it as done."""
         progress = self.progress
         self._shown_at = progress.step if self._shows_images() else self._shown_at
         self._validates = False
@@ -313,20 +313,20 @@ class Trainer:
         else:
             trained = {k: v for k, v in self._last_metrics.items() if not k.startswith("val/")}
             self._last_metrics = trained | validated.metrics
-        for remark in validated.remarks:
-            if remark not in self._reported:
-                self._reported.add(remark)
-                self._loggers.on_message(remark)
+        for note in validated.notes:
+            if note not in self._reported:
+                self._reported.add(note)
+                self._loggers.on_message(note)
         if validated.images:
             self._loggers.on_images(progress.step, validated.images)
         if progress.batch or not progress.step:
             self._loggers.on_validation(progress.epoch, progress.step, validated.metrics)
 
     def _validate(self, stop: Stop) -> Validated | None:
-        """Measure the network as it is; None when asked to stop meanwhile."""
+        """Measure the current network; None if a stop was requested during the validation."""
         validated = None
         try:
-            # One process validates, the others wait: a best model must be best for all of them.
+            # One process validates, the others wait, so that all agree on the best model.
             if self.fabric.is_global_zero:
                 validated = self._measure(stop)
         except BaseException:  # out of memory, or a second Ctrl-C: the epoch is not lost
@@ -345,7 +345,7 @@ class Trainer:
         images = len(self.validation)
         self._loggers.on_activity("validate", 0, images)
         try:
-            # Uncompiled, for that would take a minute for every size of image.
+            # Not compiled, because compiling takes a minute for each image size.
             with torch.compiler.set_stance("force_eager"):
                 return self.validation.measure(
                     self.stage,
@@ -390,14 +390,14 @@ class Trainer:
         return Scores(self.progress.epoch, self.progress.step, found)
 
     def _is_best(self, metrics: Mapping[str, float]) -> bool:
-        """Whether both PSNR and SSIM are better than ever before."""
+        """Whether both PSNR and SSIM are better than all before."""
         return (
             metrics.get("val/PSNR", -math.inf) > self.progress.best_psnr
             and metrics["val/SSIM"] > self.progress.best_ssim
         )
 
     def _store_if_newer(self, stop: Stop) -> None:
-        """Store the checkpoint, unless the newest is of this step already."""
+        """Store a checkpoint, unless the newest is already of this step."""
         if self._stored_at != self.progress.step or self._stored_validates != self._validates:
             self._store_checkpoint(stop)
 
@@ -405,15 +405,15 @@ class Trainer:
         """Store everything that the next step depends on.
 
         Args:
-            stop: a second request to stop waits until it is written.
-            what: the end of the file's name.
-            good: the validation found no divergence.
+            stop: a second request to stop is delayed until the file is written.
+            what: the end of the file name.
+            good: whether the validation found no divergence.
         """
         self._loggers.on_activity("store")
         state = self._state() | {"good": good}
         newest = what == _CHECKPOINT
         if self.fabric.is_global_zero:
-            # While a validation is due, the one before is needed in case that finds it bad.
+            # If the due validation fails, the previous checkpoint is needed.
             keep = max(self.intervals.keep_checkpoints, int(self._validates)) if newest else 0
             with stop.shield():
                 replaces = newest and self._stored_ahead
@@ -461,7 +461,7 @@ class Trainer:
         save_generator(self.files.path(what), network, stage=self.stage.name, metadata=metadata)
 
     def _example_inputs(self) -> dict[str, tuple[nn.Module, Tensor]]:
-        """The networks by name, each with an input, for the loggers to draw."""
+        """The networks by name, each with an example input, for the graphs of loggers."""
         lr, hr = (to_float(image)[None] for image in self.loader.dataset[0, 0])
         # A generator takes any size, and whole images may be large; a discriminator sees crops.
         inputs = {"generator": lr[..., :_DRAWN_SIZE, :_DRAWN_SIZE], "discriminator": hr}

@@ -26,58 +26,57 @@ from torch_sr.training.stage_base import Stage
 PERCEPTUAL_LOSS = "perceptual_loss"
 _ALWAYS = ("psnr", "ssim", "content_loss")
 EXTRA_METRICS = tuple(name for name in METRICS if name not in _ALWAYS)
-"""What may be measured besides; ``perceptual_loss`` is always measured in the GAN stage."""
+"""Optional metrics; ``perceptual_loss`` is always measured in the GAN stage."""
 _SHOWN_IMAGES = 4
 _PIECE = 1024  # pixels of HR
 
 
 class Interrupted(Exception):  # noqa: N818
-    """Raised between images or tiles, to leave a validation before its end."""
+    """Raised between images or tiles to abort a validation."""
 
 
 @dataclass(frozen=True)
 class Validated:
-    """What a validation has found.
+    """The result of a validation.
 
     Args:
         metrics: means over the images: ``val/PSNR``, ``val/SSIM``, ``val/content_loss`` …
-        images: ``(C, H, W)`` in [0, 1], to show: ``val/<name>/lr``, ``…/sr`` and ``…/hr``.
-        remarks: a sentence for every value that did not count as it is.
+        images: ``(C, H, W)`` in [0, 1], for the logs: ``val/<name>/lr``, ``…/sr`` and ``…/hr``.
+        notes: a sentence for every value that was limited or left out.
     """
 
     metrics: dict[str, float]
     images: dict[str, Tensor] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def check_extra_metrics(names: Sequence[str]) -> None:
     """Refuse names that are not in :data:`EXTRA_METRICS`.
 
     Raises:
-        ConfigError: naming those there are.
+        ConfigError: a name is unknown, or always measured.
     """
     for name in names:
         if name in _ALWAYS:
-            raise ConfigError(f"--val-metrics {name}: is always measured; leave it out")
+            raise ConfigError(f"--val-metrics {name}: leave it out; it is always measured")
         if name not in EXTRA_METRICS:
-            raise ConfigError(
-                f"--val-metrics {name}: unknown; there are {', '.join(EXTRA_METRICS)}"
-            )
+            raise ConfigError(f"--val-metrics {name}: choose from {', '.join(EXTRA_METRICS)}")
 
 
 def build_extra_metrics(
     names: Sequence[str], scale_factor: int, device: str
 ) -> dict[str, MetricFunction]:
-    """Make metrics ready, by the names under which they are logged: ``LPIPS``, ``NIQE``.
+    """Build metrics by the names under which they are logged: ``LPIPS``, ``NIQE``.
 
     Args:
-        names: of :data:`EXTRA_METRICS`; the perceptual loss, which the stage measures, is left out.
-        scale_factor: of the models.
-        device: where networks that measure compute.
+        names: some of :data:`EXTRA_METRICS`; the perceptual loss, which the stage measures itself,
+            is left out.
+        scale_factor: the scale factor of the models.
+        device: the device of metrics that are networks.
 
     Raises:
-        ConfigError: for an unknown name.
-        ModelError, MissingExtraError: when what one needs is missing.
+        ConfigError: a name is unknown.
+        ModelError, MissingExtraError: weights or a package are missing.
     """
     check_extra_metrics(names)
     built: dict[str, MetricFunction] = {}
@@ -93,11 +92,11 @@ def build_extra_metrics(
 
 
 class Validation:
-    """Measure on images.
+    """Measure the network of a stage on validation images.
 
     Args:
-        pairs: the images; may be none.
-        extra: other metrics by the name under which they are logged.
+        pairs: the images; may be empty.
+        extra: other metrics, by the names under which they are logged.
         budget: see :class:`~torch_sr.evaluation.tiled_network.TiledNetwork`.
     """
 
@@ -127,11 +126,11 @@ class Validation:
         Args:
             stage: its :attr:`~torch_sr.training.stage_base.Stage.evaluated` network is measured.
             show: return the first images for the logs.
-            between: called before each image or tile; may raise :class:`Interrupted`.
+            between: called before each image or tile; raises :class:`Interrupted` to abort.
             on_image: called with the number of images done.
 
         Raises:
-            DataError: when an image is too small for a metric.
+            DataError: an image is too small for a metric.
         """
         values: dict[str, dict[str, float]] = {}
         shifts: dict[str, Tensor] = {}
@@ -185,18 +184,18 @@ def _summarize(
     images: dict[str, Tensor],
 ) -> Validated:
     metrics: dict[str, float] = {}
-    remarks: list[str] = []
+    notes: list[str] = []
     for key, by_image in values.items():
         mean = mean_over_images(by_image, PSNR_CEILING if key == "PSNR" else math.inf)
         metrics[f"val/{key}"] = mean.value
-        remarks += _remarks(key, mean)
-    # Colours that are off in some images this way, in others that way, are no drift.
+        notes += _notes(key, mean)
+    # Color differences that cancel out over the images are not a drift.
     finite = [shift for shift in shifts.values() if bool(torch.isfinite(shift).all())]
     shift = torch.stack(finite).mean(dim=0).abs().max() if finite else math.nan
-    return Validated(metrics | {"val/color_shift": float(shift)}, images, remarks)
+    return Validated(metrics | {"val/color_shift": float(shift)}, images, notes)
 
 
-def _remarks(key: str, mean: ImageMean) -> Iterator[str]:
+def _notes(key: str, mean: ImageMean) -> Iterator[str]:
     for name, value in mean.bounded.items():
         reason = "SR equals HR" if math.isinf(value) else "SR hardly differs from HR"
         yield f"{name}: {reason}; its {key} counts as {PSNR_CEILING:g} dB in the mean"
@@ -223,7 +222,7 @@ def _cuts(length: int) -> list[tuple[int, int]]:
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[nn.Module]:
-    """A network in evaluation mode, and back in training mode where it was."""
+    """Put a network into evaluation mode, and restore its mode afterwards."""
     training = network.training
     try:
         yield network.eval()

@@ -1,1 +1,1 @@
-"""Where a run's numbers and images go."""
+"""Log the metrics and images of a run: JSON lines, TensorBoard, Weights & Biases."""

@@ -1,6 +1,7 @@
-"""The interface of a logger: what happens in a run, as one method each.
+"""The interface of a logger: a method for each event of a run.
 
-A logger opens its files when the first stage starts: a run that fails before leaves no files.
+A logger opens its files when the first stage starts, so that a run that fails earlier leaves no
+files.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ Activity = Literal["train", "validate", "store"]
 
 
 class Logger:
-    """Receives everything that happens in a run; subclasses override what they use."""
+    """Receives the events of a run; subclasses override the methods that they use."""
 
     def on_start(self, run: Mapping[str, Any]) -> None:
         """A stage starts or resumes.
 
         Args:
             run: ``run``, ``stage``, ``num_epochs``, ``num_steps`` (the limits), ``total_steps``,
-                ``steps_per_epoch``, ``steps_per_validation`` (None without one), ``batch_size``,
+                ``steps_per_epoch``, ``steps_per_validation`` (None without any), ``batch_size``,
                 ``epoch`` and ``step`` (done), ``device`` and ``hparams``.
         """
 
@@ -34,7 +35,7 @@ class Logger:
         """The networks of a stage, with an input of each, before its first step."""
 
     def on_step(self, epoch: int, step: int, losses: Mapping[str, Tensor]) -> None:
-        """A mini-batch is done; the losses may still be on their way on the device."""
+        """A mini-batch is done; the device may still be computing the losses."""
 
     def on_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         """An epoch is done; metrics are named ``train/content_loss``, ``val/PSNR`` and so on."""
@@ -42,28 +43,28 @@ class Logger:
     def on_validation(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         """A validation inside an epoch, or of the start (step 0), is done.
 
-        That at the end of an epoch is part of :meth:`on_epoch`.
+        The validation at the end of an epoch is part of :meth:`on_epoch`.
         """
 
     def on_activity(self, activity: Activity, done: int, total: int) -> None:
-        """What the trainer does from now on, and how much of it is done (images validated)."""
+        """The trainer starts or continues an activity; counts images while it validates."""
 
     def on_stop(self) -> None:
-        """A signal asks to stop; called at once, from another thread."""
+        """A signal requests a stop; called immediately, from another thread."""
 
     def on_images(self, step: int, images: Mapping[str, Tensor]) -> None:
         """Validation images ``(C, H, W)`` in [0, 1], by name."""
 
     def on_message(self, text: str) -> None:
-        """Something a person should know, in one line; never before ``on_start``."""
+        """A message for the user, in one line; never before ``on_start``."""
 
     def close(self) -> None:
-        """The run is over, well or not."""
+        """The run has ended, successfully or not."""
 
 
 @contextmanager
 def reporting_write_errors(path: Path) -> Iterator[None]:
-    """Raise a LogError that names the file when the system cannot write it."""
+    """Raise a LogError that names the file if it cannot be written."""
     try:
         yield
     except OSError as error:

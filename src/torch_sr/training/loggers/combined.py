@@ -1,4 +1,4 @@
-"""All loggers of a run as one."""
+"""Combine the loggers of a run into one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch_sr.training.loggers.base import Activity, Logger
 
 
 class CombinedLogger(Logger):
-    """Pass everything on to each of some loggers, in their order.
+    """Pass all events on to several loggers, in order.
 
     Args:
-        loggers: may be none.
+        loggers: the loggers; may be empty.
     """
 
     def __init__(self, loggers: Sequence[Logger]) -> None:

@@ -1,4 +1,4 @@
-"""A copy of a network that loggers can trace to draw its graph."""
+"""Copy a network so that loggers can trace it to draw its graph."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def traceable_copy(name: str, network: nn.Module) -> Iterator[nn.Module]:
-    """A copy to draw a graph of; one that cannot be drawn is no reason to stop a training."""
+    """Yield a copy to trace; if the graph cannot be drawn, log a warning and train anyway."""
     try:
-        # Drawing runs the network, which would move the averages of its batch normalisation.
+        # Tracing runs the network, which would change the statistics of its batch normalization.
         with warnings.catch_warnings():
-            # PyTorch draws by what it deprecates, and warns of constants in what it drew.
+            # PyTorch warns about its own deprecated tracing, and about constants in the graph.
             warnings.simplefilter("ignore")
             yield copy.deepcopy(network).cpu().eval()
     except (ImportError, RuntimeError, TypeError, ValueError) as error:

@@ -13,12 +13,12 @@ from torch_sr.training.loggers.base import Logger, reporting_write_errors
 
 
 class JSONLinesLogger(Logger):
-    """Every epoch, validation and message as one line of JSON, appended to ``metrics.jsonl``.
+    """Append every epoch, validation and message as a line of JSON to ``metrics.jsonl``.
 
-    Numbers that are not finite, which JSON cannot hold, are null there.
+    Numbers that are not finite, which JSON cannot represent, are written as null.
 
     Raises:
-        LogError: by any method that writes, when the file cannot be written.
+        LogError: the file cannot be written; raised by any method that writes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +47,7 @@ class JSONLinesLogger(Logger):
         with reporting_write_errors(self._path), self._path.open("ab+") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(end - 1, 0))
-            if file.read(1) not in (b"", b"\n"):  # a line that a full disk or a kill cut short
+            if file.read(1) not in (b"", b"\n"):  # a truncated line
                 line = "\n" + line
             try:
                 file.write(line.encode())

@@ -1,4 +1,4 @@
-"""Open the loggers that the settings of a run ask for."""
+"""Open the loggers that the settings of a run select."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch_sr.training.settings import RunSettings
 
 
 def open_loggers(settings: RunSettings, run: str) -> list[Logger]:
-    """JSON lines always, the others if the settings say so.
+    """Open JSON lines, and the other loggers that the settings select.
 
     Args:
-        settings: of the run.
-        run: its name.
+        settings: the settings of the run.
+        run: the name of the run.
 
     Raises:
-        MissingExtraError: when wandb is wanted and not installed.
-        LogError: when wandb is not logged in, or TensorBoard is not installed.
+        MissingExtraError: wandb is selected, but not installed.
+        LogError: wandb is not logged in, or TensorBoard is not installed.
     """
     logs = settings.logs_dir(run)
     loggers: list[Logger] = [JSONLinesLogger(logs)]

@@ -18,22 +18,22 @@ def load_tensorboard() -> Any:
     """PyTorch's writer for TensorBoard.
 
     Raises:
-        LogError: when TensorBoard is not installed.
+        LogError: TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError as error:
         raise LogError(
-            f"tensorboard cannot be imported ({error}); run pip install tensorboard, or use "
-            "--no-tensorboard"
+            f"run pip install tensorboard, or use --no-tensorboard: tensorboard cannot be imported "
+            f"({error})"
         ) from error
     return SummaryWriter
 
 
 class TensorBoardLogger(Logger):
-    """Scalars, images, graphs and hyper-parameters for TensorBoard, a sub-folder a stage.
+    """Log scalars, images, graphs and hyper-parameters, in a sub-folder for each stage.
 
-    A graph has a sub-folder of its own, for TensorBoard shows one of each.
+    Every graph has its own sub-folder, because TensorBoard shows only one graph per folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class TensorBoardLogger(Logger):
     def on_start(self, run: Mapping[str, Any]) -> None:
         self.close()
         self._stage, self._step = run["stage"], run["step"]
-        # What a killed run has logged beyond this step, TensorBoard is told to forget.
+        # Discard what a killed run logged after this step.
         self._writer = self._open(self._stage, purge_step=self._step + 1 if self._step else None)
         text = json.dumps(run["hparams"], indent=2)
         self._writer.add_text("hyper-parameters", f"```json\n{text}\n```", self._step)

@@ -1,4 +1,4 @@
-"""Log to Weights & Biases, and find out whether that is possible before a run starts."""
+"""Log to Weights & Biases, and check before a run starts whether that is possible."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _OFFLINE = ("offline", "dryrun", "disabled", "shared")
 
 
 class WandbLogger(Logger):
-    """The same for Weights & Biases; ``WANDB_MODE=offline`` needs no account.
+    """Log scalars, images and graphs; ``WANDB_MODE=offline`` needs no account.
 
-    Both stages are one run, told apart by the beginning of the metrics' names.
+    Both stages are one run of wandb; the names of their metrics start with the stage.
 
     Args:
-        folder: where wandb keeps its files.
-        run: the run's name; a resumed run continues its curves.
-        project: under which wandb lists it.
-        optional: log a warning, and nothing else, when the service cannot be reached.
+        folder: where wandb stores its files.
+        run: the name of the run; a resumed run continues its curves.
+        project: the project in which wandb lists the run.
+        optional: if the service cannot be reached, log only a warning.
 
     Raises:
-        MissingExtraError: when wandb is not installed.
-        LogError: when it is not logged in, or (at the start) cannot be reached.
+        MissingExtraError: wandb is not installed.
+        LogError: wandb is not logged in, or (at the start) cannot be reached.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class WandbLogger(Logger):
         if not self._starts():
             return
         self._run.config.update(run["hparams"], allow_val_change=True)
-        # Each stage counts its steps from 0, which wandb's own counter could not follow.
+        # Each stage counts its steps from 0, but wandb's own counter only increases.
         self._run.define_metric(f"{self._stage}/step")
         self._run.define_metric(f"{self._stage}/*", step_metric=f"{self._stage}/step")
 
@@ -64,7 +64,7 @@ class WandbLogger(Logger):
             return
         for name, (network, x) in networks.items():
             with traceable_copy(name, network) as traced, torch.no_grad():
-                # Its `watch` gives the graphs of all networks one and the same name.
+                # wandb.watch gives the graphs of all networks the same name.
                 from wandb.integration.torch.wandb_torch import TorchGraph
 
                 graph: Any = TorchGraph.hook_torch(traced)  # type: ignore[no-untyped-call]
@@ -93,11 +93,11 @@ class WandbLogger(Logger):
             return
         import wandb
 
-        pictures = {
+        logged = {
             name: wandb.Image(image.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
             for name, image in images.items()
         }
-        self._log({"step": step, **pictures})
+        self._log({"step": step, **logged})
 
     def on_message(self, text: str) -> None:
         if self._run is not None:
@@ -113,14 +113,14 @@ class WandbLogger(Logger):
 
 
 def check_wandb() -> str:
-    """See that a run could be logged, without starting one or asking for anything.
+    """Check that a run can be logged, without starting one or prompting the user.
 
     Returns:
-        how it would be logged: ``online`` or ``offline``.
+        the mode of wandb, such as ``online``, ``offline`` or ``disabled``.
 
     Raises:
-        MissingExtraError: when wandb is not installed.
-        LogError: when it is neither logged in nor offline.
+        MissingExtraError: wandb is not installed.
+        LogError: wandb is neither logged in nor offline.
     """
     try:
         import wandb
@@ -128,7 +128,7 @@ def check_wandb() -> str:
         raise MissingExtraError("wandb", "wandb") from None
     try:
         settings = wandb.setup().settings
-    except Exception as error:  # wandb and pydantic raise many kinds for wrong settings
+    except Exception as error:  # wandb and pydantic raise many types for wrong settings
         raise LogError(f"wandb: {_REMEDY}: {_in_one_line(error)}") from error
     mode = os.environ.get("WANDB_MODE") or settings.mode
     if mode in _OFFLINE:
@@ -144,21 +144,21 @@ def start_wandb(folder: Path, run: str, project: str) -> Any:
     """Start or resume a run of wandb.
 
     Raises:
-        LogError: when that fails.
+        LogError: the run cannot be started.
     """
     import wandb
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return wandb.init(project=project, id=run, name=run, dir=folder, resume="allow")
-    except Exception as error:  # no connection, a wrong key, a full disk …
+    except Exception as error:  # for example no connection, a wrong key, or a full disk
         raise LogError(
             f"wandb: {_REMEDY}: a run cannot be started: {_in_one_line(error)}"
         ) from error
 
 
 def _in_netrc(address: str) -> bool:
-    """Whether ``wandb login`` has stored a key for that server."""
+    """Whether ``wandb login`` stored a key for a server."""
     host = urlparse(address).hostname or address
     named = os.environ.get("NETRC")
     files = [Path(named)] if named else [Path("~/.netrc"), Path("~/_netrc")]

@@ -1,1 +1,1 @@
-"""``torch-sr train --images``: a training planned from a folder of photographs."""
+"""Plan a training on a folder of photographs: ``torch-sr train --images``."""

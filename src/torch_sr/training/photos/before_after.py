@@ -1,4 +1,4 @@
-"""Validation images of a training before it and under its model, as one image in its folder."""
+"""Draw validation images before and after a training as one image in its folder."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def write_before_after(
     """Draw the sheet and return its file; None without validation images or a model.
 
     Args:
-        config: of the training.
-        settings: of the run.
-        start: the name or path of the model that it started from; None from scratch.
-        result: of the training.
+        config: the configuration of the training.
+        settings: the settings of the run.
+        start: the name or path of the model that it started from; None for a training from
+            scratch.
+        result: the result of the training.
     """
     model = result.stages[-1].recommended
     val_datasets = list(config.stages.values())[-1].val_datasets

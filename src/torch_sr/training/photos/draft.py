@@ -1,4 +1,4 @@
-"""The draft of a configuration, filled in step by step around what the user sets."""
+"""Fill in a configuration step by step, and keep what the user sets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch_sr.networks.rrdb import RRDBConfig
 from torch_sr.training.runs.initial_weights import find_differences, like_overrides
 
 _SCRATCH_SIZES = {"rrdb_channels": 32, "growth_channels": 32, "num_basic_blocks": 3}
-"""Those of compact-x4: small enough to learn on a CPU."""
+"""The sizes of compact-x4: small enough to train on a CPU."""
 _CPU_BATCH, _BATCH = 8, 16
 _CROPS = (192, 128, 96, 64)  # of high resolution; at x8, still 8 pixels of low resolution
 _CPU_CROP = 128
-_ANY_CROP = 840  # until it is chosen: a multiple of every scale factor
-_HELD = 0.9  # part of the images that must hold a crop
+_ANY_CROP = 840  # placeholder until it is chosen: a multiple of every scale factor
+_LARGE_ENOUGH = 0.9  # share of the images that must be as large as a crop
 _LR, _LR_FROM_SCRATCH = 1e-4, 1e-3
-_WARM_UP = 0.05  # part of the steps
+_WARM_UP = 0.05  # share of the steps
 
 
 class ConfigDraft:
@@ -59,29 +59,29 @@ class ConfigDraft:
         return parse_config(self._data, "--images", self._overrides)
 
     def set_crop(self, side: int) -> None:
-        """Crops of all stages."""
+        """Set the crop size of all stages."""
         for stage in self._stages:
             self._data[stage]["cr_patch_size"] = [side, side]
 
     def limit_batch(self, num_images: int) -> None:
-        """No more crops in a mini-batch than there are images: each gives one an epoch."""
+        """Limit mini-batches to the number of images, because each gives one crop per epoch."""
         self._data["batch_size"] = min(self._data["batch_size"], num_images)
 
     def set_lengths(self, steps: Mapping[str, int], num_images: int) -> None:
-        """Steps of each stage, and epochs enough for them."""
+        """Set the steps of each stage, and enough epochs for them."""
         batches = max(1, num_images // self.config().batch_size)
         for stage, count in steps.items():
             self._data[stage] |= {"num_steps": count, "num_epoch": -(-count // batches)}
         self._data["pretraining"]["warmup_steps"] = int(_WARM_UP * steps["pretraining"])
 
     def set_images(self, training: Path, validation: Path) -> None:
-        """The lists of images of all stages."""
+        """Set the lists of images of all stages."""
         for stage in self._stages:
             self._data[stage]["train_datasets"] = [str(training.resolve())]
             self._data[stage]["val_datasets"] = [str(validation.resolve())]
 
     def _check_stages(self, gan: bool) -> None:
-        """Refuse lengths that leave out a stage that is planned, or add one that is not."""
+        """Refuse overrides that leave out a planned stage, or add another one."""
         stages = self.config().stages
         for name in self._stages:
             if name not in stages:
@@ -96,7 +96,7 @@ class ConfigDraft:
             )
 
     def _check_sizes(self, start: str) -> None:
-        """Refuse sizes that the model does not have: it could not be started from."""
+        """Refuse sizes that differ from those of the model to start from."""
         theirs = parse_config({}, overrides=like_overrides(start))
         ours = self.config()
         if ours.scale_factor != theirs.scale_factor:
@@ -118,22 +118,22 @@ class ConfigDraft:
 
 
 def choose_crop(images: Sequence[Path], scale_factor: int, device_type: str) -> int:
-    """The side of the crops: the largest usual one that nine tenths of the images hold.
+    """Choose the side of the crops: the largest usual one that fits nine tenths of the images.
 
     Args:
-        images: files, each with 64 pixels a side or more.
-        scale_factor: of which the side is a multiple.
-        device_type: a CPU gets 128 pixels at most, for larger crops take longer a step.
+        images: image files with sides of at least 64 pixels.
+        scale_factor: the side is a multiple of it.
+        device_type: for a CPU, the side is at most 128 pixels, because larger crops are slow.
     """
     sides = sorted(min(image_size(path)) for path in images)
-    held = sides[int((1 - _HELD) * len(sides))]
+    large_enough = sides[int((1 - _LARGE_ENOUGH) * len(sides))]
     most = _CPU_CROP if device_type == "cpu" else _CROPS[0]
-    side = next((side for side in _CROPS if side <= min(held, most)), _CROPS[-1])
+    side = next((side for side in _CROPS if side <= min(large_enough, most)), _CROPS[-1])
     return side // scale_factor * scale_factor
 
 
 def least_crop(scale_factor: int) -> int:
-    """The side of the smallest crops; smaller images are not trained on."""
+    """The side of the smallest crops; smaller images are not used for training."""
     return _CROPS[-1] // scale_factor * scale_factor
 
 

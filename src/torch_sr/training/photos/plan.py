@@ -20,22 +20,22 @@ from torch_sr.training.runs.command_line import build_command
 from torch_sr.training.settings import RunSettings
 
 _FEW_STEPS = 50
-_LONGER = 1.2  # times the minutes: worth a remark
+_LONGER = 1.2  # times the minutes, from which a note is printed
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A training that is planned and may start; :meth:`save` stores what it is made of.
+    """A planned training; :meth:`save` stores its configuration, image lists and command.
 
     Args:
         images: the folder of photographs.
-        chosen: what is trained and validated on.
+        chosen: the images for training and validation.
         config: complete hyper-parameters.
-        settings: of the run.
-        start: the name or path of the model that the training starts from; None from scratch.
-        minutes: planned for.
-        pace: of this machine.
-        device: that is trained on.
+        settings: the settings of the run.
+        start: the name or path of the model to start from; None for a training from scratch.
+        minutes: the planned duration.
+        pace: the speed of this machine.
+        device: the device of the training.
     """
 
     images: Path
@@ -54,16 +54,16 @@ class TrainingPlan:
 
     @property
     def command(self) -> str:
-        """The command that trains the same again, from any folder."""
+        """The command that repeats the training, from any folder."""
         return shlex.join(build_command(self.config_file, self.settings, self.start))
 
     def save(self) -> None:
         """Write the configuration, the lists of images and the command into the output folder.
 
         Raises:
-            ConfigError: when they cannot be written.
+            ConfigError: the files cannot be written.
         """
-        text = f"# Trains the same again; change {self.config_file.name} first to change it.\n"
+        text = f"# Repeats this training; edit {self.config_file.name} first to change it.\n"
         try:
             with atomic_write(self.config_file) as temporary:
                 temporary.write_text(self.config.to_json(), encoding="utf-8")
@@ -76,7 +76,7 @@ class TrainingPlan:
             ) from error
 
     def describe(self) -> Iterator[str]:
-        """Say what will be done, how long it takes and where the results are, a line each."""
+        """Describe what will be done, how long it takes and where the results are, line by line."""
         yield from _describe_images(self.images, self.chosen)
         yield from self._describe_start()
         yield from self._describe_steps()
@@ -84,7 +84,7 @@ class TrainingPlan:
         out = self.settings.out_dir
         yield f"results: models in {self.settings.models_dir}, logs in {out / 'logs'}"
         yield f"configuration: {self.config_file}"
-        yield f"the same again: {self.command}"
+        yield f"command: {self.command}"
 
     def _describe_start(self) -> Iterator[str]:
         sizes = self.config.generator
@@ -100,7 +100,7 @@ class TrainingPlan:
         if steps < needed:
             yield (
                 f"  give more --minutes, or start from a model (-l MODEL): a network from scratch "
-                f"needs about {needed} steps to surpass bicubic interpolation, and has {steps}"
+                f"needs about {needed} steps to surpass bicubic interpolation; here it has {steps}"
             )
 
     def _describe_steps(self) -> Iterator[str]:
@@ -133,7 +133,7 @@ class TrainingPlan:
             )
 
     def _estimate(self) -> float:
-        """Seconds of all steps and validations."""
+        """Time of all steps and validations, in seconds."""
         steps = {name: self._count_steps(name) for name in self.config.stages}
         every = self.settings.intervals.validate.in_steps(self._steps_per_epoch)
         # One at the start of each stage, and one at its end.
@@ -146,7 +146,7 @@ class TrainingPlan:
         return max(1, len(self.chosen.training) // self.config.batch_size)
 
     def _count_steps(self, name: str) -> int:
-        """The steps of a stage, which its epochs may end earlier."""
+        """The steps of a stage, limited by its epochs."""
         section = self.config.stages[name]
         most = section.num_epoch * self._steps_per_epoch
         return min(most, section.num_steps or most)
@@ -163,22 +163,22 @@ class TrainingPlan:
 
 
 def config_file(out_dir: Path) -> Path:
-    """The configuration that a first training writes."""
+    """The configuration that a training on photographs writes."""
     return out_dir / "config.json"
 
 
 def command_file(out_dir: Path) -> Path:
-    """The command that a first training writes, in its last line."""
+    """The file whose last line is the command of a training on photographs."""
     return out_dir / "command.txt"
 
 
 def sheet_file(out_dir: Path) -> Path:
-    """The picture of validation images before and after, drawn at the end."""
+    """The image of validation images before and after the training, drawn at the end."""
     return out_dir / "before_after.png"
 
 
 def holds_training(out_dir: Path) -> bool:
-    """Whether a first training was planned for this folder, and has stored something."""
+    """Whether a training on photographs was planned for this folder, and has stored something."""
     stored = (out_dir / "saved_models").glob("*")
     return config_file(out_dir).exists() and any(stored)
 
@@ -190,12 +190,12 @@ def _describe_images(images: Path, chosen: ChosenImages) -> Iterator[str]:
     )
     for path, reason in chosen.left_out:
         yield f"  left out: {display_name(path)}: {reason}"
-    for remark in chosen.notes:
-        yield f"  {remark}"
+    for note in chosen.notes:
+        yield f"  {note}"
 
 
 def _locate_weights(section: PerceptualLossConfig) -> str:
-    """Where the perceptual loss finds its weights, or where they come from."""
+    """Where the weights of the perceptual loss are, or how to get them."""
     if section.weights is not None:
         return f"they are at {section.weights}"
     if section.backbone == EFFICIENTNET:
@@ -205,7 +205,7 @@ def _locate_weights(section: PerceptualLossConfig) -> str:
     if path.is_file():
         return f"they are at {path}"
     return (
-        f"fetched from {url} to {path} (more than 500 MB); "
+        f"downloaded from {url} to {path} (more than 500 MB); "
         f"--set perceptual_loss.backbone={EFFICIENTNET} needs no download"
     )
 

@@ -1,9 +1,9 @@
-"""Plan a training for a folder of photographs, this machine and some minutes.
+"""Plan a training for a folder of photographs, this machine and a number of minutes.
 
-``torch-sr train --images FOLDER`` needs no other option. What can be known beforehand is decided
-here: which images are trained and validated on (:mod:`torch_sr.data.photos.selection`), what the
-training starts from, and crop, batch, learning rate and length for this machine, whose pace is
-measured. The result is an ordinary configuration with ordinary settings: a person can read it,
+``torch-sr train --images FOLDER`` needs no other option. Everything else is decided here: the
+images for training and validation (:mod:`torch_sr.data.photos.selection`), the model to start from,
+and the crop size, batch size, learning rate and length, for which the speed of this machine is
+measured. The result is an ordinary configuration with ordinary settings: the user can read it,
 change it, and run it again.
 """
 
@@ -36,7 +36,7 @@ DEFAULT_START = "compact-x4"
 _MINUTES, _MINUTES_FROM_SCRATCH = 15.0, 60.0
 _VALIDATIONS = 10
 _VALIDATION_SHARE = 0.2  # of the time, at most
-_SPARE = 0.95  # of the time is planned with
+_PLANNED_SHARE = 0.95  # of the time
 _WORKERS = 4
 
 
@@ -50,28 +50,28 @@ def plan_training(
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> TrainingPlan:
-    """Look at a folder and at this machine, and plan a training; write the lists of images.
+    """Inspect a folder, measure this machine, plan a training, and write the lists of images.
 
     Args:
         images: a folder of photographs.
-        settings: of the run: output folder, device, precision; the intervals and workers are
-            planned.
+        settings: the settings of the run, such as output folder, device and precision; intervals
+            and workers are planned.
         start: the name or path of a model; None for a training from scratch.
-        minutes: how long to train; by default 15, or 60 from scratch.
+        minutes: duration of the training; by default 15, or 60 from scratch.
         gan: add the GAN stage, for half of the time.
-        overrides: hyper-parameters that the person wants otherwise, see
+        overrides: hyper-parameters that the user sets, see
             :func:`~torch_sr.config.parse_config`.
-        progress: called with the images looked at and in all.
+        progress: called with the number of images inspected and their total number.
 
     Raises:
-        ConfigError: for an output folder that holds a training already, or bad overrides.
-        DataError: when the folder is unfit, see
+        ConfigError: the output folder already contains a training, or an override is wrong.
+        DataError: the folder is unfit, see
             :func:`~torch_sr.data.photos.selection.choose_images`.
-        CheckpointError: when the start is a checkpoint, or the disk too full for those to come.
-        LogError: when the output folder cannot be written to.
-        ModelError: when the model cannot be read, or the weights of the perceptual loss are
-            not available.
-        DeviceError: when a mini-batch does not fit.
+        CheckpointError: the start is a checkpoint, or the disk has no room for checkpoints.
+        LogError: the output folder cannot be written to.
+        ModelError: the model cannot be read, or the weights of the perceptual loss are not
+            available.
+        DeviceError: a mini-batch does not fit into the memory of the device.
     """
     _refuse_second(settings.out_dir)
     _check_early(settings, start)
@@ -88,7 +88,7 @@ def plan_training(
         progress=progress,
     )
     draft.set_crop(choose_crop(chosen.training, config.scale_factor, fabric.device.type))
-    chosen = _hold_crops(chosen, draft.config())
+    chosen = _drop_small(chosen, draft.config())
     draft.limit_batch(len(chosen.training))
     config = draft.config()
     features = any(map(config.needs_features, config.stages))
@@ -110,11 +110,11 @@ def plan_training(
     return TrainingPlan(images, chosen, config, settings, start, minutes, pace, device)
 
 
-def _hold_crops(chosen: ChosenImages, config: Hyperparameters) -> ChosenImages:
+def _drop_small(chosen: ChosenImages, config: Hyperparameters) -> ChosenImages:
     """Leave out the images that are smaller than the crops.
 
     Raises:
-        DataError: when none is left.
+        DataError: no image is left.
     """
     crops = [s.cr_patch_size for s in config.stages.values() if s.cr_patch_size is not None]
     height, width = (max(sides, default=1) for sides in zip(*crops, strict=True))
@@ -127,8 +127,8 @@ def _hold_crops(chosen: ChosenImages, config: Hyperparameters) -> ChosenImages:
     kept = [path for path in chosen.training if path not in small]
     if not kept:
         raise DataError(
-            f"lower pretraining.cr_patch_size: none of {len(small)} images holds a crop of "
-            f"{width}x{height}"
+            f"lower pretraining.cr_patch_size: none of {len(small)} images is as large as a crop "
+            f"of {width}x{height}"
         )
     return replace(chosen, training=kept, left_out=sorted([*chosen.left_out, *small.items()]))
 
@@ -143,7 +143,7 @@ def _perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
 
 
 def _count_validations(pace: Pace, seconds: float) -> int:
-    """Passes over the validation images, which take a fifth of the time at most."""
+    """The number of validations, which take at most a fifth of the time."""
     affordable = (
         int(_VALIDATION_SHARE * seconds / max(pace.validation, 1e-3)) - 1
     )  # and the start's
@@ -151,8 +151,8 @@ def _count_validations(pace: Pace, seconds: float) -> int:
 
 
 def _steps(pace: Pace, seconds: float, validations: int) -> dict[str, int]:
-    """Steps of each stage; the stages share the time."""
-    left = _SPARE * seconds - (validations + 1) * pace.validation
+    """The steps of each stage; the stages share the time equally."""
+    left = _PLANNED_SHARE * seconds - (validations + 1) * pace.validation
     share = left / len(pace.step)
     return {stage: max(1, int(share / time)) for stage, time in pace.step.items()}
 
@@ -186,17 +186,17 @@ def _complete(
 def _refuse_second(out_dir: Path) -> None:
     if holds_training(out_dir):
         raise ConfigError(
-            f"name another --out, or add --resume auto to continue the training that {out_dir} "
-            "holds already"
+            f"name another --out, or add --resume auto to resume the training that is already in "
+            f"{out_dir}"
         )
 
 
 def _check_early(settings: RunSettings, start: str | None) -> None:
-    """Refuse, before anything takes time, what would stop the training later.
+    """Refuse early what would stop the training later.
 
     Raises:
-        CheckpointError: when the start is a checkpoint.
-        LogError: when the output folder cannot be written to.
+        CheckpointError: the start is a checkpoint.
+        LogError: the output folder cannot be written to.
     """
     check_options(settings, StartingPoint())
     check_logs(settings)

@@ -1,4 +1,4 @@
-"""The folder of a training on photographs: its default name, and the command it is resumed by."""
+"""The folder of a training on photographs: its default name, and its stored command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch_sr.training.settings import RunSettings
 
 
 def with_folder(settings: RunSettings, images: Path) -> RunSettings:
-    """The settings with an output folder: the given one, or one named after the photographs."""
+    """Set the output folder, unless one is given, to a name derived from the photographs."""
     if settings.out_dir != Path():
         return settings
     name = images.resolve().name.lstrip("-") or "photos"
@@ -20,10 +20,10 @@ def with_folder(settings: RunSettings, images: Path) -> RunSettings:
 
 
 def stored_command(out_dir: Path) -> list[str] | None:
-    """The words after ``torch-sr`` that resume the training in a folder; None without one.
+    """The arguments of ``torch-sr`` that resume the training in a folder; None without one.
 
     Raises:
-        ConfigError: when its command cannot be read.
+        ConfigError: its command cannot be read.
     """
     if not holds_training(out_dir):
         return None

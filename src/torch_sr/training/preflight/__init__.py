@@ -1,1 +1,1 @@
-"""What is checked before a training starts: options, memory, disk, pace and crops."""
+"""Checks before a training starts: options, memory, disk, speed and crops."""

@@ -1,4 +1,4 @@
-"""``torch-sr train --check``: find in seconds what would stop a training hours later."""
+"""Check in seconds what would stop a training later: ``torch-sr train --check``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from torch_sr.training.launch import launch, leave_in_order
 from torch_sr.training.notes import (
     describe_long_warmup,
     describe_small_batch,
-    remark_on_length,
+    note_on_length,
 )
-from torch_sr.training.preflight.degradation import describe_degradation, remark_on_degradation
+from torch_sr.training.preflight.crop_sheet import DEGRADATIONS, draw_crops
+from torch_sr.training.preflight.degradation import describe_degradation, note_on_degradation
 from torch_sr.training.preflight.disk import check_room, stored_bytes
 from torch_sr.training.preflight.memory import (
     StepMemory,
@@ -41,9 +42,8 @@ from torch_sr.training.preflight.options import (
     StageLength,
     check_logs,
     check_options,
-    remark_on_options,
+    note_on_options,
 )
-from torch_sr.training.preflight.picture import DEGRADATIONS, draw_crops
 from torch_sr.training.runs.starting_point import StartingPoint, read_start
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.stage_data import open_crops, open_validation
@@ -60,22 +60,22 @@ class CheckResult:
     subject: str
     passed: bool
     text: str
-    remark: bool = False
-    """Whether it points out something that is probably a mistake, but not a failure."""
+    note: bool = False
+    """Whether it reports a probable mistake that is not a failure."""
 
     @property
     def verdict(self) -> str:
-        """In a word: ``ok``, ``note`` or ``FAIL``."""
-        return "FAIL" if not self.passed else "note" if self.remark else "ok"
+        """``ok``, ``note`` or ``FAIL``."""
+        return "FAIL" if not self.passed else "note" if self.note else "ok"
 
 
 def check_training(config: Hyperparameters, settings: RunSettings) -> Iterator[CheckResult]:
     """Check everything that a training needs, without training.
 
-    Data sets are opened without decoding them, except for the few images of the pictures, which
-    are written to ``settings.out_dir`` as ``check_pretraining.png`` and ``check_training.png``:
-    crops as the networks will get them, LR enlarged next to HR, and where crops are degraded, rows
-    of several degradations of one crop.
+    Data sets are opened without decoding them, except for a few images, whose crops are drawn as
+    the networks will get them: LR enlarged next to HR, and if crops are degraded, rows of several
+    degradations of one crop. They are written to ``settings.out_dir`` as
+    ``check_pretraining.png`` and ``check_training.png``.
 
     Yields:
         the results, each as soon as its check is done.
@@ -85,7 +85,7 @@ def check_training(config: Hyperparameters, settings: RunSettings) -> Iterator[C
 
 
 class _Check:
-    """Runs the checks in order; later ones need what earlier ones opened."""
+    """Runs the checks in order; later checks need what earlier ones opened."""
 
     def __init__(self, config: Hyperparameters, settings: RunSettings) -> None:
         self.config = config
@@ -108,8 +108,8 @@ class _Check:
             yield self._try(f"{name} data", partial(self._check_data, name))
         if self.config.degradation.probability:
             yield from self._check_degradations()
-        for remark in remark_on_options(self.config, self.settings, self.lengths):
-            yield CheckResult("options", True, remark, remark=True)
+        for note in note_on_options(self.config, self.settings, self.lengths):
+            yield CheckResult("options", True, note, note=True)
         if self.data:
             yield self._try("disk", self._check_disk)
         extra = [name for name in self.settings.val_metrics if name in EXTRA_METRICS]
@@ -127,7 +127,7 @@ class _Check:
             if self.fabric is not None and len(validation):
                 yield self._try(f"{name} validation", partial(self._check_validation, name))
         for name in self.data:
-            yield self._try(f"{name} picture", partial(self._draw, name))
+            yield self._try(f"{name} crops", partial(self._draw, name))
 
     def _try(self, subject: str, check: Callable[[], str]) -> CheckResult:
         try:
@@ -177,19 +177,19 @@ class _Check:
         steps = max(1, len(crops) // (self.config.batch_size * processes))
         validated = f"{len(validation)} to validate on" if validation else "no validation"
         text = (
-            f"{len(crops)} images to train on, {what}, {steps} steps an epoch; {validated}; all "
+            f"{len(crops)} images to train on, {what}, {steps} steps per epoch; {validated}; all "
             "paired, none too small"
         )
         total = int(min(section.num_epoch * steps, section.num_steps or math.inf))
         self.lengths[name] = StageLength(steps, total, len(validation))
         batch = min(self.config.batch_size, len(crops) // processes)
-        remarks = [
+        notes = [
             describe_small_batch(self.config, name, batch),
             describe_long_warmup(self.config, name, total),
         ]
         if self.from_scratch and name == self.stages[0]:
-            remarks.append(remark_on_length(self.config, total))
-        return "; ".join([text, *filter(None, remarks)])
+            notes.append(note_on_length(self.config, total))
+        return "; ".join([text, *filter(None, notes)])
 
     def _check_degradations(self) -> Iterator[CheckResult]:
         for name, (crops, validation) in self.data.items():
@@ -198,13 +198,13 @@ class _Check:
                 yield CheckResult(
                     subject, True, describe_degradation(self.config.degradation, pairs)
                 )
-            remark = remark_on_degradation(pairs, validation)
-            if remark is not None:
-                yield CheckResult(subject, True, remark, remark=True)
+            note = note_on_degradation(pairs, validation)
+            if note is not None:
+                yield CheckResult(subject, True, note, note=True)
 
     def _check_disk(self) -> str:
         cache_dir = self.settings.cache_dir or default_cache_dir()
-        # Both stages often have the same data, which are in the cache once.
+        # Both stages often have the same data, which are cached only once.
         cache = max(
             sum(pairs.uncached_bytes for pairs in (crops.pairs, validation))
             for crops, validation in self.data.values()
@@ -218,7 +218,7 @@ class _Check:
         )
 
     def _stored_bytes(self) -> int:
-        """Of the checkpoints and models that a run leaves, those of its epochs included."""
+        """Size of the checkpoints and models that a run stores, including models of epochs."""
         interval = self.settings.intervals.store_model
         extra_models = {
             name: length.total_steps // interval.in_steps(length.steps_per_epoch) if interval else 0
@@ -233,7 +233,7 @@ class _Check:
         return f"{section.network}, layers {', '.join(section.single_layer_weights)}"
 
     def _uncompiled(self) -> RunSettings:
-        """The settings without what takes minutes, and changes little about the memory."""
+        """The settings without compilation, which is slow and hardly changes the memory."""
         return RunSettings(**{**vars(self.settings), "compile": False, "accumulate": 1})
 
     def _check_memory(self, name: str) -> str:
@@ -281,7 +281,7 @@ class _Check:
         return measure_step_memory(step, device, self.base_memory)
 
     def _check_validation(self, name: str) -> str:
-        """Whether the largest validation image fits."""
+        """Check that the largest validation image fits into the memory."""
         assert self.fabric is not None
         pairs, device = self.data[name][1], self.fabric.device
         largest = max(range(len(pairs)), key=lambda index: math.prod(pairs.lr_size(index)))
@@ -308,7 +308,7 @@ class _Check:
             scale = self.config.scale_factor
             return size[0] // scale, size[1] // scale
         if name not in self.data:
-            raise DataError("unknown, as the data could not be opened")
+            raise DataError("unknown, because the data cannot be opened")
         pairs = self.data[name][0].pairs
         return max((pairs.lr_size(index) for index in range(len(pairs))), key=math.prod)
 

@@ -1,4 +1,4 @@
-"""Describe the degraded crops: how many there are, and how they are degraded."""
+"""Describe the degradation of training crops, and note probable mistakes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch_sr.data.image_pairs import ImagePairs
 
 
 def describe_degradation(config: DegradationConfig, pairs: ImagePairs) -> str:
-    """Say how large a share of the crops is degraded, and how.
+    """Describe which share of the crops is degraded, and how.
 
     Args:
-        config: of degradations that are on.
+        config: the degradation, with a probability above 0.
         pairs: the training images.
     """
     share = f"{100 * config.probability:.3g} % of the crops"
@@ -21,12 +21,12 @@ def describe_degradation(config: DegradationConfig, pairs: ImagePairs) -> str:
     return f"{share} have LR made by {how}{sharpened}"
 
 
-def remark_on_degradation(pairs: ImagePairs, validation: ImagePairs) -> str | None:
-    """Point out what is probably a mistake; None if there is nothing.
+def note_on_degradation(pairs: ImagePairs, validation: ImagePairs) -> str | None:
+    """A note on a probable mistake; None if there is none.
 
     Args:
         pairs: the training images.
-        validation: those to validate on.
+        validation: the validation images.
     """
     if not pairs.num_made:
         return (
@@ -47,7 +47,7 @@ def _rounds(config: DegradationConfig) -> str:
 
 
 def _jpeg(config: DegradationConfig) -> str:
-    """JPEG with the range of qualities in the rounds that compress."""
+    """JPEG with the range of its qualities in all rounds that use it."""
     rounds = [config.first] if config.second.probability == 0 else [config.first, config.second]
     ranges = [each.jpeg_range for each in rounds if each.jpeg_probability]
     if not ranges:

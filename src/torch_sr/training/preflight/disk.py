@@ -12,44 +12,43 @@ from torch_sr.errors import CheckpointError
 from torch_sr.files import free_space, try_writing
 from torch_sr.training.building import build_discriminator, build_generator
 
-_BYTES = 4  # of a weight
+_BYTES = 4  # per weight
 
 
 def stored_bytes(
     config: Hyperparameters, extra_models: Mapping[str, int], keep_checkpoints: int
 ) -> int:
-    """Bytes of the checkpoints and models that a run leaves.
+    """Size in bytes of the checkpoints and models that a run stores.
 
     Args:
         config: the hyper-parameters.
-        extra_models: by each stage that runs, how many models it stores beside the best and the
-            last.
-        keep_checkpoints: older checkpoints that are kept.
+        extra_models: for each stage that runs, the number of models besides the best and the last.
+        keep_checkpoints: number of older checkpoints that are kept.
     """
     generator = _count_bytes(build_generator(config))
     total = 0
     for name, extra in extra_models.items():
-        judge = _count_bytes(build_discriminator(config)) if name == "training" else 0
+        discriminator = _count_bytes(build_discriminator(config)) if name == "training" else 0
         # Weights and Adam's two averages of each, and the average of the generator's weights.
-        checkpoint = 4 * generator + 3 * judge
+        checkpoint = 4 * generator + 3 * discriminator
         # The best, the newest, the one that is being written, and older ones.
         total += checkpoint * (3 + keep_checkpoints) + (2 + extra) * generator
     return total
 
 
 def check_room(folder: Path, what: str, need: int) -> str:
-    """Refuse a folder that cannot be written to or has no room; nothing is left in it.
+    """Refuse a folder that cannot be written to or has too little room; leave nothing in it.
 
     Args:
-        folder: it need not exist yet.
-        what: is to be stored there.
-        need: bytes.
+        folder: the folder, which may not exist yet.
+        what: what will be stored there, in words.
+        need: the bytes needed.
 
     Returns:
-        what was found, in words.
+        the result in words.
 
     Raises:
-        CheckpointError: naming the folder, what is needed and what is free.
+        CheckpointError: the folder cannot be written to, or has too little room.
     """
     try:
         try_writing(folder)

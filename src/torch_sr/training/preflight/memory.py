@@ -16,15 +16,15 @@ import torch
 from torch_sr.errors import DeviceError
 
 _USABLE = 0.9
-"""The share of the free memory that is counted on: allocators leave gaps."""
+"""The share of the free memory that can be used: allocators leave gaps."""
 
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Memory of a step, which grows evenly with the crops in it.
+    """Memory of a step, which grows linearly with its number of crops.
 
     Args:
-        fixed: bytes of weights, averages and all else that does not depend on the crops.
+        fixed: bytes that do not depend on the crops, such as weights and averages.
         per_crop: bytes that each crop adds.
     """
 
@@ -32,36 +32,36 @@ class StepMemory:
     per_crop: int
 
     def needed(self, crops: int) -> int:
-        """Bytes that a step with so many crops at once takes."""
+        """Bytes that a step with a number of crops needs."""
         return self.fixed + crops * self.per_crop
 
     def largest_batch(self, free: int) -> int:
-        """How many crops at once fit into so many bytes."""
+        """The largest number of crops that fits into ``free`` bytes."""
         return max(0, int(_USABLE * free) - self.fixed) // max(1, self.per_crop)
 
 
 def measure_step_memory(
     step: Callable[[int], object], device: torch.device, base: int
 ) -> StepMemory:
-    """Run steps with one crop and with two.
+    """Measure the memory of steps with one crop and with two.
 
     Args:
-        step: does one with so many crops.
-        device: on which it does.
-        base: what :func:`used_memory` was before the networks were there.
+        step: runs a step with a given number of crops.
+        device: the device of the step.
+        base: :func:`used_memory` before the networks were built.
 
     Raises:
-        DeviceError: when two crops are too many already.
+        DeviceError: two crops do not fit.
     """
     peaks = []
-    for crops in (1, 1, 2):  # the first step makes Adam's averages
+    for crops in (1, 1, 2):  # the first step allocates Adam's averages
         _reset_peak(device)
         try:
             step(crops)
         except torch.OutOfMemoryError:
             raise DeviceError(
-                f"{crops} crops at once are too many for the memory of {device}; lower "
-                "cr_patch_size or the networks' sizes"
+                f"lower cr_patch_size or the sizes of the networks: {crops} crops at once are too "
+                f"many for the memory of {device}"
             ) from None
         peaks.append(_peak(device) - base)
     _, one, two = peaks
@@ -70,7 +70,7 @@ def measure_step_memory(
 
 
 def used_memory(device: torch.device) -> int:
-    """Bytes in use: of the device by this process, or by the process as a whole on a CPU."""
+    """Bytes that this process uses on the device; on a CPU, all of its memory."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     if device.type == "mps":
@@ -82,7 +82,7 @@ def used_memory(device: torch.device) -> int:
 
 
 def _read_kilobytes(file: Path, key: str) -> int | None:
-    """A number of bytes out of a file of Linux, which has it in kilobytes."""
+    """Read a number of kilobytes from a Linux status file, and return bytes."""
     with suppress(OSError, ValueError, StopIteration):
         lines = file.read_text(encoding="ascii").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
@@ -100,13 +100,13 @@ def _reset_peak(device: torch.device) -> None:
 
 
 def _trim_heap() -> None:
-    """Give free memory back to the system; a step that takes it again would seem to take none."""
-    with suppress(OSError, AttributeError, TypeError):  # glibc alone has it
+    """Return free memory to the system, so that a step that reuses it is measured."""
+    with suppress(OSError, AttributeError, TypeError):  # only in glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _peak(device: torch.device) -> int:
-    """The most bytes in use since the reset, or since the start where there is no resetting."""
+    """Peak of the bytes in use since the reset, or since the start if it cannot be reset."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if device.type == "mps":

@@ -1,4 +1,4 @@
-"""Check the options of a run: errors, and notes on probable mistakes."""
+"""Check the options of a run; note probable mistakes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COMPILERS = ("c++", "g++", "clang++", "cl")
 
 @dataclass(frozen=True)
 class StageLength:
-    """How long a stage is, and how many images it is validated on."""
+    """The length of a stage, and its number of validation images."""
 
     steps_per_epoch: int
     total_steps: int
@@ -36,12 +36,12 @@ def check_options(settings: RunSettings, start: StartingPoint) -> str:
     """Refuse options that would stop the run.
 
     Returns:
-        what was looked at, in words.
+        the result in words.
 
     Raises:
-        CheckpointError: when the name of the run is taken.
-        ConfigError: for an impossible name, or unknown validation metrics.
-        DeviceError: when networks cannot be compiled, or the precision is not supported.
+        CheckpointError: the name of the run is taken.
+        ConfigError: the name is invalid, or a validation metric is unknown.
+        DeviceError: networks cannot be compiled, or the precision is not supported.
     """
     check_start_name(settings, start)
     check_extra_metrics(settings.val_metrics)
@@ -54,19 +54,19 @@ def check_options(settings: RunSettings, start: StartingPoint) -> str:
         and not torch.cuda.is_bf16_supported()
     ):
         raise DeviceError(f"--precision bf16: {device} does not support it; use fp16 or fp32")
-    return f"name {settings.name or 'made of the time'}"
+    return f"name: {settings.name or 'the time'}"
 
 
 def check_logs(settings: RunSettings) -> str:
-    """Refuse logs that cannot be written or sent; leaves nothing behind.
+    """Refuse logs that cannot be written or sent; leave nothing behind.
 
     Returns:
         where the logs will go, in words.
 
     Raises:
-        LogError: when the folder cannot be written to, TensorBoard is not installed, or wandb is
-            not logged in.
-        MissingExtraError: when wandb is not installed.
+        LogError: the folder cannot be written to, TensorBoard is not installed, or wandb is not
+            logged in.
+        MissingExtraError: wandb is not installed.
     """
     folder = settings.logs_dir("x").parent
     try:
@@ -83,10 +83,10 @@ def check_logs(settings: RunSettings) -> str:
     return ", ".join(places)
 
 
-def remark_on_options(
+def note_on_options(
     config: Hyperparameters, settings: RunSettings, stages: Mapping[str, StageLength]
 ) -> Iterator[str]:
-    """Name the options that a run can have and that are hardly meant, a sentence each."""
+    """A note for each option that works, but is probably a mistake."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if settings.num_workers and cores and settings.num_workers > cores:
         yield f"--num-workers {settings.num_workers}: this machine has {cores} cores"
@@ -96,12 +96,12 @@ def remark_on_options(
             f"{config.batch_size} parts"
         )
     for name, length in stages.items():
-        yield from _remark_on_intervals(name, length, config, settings)
+        yield from _note_on_intervals(name, length, config, settings)
         if settings.val_metrics and not length.validation_images:
             yield f"--val-metrics: {name} has no validation images to measure on"
 
 
-def _remark_on_intervals(
+def _note_on_intervals(
     name: str, length: StageLength, config: Hyperparameters, settings: RunSettings
 ) -> Iterator[str]:
     intervals = settings.intervals

@@ -18,8 +18,8 @@ from torch_sr.training.settings import RunSettings
 
 _MEASURED_SECONDS = 2.0
 _LEAST_STEPS = 2
-_PROBE = 96  # low-resolution pixels a side
-_MEASURING = 1.3  # a validation measures and shows images too
+_PROBE = 96  # low-resolution pixels per side
+_MEASURING = 1.3  # factor, because a validation also measures and shows images
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ def measure_pace(
     Args:
         fabric: device and precision of the training.
         config: hyper-parameters; every stage has a crop size.
-        settings: of the run.
+        settings: the settings of the run.
         validation_sizes: height and width of each validation image, in high-resolution pixels.
-        perceptual: for the GAN stage; on the device.
+        perceptual: the perceptual loss on the device, for stages that need it.
 
     Raises:
         DeviceError: a mini-batch does not fit into the device's memory.
     """
-    settings = replace(settings, compile=False)  # compiling takes minutes, and is done once
+    settings = replace(settings, compile=False)  # compiling takes minutes, but only once
     step = {name: _time_step(fabric, config, settings, name, perceptual) for name in config.stages}
     pixels = sum(height * width for height, width in validation_sizes) / config.scale_factor**2
     return Pace(step, pixels * _time_pixel(fabric, config, settings) * _MEASURING)
@@ -86,7 +86,7 @@ def _time_step(
 
 
 def _time_pixel(fabric: Fabric, config: Hyperparameters, settings: RunSettings) -> float:
-    """Seconds that the generator takes for a low-resolution pixel."""
+    """Time of the generator for a low-resolution pixel, in seconds."""
     generator = prepare_network(build_generator(config), settings).to(fabric.device).eval()
     lr = torch.rand(1, config.img_channels, _PROBE, _PROBE, device=fabric.device)
     with torch.inference_mode():
@@ -94,7 +94,7 @@ def _time_pixel(fabric: Fabric, config: Hyperparameters, settings: RunSettings) 
 
 
 def _time(work: Callable[[], object], device: torch.device) -> float:
-    """The median time of some runs, after a first one that warms up."""
+    """The median time of several runs, after a warm-up run."""
     work()
     times: list[float] = []
     while len(times) < _LEAST_STEPS or sum(times) < _MEASURED_SECONDS:

@@ -1,1 +1,1 @@
-"""What a run reads and writes: checkpoints, models, results, and their names."""
+"""Read and write the files of a run: checkpoints, models, and their names."""

@@ -1,9 +1,9 @@
-"""Training checkpoints: written atomically, sealed by a hash, read without running code.
+"""Write training checkpoints atomically with a hash, and read them without running code.
 
-A checkpoint is a file of ``torch.save``, readable by ``torch.load(…, weights_only=True)``. PyTorch
-does not notice a flipped bit in one, so its SHA-256 stands in the comment at the end of the zip
-archive. The older checkpoints of a run are kept beside the newest, as ``…_checkpoint_1.pth``,
-``…_checkpoint_2.pth``, and serve where the newest is broken.
+A checkpoint is a file of ``torch.save``, readable by ``torch.load(…, weights_only=True)``. Because
+PyTorch does not detect flipped bits, its SHA-256 is in the comment at the end of the zip archive.
+The older checkpoints of a run are kept next to the newest, as ``…_checkpoint_1.pth``,
+``…_checkpoint_2.pth``, and are used if the newest is damaged.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _FIELDS: dict[str, type] = {
     "random": dict,
     "good": bool,
 }
-"""What every checkpoint holds; later versions may add to it."""
+"""The fields of every checkpoint; later versions may add some."""
 _SETTINGS = ("download",)
-"""Hyper-parameters of older checkpoints that are settings of a run now."""
+"""Hyper-parameters of older checkpoints that are now settings of a run."""
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 2 * hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
@@ -55,11 +55,11 @@ def save_checkpoint(
     Args:
         path: the newest checkpoint.
         state: what to store.
-        keep: how many older ones to keep beside it.
-        replace: overwrite the newest, which is of the same step, and leave the older ones.
+        keep: number of older checkpoints to keep next to it.
+        replace: overwrite the newest, which is of the same step, and keep the older ones.
 
     Raises:
-        CheckpointError: when the file cannot be written; an older one of that name is then kept.
+        CheckpointError: the file cannot be written; an older one of that name is then kept.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,12 +71,12 @@ def save_checkpoint(
         _drop_older(path, keep)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         reason = write_failure(error, path.parent, _count_bytes(state))
-        kept = f"; the one before is kept: {path}" if path.is_file() else ""
+        kept = f"; the previous checkpoint is kept: {path}" if path.is_file() else ""
         raise CheckpointError(f"{path}: cannot write the checkpoint: {reason}{kept}") from error
 
 
 def _count_bytes(state: Any) -> int:
-    """Of all tensors, however deep."""
+    """Total size of all tensors, including nested ones."""
     if isinstance(state, torch.Tensor):
         return state.nbytes
     parts = state.values() if isinstance(state, Mapping) else state
@@ -88,24 +88,27 @@ def _count_bytes(state: Any) -> int:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read one checkpoint onto the CPU, after checking its hash.
 
-    One without a hash, as a program that saved it again leaves it, is read with a warning.
+    A checkpoint without a hash, for example one that another program saved again, is read with a
+    warning.
 
     Raises:
-        CheckpointError: when the file is missing, damaged, of another version, or not a
-            checkpoint of torch-sr.
+        CheckpointError: the file is missing, damaged, of another version, or not a checkpoint of
+            torch-sr.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     sealed = _verify(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged files
+    except Exception as error:  # torch raises many types for damaged files
         raise _NotOursError(
-            f"{path}: no checkpoint of torch-sr, or one that was cut short; use an earlier one"
+            f"{path}: use an earlier checkpoint; this is not one of torch-sr, or it is truncated"
         ) from error
     _check_content(path, state)
     if not sealed:
-        _log.warning("%s: has no hash, as if another program saved it: damage goes unnoticed", path)
+        _log.warning(
+            "%s: has no hash, as if another program saved it: damage cannot be detected", path
+        )
     return dict(state)
 
 
@@ -116,7 +119,9 @@ class _NotOursError(CheckpointError):
 def _check_content(path: Path, state: Any) -> None:
     found = state.get("format") if isinstance(state, dict) else None
     if not isinstance(found, str) or not found.startswith(_FAMILY):
-        raise _NotOursError(f"{path}: no training checkpoint of torch-sr, but perhaps a model")
+        raise _NotOursError(
+            f"{path}: this is not a training checkpoint of torch-sr, but may be a model"
+        )
     if found != FORMAT:
         raise CheckpointError(
             f"{path}: resume it with the version of torch-sr that wrote it: its format is {found}, "
@@ -139,23 +144,23 @@ def _check_content(path: Path, state: Any) -> None:
 
 
 def read_hparams(path: Path, checkpoint: Mapping[str, Any]) -> Hyperparameters:
-    """The configuration that a checkpoint holds; keys that it leaves out have their defaults.
+    """The configuration in a checkpoint; missing keys have their defaults.
 
     Raises:
-        ConfigError: when this version does not know one of its keys or values.
+        ConfigError: this version does not support one of its keys or values.
     """
     data = {key: value for key, value in checkpoint["hparams"].items() if key not in _SETTINGS}
     return parse_config(data, str(path))
 
 
 def load_newest(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint, or where it is broken the newest sound one that was kept beside it.
+    """Read a checkpoint; if it is damaged, the newest intact one that is kept next to it.
 
-    A warning is logged when it is not the one asked for. None is returned for what was never a
-    checkpoint of torch-sr: it may be a model.
+    In that case, a warning is logged. None is returned for a file that is not a checkpoint of
+    torch-sr, and may be a model.
 
     Raises:
-        CheckpointError: when there are checkpoints and all of them are broken.
+        CheckpointError: all checkpoints are damaged.
     """
     if path.suffix.lower() == ".safetensors":
         return None
@@ -166,10 +171,10 @@ def load_newest(path: Path) -> dict[str, Any] | None:
         except CheckpointError as error:
             failures.append(error)
             if isinstance(error, _NotOursError) and error.__cause__ is None:
-                break  # it can be read, and is something else
+                break  # it is readable, but is another kind of file
             continue
         if failures:
-            _log.warning("%s; resuming from the one before: %s", failures[0], candidate)
+            _log.warning("%s; resuming from the previous checkpoint: %s", failures[0], candidate)
         return state
     ours = [error for error in failures if not isinstance(error, _NotOursError)]
     if ours and path.is_file():
@@ -178,14 +183,14 @@ def load_newest(path: Path) -> dict[str, Any] | None:
 
 
 def load_last_good(path: Path, best: Path) -> dict[str, Any]:
-    """Read the newest checkpoint that validation found good, or else the newest of all.
+    """Read the newest checkpoint that a validation confirmed, otherwise the newest one.
 
     Args:
-        path: the newest checkpoint; the older ones beside it come next.
-        best: the checkpoint of the best model, for when none of these was validated.
+        path: the newest checkpoint; the older ones next to it are tried next.
+        best: the checkpoint of the best model, which is tried last.
 
     Raises:
-        CheckpointError: when there is none at all.
+        CheckpointError: there is no readable checkpoint.
     """
     newest = None
     for candidate in (path, *_older(path), best):
@@ -198,12 +203,12 @@ def load_last_good(path: Path, best: Path) -> dict[str, Any]:
             return state
         newest = newest or state
     if newest is None:
-        raise CheckpointError(f"{path}: there is no checkpoint to go back to")
+        raise CheckpointError(f"{path}: there is no checkpoint to roll back to")
     return newest
 
 
 def withdraw_checkpoint(path: Path) -> None:
-    """Put the checkpoint before the newest in its place, where there is one."""
+    """Replace the newest checkpoint by the previous one, if there is one."""
     for number, older in enumerate(_older(path)):
         older.replace(_numbered(path, number))
 
@@ -214,7 +219,7 @@ def _drop_older(path: Path, keep: int) -> None:
 
 
 def _older(path: Path) -> list[Path]:
-    """The checkpoints kept beside the newest, the newer ones first."""
+    """The older checkpoints next to the newest, in order from new to old."""
     if not path.name:  # a folder, such as "."
         return []
     candidates = (_numbered(path, number) for number in range(1, 100))
@@ -226,7 +231,7 @@ def _numbered(path: Path, number: int) -> Path:
 
 
 def _rotate(path: Path, keep: int) -> None:
-    """Number what is there one higher, the oldest first, and drop what is too old."""
+    """Increase the numbers of the checkpoints by one; the oldest is overwritten."""
     for number in range(keep, 0, -1):
         newer = _numbered(path, number - 1)
         if newer.exists():
@@ -234,7 +239,7 @@ def _rotate(path: Path, keep: int) -> None:
 
 
 def _seal(path: Path) -> None:
-    """Put the hash into the comment of a zip archive that has none: its last two bytes say so."""
+    """Write the hash into the comment of a zip archive, whose size is in its last two bytes."""
     with path.open("rb+") as file:
         file.seek(-2, os.SEEK_END)
         end = file.tell()
@@ -245,10 +250,10 @@ def _seal(path: Path) -> None:
 
 
 def _verify(path: Path) -> bool:
-    """Check the hash; False when there is none.
+    """Check the hash; return False if there is none.
 
     Raises:
-        CheckpointError: when it is wrong.
+        CheckpointError: the hash is wrong.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -258,7 +263,9 @@ def _verify(path: Path) -> bool:
         if not seal.startswith(_SEAL):
             return False
         if seal != _SEAL + _digest(file, start - 2).encode():
-            raise CheckpointError(f"{path}: use an earlier one: its hash is wrong, it is damaged")
+            raise CheckpointError(
+                f"{path}: use an earlier checkpoint: this one is damaged, its hash is wrong"
+            )
     return True
 
 

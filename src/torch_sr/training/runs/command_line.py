@@ -1,4 +1,4 @@
-"""Write the settings of a run as a command that starts it again."""
+"""Build the command that repeats a run from its settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LEFT_OUT = ("data_root", "name", "devices")
 def build_command(config_file: Path, settings: RunSettings, start: str | None) -> list[str]:
     """The command that trains a configuration with these settings.
 
-    Paths are absolute, so that the command works in any folder. The name of the run is left out:
-    no two runs can share one.
+    Paths are absolute, so that the command works in any folder. The name of the run is left out,
+    because two runs cannot share one.
 
     Args:
         config_file: the configuration.
-        settings: of the run.
-        start: the name or path of the model to start from; None for none.
+        settings: the settings of the run.
+        start: the name or path of the model to start from; None for a training from scratch.
     """
     out_dir = settings.out_dir.absolute()
     words = ["torch-sr", "train", str(config_file.absolute()), "--out", str(out_dir)]

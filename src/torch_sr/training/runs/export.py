@@ -1,4 +1,4 @@
-"""Export models: their metadata, and the model of a checkpoint."""
+"""Extract the model of a checkpoint, and build the metadata of models."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def model_metadata(
     metrics: Mapping[str, float],
     notes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a model file says of its training.
+    """The metadata about its training in a model's file.
 
     Args:
-        stage: the stage's section in the configuration.
+        stage: the section of the stage in the configuration.
         hparams: the configuration.
         progress: ``epoch`` and ``step``.
-        metrics: of that epoch; the validation's are recorded.
-        notes: what else a run records; see :func:`run_notes`.
+        metrics: the metrics of that epoch; those of the validation are recorded.
+        notes: other records of the run; see :func:`run_notes`.
     """
     return {
         "dataset": ", ".join(hparams[stage]["train_datasets"]),
@@ -44,7 +44,7 @@ def model_metadata(
 
 
 def run_notes(pairs: ImagePairs, license: str | None) -> dict[str, Any]:
-    """What a run records beside its configuration: its images, by a hash of them, and a license."""
+    """Other records of a run: the number and the hash of its images, and a license."""
     data = {"images": len(pairs), "fingerprint": pairs.digest()}
     return {"data": data, **({"license": license} if license else {})}
 
@@ -53,20 +53,21 @@ def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
     """Write the generator of a training checkpoint as a model.
 
     Args:
-        checkpoint: of torch-sr, or of the original project.
+        checkpoint: a checkpoint of torch-sr or of the original project.
         out: ends in ``.safetensors``, ``.pth`` or ``.pt``.
-        raw: take the weights in training in place of their average.
+        raw: use the trained weights instead of their average.
 
     Raises:
-        CheckpointError: for a checkpoint that is broken, or has no average to tell from ``raw``.
-        ModelError: for a file that is neither, and where the model cannot be written.
+        CheckpointError: the checkpoint is damaged, or ``raw`` is set and it has no average.
+        ModelError: the file is not a checkpoint, or the model cannot be written.
     """
     state = load_newest(checkpoint)
     if state is None:
         loaded = read_model(checkpoint)
         if raw or not isinstance(loaded.network, RRDBNet):
             raise CheckpointError(
-                f"{checkpoint}: no checkpoint of torch-sr, it holds one {loaded.info.architecture}"
+                f"{checkpoint}: this is not a checkpoint of torch-sr; it contains one "
+                f"{loaded.info.architecture}"
             )
         stage, metadata = loaded.info.stage, loaded.info.metadata
         save_generator(out, loaded.network, stage=stage, metadata=metadata)
@@ -78,6 +79,6 @@ def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
         state["hparams"],
         state["progress"],
         state["metrics"],
-        state.get("notes", {}),  # which older checkpoints lack
+        state.get("notes", {}),  # missing in older checkpoints
     )
     save_generator(out, network, stage=state["stage"], metadata=metadata)

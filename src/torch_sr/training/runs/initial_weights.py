@@ -1,4 +1,4 @@
-"""Initialize a generator with the weights of a model, all or those that fit."""
+"""Initialize a generator with all weights of a model, or with those that fit."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def like_overrides(name_or_path: str | Path) -> list[str]:
         name_or_path: see :func:`~torch_sr.models.zoo.find_model`.
 
     Returns:
-        ``scale_factor=4``, ``generator.num_basic_blocks=23`` and so on, each key of the sizes.
+        ``scale_factor=4``, ``generator.num_basic_blocks=23`` and so on, for all sizes.
 
     Raises:
-        ModelError: the model cannot be read, or is of another architecture than the trainings'.
-        DownloadError: it cannot be fetched.
+        ModelError: the model cannot be read, or its architecture cannot be trained.
+        DownloadError: it cannot be downloaded.
     """
     loaded = open_model(name_or_path)
     if not isinstance(loaded.network, RRDBNet):
@@ -48,10 +48,11 @@ def find_differences(model: RRDBConfig, config: RRDBConfig) -> dict[str, tuple[A
     """The sizes in which a model differs from a configuration.
 
     Args:
-        model, config: the hyper-parameters of the two.
+        model, config: the hyper-parameters of both.
 
     Returns:
-        both values by the configuration's key; those that change no network are left out.
+        both values, by the key of the configuration; differences without an effect on the network
+        are left out.
     """
     ignored = set()
     if model.num_residual_blocks == config.num_residual_blocks == 1:
@@ -67,15 +68,15 @@ def find_differences(model: RRDBConfig, config: RRDBConfig) -> dict[str, tuple[A
 
 
 def check_fit(model: Model, config: RRDBConfig, *, partial: bool = False) -> None:
-    """Refuse a model with which a training of these sizes cannot start.
+    """Refuse a model from which a training cannot start.
 
     Args:
-        model: to start from.
-        config: the training's hyper-parameters.
-        partial: whether other sizes will do.
+        model: the model to start from.
+        config: the hyper-parameters of the training.
+        partial: whether other sizes are allowed.
 
     Raises:
-        CheckpointError: it has other sizes, or is of another architecture.
+        CheckpointError: it has other sizes or another architecture.
     """
     name = model_label(model)
     if not isinstance(model.network, RRDBNet):
@@ -97,13 +98,13 @@ def take_what_fits(network: RRDBNet, model: Model) -> list[str]:
     """Copy the parameters that have the same name and shape in a model.
 
     Returns:
-        in words: how many were copied, the sizes that differ, which parameters of the model were
-        not copied, and which ones of the network keep their fresh values.
+        lines of text: how many were copied, the sizes that differ, which parameters of the model
+        were not copied, and which ones of the network keep their initial values.
 
     Raises:
         CheckpointError: no convolution fits.
     """
-    assert isinstance(model.network, RRDBNet)  # check_fit has seen to it
+    assert isinstance(model.network, RRDBNet)  # checked by check_fit
     theirs, ours = model.network.state_dict(), network.state_dict()
     name = model_label(model)
     fitting = {
@@ -122,7 +123,7 @@ def take_what_fits(network: RRDBNet, model: Model) -> list[str]:
         f"took {len(fitting)} of {len(ours)} tensors from {name}",
         *([f"the model has {_list_sizes(differences)}"] if differences else []),
         *_describe("not taken from the model", theirs, fitting, ours),
-        *_describe("not in the model, starting fresh", ours, fitting, theirs),
+        *_describe("not in the model, randomly initialized", ours, fitting, theirs),
     ]
 
 
@@ -134,7 +135,7 @@ def _list_sizes(differences: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def model_label(model: Path | Model) -> str:
-    """The name of a model that has one, or else its path."""
+    """The name of a model, or its path if it has none."""
     if isinstance(model, Model):
         if model.info.path is None:
             return model.info.name
@@ -149,7 +150,7 @@ def _describe(
     fitting: Mapping[str, Tensor],
     others: Mapping[str, Tensor],
 ) -> Iterator[str]:
-    """One line that lists the tensors that do not fit; those of a block of the trunk together."""
+    """One line that lists the tensors that do not fit, grouped by the blocks of the trunk."""
     left: dict[str, int] = {}
     for key, value in tensors.items():
         if key in fitting:

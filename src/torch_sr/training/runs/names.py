@@ -1,7 +1,7 @@
-"""Names of runs, and the files of each: their names begin with that of the run.
+"""Names of runs, and the files of a run, whose names start with it.
 
-A name is reserved by making the folder of the run's logs, which only one of several processes can
-do, on a network file system too.
+A name is reserved by creating the folder of the run's logs, which only one of several processes can
+do, even on a network file system.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 def check_name(name: str) -> None:
-    """Refuse names that files or services do not allow.
+    """Refuse names that file systems or services do not allow.
 
     Raises:
-        ConfigError: for anything but letters, digits, ``_``, ``-`` and ``.``, at most 100.
+        ConfigError: the name is not 1 to 100 letters, digits, ``_``, ``-`` and ``.``.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
@@ -40,26 +40,26 @@ def check_name(name: str) -> None:
 
 
 def is_taken(settings: RunSettings, name: str) -> bool:
-    """Whether there are logs, checkpoints or models of a run of that name."""
+    """Whether there are logs, checkpoints or models of a run with this name."""
     return settings.logs_dir(name).exists() or any(_files(settings.models_dir, name))
 
 
 @contextmanager
 def reserved_run(settings: RunSettings, start: StartingPoint) -> Iterator[str]:
-    """The name of a run, for as long as it runs; a resumed run keeps its own.
+    """Reserve the name of a run while it runs; a resumed run keeps its name.
 
-    Without ``settings.name`` it is the time, in seconds. A run that wrote nothing leaves no
-    folders behind.
+    Without ``settings.name``, it is the time in seconds. A run that wrote nothing leaves no folders
+    behind.
 
     Raises:
-        CheckpointError: when the name is taken, or is not that of the checkpoint.
-        ConfigError: for an impossible name.
-        LogError: when the folder of the logs cannot be made.
+        CheckpointError: the name is taken, or differs from that of the checkpoint.
+        ConfigError: the name is invalid.
+        LogError: the folder of the logs cannot be created.
     """
     if start.checkpoint is not None:
         yield _resumed_name(settings, start)
         return
-    if not is_first_process():  # which reserves the name and tells it to the others
+    if not is_first_process():  # the first process reserves the name and broadcasts it
         yield settings.name or ""
         return
     check_start_name(settings, start)
@@ -83,8 +83,8 @@ def check_start_name(settings: RunSettings, start: StartingPoint) -> None:
     """Refuse a name that a run cannot have.
 
     Raises:
-        CheckpointError: when it is taken, or is not that of the checkpoint.
-        ConfigError: for an impossible name.
+        CheckpointError: the name is taken, or differs from that of the checkpoint.
+        ConfigError: the name is invalid.
     """
     name = settings.name
     if name is None:
@@ -103,11 +103,11 @@ def check_start_name(settings: RunSettings, start: StartingPoint) -> None:
 
 
 def find_checkpoint(models_dir: Path, name: str | None = None) -> Path | None:
-    """The newest checkpoint that is sound; a warning is logged for every newer one that is not.
+    """The newest intact checkpoint; a warning is logged for every newer damaged one.
 
     Args:
         models_dir: where checkpoints are stored.
-        name: of the run; None looks at all runs.
+        name: the name of the run; None searches all runs.
     """
     found = [path for path in _files(models_dir, name) if _RESUMABLE.fullmatch(_what(path))]
     for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
@@ -150,7 +150,7 @@ def _folders(settings: RunSettings) -> tuple[Path, ...]:
 
 
 def _reserve(settings: RunSettings, name: str) -> bool:
-    """Whether the name was free, and is ours from now on."""
+    """Reserve a name; return False if it is taken."""
     folder = settings.logs_dir(name)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -158,9 +158,9 @@ def _reserve(settings: RunSettings, name: str) -> bool:
             folder.mkdir()
         except FileExistsError:
             return False
-    except OSError as error:  # a file has the name of the parent, for one
+    except OSError as error:  # for example, the parent is a file
         raise LogError(f"{folder}: cannot write logs: {write_failure(error, folder)}") from error
-    if any(_files(settings.models_dir, name)):  # whose logs were removed
+    if any(_files(settings.models_dir, name)):  # a run whose logs were removed
         folder.rmdir()
         return False
     return True
@@ -168,6 +168,6 @@ def _reserve(settings: RunSettings, name: str) -> bool:
 
 def _taken(settings: RunSettings, name: str) -> CheckpointError:
     return CheckpointError(
-        f"--name {name}: choose another, or add --resume auto to resume it: there is a run of "
-        f"that name in {settings.out_dir}"
+        f"--name {name}: choose another, or add --resume auto to resume the run of this name in "
+        f"{settings.out_dir}"
     )

@@ -14,25 +14,25 @@ from torch_sr.training.runs.result import Scores
 
 @dataclass
 class Progress:
-    """Where a stage stands; what a checkpoint holds beside the stage itself."""
+    """The counters and best scores of a stage, which a checkpoint stores."""
 
     epoch: int = 0
     """Epochs done."""
     batch: int = 0
-    """Mini-batches done in the epoch begun."""
+    """Mini-batches done in the current epoch."""
     step: int = 0
-    """Mini-batches done in all."""
+    """Mini-batches done in total."""
     best_psnr: float = float("-inf")
     best_ssim: float = float("-inf")
 
 
 def read_scores(state: Mapping[str, Any] | None) -> Scores | None:
-    """Scores as a checkpoint holds them; None where it has none."""
+    """Scores from a checkpoint; None if it has none."""
     return None if state is None else Scores(**state)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """PyTorch's generators: nothing draws from them today, and a network with dropout would."""
+    """The state of PyTorch's generators, which a network with dropout would use."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)

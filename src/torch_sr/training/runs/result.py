@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model was measured at on the validation images.
+    """The metrics of a model on the validation images.
 
     Args:
-        epoch: epochs done in its stage by then.
-        step: mini-batches done by then; 0 is the start.
-        metrics: by name: ``val/PSNR``, ``val/SSIM``, ``val/content_loss`` …
+        epoch: epochs of its stage done before the measurement.
+        step: mini-batches done before; 0 is the start.
+        metrics: means by name: ``val/PSNR``, ``val/SSIM``, ``val/content_loss`` …
     """
 
     epoch: int
@@ -33,11 +33,11 @@ class Scores:
         return self.metrics["val/SSIM"]
 
     def beats(self, other: Scores) -> bool:
-        """Whether these are better in PSNR and in SSIM, as the best model has to be."""
+        """Whether both PSNR and SSIM are better, as required for the best model."""
         return self.psnr > other.psnr and self.ssim > other.ssim
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for a checkpoint; ``Scores(**…)`` reads them back."""
+        """Plain values for a checkpoint; ``Scores(**…)`` restores them."""
         return {"epoch": self.epoch, "step": self.step, "metrics": dict(self.metrics)}
 
 
@@ -47,14 +47,14 @@ class StageResult:
 
     Args:
         stage: ``pretraining`` or ``training``.
-        finished: False when a signal stopped it before its limits.
-        checkpoint: the newest.
-        best_model: better than all before in PSNR and SSIM; None when none was validated.
-        last_model: as it was at the end; None where it is not finished.
-        start: scores of the model that the stage started from; None for a fresh network, and
+        finished: False if a signal stopped it before its limits.
+        checkpoint: the newest checkpoint.
+        best_model: the best model in PSNR and SSIM; None if no model was validated.
+        last_model: the model at the end; None if the stage is not finished.
+        start: scores of the model that the stage started from; None for an untrained network, or
             without validation images.
-        best: of ``best_model``.
-        last: of ``last_model``; None without validation images.
+        best: scores of ``best_model``.
+        last: scores of ``last_model``; None without validation images.
     """
 
     stage: str
@@ -68,7 +68,7 @@ class StageResult:
 
     @property
     def recommended(self) -> Path | None:
-        """The model to use: the best; in the GAN stage, which PSNR does not judge, the last."""
+        """The model to use: the best; in the GAN stage, where PSNR says little, the last."""
         if self.stage == "training":
             return self.last_model or self.best_model
         return self.best_model or self.last_model
@@ -76,7 +76,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training ended; the properties are those of the stage that ran last.
+    """How a training ended; the properties are those of its last stage.
 
     Args:
         stages: the stages that ran, in order; at least one.
@@ -86,7 +86,7 @@ class TrainingResult:
 
     @property
     def finished(self) -> bool:
-        """False when a signal stopped the training before its limits."""
+        """False if a signal stopped the training before its limits."""
         return self.stages[-1].finished
 
     @property
@@ -96,12 +96,12 @@ class TrainingResult:
 
     @property
     def best_model(self) -> Path | None:
-        """The model that was best in PSNR and SSIM."""
+        """The best model in PSNR and SSIM."""
         return self.stages[-1].best_model
 
     @property
     def last_model(self) -> Path | None:
-        """The model as it was at the end."""
+        """The model at the end."""
         return self.stages[-1].last_model
 
     @property

@@ -27,14 +27,14 @@ _FROM_SCRATCH = (
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """Read once, by :func:`read_start`.
+    """What a training starts from; :func:`read_start` reads it.
 
     Args:
         path: the file; None for a training from scratch.
-        checkpoint: all of a checkpoint of torch-sr.
+        checkpoint: the contents of a checkpoint of torch-sr.
         model: the generator in any other file.
-        chosen_stage: the stage to begin with, where the user chose one.
-        partial: take from a model what fits, in place of all.
+        chosen_stage: the first stage, if the user chose one.
+        partial: use only the parameters of a model that fit.
     """
 
     path: Path | None = None
@@ -45,12 +45,12 @@ class StartingPoint:
 
     @property
     def stage(self) -> str | None:
-        """The stage to begin with; None leaves it to the configuration."""
+        """The first stage; None if the configuration decides."""
         if self.checkpoint is not None:
             return str(self.checkpoint["stage"])
         if self.model is None or self.chosen_stage is not None:
             return self.chosen_stage
-        # A checkpoint of the original project has its epoch in it; a model is a finished stage.
+        # A checkpoint of the original project contains its epoch; a model is a finished stage.
         info = self.model.info
         unfinished = "epoch_i" in info.metadata and info.stage is not None
         return info.stage if unfinished else GAN_STAGE
@@ -61,7 +61,7 @@ class StartingPoint:
         return names[names.index(self.stage) :] if self.stage in names else names
 
     def describe(self, config: Hyperparameters) -> list[str]:
-        """Say what a new run starts from, and how to start otherwise."""
+        """Describe what a new run starts from, and alternatives."""
         first, *others = self.stages(config)
         if self.path is None and first == GAN_STAGE:
             return [_FROM_SCRATCH]
@@ -84,11 +84,11 @@ class StartingPoint:
         """Compare the configuration with what the training starts from.
 
         Returns:
-            every change since the checkpoint in words: ``pretraining.lr: 0.0002, now 0.0001``.
+            a text for every change since the checkpoint: ``pretraining.lr: 0.0002, now 0.0001``.
 
         Raises:
-            CheckpointError: where the networks or the average do not fit, or the stage to begin
-                with is left out.
+            CheckpointError: the networks or the average do not fit, or the first stage is left
+                out.
         """
         if self.chosen_stage is not None and self.chosen_stage not in config.stages:
             raise CheckpointError(
@@ -102,8 +102,8 @@ class StartingPoint:
     def _check_changes(self, checkpoint: Mapping[str, Any], config: Hyperparameters) -> list[str]:
         if self.stage not in config.stages:
             raise CheckpointError(
-                f"{self.path}: a checkpoint of the stage {self.stage}, which "
-                f"{self.stage}.num_epoch 0 leaves out; raise it, or give a model as the start"
+                f"{self.path}: set {self.stage}.num_epoch above 0, or start from a model: this "
+                f"is a checkpoint of the stage {self.stage}, which the configuration leaves out"
             )
         assert self.path is not None
         before = _flat(read_hparams(self.path, checkpoint).to_dict())
@@ -124,7 +124,7 @@ class StartingPoint:
         return list(changes.values())
 
     def _is_fixed(self, key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-        """Whether a checkpoint holds something that depends on this hyper-parameter."""
+        """Whether the contents of a checkpoint depend on this hyper-parameter."""
         if key in ("scale_factor", "img_channels") or key.startswith("generator."):
             return True
         if key == f"{self.stage}.ema_decay":
@@ -135,13 +135,13 @@ class StartingPoint:
         return sized_by_crop or key.startswith("discriminator.")
 
     def fill(self, generator: RRDBNet) -> list[str]:
-        """Give a generator the weights of the model.
+        """Copy the weights of the model into a generator.
 
         Returns:
-            in words, where only a part of them was taken: which ones.
+            a description of the copied weights if they are only a part.
 
         Raises:
-            CheckpointError: when they do not fit.
+            CheckpointError: the weights do not fit.
         """
         if self.model is None:
             return []
@@ -154,17 +154,17 @@ class StartingPoint:
 def read_start(
     path: Path | None, *, stage: str | None = None, partial: bool = False
 ) -> StartingPoint:
-    """Read a checkpoint of torch-sr, or else a model or checkpoint of any other kind.
+    """Read a checkpoint of torch-sr, or any other model or checkpoint.
 
     Args:
         path: the file; None for a training from scratch.
-        stage: with which a training from a model begins; see :class:`StartingPoint` for the rest.
-        partial: take from a model what fits, in place of all.
+        stage: the first stage of a training from a model; see :class:`StartingPoint`.
+        partial: use only the parameters of a model that fit.
 
     Raises:
-        CheckpointError: for a checkpoint that is broken, as are the older ones beside it; for
-            options that do not go with the file.
-        ModelError: for a file that is neither.
+        CheckpointError: the checkpoint and the older ones next to it are damaged, or an option
+            does not apply to the file.
+        ModelError: the file is neither a checkpoint nor a model.
     """
     options = _options(stage, partial)
     if path is None:
@@ -176,7 +176,7 @@ def read_start(
         return StartingPoint(path, model=read_model(path), chosen_stage=stage, partial=partial)
     if options:
         raise CheckpointError(
-            f"{path}: leave out {options}, which goes with a model, to resume this checkpoint; or "
+            f"{path}: leave out {options}, which needs a model, to resume this checkpoint; or "
             f"make a model of it with 'torch-sr models extract {shlex.quote(str(path))} MODEL'"
         )
     return StartingPoint(path, checkpoint=checkpoint)
@@ -189,7 +189,7 @@ def _options(stage: str | None, partial: bool) -> str:
 
 
 def _written(value: object) -> str:
-    """A value as ``--set`` takes it from a shell."""
+    """A value as an argument of ``--set``, quoted for a shell."""
     return shlex.quote(json.dumps(value, separators=(",", ":")))
 
 

@@ -17,60 +17,60 @@ from torch_sr.data.crops.random_crops import RandomCrops
 from torch_sr.images import Image, convert, write_image
 
 DEGRADATIONS = 3
-"""Degradations of one crop, drawn beside it."""
-_PICTURED_CROPS = 8
-_PICTURED_COLUMNS = 2
-_PICTURED_SIDE = 256  # of whole images, in pixels
+"""Number of degradations that are drawn for one crop."""
+_DRAWN_CROPS = 8
+_DRAWN_COLUMNS = 2
+_DRAWN_SIDE = 256  # largest side of whole images, in pixels
 _DEGRADED_CROPS = 4
-_GAP = 4  # between pictured crops, in pixels
+_GAP = 4  # between crops, in pixels
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """How many crops a picture shows, and how many of them in several degradations."""
+    """The number of crops on a sheet, and how many of them are shown in several degradations."""
 
     crops: int
     degraded: int
 
 
 def draw_crops(path: Path, crops: RandomCrops, seed: int) -> Drawn:
-    """Draw some crops of the first epoch; where crops are degraded, then some in several ways.
+    """Draw some crops of the first epoch; if crops are degraded, also some in several degradations.
 
     Args:
-        path: of the picture; its folder is made.
-        crops: of a training.
-        seed: decides which images they are of.
+        path: the new image; its folder is created if needed.
+        crops: the crops of a training.
+        seed: determines the images whose crops are drawn.
 
     Raises:
-        ImageError: when the picture cannot be written.
+        ImageError: the image cannot be written.
     """
     order = [int(index) for index in np.random.default_rng(seed).permutation(len(crops))]
-    chosen = order[:_PICTURED_CROPS]
-    picture = _mosaic([_side_by_side(*crops[0, index]) for index in chosen])
+    chosen = order[:_DRAWN_CROPS]
+    sheet = _mosaic([_side_by_side(*crops[0, index]) for index in chosen])
     degraded = _degradable(crops, order)[:_DEGRADED_CROPS]
     if degraded:
-        picture = _stack([picture, *(_degradations(crops, index, seed) for index in degraded)])
-    with suppress(OSError):  # writing reports it better
+        sheet = _stack([sheet, *(_degradations(crops, index, seed) for index in degraded)])
+    with suppress(OSError):  # write_image reports it better
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, Image.from_array(picture))
+    write_image(path, Image.from_array(sheet))
     return Drawn(len(chosen), len(degraded))
 
 
 def _degradable(crops: RandomCrops, order: Sequence[int]) -> list[int]:
-    """The images of which crops are degraded, in this order."""
+    """The images whose crops are degraded, in the given order."""
     if crops.degradation is None:
         return []
     return [index for index in order if crops.pairs.lr_is_made(index)]
 
 
 def _degradations(crops: RandomCrops, index: int, seed: int) -> Array:
-    """A crop of an image degraded in several ways, however rarely that happens, and its HR."""
+    """Several degradations of a crop, regardless of their probability, and its HR."""
     assert crops.degradation is not None
     pairs, scale = crops.pairs, crops.pairs.scale_factor
     size = pairs.lr_size(index)
-    wanted = crops.crop_size or (_PICTURED_SIDE, _PICTURED_SIDE)
+    wanted = crops.crop_size or (_DRAWN_SIDE, _DRAWN_SIDE)
     height, width = (
-        min(side, wish // scale, _PICTURED_SIDE // scale)
+        min(side, wish // scale, _DRAWN_SIDE // scale)
         for side, wish in zip(size, wanted, strict=True)
     )
     rng = np.random.default_rng((seed, index))
@@ -82,20 +82,20 @@ def _degradations(crops: RandomCrops, index: int, seed: int) -> Array:
 
 
 def _side_by_side(lr: torch.Tensor, hr: torch.Tensor) -> Array:
-    """``(H, W, C)`` uint8: both ``(C, H, W)`` in the size of HR, every LR pixel a square."""
+    """Enlarged LR next to HR, both ``(C, H, W)``, as ``(H, W, C)`` uint8."""
     scale = hr.shape[-1] // lr.shape[-1]
     large = lr.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
-    pair = [_upright(image[:, :_PICTURED_SIDE, :_PICTURED_SIDE]) for image in (large, hr)]
+    pair = [_upright(image[:, :_DRAWN_SIDE, :_DRAWN_SIDE]) for image in (large, hr)]
     return np.concatenate(pair, axis=1)
 
 
 def _upright(image: torch.Tensor) -> Array:
-    """``(C, H, W)`` of 8 or 16 bits as ``(H, W, C)`` uint8."""
+    """Convert ``(C, H, W)`` of 8 or 16 bits to ``(H, W, C)`` uint8."""
     return convert(image.permute(1, 2, 0).numpy(), np.uint8)
 
 
 def _stack(parts: Sequence[Array]) -> Array:
-    """Parts below each other, on white."""
+    """Put parts below each other on white."""
     height = sum(part.shape[0] + _GAP for part in parts) - _GAP
     width = max(part.shape[1] for part in parts)
     canvas = np.full((height, width, parts[0].shape[2]), 255, np.uint8)
@@ -107,15 +107,15 @@ def _stack(parts: Sequence[Array]) -> Array:
 
 
 def _mosaic(tiles: Sequence[Array]) -> Array:
-    """Tiles in columns, on white; the smaller ones at the top left of their places."""
+    """Arrange tiles in columns on white; smaller ones are at the top left of their places."""
     height = max(tile.shape[0] for tile in tiles)
     width = max(tile.shape[1] for tile in tiles)
-    rows = math.ceil(len(tiles) / _PICTURED_COLUMNS)
-    columns = min(len(tiles), _PICTURED_COLUMNS)
+    rows = math.ceil(len(tiles) / _DRAWN_COLUMNS)
+    columns = min(len(tiles), _DRAWN_COLUMNS)
     shape = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, tiles[0].shape[2])
     canvas = np.full(shape, 255, np.uint8)
     for number, tile in enumerate(tiles):
-        top = number // _PICTURED_COLUMNS * (height + _GAP)
-        left = number % _PICTURED_COLUMNS * (width + _GAP)
+        top = number // _DRAWN_COLUMNS * (height + _GAP)
+        left = number % _DRAWN_COLUMNS * (width + _GAP)
         canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     return canvas
