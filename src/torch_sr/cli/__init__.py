@@ -1,1 +1,1 @@
-"""The commands: parse the command line, call the library, print the result."""
+"""The commands: parse the command line, call the library, print."""

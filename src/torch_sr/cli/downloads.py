@@ -1,4 +1,4 @@
-"""Download the models and data sets that a command needs, with a progress bar."""
+"""Download the models and data sets that a command needs."""
 
 from __future__ import annotations
 

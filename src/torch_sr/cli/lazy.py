@@ -1,4 +1,4 @@
-"""Import a command only when it is called, so that help and completion are quick.
+"""Import a command only when it is called, so that help is quick.
 
 A group stores for each command its name, where its function is, and its line in the help of the
 group. This line is the first one of the function's docstring; a test compares the two.

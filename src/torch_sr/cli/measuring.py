@@ -1,4 +1,4 @@
-"""Measure methods on data sets with progress bars, for ``test`` and ``interpolate``."""
+"""Measure methods with progress bars, for ``test`` and ``interpolate``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generate Typer options from settings classes; define options that commands share.
+"""Generate Typer options from settings classes; shared options.
 
 A command is a function. A parameter annotated with an :class:`~torch_sr.options.Option` is an
 option of the command line. A parameter whose type is a settings class (see

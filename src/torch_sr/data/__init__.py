@@ -1,1 +1,1 @@
-"""Training and test images: data sets, inspection, caches, crops and degradation."""
+"""Training and test images: data sets, inspection, caches, crops."""

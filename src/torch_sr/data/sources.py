@@ -1,4 +1,4 @@
-"""Read image files as indexed arrays: sizes from headers at once, pixels when needed.
+"""Read image files as indexed arrays: sizes first, pixels when needed.
 
 Files with 16 bits or floating point become uint16, all others uint8.
 """

@@ -1,4 +1,4 @@
-"""The size from which SSIM can measure images, and the check that refuses smaller ones."""
+"""The size from which SSIM can measure images; refuse smaller ones."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measure models: methods, metrics, statistics, and how results are presented."""
+"""Measure models: methods, metrics, statistics, presentation."""

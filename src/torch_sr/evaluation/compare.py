@@ -93,8 +93,8 @@ def compare(
             floats, and their results are not rounded before they are measured.
 
     Raises:
-        DataError: when an image is too small for a metric.
-        ModelError: when a network computes NaN or infinite values.
+        DataError: an image is too small for a metric.
+        ModelError: a network computes NaN or infinite values.
     """
     for index in range(len(pairs.names)):
         yield compare_image(methods, dataset, pairs, index, protocols)

@@ -1,4 +1,4 @@
-"""Evaluate models on data sets: the scores of every image, and their means."""
+"""Evaluate models on data sets: scores of every image, and means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels of models, data sets and images: short, distinct and valid as file names.
+"""Short, distinct labels of models, data sets and images.
 
 A model may be given as ``LABEL=MODEL``; otherwise its label is the shortest one that no other model
 has. Labels are shown and compared, but never parsed; a

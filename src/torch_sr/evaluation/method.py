@@ -1,4 +1,4 @@
-"""A way to super-resolve images that is measured: a model, a mixture or bicubic."""
+"""A measured way to super-resolve: a model, a mixture or bicubic."""
 
 from __future__ import annotations
 

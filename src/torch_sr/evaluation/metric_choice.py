@@ -1,4 +1,4 @@
-"""Choose the metrics of a test, and suggest others for one that is not available."""
+"""Choose the metrics of a test; suggest available ones."""
 
 from __future__ import annotations
 

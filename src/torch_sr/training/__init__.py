@@ -1,1 +1,1 @@
-"""Training: stages compute the steps, the trainer runs everything around them."""
+"""Training: stages compute the steps, the trainer does the rest."""

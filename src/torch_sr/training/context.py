@@ -1,4 +1,4 @@
-"""The context of a run, which its stages share: name, device, configuration, loggers."""
+"""What the stages of a run share: name, device, configuration, loggers."""
 
 from __future__ import annotations
 

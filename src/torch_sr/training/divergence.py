@@ -1,4 +1,4 @@
-"""Detect the divergence of a training: non-finite steps, collapsed validations."""
+"""Detect divergence: non-finite steps, collapsed validations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network with its optimizer and learning rate, which skips steps that are not finite."""
+"""A network with its optimizer, which skips steps that are not finite."""
 
 from __future__ import annotations
 

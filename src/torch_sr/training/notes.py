@@ -1,4 +1,4 @@
-"""Notes before a stage starts, such as that it is too short to learn from scratch."""
+"""Notes before a stage starts, such as too few steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions of the step, so that resuming is exact."""
+"""Learning rates as pure functions of the step."""
 
 from __future__ import annotations
 

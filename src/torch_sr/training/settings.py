@@ -1,4 +1,4 @@
-"""The settings of a run: everything about a training that is not a hyper-parameter."""
+"""The settings of a run: everything but the hyper-parameters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Every:
     """How often something is done: ``Every(2)`` epochs, ``Every(500, "steps")``.
 
     Raises:
-        ConfigError: when ``count`` is less than 1.
+        ConfigError: ``count`` is less than 1.
 
     >>> str(Every.parse("500 steps")), str(Every.parse("1"))
     ('500 steps', '1 epoch')

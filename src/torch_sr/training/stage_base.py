@@ -1,4 +1,4 @@
-"""The base class of the training stages: averaged weights, validation losses, state."""
+"""The base class of the stages: averaged weights, losses, state."""
 
 from __future__ import annotations
 

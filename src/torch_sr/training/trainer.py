@@ -1,4 +1,4 @@
-"""The training loop of a stage: epochs, validation, checkpoints, models, logs.
+"""The training loop of a stage: epochs, validation, storage, logs.
 
 The trainer does not know the losses; :mod:`torch_sr.training.stages` shows what a step does.
 """

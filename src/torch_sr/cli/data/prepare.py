@@ -1,4 +1,4 @@
-"""``torch-sr data prepare``: decode data sets into the cache before a training."""
+"""``torch-sr data prepare``: decode data sets into the cache."""
 
 from __future__ import annotations
 

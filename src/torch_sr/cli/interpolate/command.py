@@ -1,4 +1,4 @@
-"""``torch-sr interpolate``: parse the command line, and refuse contradicting options."""
+"""``torch-sr interpolate``: parse and check the command line."""
 
 from __future__ import annotations
 

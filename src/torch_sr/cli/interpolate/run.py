@@ -1,4 +1,4 @@
-"""Write mixtures of networks, show and measure sweeps, and print the results."""
+"""Write mixtures of networks, show and measure sweeps."""
 
 from __future__ import annotations
 

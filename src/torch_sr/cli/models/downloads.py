@@ -1,4 +1,4 @@
-"""``torch-sr models download``, ``remove`` and ``path``: the folder of downloaded models."""
+"""``torch-sr models download``, ``remove`` and ``path``."""
 
 from __future__ import annotations
 

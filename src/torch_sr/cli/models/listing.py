@@ -1,4 +1,4 @@
-"""``torch-sr models list``: list the models that have names, and their sources."""
+"""``torch-sr models list``: list the models that have names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parse and check the options of ``torch-sr test`` before anything is measured."""
+"""Parse and check the options of ``torch-sr test``."""
 
 from __future__ import annotations
 

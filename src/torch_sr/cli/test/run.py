@@ -1,4 +1,4 @@
-"""Run a test: check the options, measure, print the results and write the files."""
+"""Run a test: check the options, measure, print and write the results."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""``torch-sr train``: train networks by a configuration, or on a folder of photographs."""
+"""``torch-sr train``: train with a configuration or on photographs."""

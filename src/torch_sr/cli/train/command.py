@@ -1,4 +1,4 @@
-"""``torch-sr train``: parse the options, and choose between configuration and photographs."""
+"""``torch-sr train``: parse and check the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimate the remaining time of a training from its speed and its validations."""
+"""Estimate the remaining time of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch-sr train --images``: plan a training on photographs, run it or resume it."""
+"""``torch-sr train --images``: plan, run or resume a training."""
 
 from __future__ import annotations
 

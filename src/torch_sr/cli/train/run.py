@@ -1,4 +1,4 @@
-"""Train with a configuration: download what is missing, check or train, print the result."""
+"""Train with a configuration, or only check it."""
 
 from __future__ import annotations
 

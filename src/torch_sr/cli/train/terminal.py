@@ -1,4 +1,4 @@
-"""Show the progress of a training: bars on a terminal, otherwise a line per epoch."""
+"""Show the progress of a training: bars, or a line per epoch."""
 
 from __future__ import annotations
 

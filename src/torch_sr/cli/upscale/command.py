@@ -1,4 +1,4 @@
-"""``torch-sr upscale``: parse the command line, and refuse contradicting options."""
+"""``torch-sr upscale``: parse and check the command line."""
 
 from __future__ import annotations
 

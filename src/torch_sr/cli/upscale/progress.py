@@ -1,4 +1,4 @@
-"""Show the progress of ``torch-sr upscale``: a bar on a terminal, otherwise some lines."""
+"""Show the progress of ``torch-sr upscale``: a bar, or some lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Print the results of ``torch-sr upscale``, and notes and a summary on stderr."""
+"""Print the results, notes and summary of ``torch-sr upscale``."""
 
 from __future__ import annotations
 

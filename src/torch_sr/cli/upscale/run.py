@@ -1,4 +1,4 @@
-"""Super-resolve the files that the command line names, and report each when finished."""
+"""Super-resolve the files that the command line names."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Draw random crops for a training: aligned, augmented, in a reproducible order."""
+"""Draw random crops: aligned, augmented, in a reproducible order."""

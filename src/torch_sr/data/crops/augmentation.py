@@ -1,4 +1,4 @@
-"""Augment crops: flip and transpose both resolutions, degrade LR with Albumentations.
+"""Augment crops: flip and transpose both images, degrade LR.
 
 Flips and transposes return views of the pixels. Albumentations (Buslaev et al. 2020,
 https://doi.org/10.3390/info11020125) compresses LR, blanks squares of it, or applies a custom

@@ -1,4 +1,4 @@
-"""Sample the training images in an order that depends only on (seed, epoch)."""
+"""Order the training images by a function of (seed, epoch)."""
 
 from __future__ import annotations
 

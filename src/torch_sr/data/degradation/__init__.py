@@ -1,4 +1,4 @@
-"""Make low resolution with the flaws of real photographs: blur, noise, compression.
+"""Make LR with the flaws of real photographs: blur, noise, compression.
 
 The second-order pipeline of Real-ESRGAN (Wang et al. 2021, https://arxiv.org/abs/2107.10833,
 section 3). Every part is a function of its arguments, including the random generator; there is no

@@ -1,4 +1,4 @@
-"""Compress images as JPEG with libjpeg, with halved chroma as cameras and web sites do."""
+"""Compress images as JPEG with libjpeg, with halved chroma."""
 
 from __future__ import annotations
 

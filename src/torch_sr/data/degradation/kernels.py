@@ -1,4 +1,4 @@
-"""Blur kernels that imitate optics, motion and sharpening in cameras; each sums to 1.
+"""Blur kernels that imitate optics, motion and sharpening.
 
 The shapes and their distributions are those of Real-ESRGAN (Wang et al. 2021, section 3.1 and
 3.3) and, for the generalized and the plateau Gaussian, Liu et al. 2020 (https://arxiv.org/abs/

@@ -1,4 +1,4 @@
-"""Sharpen images with the unsharp mask of Real-ESRGAN (Wang et al. 2021, section 3.4)."""
+"""Sharpen images with the unsharp mask of Real-ESRGAN."""
 
 from __future__ import annotations
 

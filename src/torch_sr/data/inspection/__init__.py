@@ -1,1 +1,1 @@
-"""Inspect image pairs, and check data sets for faults: ``torch-sr data check``."""
+"""Inspect image pairs, and check data sets: ``torch-sr data check``."""

@@ -1,4 +1,4 @@
-"""Check data sets for faults before a training or test: ``torch-sr data check``.
+"""Check data sets for faults: ``torch-sr data check``.
 
 Every image is decoded once. The LR of each pair is compared in size, position and colors with the
 result of MATLAB's bicubic; the images of all sets are compared with each other and with the

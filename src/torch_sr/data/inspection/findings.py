@@ -1,4 +1,4 @@
-"""What a check of data sets returns: the checked sets and the findings, as a report."""
+"""What a check of data sets returns: checked sets and findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read what a file records of its origin: JPEG quality, camera, time, color profile."""
+"""Read JPEG quality, camera, time and color profile of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inspect an image pair: what its files contain, and whether LR and HR match."""
+"""Inspect an image pair: its files, and whether LR and HR match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find re-encoded, resized, cropped or rotated copies of images by perceptual hashes.
+"""Find copies of images by perceptual hashes, even if resized.
 
 An image is averaged to 32x32 luma and transformed by a cosine transform; the signs of its low
 frequencies are the hash, after Zauner 2010, "Implementation and Benchmarking of Perceptual Image

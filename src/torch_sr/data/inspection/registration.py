@@ -1,4 +1,4 @@
-"""Measure the shift and the color difference between LR and the expected LR.
+"""Measure the shift and color difference of LR from the expected LR.
 
 The expected LR is the HR image downscaled by MATLAB's bicubic. The shift is found in whole pixels
 by phase correlation (Kuglin and Hines 1975) and refined by least squares on the gradients

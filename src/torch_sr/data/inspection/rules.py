@@ -1,4 +1,4 @@
-"""Rules that turn inspected images into findings, per data set and across data sets."""
+"""Rules that turn inspected images into findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find images that are unfit for a training on photographs, each with a reason.
+"""Find images that are unfit for a training, each with a reason.
 
 These are results of earlier upscaling, images that are damaged, too small, animated or blank,
 images of the published benchmarks, and all copies of an image but the largest.

@@ -1,1 +1,1 @@
-"""Find images: known data sets, custom folders and lists, and pairs of HR and LR."""
+"""Find images: known data sets, custom folders and lists, pairs."""

@@ -1,4 +1,4 @@
-"""Find the image files of a folder, and pair those of high and low resolution.
+"""Find the image files of a folder, and pair HR with LR.
 
 ========================================================  ==================================
 structure                                                 used by

@@ -1,4 +1,4 @@
-"""Find the high-resolution and low-resolution folders of a data set by their names.
+"""Find the HR and LR folders of a data set by their names.
 
 Known names are those of the benchmarks (``HR`` with ``LR_bicubic/X4``, ``DIV2K_train_HR`` with
 ``DIV2K_train_LR_bicubic/X4``, ``GTmod12`` with ``LRbicx4``) and the words of

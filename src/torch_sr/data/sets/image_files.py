@@ -1,4 +1,4 @@
-"""List the image files of a folder, and compare their names to find partners."""
+"""List the image files of a folder, and find partners by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resolve a specification such as ``bsds500:train+test`` to the files of image pairs.
+"""Resolve a specification such as ``bsds500:train`` to image pairs.
 
 The name is a row of :data:`~torch_sr.data.sets.table.DATASETS`, or a folder or image list, absolute
 or relative to the data root. :mod:`torch_sr.data.sets.spec_syntax` describes the syntax, and

@@ -1,4 +1,4 @@
-"""The table of data sets known by name: their folders, splits and purposes.
+"""The table of known data sets: folders, splits and purposes.
 
 To add a data set, add a row to :data:`DATASETS`, and its archives to
 :mod:`torch_sr.data.sets.archives`.

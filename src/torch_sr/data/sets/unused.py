@@ -1,4 +1,4 @@
-"""Warn about files of a custom data set that are not used; refuse ambiguous ones.
+"""Warn about unused files of a custom data set; refuse ambiguous ones.
 
 A folder with the same file names and another image size is most likely low resolution under an
 unknown name. Without a warning, a training would make its own low resolution, or use both folders

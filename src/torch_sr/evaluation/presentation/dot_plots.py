@@ -1,4 +1,4 @@
-"""Dot plots for the report: the values of every image, one line per method."""
+"""Dot plots for the report: values of every image by method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose the place of an image to show: where methods differ, or where edges are."""
+"""Choose the place of an image to show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HTML page of a test: tables, dot plots, and every image under a slider.
+"""One HTML page of a test: tables, dot plots, image sliders.
 
 The page is a single file that makes no network requests: its images are inside it, and a content
 security policy forbids the rest. Equal input makes equal bytes. The markup is in ``report.html``, a

@@ -1,4 +1,4 @@
-"""Draw the sheet of a test image: a detail under all methods, side by side.
+"""Draw the sheet of a test image: a detail under all methods.
 
 A sheet shows the whole image, and the place where the methods differ most: low resolution, every
 method and the original side by side, enlarged without smoothing. Below each method is a map of its

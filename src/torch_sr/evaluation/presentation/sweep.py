@@ -1,4 +1,4 @@
-"""Write images that compare methods: the strip of a sweep, the plane of its means."""
+"""Write the strip of a sweep, and the plane of its means."""
 
 from __future__ import annotations
 

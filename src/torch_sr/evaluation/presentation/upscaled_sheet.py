@@ -1,4 +1,4 @@
-"""Draw the sheet of an upscaled image: one place next to bicubic interpolation."""
+"""Draw the sheet of an upscaled image, next to bicubic."""
 
 from __future__ import annotations
 

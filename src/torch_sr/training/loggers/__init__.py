@@ -1,1 +1,1 @@
-"""Log the metrics and images of a run: JSON lines, TensorBoard, Weights & Biases."""
+"""Log the metrics and images of a run."""

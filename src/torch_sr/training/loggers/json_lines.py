@@ -1,4 +1,4 @@
-"""Log to ``metrics.jsonl``: a line of JSON for every epoch, validation and message."""
+"""Log to ``metrics.jsonl``: a line for every epoch and message."""
 
 from __future__ import annotations
 

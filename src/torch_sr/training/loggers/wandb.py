@@ -1,4 +1,4 @@
-"""Log to Weights & Biases, and check before a run starts whether that is possible."""
+"""Log to Weights & Biases; check beforehand whether that is possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw validation images before and after a training as one image in its folder."""
+"""Draw validation images before and after a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a training: its files, its command, and its description for the user."""
+"""The plan of a training: its files, its command, its description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan a training for a folder of photographs, this machine and a number of minutes.
+"""Plan a training for a folder of photographs and this machine.
 
 ``torch-sr train --images FOLDER`` needs no other option. Everything else is decided here: the
 images for training and validation (:mod:`torch_sr.data.photos.selection`), the model to start from,

@@ -1,4 +1,4 @@
-"""The folder of a training on photographs: its default name, and its stored command."""
+"""The folder of a training on photographs, and its stored command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check in seconds what would stop a training later: ``torch-sr train --check``."""
+"""Check what would stop a training: ``torch-sr train --check``."""
 
 from __future__ import annotations
 

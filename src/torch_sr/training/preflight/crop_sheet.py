@@ -1,4 +1,4 @@
-"""Draw training crops as the networks will get them: LR enlarged next to HR."""
+"""Draw training crops as the networks get them, LR next to HR."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write training checkpoints atomically with a hash, and read them without running code.
+"""Write checkpoints atomically with a hash, and read them safely.
 
 A checkpoint is a file of ``torch.save``, readable by ``torch.load(…, weights_only=True)``. Because
 PyTorch does not detect flipped bits, its SHA-256 is in the comment at the end of the zip archive.

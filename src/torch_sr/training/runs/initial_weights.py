@@ -1,4 +1,4 @@
-"""Initialize a generator with all weights of a model, or with those that fit."""
+"""Initialize a generator with the weights of a model, all or those that fit."""
 
 from __future__ import annotations
 

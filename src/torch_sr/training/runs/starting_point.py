@@ -1,4 +1,4 @@
-"""What a training starts from: nothing, a model, or a checkpoint to resume."""
+"""What a training starts from: nothing, a model, or a checkpoint."""
 
 from __future__ import annotations
 
