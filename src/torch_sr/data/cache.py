@@ -1,10 +1,10 @@
 """Cache decoded images in one memory-mapped file.
 
 ``<name>-<content hash>.bin`` contains the images as raw ``(H, W, C)``, uint8 or uint16, one after
-another, so that a random crop is a slice. ``<name>.json`` next to it is the index: the shape, depth,
-offset and checksum of each image, and the size, times and SHA-256 of its source file. The index names its data file by content
-and is replaced last, so a reader never sees a half-written or mismatched pair. If a source file
-changes, the cache is rebuilt.
+another, so that a random crop is a slice. ``<name>.json`` next to it is the index: the shape,
+depth, offset and checksum of each image, and the size, times and SHA-256 of its source file. The
+index names its data file by content and is replaced last, so a reader never sees a half-written or
+mismatched pair. If a source file changes, the cache is rebuilt.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Load mini-batches of random crops, functions of (seed, epoch, index).
 
 There is no random state in the data set or in a worker: the sampler yields the epoch and index of
-every sample, which seed the random generator of that sample. The pixels of a step
-therefore do not depend on the number of workers, and a run can be resumed in the middle of an epoch.
+every sample, which seed the random generator of that sample. The pixels of a step therefore do not
+depend on the number of workers, and a run can be resumed in the middle of an epoch.
 """
 
 from __future__ import annotations
