@@ -58,7 +58,8 @@ def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
         raw: use the trained weights instead of their average.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or ``raw`` is set and it has no average.
+        CheckpointError: the checkpoint is damaged, or ``raw`` is set for a file with only one set
+            of weights.
         ModelError: the file is not a checkpoint, or the model cannot be written.
     """
     state = load_newest(checkpoint)
