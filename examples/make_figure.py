@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from skimage.data import chelsea
-from torch_sr.evaluation.presentation.figures import draw_sheet
 
 from torch_sr import Upscaler
 from torch_sr.data.resize import downscale, imresize
 from torch_sr.evaluation.compare import Comparison
+from torch_sr.evaluation.presentation.sheets import draw_sheet
 from torch_sr.images import Image, read_image, to_nchw, write_image
 from torch_sr.metrics import measure
 

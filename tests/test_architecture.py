@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import torch_sr
 
+ROOT = Path(__file__).parents[1]
 PACKAGE = Path(torch_sr.__file__).parent
 LAYERS = [
     {"errors", "_version", "aliases", "files", "options"},
@@ -141,3 +144,15 @@ def test_an_upscale_imports_only_what_it_needs(tmp_path, save_photo):
 
 def test_the_configuration_needs_no_pytorch():
     assert not loaded_by("import torch_sr.config") & (HEAVY | {"torch", "numpy"})
+
+
+def test_scripts_import_what_exists():
+    """Examples, scripts and benchmarks, most of which no test runs."""
+    for folder in ("examples", "scripts", "benchmarks"):
+        for path in (ROOT / folder).glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("torch_sr"):
+                    module = importlib.import_module(node.module)
+                    for name in (alias.name for alias in node.names):
+                        found = hasattr(module, name) or find_spec(f"{node.module}.{name}")
+                        assert found, f"{path.name}: {node.module}.{name}"
