@@ -119,7 +119,7 @@ def test_text_with_an_equals_sign_is_a_path_if_that_file_exists(tmp_path, monkey
     assert parse_named("x=lr=1/m.pth") == NamedModel("lr=1/m.pth", "x")
     assert parse_named("x=compact-x4") == NamedModel("compact-x4", "x")
     assert parse_named("runs/lr=2/m.pth") == NamedModel("runs/lr=2/m.pth")
-    with pytest.raises(ModelError, match=r"lr=3/m.pth does not exist"):
+    with pytest.raises(ModelError, match=r"neither lr=3/m.pth nor 3/m.pth \(labeled 'lr'\) exists"):
         parse_named("lr=3/m.pth")
     for wrong in ("=a.pth", "a="):
         with pytest.raises(ModelError, match="LABEL=MODEL"):

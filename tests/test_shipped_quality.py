@@ -10,6 +10,7 @@ import torch
 from PIL import Image as PillowImage
 from skimage.data import chelsea
 
+from torch_sr import Upscaler
 from torch_sr.data.resize import downscale, imresize
 from torch_sr.images import from_unit, to_nchw
 from torch_sr.models.loading import load
@@ -78,11 +79,13 @@ def test_no_grid_is_printed(super_resolve, grids):
     assert max(found[2], found[4]) < MOST_GRID
 
 
-@pytest.mark.parametrize("level", [30, 128, 220])
-def test_flat_areas_stay_flat(super_resolve, level):
-    flat = super_resolve(np.full((16, 16, 3), level, np.uint8))[16:-16, 16:-16].astype(int)
-    assert np.abs(flat - level).max() <= 2
-    assert np.ptp(flat, axis=(0, 1)).max() <= 1
+@pytest.mark.parametrize("level", [0, 30, 128, 220, 255])
+@pytest.mark.parametrize(("name", "strength"), MODELS, ids=str)
+def test_flat_images_stay_flat_up_to_the_corners(name, strength, level):
+    upscaler = Upscaler(name, strength=strength, device="cpu")
+    flat = upscaler.upscale(np.full((16, 16, 3), level, np.uint8)).astype(int)
+    assert np.abs(flat - level).max() <= 1
+    assert np.ptp(flat, axis=(0, 1)).max() == 0
 
 
 @pytest.mark.parametrize("sigma", [0, 5, 10])
