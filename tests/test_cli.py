@@ -653,3 +653,40 @@ def test_upscale_logs_json(run, model, pictures):
 )
 def test_upscale_refuses_contradicting_options(run, pictures, wrong):
     assert run("upscale", pictures / "a.png", *wrong)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "out"), [("--version", 0, "torch-sr 0.1.0\nbye\n"), ("typo", 2, "bye\n")]
+)
+def test_the_program_exits_quickly_after_its_exit_functions(argument, code, out):
+    program = (
+        "import atexit, sys\n"
+        "from torch_sr.cli.main import program\n"
+        "atexit.register(print, 'bye')\n"
+        f"sys.argv = ['torch-sr', {argument!r}]\n"
+        "try:\n"
+        "    program()\n"
+        "finally:\n"
+        "    print('never reached')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (code, out)
+
+
+def test_the_program_waits_for_its_threads():
+    program = (
+        "import sys, threading, time\n"
+        "from torch_sr.cli.main import program\n"
+        "def work():\n"
+        "    time.sleep(0.2)\n"
+        "    print('done')\n"
+        "threading.Thread(target=work).start()\n"
+        "sys.argv = ['torch-sr', '--version']\n"
+        "program()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "torch-sr 0.1.0\ndone\n")

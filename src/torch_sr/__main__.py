@@ -1,5 +1,5 @@
 """``python -m torch_sr`` is ``torch-sr``; torchrun needs this form."""
 
-from torch_sr.cli.main import main
+from torch_sr.cli.main import program
 
-main()
+program()

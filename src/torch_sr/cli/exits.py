@@ -6,6 +6,7 @@ docs/commands.md.
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import errno
 import io
@@ -13,6 +14,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,6 +75,26 @@ def run_command(command: Callable[[], Any]) -> None:
             print(json.dumps(describe_error("Interrupted", "interrupted", INTERRUPTED)), flush=True)
         print("interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def exit_quickly(code: str | int | None) -> NoReturn:
+    """Exit without freeing every object, which takes PyTorch a third of a second.
+
+    Exit functions are run, and a process with threads or children exits as usual.
+
+    Args:
+        code: of ``SystemExit``.
+    """
+    processes = sys.modules.get("multiprocessing")
+    if threading.active_count() > 1 or (processes and processes.active_children()):
+        sys.exit(code)
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or None
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _flushed(command: Callable[[], Any]) -> Any:

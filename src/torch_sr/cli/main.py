@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from torch_sr._version import __version__
-from torch_sr.cli.exits import run_command, wants_json
+from torch_sr.cli.exits import exit_quickly, run_command, wants_json
 from torch_sr.cli.lazy import Lazy, group
 
 _CLI = "torch_sr.cli"
@@ -118,10 +118,14 @@ def _root(
 
 
 def main() -> None:
-    """Entry point of ``torch-sr`` and ``python -m torch_sr``."""
+    """Run the command line of this process; always raises SystemExit."""
     # In standalone mode, Typer prints usage errors itself; otherwise run_command prints JSON.
     run_command(lambda: app(prog_name="torch-sr", standalone_mode=not wants_json()))
 
 
-if __name__ == "__main__":
-    main()
+def program() -> None:
+    """Entry point of ``torch-sr`` and ``python -m torch_sr``: main, then a quick exit."""
+    try:
+        main()
+    except SystemExit as end:
+        exit_quickly(end.code)
