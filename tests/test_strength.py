@@ -147,6 +147,12 @@ def test_the_upscaler_computes_with_the_mixture(pair, photo):
     assert Upscaler(device="cpu").info.strength == 0.7
 
 
+@pytest.mark.parametrize("setting", ["tile_size", "overlap", "border"])
+def test_settings_that_change_results_change_the_fingerprint(pair, setting):
+    found = {Upscaler(FAITHFUL, device="cpu", **{setting: n}).fingerprint for n in (8, 16)}
+    assert len({*found, Upscaler(FAITHFUL, device="cpu").fingerprint}) == 3
+
+
 def test_the_strength_changes_the_fingerprint_and_the_name_does_not(pair):
     def fingerprint(model=None, strength=None):
         return Upscaler(model, strength=strength, device="cpu").fingerprint

@@ -115,6 +115,7 @@ class Upscaler:
         tta: bool = False,
     ) -> None:
         _check_settings(tile_size, overlap, border)
+        self._given = (precision, tile_size, overlap, border)
         self._model: Model | None = None
         if model is None or isinstance(model, (str, Path, Model, nn.Module)):
             self._model = open_model(model, scale_factor, strength)
@@ -128,7 +129,6 @@ class Upscaler:
         self._engine: Engine = SelfEnsemble(engine) if tta else engine
         # The overlap is measured without the ensemble, which would take eight times as long.
         self._tiles = Tiles(self._engine, engine, self._tiling, overlap)
-        self._precision = precision
         self.scale_factor = engine.scale_factor
         self.tile_size = tile_size
         self._border = border
@@ -158,8 +158,8 @@ class Upscaler:
             return ""
         info = self._model.info
         network = (info.architecture, info.scale_factor, info.config)
-        settings = (type(self._engine).__name__, self._precision, self.tile_size, self._border)
-        return f"{self._model.weights_sha256} {network} {settings}"
+        engine = type(self._engine).__name__
+        return f"{self._model.weights_sha256} {network} {engine} {self._given}"
 
     @property
     def tiles_redone(self) -> int:
