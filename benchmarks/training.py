@@ -51,6 +51,7 @@ from torch_sr.devices import choose_device
 from torch_sr.errors import ConfigError, TorchSRError
 from torch_sr.images import Image, write_image
 from torch_sr.training.building import build_generator, build_stage, prepare_network
+from torch_sr.training.context import RunContext
 from torch_sr.training.launch import launch
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.stage_data import open_crops
@@ -97,11 +98,9 @@ class Benchmark:
 def build_ours(benchmark: Benchmark) -> tuple[nn.Module, Step]:
     """The network of torch-sr and a step of it, put together as a run does."""
     config, settings = benchmark.config, benchmark.settings
-    fabric = launch(settings)
+    context = RunContext("benchmark", launch(settings), config, settings)
     generator = prepare_network(build_generator(config), settings)
-    stage = build_stage(
-        STAGE, fabric, config, settings, generator=generator, perceptual=None, total_steps=1_000_000
-    )
+    stage = build_stage(STAGE, context, generator=generator, perceptual=None, total_steps=1_000_000)
     return generator, stage.train_step
 
 

@@ -124,7 +124,8 @@ def test_a_collapse_rolls_back_past_the_checkpoint_stored_before_it(settings, mo
 
 
 def test_a_second_request_waits_for_what_is_shielded():
-    with stop_on_signal() as stop:
+    stop = Stop()
+    with stop_on_signal(stop):
         terminate()
         assert stop.is_set()
         done = []

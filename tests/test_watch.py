@@ -8,7 +8,7 @@ from training_kit import TINY, Recorder
 from torch_sr.config import WatchConfig, parse_config
 from torch_sr.errors import TrainingError
 from torch_sr.evaluation.tiled_network import TiledNetwork
-from torch_sr.training.divergence import Divergence, DivergenceDetector
+from torch_sr.training.loop.divergence import Divergence, DivergenceDetector
 from torch_sr.training.run import train_run
 from torch_sr.training.stages import PSNRStage
 

@@ -179,6 +179,11 @@ class PretrainingConfig(_StageConfig, _PSNRRatesConfig):
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
     """Random changes of the crops of this stage."""
 
+    @property
+    def generator_lr(self) -> float:
+        """The learning rate of the generator's optimizer; all stages have it."""
+        return self.lr
+
 
 class TrainingConfig(_StageConfig, _GANRatesConfig):
     """The second stage: the generator against the discriminator (GAN-driven).
@@ -192,3 +197,8 @@ class TrainingConfig(_StageConfig, _GANRatesConfig):
     """Losses added to those of the stage."""
     augmentation: GANAugmentationConfig = Field(default_factory=GANAugmentationConfig)
     """Random changes of the crops of this stage."""
+
+    @property
+    def generator_lr(self) -> float:
+        """The learning rate of the generator's optimizer; all stages have it."""
+        return self.g_lr

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from torch_sr.config import Hyperparameters
 from torch_sr.losses import PerceptualLoss
 from torch_sr.networks.discriminators import UNetDiscriminator, VGGDiscriminator
 from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.context import RunContext
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.stage_base import Stage
 from torch_sr.training.stages import GANStage, PSNRStage
 
-if TYPE_CHECKING:
-    pass
-
-_log = logging.getLogger(__name__)
-
 Network = TypeVar("Network", bound=nn.Module)
-P = ParamSpec("P")
-T = TypeVar("T")
-Opener: TypeAlias = Callable[Concatenate[str, Hyperparameters, P], T]
 
 
 def build_generator(config: Hyperparameters) -> RRDBNet:
@@ -59,9 +49,7 @@ def build_perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
 
 def build_stage(
     name: str,
-    fabric: Fabric,
-    config: Hyperparameters,
-    settings: RunSettings,
+    context: RunContext,
     *,
     generator: RRDBNet,
     perceptual: PerceptualLoss | None,
@@ -71,18 +59,17 @@ def build_stage(
 
     Args:
         name: the stage.
-        fabric: the Fabric of the run.
-        config: all hyper-parameters.
-        settings: the settings of the run.
+        context: the context of the run.
         generator: the network, after :func:`prepare_network`.
         perceptual: the loss, prepared and on the device; needed by stages that learn from
             features, see :meth:`~torch_sr.config.Hyperparameters.needs_features`.
         total_steps: number of mini-batches of the stage.
     """
+    config, settings = context.config, context.settings
     loss_f = config.content_loss.loss_f
     if name == PSNRStage.name:
         return PSNRStage(
-            fabric,
+            context.fabric,
             generator,
             config.pretraining,
             loss_f,
@@ -93,7 +80,7 @@ def build_stage(
     assert perceptual is not None
     discriminator = prepare_network(build_discriminator(config), settings)
     return GANStage(
-        fabric,
+        context.fabric,
         generator,
         discriminator,
         perceptual,

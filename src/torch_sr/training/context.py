@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightning_fabric import Fabric
 
 from torch_sr.config import Hyperparameters
-from torch_sr.training.loggers.base import Logger
+from torch_sr.training.loggers.combined import CombinedLogger
 from torch_sr.training.settings import RunFiles, RunSettings
 from torch_sr.training.stage_base import Stage
 
@@ -22,14 +21,14 @@ class RunContext:
         fabric: device, precision and processes.
         config: the hyper-parameters, which are stored in checkpoints and logs.
         settings: everything else that the user chose.
-        loggers: the loggers that receive all events.
+        loggers: receive all events.
     """
 
     name: str
     fabric: Fabric
     config: Hyperparameters
     settings: RunSettings
-    loggers: Sequence[Logger] = ()
+    loggers: CombinedLogger = field(default_factory=CombinedLogger)
 
     def files(self, stage: Stage) -> RunFiles:
         """Where a stage stores its checkpoints and models."""

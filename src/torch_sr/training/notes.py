@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from torch_sr.config import Hyperparameters
 
@@ -15,6 +16,35 @@ is from its random start. Measured on Set5 at x4, with 8 crops of BSDS500 of 64x
 2e-4) with 32 channels in 4 blocks.
 """
 _STARTING_MODEL = "compact-x4"
+
+
+def notes_on_stage(
+    config: Hyperparameters, stage: str, *, batch_size: int, steps: int, from_scratch: bool
+) -> Iterator[str]:
+    """Notes on small mini-batches, and on too few of them.
+
+    Args:
+        config: all hyper-parameters.
+        stage: the section of the stage.
+        batch_size: crops in a mini-batch of one process, limited by the number of images.
+        steps: number of mini-batches of the stage.
+        from_scratch: whether the stage is the first, and starts from scratch.
+    """
+    if batch_size < config.batch_size:
+        yield (
+            f"add images, or repeat data sets in {stage}.train_datasets: mini-batches have "
+            f"{batch_size} crops instead of batch_size {config.batch_size}, because each image "
+            "gives one crop per epoch"
+        )
+    warmup = config.stages[stage].warmup_steps
+    if warmup >= steps:
+        yield (
+            f"lower {stage}.warmup_steps {warmup}: the stage has {steps} steps, and ends before "
+            "the full learning rate is reached"
+        )
+    note = note_on_length(config, steps) if from_scratch else None
+    if note is not None:
+        yield note
 
 
 def note_on_length(config: Hyperparameters, steps: int) -> str | None:
@@ -37,9 +67,8 @@ def note_on_length(config: Hyperparameters, steps: int) -> str | None:
 
 def steps_from_scratch(config: Hyperparameters) -> int:
     """Mini-batches after which a generator from scratch is better than bicubic interpolation."""
-    name = next(iter(config.stages))
-    lr = config.pretraining.lr if name == "pretraining" else config.training.g_lr
-    needed = _LEARNED / lr
+    first = next(iter(config.stages.values()))
+    needed = _LEARNED / first.generator_lr
     magnitude = 10.0 ** (math.floor(math.log10(needed)) - 1)
     return max(1, round(round(needed / magnitude) * magnitude))
 
@@ -49,38 +78,4 @@ def describe_no_validation(stage: str) -> str:
     return (
         f"{stage}.val_datasets is empty: no validation, and no best model; the model at the end of "
         "the stage is stored"
-    )
-
-
-def describe_small_batch(config: Hyperparameters, stage: str, batch_size: int) -> str | None:
-    """A note that mini-batches are smaller than ``batch_size``; None if they are not.
-
-    Args:
-        config: all hyper-parameters.
-        stage: the section of the stage.
-        batch_size: crops in a mini-batch of one process, limited by the number of images.
-    """
-    if batch_size >= config.batch_size:
-        return None
-    return (
-        f"add images, or repeat data sets in {stage}.train_datasets: mini-batches have "
-        f"{batch_size} crops instead of batch_size {config.batch_size}, because each image gives "
-        "one crop per epoch"
-    )
-
-
-def describe_long_warmup(config: Hyperparameters, stage: str, steps: int) -> str | None:
-    """A note that a stage ends before its warm-up; None if it does not.
-
-    Args:
-        config: all hyper-parameters.
-        stage: the section of the stage.
-        steps: number of mini-batches of the stage.
-    """
-    warmup = config.stages[stage].warmup_steps
-    if warmup < steps:
-        return None
-    return (
-        f"lower {stage}.warmup_steps {warmup}: the stage has {steps} steps, and ends before the "
-        "full learning rate is reached"
     )

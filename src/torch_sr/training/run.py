@@ -25,19 +25,15 @@ from torch_sr.training.building import (
 from torch_sr.training.context import RunContext
 from torch_sr.training.launch import is_first_process, launch, leave_in_order
 from torch_sr.training.loggers.base import Logger
+from torch_sr.training.loggers.combined import CombinedLogger
 from torch_sr.training.loggers.opening import open_loggers
-from torch_sr.training.notes import (
-    describe_long_warmup,
-    describe_no_validation,
-    describe_small_batch,
-    note_on_length,
-)
+from torch_sr.training.loop.trainer import Trainer
+from torch_sr.training.notes import describe_no_validation, notes_on_stage
 from torch_sr.training.runs.names import find_checkpoint, reserved_run
 from torch_sr.training.runs.result import StageResult, TrainingResult
 from torch_sr.training.runs.starting_point import StartingPoint, read_start
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.stage_data import StageData, open_stage_data
-from torch_sr.training.trainer import Trainer
 from torch_sr.training.validation import (
     PERCEPTUAL_LOSS,
     build_extra_metrics,
@@ -161,7 +157,7 @@ def train_run(
             fabric,
             config,
             settings,
-            loggers if fabric.is_global_zero else (),
+            CombinedLogger(loggers if fabric.is_global_zero else ()),
         )
         _check_same_start(fabric, start)
         with (
@@ -169,7 +165,7 @@ def train_run(
         ):  # the first process decodes and downloads, the others reuse it
             extra = _build_extra_metrics(fabric, config, settings)
             data = {
-                name: open_stage_data(name, fabric, config, settings, extra, cache_progress)
+                name: open_stage_data(name, context, extra, cache_progress)
                 for name in start.stages(config)
             }
             perceptual = _build_perceptual(context, data)
@@ -261,9 +257,7 @@ def _build_trainer(
 ) -> Trainer:
     stage = build_stage(
         name,
-        context.fabric,
-        context.config,
-        context.settings,
+        context,
         generator=generator,
         perceptual=perceptual,
         total_steps=data.total_steps,
@@ -284,7 +278,7 @@ def _fit(
 
 def _restore(trainer: Trainer, start: StartingPoint, checkpoint: Mapping[str, Any]) -> None:
     try:
-        trainer.load_state_dict(checkpoint)
+        trainer.store.restore(checkpoint)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CheckpointError(
@@ -301,15 +295,15 @@ def _describe_stage(
     perceptual: PerceptualLoss | None,
 ) -> Iterator[str]:
     """Notes for the user about a stage, before it starts."""
-    config, stage = context.config, data[name]
+    stage = data[name]
     if not stage.validation:
         yield describe_no_validation(name)
     elif perceptual is None:
         yield _NOT_MEASURED
-    notes = [
-        describe_small_batch(config, name, stage.sampler.batch_size),
-        describe_long_warmup(config, name, stage.total_steps),
-    ]
-    if start.path is None and name == next(iter(data)):
-        notes.append(note_on_length(config, stage.total_steps))
-    yield from filter(None, notes)
+    yield from notes_on_stage(
+        context.config,
+        name,
+        batch_size=stage.sampler.batch_size,
+        steps=stage.total_steps,
+        from_scratch=start.path is None and name == next(iter(data)),
+    )

@@ -24,6 +24,15 @@ class StageLimits:
     num_epochs: int
     num_steps: int | None = None
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Number of mini-batches of the whole stage.
+
+        >>> StageLimits(num_epochs=10, num_steps=25).total_steps(steps_per_epoch=4)
+        25
+        """
+        steps = self.num_epochs * steps_per_epoch
+        return steps if self.num_steps is None else min(steps, self.num_steps)
+
 
 @dataclass(frozen=True)
 class Every:

@@ -52,16 +52,16 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signal(on_request: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+def stop_on_signal(stop: Stop, on_request: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into requests to stop.
 
     Args:
+        stop: receives the requests.
         on_request: called at the first request, from a separate thread, because a signal handler
             may interrupt anything, such as writing a log.
     """
-    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may set handlers
+        yield  # only the main thread may set handlers
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -78,7 +78,7 @@ def stop_on_signal(on_request: Callable[[], None] = lambda: None) -> Iterator[St
     announcer.start()
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -11,7 +11,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -25,6 +24,7 @@ from torch_sr.data.sets.table import Purpose
 from torch_sr.data.ssim_size import refuse_small
 from torch_sr.errors import DataError
 from torch_sr.evaluation.metric_table import MetricFunction
+from torch_sr.training.context import RunContext
 from torch_sr.training.runs.export import run_notes
 from torch_sr.training.settings import RunSettings, StageLimits
 from torch_sr.training.validation import Validation
@@ -61,15 +61,12 @@ class StageData:
     @property
     def total_steps(self) -> int:
         """Number of mini-batches of the whole stage."""
-        steps = self.limits.num_epochs * self.sampler.batches
-        return steps if self.limits.num_steps is None else min(steps, self.limits.num_steps)
+        return self.limits.total_steps(self.sampler.batches)
 
 
 def open_stage_data(
     name: str,
-    fabric: Fabric,
-    config: Hyperparameters,
-    settings: RunSettings,
+    context: RunContext,
     extra_metrics: Mapping[str, MetricFunction],
     progress: Progress | None = None,
 ) -> StageData:
@@ -77,15 +74,14 @@ def open_stage_data(
 
     Args:
         name: the stage.
-        fabric: the Fabric of the run.
-        config: all hyper-parameters.
-        settings: the settings of the run.
+        context: the context of the run.
         extra_metrics: other metrics of validations, by the names under which they are logged.
         progress: called while images are decoded for the first time.
 
     Raises:
         DataError, ImageError: the data are missing or unfit.
     """
+    fabric, config, settings = context.fabric, context.config, context.settings
     crops = open_crops(name, config, settings, progress)
     validation = open_validation(name, config, settings, progress)
     section = config.stages[name]

@@ -17,7 +17,7 @@ class CombinedLogger(Logger):
         loggers: the loggers; may be empty.
     """
 
-    def __init__(self, loggers: Sequence[Logger]) -> None:
+    def __init__(self, loggers: Sequence[Logger] = ()) -> None:
         self._loggers = loggers
 
     def on_start(self, run: Mapping[str, Any]) -> None:

@@ -109,11 +109,10 @@ class TrainingPlan:
         for name, section in config.stages.items():
             steps, crop = self._count_steps(name), section.cr_patch_size
             assert crop is not None
-            lr = config.pretraining.lr if name == "pretraining" else config.training.g_lr
             yield (
                 f"{name}: {_count(steps, 'step')} of {_count(batch, 'crop')} of "
                 f"{crop[1]}x{crop[0]} pixels ({pace.step[name]:.2g} s each on {self.device}), "
-                f"learning rate {lr:g}"
+                f"learning rate {section.generator_lr:g}"
             )
             if steps < _FEW_STEPS:
                 yield "  these are few steps: give more --minutes"

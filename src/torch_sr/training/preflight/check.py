@@ -24,12 +24,9 @@ from torch_sr.training.building import (
     build_stage,
     prepare_network,
 )
+from torch_sr.training.context import RunContext
 from torch_sr.training.launch import launch, leave_in_order
-from torch_sr.training.notes import (
-    describe_long_warmup,
-    describe_small_batch,
-    note_on_length,
-)
+from torch_sr.training.notes import notes_on_stage
 from torch_sr.training.preflight.crop_sheet import DEGRADATIONS, draw_crops
 from torch_sr.training.preflight.degradation import describe_degradation, note_on_degradation
 from torch_sr.training.preflight.disk import check_room, stored_bytes
@@ -183,13 +180,11 @@ class _Check:
         total = int(min(section.num_epoch * steps, section.num_steps or math.inf))
         self.lengths[name] = StageLength(steps, total, len(validation))
         batch = min(self.config.batch_size, len(crops) // processes)
-        notes = [
-            describe_small_batch(self.config, name, batch),
-            describe_long_warmup(self.config, name, total),
-        ]
-        if self.from_scratch and name == self.stages[0]:
-            notes.append(note_on_length(self.config, total))
-        return "; ".join([text, *filter(None, notes)])
+        from_scratch = self.from_scratch and name == self.stages[0]
+        notes = notes_on_stage(
+            self.config, name, batch_size=batch, steps=total, from_scratch=from_scratch
+        )
+        return "; ".join([text, *notes])
 
     def _check_degradations(self) -> Iterator[CheckResult]:
         for name, (crops, validation) in self.data.items():
@@ -263,9 +258,7 @@ class _Check:
             self.perceptual.to(device)
         stage = build_stage(
             name,
-            self.fabric,
-            self.config,
-            settings,
+            RunContext("check", self.fabric, self.config, settings),
             generator=prepare_network(build_generator(self.config), settings),
             perceptual=self.perceptual,
             total_steps=1,

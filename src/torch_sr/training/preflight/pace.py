@@ -14,6 +14,7 @@ from torch_sr.config import Hyperparameters
 from torch_sr.errors import DeviceError
 from torch_sr.losses import PerceptualLoss
 from torch_sr.training.building import build_generator, build_stage, prepare_network
+from torch_sr.training.context import RunContext
 from torch_sr.training.settings import RunSettings
 
 _MEASURED_SECONDS = 2.0
@@ -55,22 +56,16 @@ def measure_pace(
         DeviceError: a mini-batch does not fit into the device's memory.
     """
     settings = replace(settings, compile=False)  # compiling takes minutes, but only once
-    step = {name: _time_step(fabric, config, settings, name, perceptual) for name in config.stages}
+    context = RunContext("pace", fabric, config, settings)
+    step = {name: _time_step(context, name, perceptual) for name in config.stages}
     pixels = sum(height * width for height, width in validation_sizes) / config.scale_factor**2
-    return Pace(step, pixels * _time_pixel(fabric, config, settings) * _MEASURING)
+    return Pace(step, pixels * _time_pixel(context) * _MEASURING)
 
 
-def _time_step(
-    fabric: Fabric,
-    config: Hyperparameters,
-    settings: RunSettings,
-    name: str,
-    perceptual: PerceptualLoss | None,
-) -> float:
-    generator = prepare_network(build_generator(config), settings)
-    stage = build_stage(
-        name, fabric, config, settings, generator=generator, perceptual=perceptual, total_steps=1
-    )
+def _time_step(context: RunContext, name: str, perceptual: PerceptualLoss | None) -> float:
+    fabric, config = context.fabric, context.config
+    generator = prepare_network(build_generator(config), context.settings)
+    stage = build_stage(name, context, generator=generator, perceptual=perceptual, total_steps=1)
     crop = config.stages[name].cr_patch_size
     assert crop is not None
     shape = (config.batch_size, config.img_channels)
@@ -85,12 +80,13 @@ def _time_step(
         ) from None
 
 
-def _time_pixel(fabric: Fabric, config: Hyperparameters, settings: RunSettings) -> float:
+def _time_pixel(context: RunContext) -> float:
     """Time of the generator for a low-resolution pixel, in seconds."""
-    generator = prepare_network(build_generator(config), settings).to(fabric.device).eval()
-    lr = torch.rand(1, config.img_channels, _PROBE, _PROBE, device=fabric.device)
+    config, device = context.config, context.fabric.device
+    generator = prepare_network(build_generator(config), context.settings).to(device).eval()
+    lr = torch.rand(1, config.img_channels, _PROBE, _PROBE, device=device)
     with torch.inference_mode():
-        return _time(lambda: generator(lr), fabric.device) / _PROBE**2
+        return _time(lambda: generator(lr), device) / _PROBE**2
 
 
 def _time(work: Callable[[], object], device: torch.device) -> float:
