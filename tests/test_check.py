@@ -15,7 +15,7 @@ from training_kit import TINY
 from torch_sr import devices as devices_module
 from torch_sr.config import parse_config
 from torch_sr.errors import DeviceError, LogError
-from torch_sr.training.preflight import check as check_module
+from torch_sr.training.preflight import batch_memory, validation_memory
 from torch_sr.training.preflight.check import check_training
 from torch_sr.training.preflight.memory import StepMemory, measure_step_memory, used_memory
 from torch_sr.training.settings import Every, Intervals
@@ -86,14 +86,14 @@ def test_too_large_batches_are_reported_with_one_that_fits(settings, monkeypatch
         step(1)
         return StepMemory(fixed=MEGABYTE, per_crop=10 * MEGABYTE)
 
-    monkeypatch.setattr(check_module, "measure_step_memory", measured)
-    monkeypatch.setattr(check_module, "free_memory", lambda device: 70 * MEGABYTE)
+    monkeypatch.setattr(batch_memory, "measure_step_memory", measured)
+    monkeypatch.setattr(batch_memory, "free_memory", lambda device: 70 * MEGABYTE)
     text = failures_of(config, settings)["pretraining memory"]
     assert "16 crops at once takes 0.17 GB of 0.07 GB free on cpu; 6 would fit" in text
     assert "--accumulate 3, or batch_size 6" in text
     split = replace(settings, accumulate=3)
     assert findings_of(config, split)["pretraining memory"].passed
-    monkeypatch.setattr(check_module, "free_memory", lambda device: 7 * MEGABYTE)
+    monkeypatch.setattr(batch_memory, "free_memory", lambda device: 7 * MEGABYTE)
     assert "not even one fits" in failures_of(config, settings)["pretraining memory"]
 
 
@@ -156,7 +156,7 @@ def test_logs_that_cannot_be_sent_or_written_are_found(settings, tmp_path, monke
 
 
 def test_a_validation_image_that_does_not_fit_is_found(settings, monkeypatch):
-    monkeypatch.setattr(check_module, "free_memory", lambda device: 10_000)
+    monkeypatch.setattr(validation_memory, "free_memory", lambda device: 10_000)
     text = failures_of(parse_config(TINY), settings)["pretraining validation"]
     assert "photos/0, the largest image, 64x48, whole takes about" in text
     assert "leave it out of val_datasets" in text

@@ -17,7 +17,7 @@ from torch_sr.networks.feature_layers import EFFICIENTNET
 from torch_sr.training.notes import steps_from_scratch
 from torch_sr.training.preflight.pace import Pace
 from torch_sr.training.runs.command_line import build_command
-from torch_sr.training.settings import RunSettings
+from torch_sr.training.settings import RunSettings, StageLimits
 
 _FEW_STEPS = 50
 _LONGER = 1.2  # times the minutes, from which a note is printed
@@ -147,8 +147,8 @@ class TrainingPlan:
     def _count_steps(self, name: str) -> int:
         """The steps of a stage, limited by its epochs."""
         section = self.config.stages[name]
-        most = section.num_epoch * self._steps_per_epoch
-        return min(most, section.num_steps or most)
+        limits = StageLimits(section.num_epoch, section.num_steps)
+        return limits.total_steps(self._steps_per_epoch)
 
     def _describe_gan(self) -> Iterator[str]:
         if "training" in self.config.stages:

@@ -15,9 +15,9 @@ from torch_sr.aliases import Array
 from torch_sr.data.crops.geometry import draw_place
 from torch_sr.data.crops.random_crops import RandomCrops
 from torch_sr.images import Image, convert, write_image
+from torch_sr.training.preflight.checked_run import CheckedRun
 
-DEGRADATIONS = 3
-"""Number of degradations that are drawn for one crop."""
+_DEGRADATIONS = 3  # of one crop
 _DRAWN_CROPS = 8
 _DRAWN_COLUMNS = 2
 _DRAWN_SIDE = 256  # largest side of whole images, in pixels
@@ -31,6 +31,23 @@ class Drawn:
 
     crops: int
     degraded: int
+
+
+def check_crops(run: CheckedRun, name: str) -> str:
+    """Draw crops of a stage into the output folder.
+
+    Returns:
+        what is drawn, in words.
+
+    Raises:
+        ImageError: the image cannot be written.
+    """
+    path = run.settings.out_dir / f"check_{name}.png"
+    drawn = draw_crops(path, run.data[name].crops, run.config.seed)
+    text = f"{path}: {drawn.crops} crops as the networks will get them, LR next to HR"
+    if drawn.degraded:
+        text += f"; below, {_DEGRADATIONS} degradations of {drawn.degraded} crops each, with HR"
+    return text
 
 
 def draw_crops(path: Path, crops: RandomCrops, seed: int) -> Drawn:
@@ -76,7 +93,7 @@ def _degradations(crops: RandomCrops, index: int, seed: int) -> Array:
     rng = np.random.default_rng((seed, index))
     larger, inner = draw_place(size, (height, width), "none", rng).widen(size, rng)
     target = crops.degradation.target(larger.cut(pairs.hr(index), scale))
-    drawn = [inner.cut(crops.degradation(target, rng)) for _ in range(DEGRADATIONS)]
+    drawn = [inner.cut(crops.degradation(target, rng)) for _ in range(_DEGRADATIONS)]
     large = [lr.repeat(scale, axis=0).repeat(scale, axis=1) for lr in drawn]
     return np.concatenate([*large, convert(inner.cut(target, scale), np.uint8)], axis=1)
 

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch_sr.config import DegradationConfig
 from torch_sr.data.image_pairs import ImagePairs
+from torch_sr.training.preflight.checked_run import CheckedRun
+from torch_sr.training.preflight.result import CheckResult
+
+
+def check_degradation(run: CheckedRun, name: str) -> Iterator[CheckResult]:
+    """The degradation of a stage and a note on it, if the configuration has one."""
+    if not run.config.degradation.probability:
+        return
+    subject, pairs = f"{name} degradation", run.data[name].crops.pairs
+    if pairs.num_made:
+        yield CheckResult(subject, True, describe_degradation(run.config.degradation, pairs))
+    note = note_on_degradation(pairs, run.data[name].validation)
+    if note is not None:
+        yield CheckResult(subject, True, note, note=True)
 
 
 def describe_degradation(config: DegradationConfig, pairs: ImagePairs) -> str:

@@ -7,12 +7,39 @@ from pathlib import Path
 
 from torch import nn
 
-from torch_sr.config import Hyperparameters
+from torch_sr.config import GAN_STAGE, Hyperparameters
+from torch_sr.data.cache import default_cache_dir
 from torch_sr.errors import CheckpointError
 from torch_sr.files import free_space, try_writing
 from torch_sr.training.building import build_discriminator, build_generator
+from torch_sr.training.preflight.checked_run import CheckedRun
 
 _BYTES = 4  # per weight
+
+
+def check_disk(run: CheckedRun) -> str:
+    """Check that there is room for decoded images, and for the checkpoints and models.
+
+    Returns:
+        the result in words.
+
+    Raises:
+        CheckpointError: a folder cannot be written to, or has too little room.
+    """
+    settings = run.settings
+    # Both stages often have the same data, which are cached only once.
+    cache = max(
+        data.crops.pairs.uncached_bytes + data.validation.uncached_bytes
+        for data in run.data.values()
+    )
+    interval = settings.intervals.store_model
+    extra_models = {
+        name: data.total_steps // interval.in_steps(data.steps_per_epoch) if interval else 0
+        for name, data in run.data.items()
+    }
+    stored = stored_bytes(run.config, extra_models, settings.intervals.keep_checkpoints)
+    cached = check_room(settings.cache_dir or default_cache_dir(), "decoded images", cache)
+    return f"{cached}; {check_room(settings.models_dir, 'checkpoints and models', stored)}"
 
 
 def stored_bytes(
@@ -28,7 +55,7 @@ def stored_bytes(
     generator = _count_bytes(build_generator(config))
     total = 0
     for name, extra in extra_models.items():
-        discriminator = _count_bytes(build_discriminator(config)) if name == "training" else 0
+        discriminator = _count_bytes(build_discriminator(config)) if name == GAN_STAGE else 0
         # Weights and Adam's two averages of each, and the average of the generator's weights.
         checkpoint = 4 * generator + 3 * discriminator
         # The best, the newest, the one that is being written, and older ones.

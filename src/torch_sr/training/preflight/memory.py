@@ -69,6 +69,11 @@ def measure_step_memory(
     return StepMemory(fixed=max(0, one - per_crop), per_crop=per_crop)
 
 
+def gigabytes(count: int) -> str:
+    """A number of bytes, in words."""
+    return f"{count / 1e9:.2f} GB"
+
+
 def used_memory(device: torch.device) -> int:
     """Bytes that this process uses on the device; on a CPU, all of its memory."""
     if device.type == "cuda":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import torch
 
@@ -15,21 +14,13 @@ from torch_sr.errors import DeviceError, LogError
 from torch_sr.files import try_writing, write_failure
 from torch_sr.training.loggers.tensorboard import load_tensorboard
 from torch_sr.training.loggers.wandb import check_wandb
+from torch_sr.training.preflight.checked_run import CheckedData
 from torch_sr.training.runs.names import check_start_name
 from torch_sr.training.runs.starting_point import StartingPoint
 from torch_sr.training.settings import RunSettings
 from torch_sr.training.validation import check_extra_metrics
 
 _COMPILERS = ("c++", "g++", "clang++", "cl")
-
-
-@dataclass(frozen=True)
-class StageLength:
-    """The length of a stage, and its number of validation images."""
-
-    steps_per_epoch: int
-    total_steps: int
-    validation_images: int
 
 
 def check_options(settings: RunSettings, start: StartingPoint) -> str:
@@ -84,7 +75,7 @@ def check_logs(settings: RunSettings) -> str:
 
 
 def note_on_options(
-    config: Hyperparameters, settings: RunSettings, stages: Mapping[str, StageLength]
+    config: Hyperparameters, settings: RunSettings, stages: Mapping[str, CheckedData]
 ) -> Iterator[str]:
     """A note for each option that works, but is probably a mistake."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -95,14 +86,14 @@ def note_on_options(
             f"--accumulate {settings.accumulate}: a batch of {config.batch_size} has no more than "
             f"{config.batch_size} parts"
         )
-    for name, length in stages.items():
-        yield from _note_on_intervals(name, length, config, settings)
-        if settings.val_metrics and not length.validation_images:
+    for name, data in stages.items():
+        yield from _note_on_intervals(name, data, config, settings)
+        if settings.val_metrics and not data.validation:
             yield f"--val-metrics: {name} has no validation images to measure on"
 
 
 def _note_on_intervals(
-    name: str, length: StageLength, config: Hyperparameters, settings: RunSettings
+    name: str, data: CheckedData, config: Hyperparameters, settings: RunSettings
 ) -> Iterator[str]:
     intervals = settings.intervals
     for option, every, then in (
@@ -110,12 +101,12 @@ def _note_on_intervals(
         ("--validation-interval", intervals.validate, "it validates at the end only"),
         ("--store-model-interval", intervals.store_model, "only the best and last are stored"),
     ):
-        idle = option == "--validation-interval" and not length.validation_images
-        if every is None or idle or every.in_steps(length.steps_per_epoch) <= length.total_steps:
+        idle = option == "--validation-interval" and not data.validation
+        if every is None or idle or every.in_steps(data.steps_per_epoch) <= data.total_steps:
             continue
-        yield f"{option} '{every}': longer than {name} ({length.total_steps} steps): {then}"
+        yield f"{option} '{every}': longer than {name} ({data.total_steps} steps): {then}"
     epochs = config.stages[name].num_epoch
-    if length.validation_images and intervals.best_warmup >= epochs:
+    if data.validation and intervals.best_warmup >= epochs:
         yield (
             f"--best-checkpoint-warmup {intervals.best_warmup}: {name} has {epochs} epochs, so no "
             "best model is stored"
