@@ -44,7 +44,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
-from torch_sr.config import Hyperparameters, load_config
+from torch_sr.config import PSNR_STAGE, Hyperparameters, load_config
 from torch_sr.data.crops.random_crops import RandomCrops, to_float, training_loader
 from torch_sr.data.image_pairs import ImagePairs
 from torch_sr.devices import choose_device
@@ -57,13 +57,12 @@ from torch_sr.training.settings import RunSettings
 from torch_sr.training.stage_data import open_crops
 
 OURS, THEIRS = "torch-sr", "basicsr"
-STAGE = "pretraining"
 PLAIN = (  # what BasicSR does too: the eight flips and rotations
-    f"{STAGE}.num_epoch=1",
-    f"{STAGE}.augmentation.spatial=dihedral",
-    f"{STAGE}.augmentation.compression=0",
-    f"{STAGE}.augmentation.coarse_dropout=0",
-    f"{STAGE}.augmentation.pipeline=null",
+    f"{PSNR_STAGE}.num_epoch=1",
+    f"{PSNR_STAGE}.augmentation.spatial=dihedral",
+    f"{PSNR_STAGE}.augmentation.compression=0",
+    f"{PSNR_STAGE}.augmentation.coarse_dropout=0",
+    f"{PSNR_STAGE}.augmentation.pipeline=null",
 )
 WARM_UP_STEPS = 2
 MEMORY_STEPS = 2  # Adam's state comes with the first, and is there in the second
@@ -100,7 +99,9 @@ def build_ours(benchmark: Benchmark) -> tuple[nn.Module, Step]:
     config, settings = benchmark.config, benchmark.settings
     context = RunContext("benchmark", launch(settings), config, settings)
     generator = prepare_network(build_generator(config), settings)
-    stage = build_stage(STAGE, context, generator=generator, perceptual=None, total_steps=1_000_000)
+    stage = build_stage(
+        PSNR_STAGE, context, generator=generator, perceptual=None, total_steps=1_000_000
+    )
     return generator, stage.train_step
 
 
@@ -235,7 +236,7 @@ def peak_resident_bytes() -> int:
 
 def measure_loader(benchmark: Benchmark) -> dict[str, float]:
     """Pairs of crops per second and core of each contestant, the median of rounds."""
-    crops = open_crops(STAGE, benchmark.config, benchmark.settings)
+    crops = open_crops(PSNR_STAGE, benchmark.config, benchmark.settings)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         batches = {OURS: our_batches(crops, benchmark.config.batch_size)}

@@ -2,11 +2,14 @@ import json
 import re
 from pathlib import Path
 from types import MappingProxyType
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from torch_sr.aliases import StageName
 from torch_sr.config import (
+    STAGES,
     AugmentationConfig,
     DegradationConfig,
     GeneratorConfig,
@@ -194,6 +197,12 @@ def file_refusal(path: Path, content: bytes | None = None) -> str:
 
 
 # --- defaults and round trips
+
+
+def test_the_stages_are_sections_in_their_order():
+    assert get_args(StageName) == STAGES
+    assert [name for name in Hyperparameters.model_fields if name in STAGES] == list(STAGES)
+    assert list(parse_config({}).stages) == list(STAGES)
 
 
 def test_defaults_are_the_tables():

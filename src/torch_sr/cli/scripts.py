@@ -15,10 +15,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
+from torch_sr.aliases import StageName
 from torch_sr.cli.exits import run_command
 from torch_sr.options import build, split_commas
 from torch_sr.training.settings import Every
@@ -331,7 +332,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--start-stage",
-        choices=("pretraining", "training"),
+        choices=get_args(StageName),
         help="Stage to begin with if -l names a model. Default: training",
     )
     add("--resume", choices=("auto",), help="auto: resume the newest checkpoint in --out-dir")

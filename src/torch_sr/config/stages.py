@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from torch_sr.aliases import StageName
 from torch_sr.config.values import (
     Betas,
     Count,
@@ -25,11 +26,11 @@ from torch_sr.config.values import (
     must_be,
 )
 
-PSNR_STAGE = "pretraining"
+PSNR_STAGE: Final = "pretraining"
 """The name of the first stage, which is that of its section."""
-GAN_STAGE = "training"
+GAN_STAGE: Final = "training"
 """The name of the second stage, likewise."""
-STAGES = (PSNR_STAGE, GAN_STAGE)
+STAGES: tuple[StageName, ...] = (PSNR_STAGE, GAN_STAGE)
 """The names of all stages, in their order."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from torch_sr.aliases import StageName
 from torch_sr.errors import ConfigError
 from torch_sr.options import DATA_ROOT, DEVICE, DOWNLOAD, Option, split_commas
 
@@ -167,7 +168,7 @@ class RunSettings:
         ),
     ] = None
     start_stage: Annotated[
-        Literal["pretraining", "training"] | None,
+        StageName | None,
         Option("Stage to begin with if -l names a model.", panel=_START, default="training"),
     ] = None
     partial: Annotated[

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from torch_sr.config import GAN_STAGE
 from torch_sr.training.runs.checkpoints import load_newest
 from torch_sr.training.runs.initial_weights import model_label
 from torch_sr.training.runs.result import Scores, StageResult, TrainingResult
@@ -50,7 +51,7 @@ def describe_use(result: TrainingResult, start: Path | str | None) -> Iterator[s
     stage = result.stages[-1]
     intro = "use the new model"
     worse = stage.start and stage.best and not stage.best.beats(stage.start)
-    if worse and stage.stage != "training" and start is not None and len(result.stages) == 1:
+    if worse and stage.stage != GAN_STAGE and start is not None and len(result.stages) == 1:
         name = _name_start(Path(start))
         if name is not None:
             yield (

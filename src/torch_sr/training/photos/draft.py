@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch_sr.config import Hyperparameters, parse_config
+from torch_sr.config import GAN_STAGE, PSNR_STAGE, STAGES, Hyperparameters, parse_config
 from torch_sr.errors import ConfigError
 from torch_sr.images import read_header
 from torch_sr.networks.rrdb import RRDBConfig
@@ -40,15 +40,15 @@ class ConfigDraft:
         augmentation = {"spatial": "dihedral", "compression": 0.0, "coarse_dropout": 0.0}
         self._data: dict[str, Any] = {
             "batch_size": _CPU_BATCH if device_type == "cpu" else _BATCH,
-            "pretraining": {
+            PSNR_STAGE: {
                 "lr": _LR if start is not None else _LR_FROM_SCRATCH,
                 "scheduler": "cosine",
                 "augmentation": augmentation,
             },
-            "training": {"augmentation": augmentation} if gan else {"num_epoch": 0},
+            GAN_STAGE: {"augmentation": augmentation} if gan else {"num_epoch": 0},
             "generator": {} if start is not None else dict(_SCRATCH_SIZES),
         }
-        self._stages = ("pretraining", "training") if gan else ("pretraining",)
+        self._stages = STAGES if gan else (PSNR_STAGE,)
         self.set_crop(_ANY_CROP)
         self._check_stages(gan)
         if start is not None and not partial:
@@ -72,7 +72,7 @@ class ConfigDraft:
         batches = max(1, num_images // self.config().batch_size)
         for stage, count in steps.items():
             self._data[stage] |= {"num_steps": count, "num_epoch": -(-count // batches)}
-        self._data["pretraining"]["warmup_steps"] = int(_WARM_UP * steps["pretraining"])
+        self._data[PSNR_STAGE]["warmup_steps"] = int(_WARM_UP * steps[PSNR_STAGE])
 
     def set_images(self, training: Path, validation: Path) -> None:
         """Set the lists of images of all stages."""
@@ -89,7 +89,7 @@ class ConfigDraft:
                     f"leave out --set {name}.num_epoch=0: --images plans this stage, and --minutes "
                     "sets its length"
                 )
-        if "training" in stages and not gan:
+        if GAN_STAGE in stages and not gan:
             raise ConfigError(
                 "add --gan to train the GAN stage too, in place of --set training.num_epoch; "
                 "--minutes sets its length"

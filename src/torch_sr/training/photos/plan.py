@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_sr.config import Hyperparameters, PerceptualLossConfig
+from torch_sr.config import GAN_STAGE, PSNR_STAGE, Hyperparameters, PerceptualLossConfig
 from torch_sr.data.photos.selection import ChosenImages
 from torch_sr.errors import ConfigError
 from torch_sr.files import atomic_write, write_failure
@@ -96,7 +96,7 @@ class TrainingPlan:
             yield f"start: the model {self.start} ({network})"
             return
         yield f"start: from scratch ({network})"
-        steps, needed = self._count_steps("pretraining"), steps_from_scratch(self.config)
+        steps, needed = self._count_steps(PSNR_STAGE), steps_from_scratch(self.config)
         if steps < needed:
             yield (
                 f"  give more --minutes, or start from a model (-l MODEL): a network from scratch "
@@ -151,7 +151,7 @@ class TrainingPlan:
         return limits.total_steps(self._steps_per_epoch)
 
     def _describe_gan(self) -> Iterator[str]:
-        if "training" in self.config.stages:
+        if GAN_STAGE in self.config.stages:
             yield "GAN stage: included, after the pre-training; --no-gan leaves it out"
             return
         section = self.config.perceptual_loss

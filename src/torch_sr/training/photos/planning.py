@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from torch_sr.aliases import Progress
-from torch_sr.config import Hyperparameters
+from torch_sr.config import GAN_STAGE, PSNR_STAGE, Hyperparameters
 from torch_sr.data.photos.selection import ChosenImages, choose_images
 from torch_sr.errors import CheckpointError, ConfigError, DataError, ModelError
 from torch_sr.losses import PerceptualLoss
@@ -137,7 +137,7 @@ def _perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
     try:
         return build_perceptual_loss(config)
     except ModelError as error:
-        if "training" not in config.stages:
+        if GAN_STAGE not in config.stages:
             raise
         raise ModelError(f"--no-gan leaves the GAN stage out, which needs them: {error}") from error
 
@@ -177,7 +177,7 @@ def _complete(
     return replace(
         settings,
         resume=None if start is None else find_model(start),
-        start_stage=None if start is None else "pretraining",
+        start_stage=None if start is None else PSNR_STAGE,
         intervals=intervals,
         num_workers=workers if settings.num_workers is None else settings.num_workers,
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch_sr.config import GAN_STAGE
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -46,7 +48,7 @@ class StageResult:
     """How a stage ended.
 
     Args:
-        stage: ``pretraining`` or ``training``.
+        stage: one of :data:`~torch_sr.config.STAGES`.
         finished: False if a signal stopped it before its limits.
         checkpoint: the newest checkpoint.
         best_model: the best model in PSNR and SSIM; None if no model was validated.
@@ -69,7 +71,7 @@ class StageResult:
     @property
     def recommended(self) -> Path | None:
         """The model to use: the best; in the GAN stage, where PSNR says little, the last."""
-        if self.stage == "training":
+        if self.stage == GAN_STAGE:
             return self.last_model or self.best_model
         return self.best_model or self.last_model
 
