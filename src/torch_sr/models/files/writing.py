@@ -17,6 +17,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from torch_sr.models.files.ncnn.reading import weights_path
 from torch_sr.models.files.ncnn.weights import FLAGS
 from torch_sr.models.files.ncnn.writing import Graph, graph_of_compact, graph_of_rrdbnet, write_ncnn
 from torch_sr.models.files.records import UNSTATED, WRITTEN, records, with_metadata
-from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
+from torch_sr.networks.rrdb import RRDBNet
 
 NCNN = ".param"
 
@@ -76,18 +77,22 @@ def save_generator(
         graph = graph_of_rrdbnet(state, network.config)
         _save_ncnn(path, state, graph, dtype, {"stage": stage, **(metadata or {})})
         return
-    write = _WRITERS[path.suffix.lower()]
     state = _checked(path, network.state_dict(), dtype)
-    scaling = network.config.residual_scaling
-    foreign = layout not in (None, "enhanced-srgan") and path.suffix.lower() != ".safetensors"
-    if foreign and scaling != DEFAULT_RESIDUAL_SCALING:
+    config, plain = network.config, path.suffix.lower() == ".safetensors"
+    foreign = layout not in (None, "enhanced-srgan") and not plain
+    if foreign and config.residual_scaling != DEFAULT_RESIDUAL_SCALING:
         raise ModelError(
-            f"{path}: layout {layout!r} cannot hold residual_scaling {scaling}, its readers assume "
-            f"{DEFAULT_RESIDUAL_SCALING}; write .safetensors or enhanced-srgan"
+            f"{path}: layout {layout!r} cannot hold residual_scaling {config.residual_scaling}, "
+            f"its readers assume {DEFAULT_RESIDUAL_SCALING}; write .safetensors or enhanced-srgan"
         )
-    notes = records(state, metadata)
-    with _written(path, state), atomic_write(path) as temporary:
-        write(temporary, state, network.config, stage, notes, layout)
+    layout = layout or default_layout(path)
+    _Contents(
+        tensors=from_canonical(state, layout, config.residual_scaling),
+        hparams=config.to_dict() if plain else nest_hparams(config),
+        stage=stage,
+        notes=records(state, metadata),
+        wrapper=_WRAPPERS.get(layout),
+    ).save(path)
 
 
 def save_compact(
@@ -118,17 +123,13 @@ def save_compact(
         _save_ncnn(path, full, graph, dtype, {"stage": stage, **(metadata or {})})
         return
     stored = _checked(path, state, dtype)
-    notes = records(stored, metadata, architecture="SRVGGNetCompact")
-    hparams = {} if output_scale is None else {"output_scale": output_scale}
-    with _written(path, stored), atomic_write(path) as temporary:
-        if path.suffix.lower() == ".safetensors":
-            text = {"stage": stage, "hparams": json.dumps(hparams) if hparams else None}
-            given = {key: value for key, value in text.items() if value is not None}
-            temporary.write_bytes(with_metadata(save(stored), lambda _: notes | given))
-        else:
-            others = {"hparams": hparams, "stage": stage, "metadata": notes}
-            with temporary.open("wb") as file:
-                torch.save({"params": stored, **others}, file)
+    _Contents(
+        tensors=stored,
+        hparams={} if output_scale is None else {"output_scale": output_scale},
+        stage=stage,
+        notes=records(stored, metadata, architecture="SRVGGNetCompact"),
+        wrapper="params",
+    ).save(path)
 
 
 def written_files(path: Path) -> list[Path]:
@@ -164,6 +165,62 @@ def _check_companion(path: Path) -> None:
     with contextlib.suppress(OSError), numbers.open("rb") as file:
         if file.read(4) not in (*FLAGS, b""):
             raise ModelError(f"{path}: choose another name; {numbers} is not an ncnn file")
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a file holds.
+
+    Args:
+        tensors: the parameters under the names of the file's layout.
+        hparams: the hyper-parameters, as the format arranges them.
+        stage: the stage of training, if known.
+        notes: the other records.
+        wrapper: the key of the parameters in a ``.pth``; None for one without anything else, which
+            is what the programs of some layouts expect.
+    """
+
+    tensors: dict[str, Tensor]
+    hparams: dict[str, Any]
+    stage: str | None
+    notes: dict[str, str]
+    wrapper: str | None
+
+    def save(self, path: Path) -> None:
+        """Write the file, in the format of its suffix."""
+        write = _WRITERS[path.suffix.lower()]
+        with _written(path, self.tensors), atomic_write(path) as temporary:
+            write(temporary, self)
+
+
+def _write_safetensors(path: Path, contents: _Contents) -> None:
+    metadata = dict(contents.notes)
+    if contents.hparams:
+        metadata["hparams"] = json.dumps(contents.hparams)
+    if "scale_factor" in contents.hparams:
+        metadata["scale_factor"] = str(contents.hparams["scale_factor"])
+    if contents.stage is not None:
+        metadata["stage"] = contents.stage
+    # safetensors.save_file would create a file that only its owner can read.
+    path.write_bytes(with_metadata(save(contents.tensors), lambda _: metadata))
+
+
+def _write_pickle(path: Path, contents: _Contents) -> None:
+    content: dict[str, Any] = contents.tensors
+    if contents.wrapper is not None:
+        content = {
+            contents.wrapper: contents.tensors,
+            "hparams": contents.hparams,
+            "stage": contents.stage,
+            "metadata": contents.notes,
+        }
+    with path.open("wb") as file:  # a path's temporary name would be stored in the file
+        torch.save(content, file)
+
+
+_WRITERS = {".safetensors": _write_safetensors, ".pth": _write_pickle, ".pt": _write_pickle}
+_WRAPPERS = {"enhanced-srgan": "model_state_dict", "new": "params_ema"}
+"""Of a .pth: in the other layouts it has parameters only, as their programs expect."""
 
 
 def _checked(
@@ -212,49 +269,3 @@ def _save_ncnn(
     ]
     if lost:
         _log.warning("%s: ncnn files hold no records; left out: %s", path, ", ".join(lost))
-
-
-def _write_safetensors(
-    path: Path,
-    state: dict[str, Tensor],
-    config: RRDBConfig,
-    stage: str | None,
-    notes: dict[str, str],
-    layout: str | None,
-) -> None:
-    state = from_canonical(state, layout or default_layout(path), config.residual_scaling)
-    metadata = notes | {
-        "hparams": json.dumps(config.to_dict()),
-        "scale_factor": str(config.scale_factor),
-    }
-    if stage is not None:
-        metadata["stage"] = stage
-    # safetensors.save_file would create a file that only its owner can read.
-    path.write_bytes(with_metadata(save(state), lambda _: metadata))
-
-
-def _write_pickle(
-    path: Path,
-    state: dict[str, Tensor],
-    config: RRDBConfig,
-    stage: str | None,
-    notes: dict[str, str],
-    layout: str | None,
-) -> None:
-    layout = layout or default_layout(path)
-    renamed = from_canonical(state, layout, config.residual_scaling)
-    content: dict[str, Any] = renamed  # as ESRGAN's programs and those based on them read it
-    if layout in _WRAPPERS:
-        content = {
-            _WRAPPERS[layout]: renamed,
-            "hparams": nest_hparams(config),
-            "stage": stage,
-            "metadata": notes,
-        }
-    with path.open("wb") as file:  # a path's temporary name would be stored in the file
-        torch.save(content, file)
-
-
-_WRAPPERS = {"enhanced-srgan": "model_state_dict", "new": "params_ema"}
-"""Of a .pth: in the other layouts it has parameters only, as their programs expect."""
-_WRITERS = {".safetensors": _write_safetensors, ".pth": _write_pickle, ".pt": _write_pickle}
