@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from torch_sr.data.crops.random_crops import RandomCrops
-from torch_sr.data.image_pairs import list_caches, open_pairs
+from torch_sr.data.image_pairs import PairSource, open_pairs
 from torch_sr.data.inspection.check import check_datasets, datasets_of
 
 CROP = 128
@@ -44,7 +44,7 @@ def main() -> None:
         seconds, pairs = timed(lambda: open_pairs(options.specs, **where))
         size = sum(file.stat().st_size for file in Path(folder).glob("*.bin"))
         megapixels = sum(np.prod(pairs[i][1].shape[:2]) for i in range(len(pairs))) / 1e6
-        caches = [recipe.open() for recipe in list_caches(options.specs, **where)]
+        caches = [recipe.open() for recipe in PairSource(specs=options.specs, **where).caches()]
         verify, _ = timed(lambda: [cache.find_damaged() for cache in caches])
         crops = measure_crops(caches[0], pairs, options.rounds)
     datasets, _ = datasets_of({"train": options.specs}, options.data_root, SCALE)

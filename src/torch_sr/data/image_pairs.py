@@ -164,13 +164,19 @@ def open_pairs(
         DownloadError: a data set cannot be downloaded.
         ImageError: an image cannot be read.
     """
+    source = PairSource(
+        specs=specs,
+        data_root=data_root,
+        scale_factor=scale_factor,
+        purpose=purpose,
+        channels=channels,
+        cache_dir=cache_dir,
+    )
     lr_sets: list[Images] = []
     hr_sets: list[Images] = []
     names: list[str] = []
     made: list[bool] = []
-    for part in _list_parts(
-        specs, data_root, scale_factor, purpose, channels, cache_dir, download=download
-    ):
+    for part in source.parts(download=download):
         hr, lr = (
             recipe.open(progress) if decode else recipe.find_or_read() for recipe in part.recipes
         )
@@ -181,20 +187,6 @@ def open_pairs(
         names += part.names
         made += [pair.lr is None or is_bicubic(pair.lr) for pair in part.pairs]
     return ImagePairs(lr_sets, hr_sets, scale_factor, names, made)
-
-
-def list_caches(
-    specs: Sequence[str],
-    *,
-    data_root: Path,
-    scale_factor: int,
-    purpose: Purpose,
-    channels: int | None = None,
-    cache_dir: Path | None = None,
-) -> list[CacheRecipe]:
-    """List the caches that :func:`open_pairs` would open for the same arguments."""
-    parts = _list_parts(specs, data_root, scale_factor, purpose, channels, cache_dir)
-    return [recipe for part in parts for recipe in part.recipes]
 
 
 def label_of(spec: str) -> str:
@@ -224,45 +216,61 @@ class _Part:
         return PickedImages(images, [places[pair.hr] for pair in self.pairs])
 
 
-def _list_parts(
-    specs: Sequence[str],
-    data_root: Path,
-    scale_factor: int,
-    purpose: Purpose,
-    channels: int | None,
-    cache_dir: Path | None,
-    *,
-    download: bool = False,
-) -> Iterator[_Part]:
-    """The parts of data sets with their caches: first the pairs with LR, then those without.
+@dataclass(frozen=True, kw_only=True)
+class PairSource:
+    """Image pairs that are not opened yet; the arguments are those of :func:`open_pairs`."""
 
-    Most data sets have low resolution for all images or for none; a few for one split only.
-    """
-    if channels is None and purpose != "test":
-        channels = 3
-    for spec in specs:
+    specs: Sequence[str]
+    data_root: Path
+    scale_factor: int
+    purpose: Purpose
+    channels: int | None = None
+    cache_dir: Path | None = None
+
+    def caches(self) -> list[CacheRecipe]:
+        """The caches that :func:`open_pairs` opens."""
+        return [recipe for part in self.parts() for recipe in part.recipes]
+
+    def parts(self, *, download: bool = False) -> Iterator[_Part]:
+        """The parts of the data sets: for each, first the pairs with LR, then those without.
+
+        Most data sets have low resolution for all images or for none; a few for one split only.
+        """
+        for spec in self.specs:
+            pairs = self._resolve(spec, download=download)
+            names = _name_pairs(pairs, label_of(spec))
+            with_lr = [pair for pair in pairs if pair.lr is not None]
+            without_lr = [pair for pair in pairs if pair.lr is None]
+            for part in filter(None, (with_lr, without_lr)):
+                yield _Part(
+                    spec, part, [names[pair] for pair in part], *self._recipes(label_of(spec), part)
+                )
+
+    def _resolve(self, spec: str, *, download: bool) -> list[FilePair]:
+        """The pairs of a specification; logs warnings about files that are not used."""
         if download:
             download_missing(
-                [spec], data_root=data_root, scale_factor=scale_factor, purpose=purpose
+                [spec],
+                data_root=self.data_root,
+                scale_factor=self.scale_factor,
+                purpose=self.purpose,
             )
-        pairs = _resolve(spec, data_root, scale_factor, purpose)
-        names = _name_pairs(pairs, label_of(spec))
-        with_lr = [pair for pair in pairs if pair.lr is not None]
-        without_lr = [pair for pair in pairs if pair.lr is None]
-        for part in filter(None, (with_lr, without_lr)):
-            hr, lr = _recipes(
-                label_of(spec), part, cache_dir or default_cache_dir(), channels, scale_factor
-            )
-            yield _Part(spec, part, [names[pair] for pair in part], hr, lr)
+        found = resolve_with_warnings(spec, self.data_root, self.scale_factor, self.purpose)
+        unpaired = unpaired_lr(found.pairs)
+        for warning in (*found.warnings, *([describe_unpaired(unpaired)] if unpaired else [])):
+            _log.warning("%s: %s", spec, warning)
+        return found.pairs
 
-
-def _resolve(spec: str, data_root: Path, scale_factor: int, purpose: Purpose) -> list[FilePair]:
-    """The pairs of a specification; logs warnings about files that are not used."""
-    found = resolve_with_warnings(spec, data_root, scale_factor, purpose)
-    unpaired = unpaired_lr(found.pairs)
-    for warning in (*found.warnings, *([describe_unpaired(unpaired)] if unpaired else [])):
-        _log.warning("%s: %s", spec, warning)
-    return found.pairs
+    def _recipes(self, label: str, pairs: Sequence[FilePair]) -> tuple[CacheRecipe, CacheRecipe]:
+        """The caches of the high and the low resolution of a part."""
+        hr_paths = tuple(dict.fromkeys(pair.hr for pair in pairs))  # each once, see _Part.pick_hr
+        lr_paths = tuple(pair.lr for pair in pairs if pair.lr is not None)
+        channels = 3 if self.channels is None and self.purpose != "test" else self.channels
+        cache_dir = self.cache_dir or default_cache_dir()
+        hr = CacheRecipe(label, hr_paths, cache_dir, channels)
+        if lr_paths:
+            return hr, CacheRecipe(f"{label}-lr", lr_paths, cache_dir, channels)
+        return hr, CacheRecipe(label, hr_paths, cache_dir, channels, shrink=self.scale_factor)
 
 
 def _name_pairs(pairs: Sequence[FilePair], label: str) -> dict[FilePair, str]:
@@ -272,19 +280,3 @@ def _name_pairs(pairs: Sequence[FilePair], label: str) -> dict[FilePair, str]:
         pair: f"{label}/{pair.name}{pair.hr.suffix if counts[pair.name.casefold()] > 1 else ''}"
         for pair in pairs
     }
-
-
-def _recipes(
-    label: str,
-    pairs: Sequence[FilePair],
-    cache_dir: Path,
-    channels: int | None,
-    scale_factor: int,
-) -> tuple[CacheRecipe, CacheRecipe]:
-    """The caches of the high and the low resolution of a part."""
-    hr_paths = tuple(dict.fromkeys(pair.hr for pair in pairs))  # each once, see _Part.pick_hr
-    lr_paths = tuple(pair.lr for pair in pairs if pair.lr is not None)
-    hr = CacheRecipe(label, hr_paths, cache_dir, channels)
-    if lr_paths:
-        return hr, CacheRecipe(f"{label}-lr", lr_paths, cache_dir, channels)
-    return hr, CacheRecipe(label, hr_paths, cache_dir, channels, shrink=scale_factor)

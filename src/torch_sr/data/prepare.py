@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch_sr.aliases import Progress
 from torch_sr.data.cache import CacheRecipe
-from torch_sr.data.image_pairs import list_caches
+from torch_sr.data.image_pairs import PairSource
 from torch_sr.data.sets.table import Purpose
 from torch_sr.errors import DataError
 from torch_sr.files import require_room
@@ -45,14 +45,14 @@ def plan_caches(
     recipes = [
         recipe
         for purpose, named in specs.items()
-        for recipe in list_caches(
-            named,
+        for recipe in PairSource(
+            specs=named,
             data_root=data_root,
             scale_factor=scale_factor,
             purpose=purpose,
             channels=channels,
             cache_dir=cache_dir,
-        )
+        ).caches()
     ]
     return [_plan(recipe) for recipe in dict.fromkeys(recipes)]
 
