@@ -146,6 +146,11 @@ def test_the_configuration_needs_no_pytorch():
     assert not loaded_by("import torch_sr.config") & (HEAVY | {"torch", "numpy"})
 
 
+def test_listing_the_models_needs_no_pytorch():
+    loaded = loaded_by("from torch_sr.cli.models.listing import known_models; known_models()")
+    assert not loaded & (HEAVY | {"torch"})
+
+
 def test_scripts_import_what_exists():
     """Examples, scripts and benchmarks, most of which no test runs."""
     for folder in ("examples", "scripts", "benchmarks"):

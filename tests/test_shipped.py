@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from torch_sr.cli.models.listing import known_models
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.inspection import inspect_model, verify_model
 from torch_sr.models.loading import load
@@ -40,6 +41,16 @@ def test_a_shipped_model_is_intact_and_described(name):
     card = path.with_suffix(".md").read_text(encoding="utf-8")
     assert f"# {name}\n" in card
     assert f"{report['num_parameters']:,}" in card
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_list_describes_a_shipped_model_as_its_file_does(name):
+    row = next(row for row in known_models() if row["name"] == name)
+    info = load(name).info
+    assert row["status"] == "shipped"
+    assert (row["scale_factor"], row["architecture"]) == (info.scale_factor, info.architecture)
+    assert (row["license"], row["author"]) == (info.metadata["license"], info.metadata["author"])
+    assert row["path"] == str(info.path)
 
 
 def test_the_shipped_files_are_small():

@@ -12,10 +12,10 @@ from rich.table import Column, Table
 
 from torch_sr.cli.options import AsJSON
 from torch_sr.models import weights
+from torch_sr.models.catalog import ZOO, ZooModel, models_dir
+from torch_sr.models.files.header import read_metadata
 from torch_sr.models.packages import PackagedModel
-from torch_sr.models.reading import read_model
 from torch_sr.models.weights import SHIPPED, find_pair, shipped_path
-from torch_sr.models.zoo import ZOO, ZooModel, models_dir
 
 _WIDE = 110  # characters of a terminal that leave room for architectures and authors
 _KEYS = (
@@ -108,13 +108,13 @@ def _by_command(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 def _shipped_row(name: str) -> dict[str, Any]:
     path = shipped_path(name)
     assert path is not None
-    info = read_model(path).info
+    records = read_metadata(path)
     return _row(
         name,
         "shipped",
-        scale_factor=info.scale_factor,
-        architecture=info.architecture,
-        license=info.metadata.get("license"),
+        scale_factor=int(records["scale_factor"]),
+        architecture=records["architecture"],
+        license=records.get("license"),
         author="torch-sr",
         path=str(path),
     )

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from torch_sr.errors import ModelError
 from torch_sr.files import explain
+from torch_sr.models.files.header import rename_former_keys
 from torch_sr.models.files.hparams import flatten_hparams
 from torch_sr.models.files.ncnn.reading import find_graph, is_graph, is_weights, read_ncnn
 
@@ -230,13 +231,6 @@ def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
         None if stage is None else str(stage),
         metadata,
     )
-
-
-def rename_former_keys(records: Mapping[Any, Any]) -> dict[str, Any]:
-    """Records by their current names: the key ``license`` used to be ``licence``."""
-    found = {str(key): value for key, value in records.items()}
-    former = found.pop("licence", None)
-    return found if former is None else {"license": former, **found}
 
 
 def _has_tensors(value: Any, depth: int = _DEEPEST) -> bool:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from torch import Tensor
 from torch_sr._version import __version__
 from torch_sr.errors import ModelError
 from torch_sr.files import atomic_write
-from torch_sr.models.files.reading import load_state, rename_former_keys
+from torch_sr.models.files.header import rename_former_keys, with_metadata
+from torch_sr.models.files.reading import load_state
 
 UNSTATED = "unstated"
 """The license of a model without a stated license."""
@@ -122,20 +123,6 @@ def append_results(path: str | Path, results: Mapping[str, Mapping[str, float]])
         for name, metrics in results.items()
     }
     annotate(path, {"results": {**before, **rounded}})
-
-
-def with_metadata(data: bytes, change: Callable[[dict[str, str]], dict[str, str]]) -> bytes:
-    """Change the records in the bytes of a safetensors file, in the order of their names.
-
-    The format is the length of the header, the header as JSON, and the numbers. safetensors itself
-    would write the records in a different order each time.
-    """
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end])
-    metadata = dict(sorted(change(header.pop("__metadata__", {})).items()))
-    text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # numbers begin at a multiple of eight
-    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _rewrite_safetensors(path: Path, changes: Mapping[str, Any]) -> None:

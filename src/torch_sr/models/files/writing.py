@@ -28,12 +28,13 @@ from torch import Tensor
 
 from torch_sr.errors import ModelError
 from torch_sr.files import atomic_write, write_failure
+from torch_sr.models.files.header import with_metadata
 from torch_sr.models.files.hparams import nest_hparams
 from torch_sr.models.files.layouts import DEFAULT_RESIDUAL_SCALING, from_canonical
 from torch_sr.models.files.ncnn.reading import weights_path
 from torch_sr.models.files.ncnn.weights import FLAGS
 from torch_sr.models.files.ncnn.writing import Graph, graph_of_compact, graph_of_rrdbnet, write_ncnn
-from torch_sr.models.files.records import UNSTATED, WRITTEN, records, with_metadata
+from torch_sr.models.files.records import UNSTATED, WRITTEN, records
 from torch_sr.networks.rrdb import RRDBNet
 
 NCNN = ".param"
