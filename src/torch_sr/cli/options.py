@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -35,6 +35,11 @@ from torch_sr.options import (
 DataRoot = Annotated[Path, DATA_ROOT]
 Download = Annotated[bool, DOWNLOAD]
 Device = Annotated[str, DEVICE]
+COMPUTATION = "Computation"
+"""The panel of the options below, which ``upscale`` and ``test`` share."""
+COMPUTE_DEVICE = replace(DEVICE, panel=COMPUTATION)
+PRECISION = Option("auto (fp16 on CUDA, else fp32), fp32, bf16 or fp16.", panel=COMPUTATION)
+TILE_SIZE = Option("Largest tile, in pixels of the input.", panel=COMPUTATION, min=1)
 AsJSON = Annotated[bool, Option("Print the result as JSON.", ("--json",))]
 Overwrite = Annotated[bool, Option("Replace the new file if it exists already.")]
 Overrides = Annotated[

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from torch_sr.options import DATA_ROOT, DEVICE, DOWNLOAD, Option
+from torch_sr.cli.options import COMPUTE_DEVICE, PRECISION, TILE_SIZE
+from torch_sr.options import DATA_ROOT, DOWNLOAD, Option
 
 _COMPARISON = "Comparisons"
 _OUTPUT = "Output"
-_COMPUTE = "Computation"
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,6 @@ class MeasureOptions:
     record: Annotated[
         bool, Option("Also record the means in the weights files of the models.", panel=_OUTPUT)
     ] = False
-    device: Annotated[str, replace(DEVICE, panel=_COMPUTE)] = "auto"
-    precision: Annotated[str, Option("auto, fp32, bf16 or fp16.", panel=_COMPUTE)] = "fp32"
-    tile_size: Annotated[
-        int | None,
-        Option("Largest tile, in low-resolution pixels.", panel=_COMPUTE, min=1, default="640"),
-    ] = None
+    device: Annotated[str, COMPUTE_DEVICE] = "auto"
+    precision: Annotated[str, PRECISION] = "fp32"
+    tile_size: Annotated[int | None, replace(TILE_SIZE, default="640")] = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+from torch_sr.cli.options import COMPUTATION, COMPUTE_DEVICE, PRECISION, TILE_SIZE
 from torch_sr.inference.files.options import BatchOptions
 from torch_sr.models.weights import DEFAULT_MODEL, find_pair
-from torch_sr.options import DEVICE, Option
+from torch_sr.options import Option
 
 _OUTPUT = "Output files"
 _FILES = "Many files"
-_COMPUTE = "Computation"
 
 
 def _strength() -> Option:
@@ -37,36 +37,27 @@ class ComputeOptions:
     device: Annotated[
         str,
         replace(
-            DEVICE,
-            help=f"{DEVICE.help[:-1]}; or several, comma-separated, which share the files: "
+            COMPUTE_DEVICE,
+            help=f"{COMPUTE_DEVICE.help[:-1]}; or several, comma-separated, which share the files: "
             "cuda:0,cuda:1.",
-            panel=_COMPUTE,
         ),
     ] = "auto"
-    precision: Annotated[
-        str, Option("auto (fp16 on CUDA, else fp32), fp32, bf16 or fp16.", panel=_COMPUTE)
-    ] = "auto"
-    tile_size: Annotated[
-        int | None,
-        Option(
-            "Largest tile, in pixels of the input.",
-            panel=_COMPUTE,
-            min=1,
-            default="what fits into memory",
-        ),
-    ] = None
+    precision: Annotated[str, PRECISION] = "auto"
+    tile_size: Annotated[int | None, replace(TILE_SIZE, default="what fits into memory")] = None
     overlap: Annotated[
         int | None,
         Option(
             "Context around each tile and around the image, in pixels.",
-            panel=_COMPUTE,
+            panel=COMPUTATION,
             min=0,
             default="measured",
         ),
     ] = None
     tta: Annotated[
         bool,
-        Option("Average over the eight flips and rotations; eight times slower.", panel=_COMPUTE),
+        Option(
+            "Average over the eight flips and rotations; eight times slower.", panel=COMPUTATION
+        ),
     ] = False
 
 
