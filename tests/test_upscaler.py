@@ -13,6 +13,7 @@ import torch
 from PIL import Image as Pillow
 from PIL import ImageCms
 from skimage.data import chelsea
+from torch import nn
 
 from torch_sr.data.resize import imresize
 from torch_sr.errors import ConfigError, DeviceError, DeviceMemoryError, ImageError, ModelError
@@ -51,11 +52,35 @@ class Enlarge:
         return lr.repeat(self.scale_factor, 2).repeat(self.scale_factor, 3)
 
 
+class EnlargeModule(nn.Module):
+    """An engine that is an nn.Module as well."""
+
+    tile_area = 32 * 32
+    tiles_redone = 0
+
+    def __init__(self):
+        super().__init__()
+        self.scale_factor, self.img_channels = 2, 3
+
+    def forward(self, lr):
+        assert isinstance(lr, np.ndarray)
+        return lr.repeat(2, 2).repeat(2, 3)
+
+
 @pytest.fixture
 def noise():
     return lambda *shape, dtype=np.uint8: np.random.default_rng(0).integers(
         0, np.iinfo(dtype).max + 1, shape, dtype=dtype
     )
+
+
+def test_an_engine_may_be_a_module(noise):
+    pixels = noise(9, 40, 3)
+    upscaler = Upscaler(EnlargeModule(), overlap=1)
+    assert upscaler.info is None
+    np.testing.assert_array_equal(upscaler.upscale(pixels), pixels.repeat(2, 0).repeat(2, 1))
+    with pytest.raises(ModelError, match="the engine has its own"):
+        Upscaler(EnlargeModule(), scale_factor=3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (31, 33), (100, 257), (7, 1000)])

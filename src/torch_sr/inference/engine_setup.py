@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from pathlib import Path
+from typing import TypeGuard
 
 from torch import nn
 
@@ -18,19 +19,22 @@ from torch_sr.models.model import Model
 from torch_sr.models.weights import DEFAULT_MODEL, find_pair
 
 
-def open_model(
-    model: str | Path | Model | nn.Module | None, scale_factor: int | None, strength: float | None
-) -> Model:
+def open_model(model: object, scale_factor: int | None, strength: float | None) -> Model:
     """Load a model by name or path; a model or network of the caller is copied.
 
     Raises:
-        ModelError: as :class:`torch_sr.Upscaler` does.
+        ModelError: it is none of these, or as :class:`torch_sr.Upscaler` does.
         DownloadError: the model cannot be downloaded.
     """
     if model is None or isinstance(model, (str, Path)):
         if scale_factor is not None:
             raise ModelError(f"leave out scale_factor {scale_factor}: the model has its own")
         return load(model, strength=strength)
+    if not isinstance(model, Model | nn.Module):
+        raise ModelError(
+            f"give a name, a file, a Model, a network or an engine: {type(model).__name__} is none "
+            "of these"
+        )
     if strength is not None:
         raise ModelError(
             f"strength {strength:g}: leave it out, or pass it to torch_sr.load; only the name of a "
@@ -59,25 +63,27 @@ def start_engine(model: Model, device: str, precision: str) -> PyTorchEngine:
     )
 
 
-def check_engine(engine: Engine, scale_factor: int | None, strength: float | None) -> Engine:
-    """Refuse what is not an engine, and arguments that do not apply to one.
+def find_engine(model: object, scale_factor: int | None, strength: float | None) -> Engine | None:
+    """The given object if it is an engine, which may be an ``nn.Module`` as well; otherwise None.
 
     Raises:
-        ModelError: it is not an engine, or an argument does not apply.
+        ModelError: an argument does not apply to an engine.
     """
-    needed = ("scale_factor", "img_channels", "tile_area", "tiles_redone")
-    absent = object()
-    has_all = all(inspect.getattr_static(engine, key, absent) is not absent for key in needed)
-    if not (callable(engine) and has_all):
-        raise ModelError(
-            f"give a name, a file, a Model, a network or an engine: {type(engine).__name__} is "
-            "none of these"
-        )
+    if not _is_engine(model):
+        return None
     if strength is not None:
         raise ModelError(f"strength {strength:g}: leave it out, an engine has no partner")
-    if scale_factor not in (None, engine.scale_factor):
+    if scale_factor not in (None, model.scale_factor):
         raise ModelError(f"leave out scale_factor {scale_factor}: the engine has its own")
-    return engine
+    return model
+
+
+def _is_engine(model: object) -> TypeGuard[Engine]:
+    needed = ("scale_factor", "img_channels", "tile_area", "tiles_redone")
+    absent = object()
+    # Without calling properties, which may measure the free memory.
+    has_all = all(inspect.getattr_static(model, key, absent) is not absent for key in needed)
+    return callable(model) and has_all
 
 
 def _permitted_precision(precision: str, device: str, info: ModelInfo) -> str:

@@ -42,7 +42,7 @@ from torch_sr.images import (
 )
 from torch_sr.inference.arrays import as_file, to_batch
 from torch_sr.inference.borders import MirroredRows, ReadRows, cut_borders
-from torch_sr.inference.engine_setup import check_engine, open_model, recorded_overlap, start_engine
+from torch_sr.inference.engine_setup import find_engine, open_model, recorded_overlap, start_engine
 from torch_sr.inference.engines import Engine
 from torch_sr.inference.ensemble import SelfEnsemble
 from torch_sr.inference.files.sizes import TargetSize
@@ -117,14 +117,12 @@ class Upscaler:
         _check_settings(tile_size, overlap, border)
         self._given = (precision, tile_size, overlap, border)
         self._model: Model | None = None
-        if model is None or isinstance(model, (str, Path, Model, nn.Module)):
+        engine = find_engine(model, scale_factor, strength)
+        if engine is None:
             self._model = open_model(model, scale_factor, strength)
-            started = start_engine(self._model, device, precision)
-            if overlap is None and not isinstance(model, (Model, nn.Module)):
+            engine = started = start_engine(self._model, device, precision)
+            if overlap is None and (model is None or isinstance(model, (str, Path))):
                 overlap = recorded_overlap(model, self._model.info.strength, started.precision)
-            engine: Engine = started
-        else:
-            engine = check_engine(model, scale_factor, strength)
         self.info: ModelInfo | None = None if self._model is None else self._model.info
         self._engine: Engine = SelfEnsemble(engine) if tta else engine
         # The overlap is measured without the ensemble, which would take eight times as long.
