@@ -1,12 +1,17 @@
 """backbones.py: torchvision's weights are downloaded once, resumed if needed, and verified."""
 
 import hashlib
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
 from hostile_server import break_off, run_site
 
+from torch_sr.cli import measuring
+from torch_sr.cli.test import run as command
 from torch_sr.errors import DownloadError
+from torch_sr.evaluation import metric_table
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models import backbones
 from torch_sr.models.backbones import backbone_file, download_backbone
@@ -47,6 +52,33 @@ def test_weights_are_downloaded_once(served):
     assert download_backbone("vgg11") == path
     assert len(site.requests) == 1
     assert PerceptualLoss({"conv1_1": 1.0}, "vgg11").features.conv1_1.out_channels == 64
+
+
+@pytest.mark.parametrize("plane", [False, True])
+def test_a_test_shows_the_download_of_weights(
+    plane, served, run, save_photo, tmp_path, monkeypatch
+):
+    _, path = served
+    reported = []
+
+    @contextmanager
+    def progress():
+        yield lambda *so_far: reported.append(so_far)
+
+    for module in (measuring, command):
+        monkeypatch.setattr(module, "download_progress", progress)
+    small = partial(PerceptualLoss, {"conv1_1": 1.0}, "vgg11")
+    monkeypatch.setattr(
+        metric_table, "PerceptualLoss", lambda layers, weights: small(weights=weights)
+    )
+    save_photo(tmp_path / "photos" / "a.png", 80, 80)
+    options = ["--plane", tmp_path / "plane.png"] if plane else []
+    code, _, err = run(
+        *("test", "compact-x4", "--datasets", tmp_path / "photos", "--device", "cpu"),
+        *("--metrics", "perceptual_loss", *options),
+    )
+    assert code == 0, err
+    assert reported[-1] == ("vgg19", path.stat().st_size, path.stat().st_size)
 
 
 def test_an_interrupted_download_is_resumed(served, monkeypatch):

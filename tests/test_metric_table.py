@@ -53,7 +53,7 @@ def random_networks(monkeypatch):
     monkeypatch.setattr(torchvision.models, "alexnet", made(alexnet_features))
     vgg16 = made(lambda: vgg.make_layers(vgg.cfgs["D"]))
     monkeypatch.setattr(dists, "vgg16", vgg16)
-    monkeypatch.setattr(metric_table, "_check_backbone", lambda name: None)
+    monkeypatch.setattr(metric_table, "_check_backbone", lambda name, settings: None)
     small = functools.partial(PerceptualLoss, {"conv1_1": 1.0}, "vgg11")
     monkeypatch.setattr(
         metric_table, "PerceptualLoss", lambda layers, weights: small(weights=weights)

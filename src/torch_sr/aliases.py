@@ -23,4 +23,5 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 
 Progress: TypeAlias = Callable[[int, int], None]  # (done, total)
 OpenProgress: TypeAlias = Callable[[int, int | None], None]  # the total is None while unknown
+OnDownload: TypeAlias = Callable[[str, int, int | None], None]  # (what, done, total or None)
 OnNote: TypeAlias = Callable[[str], None]  # called with a note for the user

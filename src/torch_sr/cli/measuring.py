@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from torch_sr.cli.bars import cache_progress, progress_bar
+from torch_sr.cli.bars import cache_progress, download_progress, progress_bar
 from torch_sr.evaluation.compare import Comparison, ImageScore
 from torch_sr.evaluation.evaluate import evaluate
 from torch_sr.evaluation.method import Method
@@ -29,6 +29,7 @@ def measure(
         watchers: functions that are called with each image under all methods.
     """
     with ExitStack() as stack:
+        downloaded = stack.enter_context(download_progress())
         cached = stack.enter_context(cache_progress())
         bar = stack.enter_context(progress_bar("images"))
         tasks: dict[str, Any] = {}
@@ -50,4 +51,5 @@ def measure(
             device=setting.device,
             cache_progress=cached,
             on_comparison=on_comparison,
+            on_download=downloaded,
         ).scores

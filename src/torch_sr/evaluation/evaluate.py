@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import torch
 
-from torch_sr.aliases import Progress
+from torch_sr.aliases import OnDownload, Progress
 from torch_sr.data.image_pairs import ImagePairs, open_pairs
 from torch_sr.data.sets.spec_syntax import split_specs
 from torch_sr.data.ssim_size import refuse_small
@@ -67,6 +67,7 @@ def evaluate(
     precision: str = "fp32",
     cache_progress: Progress | None = None,
     on_comparison: OnComparison | None = None,
+    on_download: OnDownload | None = None,
 ) -> Evaluation:
     """Measure models, and bicubic as the baseline, on every image of data sets.
 
@@ -83,6 +84,7 @@ def evaluate(
             computes the metrics that are networks.
         cache_progress: called while images are decoded.
         on_comparison: called after each image.
+        on_download: called while a model or the weights of a metric are downloaded.
 
     Returns:
         The scores, and their means. Names of images are distinct, even on file systems that
@@ -108,8 +110,8 @@ def evaluate(
     compact-x4: 27.2 dB
     """
     data_root = Path(data_root)
-    methods = _load(models, device, precision)
-    settings = metric_settings(methods, protocols, device)
+    methods = _load(models, device, precision, on_download)
+    settings = metric_settings(methods, protocols, device, on_download)
     built = build_protocol_metrics(list(metrics), settings)
     methods = [bicubic(settings.scale_factor), *methods]
     scores: list[ImageScore] = []
@@ -135,14 +137,21 @@ def evaluate(
     return Evaluation(scores, settings.protocols)
 
 
-def _load(models: Measured | Sequence[Measured], device: str, precision: str) -> list[Method]:
+def _load(
+    models: Measured | Sequence[Measured],
+    device: str,
+    precision: str,
+    on_download: OnDownload | None,
+) -> list[Method]:
     """A method for each model, in their order."""
     given = [models] if isinstance(models, str | Path | Model | Method) else list(models)
     named = [model for model in given if not isinstance(model, Method)]
     taken = [model.label for model in given if isinstance(model, Method)]
     if not named:
         return [model for model in given if isinstance(model, Method)]
-    loaded = iter(load_models(named, device=device, precision=precision, taken=taken))
+    loaded = iter(
+        load_models(named, device=device, precision=precision, taken=taken, on_download=on_download)
+    )
     return [model if isinstance(model, Method) else next(loaded) for model in given]
 
 

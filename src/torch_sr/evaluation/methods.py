@@ -6,12 +6,12 @@ whose overlap is wide enough for the deepest network of ESRGAN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from torch_sr.aliases import Array
+from torch_sr.aliases import Array, OnDownload
 from torch_sr.errors import ModelError
 from torch_sr.evaluation.labels import NamedModel, label_models, parse_named
 from torch_sr.evaluation.method import BASELINE, Method, SuperResolve
@@ -26,9 +26,6 @@ from torch_sr.models.zoo import name_of
 TILE_SIZE = 640
 """Low-resolution pixels; all benchmarks at x4, and DIV2K, are smaller."""
 OVERLAP = 32
-
-OnDownload = Callable[[str, int, int | None], None]
-"""Called with a model's name, the bytes downloaded, and the total bytes if known."""
 
 
 def load_models(

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torch_sr.aliases import OnDownload, OpenProgress
 from torch_sr.errors import DataError, MissingExtraError, ModelError
 from torch_sr.losses import PerceptualLoss, content_loss
 from torch_sr.metrics import PROTOCOLS, MetricProtocol, prepare, psnr, ssim
-from torch_sr.models.backbones import download_backbone
+from torch_sr.models.backbones import download_backbone, find_weights
 from torch_sr.models.files.reading import load_state
 
 MetricFunction = Callable[[Tensor, Tensor], float]
@@ -37,6 +39,7 @@ class MetricSettings:
         device: the device of the metrics that are networks.
         vgg_weights: weights file for the network of the perceptual loss; None uses torchvision's.
         further: other protocols under which PSNR and SSIM are also measured.
+        on_download: called while the weights of a metric are downloaded.
     """
 
     scale_factor: int
@@ -44,6 +47,7 @@ class MetricSettings:
     device: str = "cpu"
     vgg_weights: str | None = None
     further: tuple[MetricProtocol, ...] = ()
+    on_download: OnDownload | None = None
 
     @property
     def protocols(self) -> list[str]:
@@ -140,19 +144,20 @@ def _content_loss(settings: MetricSettings) -> MetricFunction:
 
 
 def _perceptual_loss(settings: MetricSettings) -> MetricFunction:
-    loss = PerceptualLoss({"conv5_4": 1.0}, weights=settings.vgg_weights).to(settings.device)
+    weights = settings.vgg_weights or find_weights("vgg19", _progress("vgg19", settings))
+    loss = PerceptualLoss({"conv5_4": 1.0}, weights=weights).to(settings.device)
     return _without_gradient(loss, settings)
 
 
 def _lpips(settings: MetricSettings) -> MetricFunction:
-    _check_backbone("alexnet")
+    _check_backbone("alexnet", settings)
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
     return _metric(LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True), settings)
 
 
 def _dists(settings: MetricSettings) -> MetricFunction:
-    _check_backbone("vgg16")
+    _check_backbone("vgg16", settings)
     from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
 
     return _metric(DeepImageStructureAndTextureSimilarity(), settings)
@@ -183,9 +188,13 @@ DISTORTIONS = (*PROTOCOL_METRICS, "content_loss")
 """The metrics that compare pixels; all others are perceptual."""
 
 
-def _check_backbone(name: str) -> None:
+def _check_backbone(name: str, settings: MetricSettings) -> None:
     """Download the weights of torchvision if needed; check that they contain tensors, not code."""
-    load_state(download_backbone(name))
+    load_state(download_backbone(name, progress=_progress(name, settings)))
+
+
+def _progress(network: str, settings: MetricSettings) -> OpenProgress | None:
+    return None if settings.on_download is None else partial(settings.on_download, network)
 
 
 def _metric(metric: Any, settings: MetricSettings) -> MetricFunction:

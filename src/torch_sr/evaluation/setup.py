@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch_sr.aliases import OnDownload
 from torch_sr.devices import choose_device
 from torch_sr.errors import DataError, ModelError
 from torch_sr.evaluation.method import Method
 from torch_sr.evaluation.methods import (
     TILE_SIZE,
-    OnDownload,
     common_scale_factor,
     load_models,
     load_sweep,
@@ -69,9 +69,18 @@ def load_methods(
 
 
 def metric_settings(
-    methods: Sequence[Method], protocols: Sequence[str], device: str
+    methods: Sequence[Method],
+    protocols: Sequence[str],
+    device: str,
+    on_download: OnDownload | None = None,
 ) -> MetricSettings:
     """The settings of the metrics: the scale factor of the methods, the protocols, the device.
+
+    Args:
+        methods: the methods that are measured.
+        protocols: the main one first.
+        device, on_download: see
+            :class:`~torch_sr.evaluation.metric_table.MetricSettings`.
 
     Raises:
         DataError: there is no protocol, or an unknown one.
@@ -84,4 +93,6 @@ def metric_settings(
         raise DataError(f"name a protocol: {', '.join(PROTOCOLS)}")
     main, *further = (PROTOCOLS[name] for name in dict.fromkeys(protocols))
     on = str(choose_device(device))
-    return MetricSettings(common_scale_factor(methods), main, on, further=tuple(further))
+    return MetricSettings(
+        common_scale_factor(methods), main, on, further=tuple(further), on_download=on_download
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from torch_sr.cli.bars import download_progress
 from torch_sr.cli.downloads import download_data, load_model
 from torch_sr.cli.exits import describe_error, print_failure
 from torch_sr.cli.interpolate.options import SweepOptions
@@ -180,7 +182,8 @@ def _show(
     if not specs:
         return
     perception = sweep.perception or _DEFAULT_PERCEPTION
-    require(perception, setting, "--perception {}")
+    with download_progress() as progress:
+        require(perception, replace(setting, on_download=progress), "--perception {}")
     scores = measure(methods, specs, ["psnr", "ssim", perception], setting, data_root)
     curve = out.with_name(f"{out.stem}_curve.png")
     points = write_plane(curve, methods, scores, perception)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TextIO
 
@@ -125,7 +126,9 @@ def _load(models: Sequence[str], options: MeasureOptions) -> list[Method]:
 def _choose_metrics(text: str, setting: MetricSettings, *, plane: bool) -> list[str]:
     if not split_commas(text):
         raise typer.BadParameter("--metrics: name at least one metric")
-    names, notes = choose_metrics(split_commas(text), setting, plane=plane)
+    with download_progress() as progress:
+        setting = replace(setting, on_download=progress)
+        names, notes = choose_metrics(split_commas(text), setting, plane=plane)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     return names

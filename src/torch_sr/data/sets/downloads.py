@@ -6,21 +6,18 @@ unpacks it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
 
-from torch_sr.aliases import OpenProgress
+from torch_sr.aliases import OnDownload, OpenProgress
 from torch_sr.data.sets.archives import Archive, archives_of
 from torch_sr.data.sets.resolve import resolve
 from torch_sr.data.sets.table import Purpose, name_and_splits
 from torch_sr.data.sets.unpacking import unpack
 from torch_sr.download import download
 from torch_sr.errors import DataError, DownloadError, MissingDatasetError
-
-DownloadProgress = Callable[[str, int, int | None], None]
-"""Called with a text for the current step, the bytes done, and the total bytes if known."""
 
 
 def download_dataset(
@@ -30,7 +27,7 @@ def download_dataset(
     *,
     split: str | None = None,
     keep_archives: bool = False,
-    progress: DownloadProgress | None = None,
+    progress: OnDownload | None = None,
 ) -> list[Path]:
     """Download and unpack the archives of a data set that are not unpacked yet.
 
@@ -66,7 +63,7 @@ def download_missing(
     data_root: Path,
     scale_factor: int,
     purpose: Purpose,
-    progress: DownloadProgress | None = None,
+    progress: OnDownload | None = None,
 ) -> None:
     """Download the known data sets that are not below the data root.
 
@@ -91,7 +88,7 @@ def download_missing(
 
 
 def _download_once(
-    archive: Archive, data_root: Path, keep_archive: bool, progress: DownloadProgress | None
+    archive: Archive, data_root: Path, keep_archive: bool, progress: OnDownload | None
 ) -> None:
     """Download and unpack an archive, unless this or another process has done so."""
     if archive.is_unpacked(data_root):
@@ -110,7 +107,7 @@ def _download(
     data_root: Path,
     path: Path,
     keep_archive: bool,
-    progress: DownloadProgress | None,
+    progress: OnDownload | None,
 ) -> None:
     download(
         archive.urls,
@@ -129,7 +126,7 @@ def _download(
         path.unlink()
 
 
-def _labeled(progress: DownloadProgress | None, text: str) -> OpenProgress:
+def _labeled(progress: OnDownload | None, text: str) -> OpenProgress:
     def report(done: int, total: int | None) -> None:
         if progress is not None:
             progress(text, done, total)
