@@ -164,25 +164,35 @@ def suggest_key(root: type[BaseModel], path: Sequence[str]) -> str:
     meant = _find_alias(root, parents, key)
     if meant:
         return f"did you mean {' or '.join(meant)}?"
-    if get_close_matches(key, names, n=1):
-        return suggest(key, names)
+    if near := get_close_matches(key, names, n=1):
+        # A misspelled alias is more like the alias than like the key that it stands for.
+        aliases = [alias for alias in _ALIASES if _find_own(parents, alias)]
+        near += get_close_matches(key, aliases, n=1, cutoff=0.9)
+        (best,) = get_close_matches(key, near, n=1)
+        return f"did you mean {' or '.join(_find_own(parents, best) or [best])}?"
     if key.lower() in _OPTIONS:
         return f"give it as an option of the command, --{_OPTIONS[key.lower()]}"
     every = dict(_walk(root))
     elsewhere = [where for where, name in every.items() if name == key]
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere[:2])}?"
-    near = get_close_matches(key, every.values(), n=1, cutoff=0.8)
+    near = get_close_matches(key, [*every.values(), *_ALIASES], n=1, cutoff=0.8)
     places = [where for where, name in every.items() if name in near]
+    places = places or [where for alias in near for where in _find_alias(root, parents, alias)]
     return f"did you mean {' or '.join(places[:2])}?" if places else suggest(key, names)
 
 
 def _find_alias(root: type[BaseModel], parents: Sequence[str], key: str) -> list[str]:
     """The keys that an alias stands for; those of the same section are preferred."""
     meant = [where for where in _ALIASES.get(key.lower(), ()) if _exists(root, where)]
+    return _find_own(parents, key) or meant
+
+
+def _find_own(parents: Sequence[str], key: str) -> list[str]:
+    """The keys of this section, or of those below, that an alias stands for."""
     here = ".".join([*parents, ""])
-    own = [where.removeprefix(here) for where in meant if here and where.startswith(here)]
-    return own or meant
+    meant = _ALIASES.get(key.lower(), ()) if parents else ()
+    return [where.removeprefix(here) for where in meant if where.startswith(here)]
 
 
 def _exists(root: type[BaseModel], dotted: str) -> bool:
