@@ -22,9 +22,9 @@ def after(step):
     return Progress(step // STEPS_PER_EPOCH, step % STEPS_PER_EPOCH, step)
 
 
-def schedule_of(epochs=4, steps=None, *, validates=True, **intervals):
+def schedule_of(epochs=4, steps=None, *, has_validation=True, **intervals):
     return StageSchedule(
-        StageLimits(epochs, steps), Intervals(**intervals), STEPS_PER_EPOCH, validates
+        StageLimits(epochs, steps), Intervals(**intervals), STEPS_PER_EPOCH, has_validation
     )
 
 
@@ -60,7 +60,7 @@ def test_a_limit_inside_an_epoch_ends_the_stage():
 
 
 def test_without_validation_images_no_validation_is_due():
-    schedule = schedule_of(validates=False, validate=Every(2, "steps"), checkpoint=Every(99))
+    schedule = schedule_of(has_validation=False, validate=Every(2, "steps"), checkpoint=Every(99))
     assert not steps_with(schedule.needs_validation)
     assert steps_with(schedule.needs_anything) == [20]
     assert schedule.steps_per_validation is None
@@ -91,7 +91,7 @@ def test_models_are_named_after_the_unit_of_their_interval():
 @pytest.fixture
 def state():
     fabric = Fabric(accelerator="cpu", devices=1)
-    return TrainerState(fabric, WatchConfig(), validates=True)
+    return TrainerState(fabric, WatchConfig(), validation_due=True)
 
 
 def validated(psnr, ssim):
@@ -106,7 +106,7 @@ def train_epoch(state, *losses):
 
 def test_a_validation_before_the_first_step_scores_the_start(state):
     state.add_validation(validated(20, 0.5))
-    assert not state.validates
+    assert not state.validation_due
     assert state.start == Scores(0, 0, validated(20, 0.5))
     assert state.scores() is None
 
@@ -139,7 +139,7 @@ def test_the_state_is_restored_exactly(state):
     train_epoch(state, 1.0)
     state.add_validation(validated(21, 0.6))
     state.mark_best()
-    state.watch.rollbacks, state.shown_at, state.validates = 2, 1, True
+    state.watch.rollbacks, state.shown_at, state.validation_due = 2, 1, True
     state.count_step({"content_loss": torch.tensor(5.0)}, torch.tensor(0.0))
     stored = state.state_dict()
     other = TrainerState(Fabric(accelerator="cpu", devices=1), WatchConfig())
@@ -153,4 +153,4 @@ def test_fields_that_older_checkpoints_do_not_have_get_their_defaults(state):
     for name in ("start", "best", "validates", "shown_at"):
         del stored[name]
     state.load_state_dict(stored)
-    assert (state.start, state.best, state.validates, state.shown_at) == (None, None, False, 0)
+    assert (state.start, state.best, state.validation_due, state.shown_at) == (None, None, False, 0)

@@ -16,13 +16,13 @@ class StageSchedule:
         limits: the length of the stage.
         intervals: how often each thing is done.
         steps_per_epoch: mini-batches in an epoch.
-        validates: whether there are validation images.
+        has_validation: whether there are validation images.
     """
 
     limits: StageLimits
     intervals: Intervals
     steps_per_epoch: int
-    validates: bool = True
+    has_validation: bool = True
 
     def is_over(self, at: Progress) -> bool:
         """Whether the stage is finished."""
@@ -35,7 +35,7 @@ class StageSchedule:
 
     def needs_validation(self, at: Progress) -> bool:
         """Whether a validation is due."""
-        return self.validates and self._is_due(self.intervals.validate, at)
+        return self.has_validation and self._is_due(self.intervals.validate, at)
 
     def needs_model(self, at: Progress) -> bool:
         """Whether a model with a name of its own is due."""
@@ -65,7 +65,9 @@ class StageSchedule:
     @property
     def steps_per_validation(self) -> int | None:
         """Mini-batches between two validations; None without validation images."""
-        return self.intervals.validate.in_steps(self.steps_per_epoch) if self.validates else None
+        return (
+            self.intervals.validate.in_steps(self.steps_per_epoch) if self.has_validation else None
+        )
 
     def _is_due(self, every: Every | None, at: Progress) -> bool:
         if every is None or not at.step:

@@ -35,10 +35,12 @@ class TrainerState:
     Args:
         fabric: the device of the sums, and the processes that share them.
         config: what counts as divergence.
-        validates: whether a validation is due before the first step.
+        validation_due: whether a validation is due before the first step.
     """
 
-    def __init__(self, fabric: Fabric, config: WatchConfig, *, validates: bool = False) -> None:
+    def __init__(
+        self, fabric: Fabric, config: WatchConfig, *, validation_due: bool = False
+    ) -> None:
         self.progress = Progress()
         self.metrics: dict[str, float] = {}
         """Of the latest epoch and validation."""
@@ -46,7 +48,7 @@ class TrainerState:
         """Scores of the model that the stage started from."""
         self.best: Scores | None = None
         """Scores of the best model."""
-        self.validates = validates
+        self.validation_due = validation_due
         """Whether a validation is due before the next step, after the checkpoint."""
         self.shown_at = 0
         """The step at which images were last logged."""
@@ -69,7 +71,7 @@ class TrainerState:
 
     def add_validation(self, metrics: Mapping[str, float]) -> None:
         """Take over the metrics of the validation that was due."""
-        self.validates = False
+        self.validation_due = False
         if not self.progress.step:
             self.start = Scores(0, 0, metrics)
         else:
@@ -105,7 +107,7 @@ class TrainerState:
             "metrics": self.metrics,
             "start": self.start.to_dict() if self.start else None,
             "best": self.best.to_dict() if self.best else None,
-            "validates": self.validates,
+            "validates": self.validation_due,
             "shown_at": self.shown_at,
             "sums": self.sums.state_dict(),
             "watch": self.watch.state_dict(),
@@ -118,7 +120,7 @@ class TrainerState:
         # These four are missing in older checkpoints.
         self.start = _read_scores(state.get("start"))
         self.best = _read_scores(state.get("best"))
-        self.validates = bool(state.get("validates", False))
+        self.validation_due = bool(state.get("validates", False))
         self.shown_at = int(state.get("shown_at", 0))
         self.sums.load_state_dict(state["sums"])
         self.watch.load_state_dict(state["watch"])

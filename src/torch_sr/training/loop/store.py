@@ -89,14 +89,14 @@ class StageStore:
             CheckpointError: the file cannot be written.
         """
         # If the due validation fails, the previous checkpoint is needed.
-        keep = max(self._keep, int(self._state.validates))
+        keep = max(self._keep, int(self._state.validation_due))
         self._save(self.checkpoint_file, good, keep, replace=self.awaits_validation)
-        self._step, self.awaits_validation = self._state.progress.step, self._state.validates
+        self._step, self.awaits_validation = self._state.progress.step, self._state.validation_due
 
     def save_checkpoint_if_newer(self) -> None:
         """Store the newest checkpoint, unless it is already of this step and state."""
         newest = self._step, self.awaits_validation
-        if newest != (self._state.progress.step, self._state.validates):
+        if newest != (self._state.progress.step, self._state.validation_due):
             self.save_checkpoint()
 
     def save_best(self, *, good: bool) -> None:
@@ -140,7 +140,7 @@ class StageStore:
             best = self._files.path(_BEST_CHECKPOINT)
             checkpoint = load_last_good(self.checkpoint_file, best)
         self.restore(self._fabric.broadcast(checkpoint))
-        self._state.validates = self.awaits_validation = False
+        self._state.validation_due = self.awaits_validation = False
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
         """Resume from a checkpoint of this stage.
@@ -153,7 +153,7 @@ class StageStore:
         self._stage.load_state_dict(checkpoint["stage_state"])
         self._fabric.strategy.precision.load_state_dict(checkpoint["scaler"])
         _set_random_state(checkpoint["random"], self._fabric.device)
-        self._step, self.awaits_validation = -1, self._state.validates
+        self._step, self.awaits_validation = -1, self._state.validation_due
 
     def _check_samples(self, before: Mapping[str, int]) -> None:
         progress, now = self._state.progress, self._samples

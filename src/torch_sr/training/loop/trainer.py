@@ -42,13 +42,13 @@ class Trainer:
     def __init__(
         self, context: RunContext, stage: Stage, data: StageData, *, measure_start: bool = False
     ) -> None:
-        validates = len(data.validation) > 0
+        has_validation = len(data.validation) > 0
         self.stage = stage
         self.schedule = StageSchedule(
-            data.limits, context.settings.intervals, data.sampler.batches, validates
+            data.limits, context.settings.intervals, data.sampler.batches, has_validation
         )
         self.state = TrainerState(
-            context.fabric, context.config.watch, validates=measure_start and validates
+            context.fabric, context.config.watch, validation_due=measure_start and has_validation
         )
         self.stop = Stop()
         self.store = StageStore(context, stage, data, self.state, self.stop)
@@ -102,7 +102,7 @@ class Trainer:
         """Train to the end of the stage; False if a stop was requested."""
         while True:
             try:
-                if self.state.validates and not self._pause():
+                if self.state.validation_due and not self._pause():
                     return False
                 if self._is_over():
                     return True
@@ -170,9 +170,9 @@ class Trainer:
         the epoch; a run that resumes there starts with the validation.
         """
         state, progress = self.state, self.state.progress
-        state.validates |= self.schedule.needs_validation(progress)
+        state.validation_due |= self.schedule.needs_validation(progress)
         validated: Validated | None = None
-        if state.validates:
+        if state.validation_due:
             if self.schedule.needs_checkpoint(progress) and not self.store.awaits_validation:
                 self.store.save_checkpoint()
             validated = self._validate()
@@ -206,7 +206,7 @@ class Trainer:
     def _store(self, validated: Validated | None) -> None:
         """Store the models and the checkpoint that are due."""
         progress = self.state.progress
-        good = validated is not None or not self.schedule.validates
+        good = validated is not None or not self.schedule.has_validation
         if validated is not None and self.schedule.allows_best(progress) and self.state.mark_best():
             self.store.save_best(good=good)
         if self.store.awaits_validation or self.schedule.needs_checkpoint(progress):
