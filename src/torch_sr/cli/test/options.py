@@ -42,7 +42,7 @@ class MeasureOptions:
     versus: Annotated[
         str | None,
         Option(
-            "Label of the method to compare with, by a paired bootstrap over images.",
+            "Compare every method with the one of this label, by a paired bootstrap over images.",
             panel=_COMPARISON,
             default="the first of several models",
         ),
