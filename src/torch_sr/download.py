@@ -163,12 +163,9 @@ class _Job:
             headers |= {"Range": f"bytes={start}-", "If-Range": version}
         try:
             with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
-                if (
-                    response.status_code == 416
-                    and self.digest
-                    and _is_right(self.part, self.digest)
-                ):
-                    return  # the part was complete, but not renamed yet
+                at_end = response.status_code == 416  # the server has nothing after our part
+                if at_end and self.digest and _is_right(self.part, self.digest):
+                    return  # it is complete, but was not renamed yet
                 self._check_status(response)
                 if response.status_code != 206 or not _starts_at(response, start):
                     start = 0
@@ -237,10 +234,8 @@ class _Job:
 
     def _record_origin(self, url: str, response: Response) -> None:
         etag = response.headers.get("ETag", "")
-        version = (
-            etag if etag and not etag.startswith("W/") else ""
-        )  # a weak ETag does not identify the bytes
-        version = version or response.headers.get("Last-Modified", "")
+        strong = "" if etag.startswith("W/") else etag  # a weak one does not identify the bytes
+        version = strong or response.headers.get("Last-Modified", "")
         with atomic_write(self.origin) as temporary:
             temporary.write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
 
