@@ -241,8 +241,8 @@ def _find_leaks(
 def _matches(
     some: list[InspectedPair], others: list[InspectedPair]
 ) -> Iterator[tuple[InspectedPair, InspectedPair]]:
-    for mine, theirs, _ in find_matches(_hashes(some), _hashes(others)[:, 0]):
-        yield some[mine], others[theirs]
+    for first, second, _ in find_matches(_hashes(some), _hashes(others)[:, 0]):
+        yield some[first], others[second]
 
 
 def _hashes(images: Sequence[InspectedPair]) -> Array:

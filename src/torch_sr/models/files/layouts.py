@@ -134,11 +134,11 @@ def to_canonical(state: State) -> CanonicalState:
         raise ModelError(f"has no RRDB generator; it has {describe_keys(state)}")
     scaling, renamed = _split_residual_scaling(_with_block(stripped))
     canonical = {}
-    for ours, theirs in _pairs(LAYOUTS[name], read_numbers(renamed, name)):
+    for target, source in _pairs(LAYOUTS[name], read_numbers(renamed, name)):
         for kind in ("weight", "bias"):
-            if f"{theirs}.{kind}" not in renamed:
-                raise ModelError(f"{theirs}.{kind} is missing (layout {name})")
-            canonical[f"{ours}.{kind}"] = renamed.pop(f"{theirs}.{kind}")
+            if f"{source}.{kind}" not in renamed:
+                raise ModelError(f"{source}.{kind} is missing (layout {name})")
+            canonical[f"{target}.{kind}"] = renamed.pop(f"{source}.{kind}")
     if renamed:
         raise ModelError(f"has {describe_keys(renamed)}, which no RRDB generator has")
     return CanonicalState(name, canonical, scaling)
@@ -159,11 +159,11 @@ def from_canonical(
     found = read_numbers(state, "new")
     numbers = _written_numbers(found, layout, subpixel=is_subpixel(state))
     renamed = {}
-    for (ours, _), (_, theirs) in zip(
+    for (source, _), (_, target) in zip(
         _pairs(LAYOUTS["new"], found), _pairs(LAYOUTS[layout], numbers), strict=True
     ):
         for kind in ("weight", "bias"):
-            renamed[f"{theirs}.{kind}"] = parameter(state, f"{ours}.{kind}")
+            renamed[f"{target}.{kind}"] = parameter(state, f"{source}.{kind}")
     if layout == "enhanced-srgan":
         for block in numbers.blocks:
             prefix = f"rrdb_blocks.rrdb_{block}"
