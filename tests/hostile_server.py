@@ -1,4 +1,4 @@
-"""An HTTP server on this machine that serves, breaks off, lies and redirects as a test tells it."""
+"""An HTTP server on this machine that fails, lies and redirects as a test configures it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Behaviour = Callable[["Handler", bytes], None]
+Behavior = Callable[["Handler", bytes], None]
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Site:
     """What is served, and what was asked for."""
 
     files: dict[str, bytes] = field(default_factory=dict)
-    behaviours: dict[str, list[Behaviour]] = field(default_factory=dict)
+    behaviors: dict[str, list[Behavior]] = field(default_factory=dict)
     """By path, one for each request; then, and elsewhere, :func:`serve`."""
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     """Paths, and the ranges asked for."""
@@ -31,9 +31,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.site.requests.append((self.path, self.headers["Range"]))
         content = self.site.files.get(self.path)
-        planned = self.site.behaviours.get(self.path, [])
-        behaviour = planned.pop(0) if planned else serve
-        behaviour(self, content if content is not None else b"")
+        planned = self.site.behaviors.get(self.path, [])
+        behavior = planned.pop(0) if planned else serve
+        behavior(self, content if content is not None else b"")
         self.close_connection = True
 
     def log_message(self, *arguments):

@@ -66,7 +66,7 @@ def test_imports_point_downwards(path):
         target = name.partition(".")[0]
         assert target in LEVEL, f"{path}:{line} imports torch_sr.{name}, which has no layer"
         assert target == own or LEVEL[target] < LEVEL[own], (
-            f"{path}:{line}: {own} imports {name}, which lies no lower"
+            f"{path}:{line}: {own} imports {name}, which is not lower"
         )
 
 

@@ -312,9 +312,9 @@ def test_a_data_set_is_downloaded_once_and_then_found(div2k, tmp_path):
     assert not list((tmp_path / ".downloads").iterdir())
     (pair,) = resolve("div2k", tmp_path, 4, "train")
     assert pair.lr.name == "0001x4.png"
-    asked = len(div2k.requests)
+    requested = len(div2k.requests)
     download_dataset("div2k", tmp_path, 4)
-    assert len(div2k.requests) == asked
+    assert len(div2k.requests) == requested
 
 
 def test_archives_are_kept_if_requested(div2k, tmp_path):
@@ -325,12 +325,12 @@ def test_archives_are_kept_if_requested(div2k, tmp_path):
 def test_the_next_try_resumes_after_a_failure(div2k, tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     stem = "/DIV2K_valid_LR_bicubic_X4.zip"
-    div2k.behaviours[stem] = [break_off(50), *[answer(500)] * 9]
+    div2k.behaviors[stem] = [break_off(50), *[answer(500)] * 9]
     with pytest.raises(DownloadError, match=r"DIV2K_valid_LR_bicubic_X4.zip .*answers 404.*500"):
         download_dataset("div2k", tmp_path, 4, split="val")
     assert (tmp_path / "DIV2K/DIV2K_valid_HR/0801.png").is_file()
     assert not (tmp_path / "DIV2K/DIV2K_valid_LR_bicubic").exists()
-    div2k.behaviours.clear()
+    div2k.behaviors.clear()
     download_dataset("div2k", tmp_path, 4, split="val")
     assert (tmp_path / "DIV2K/DIV2K_valid_LR_bicubic/X4/0801x4.png").is_file()
     assert sum(path == "/DIV2K_valid_HR.zip" for path, _ in div2k.requests) == 1
@@ -377,6 +377,6 @@ def test_missing_data_sets_are_downloaded_if_requested(div2k, tmp_path):
         open_pairs(["div2k"], cache_dir=tmp_path / "cache", **where)
     pairs = open_pairs(["div2k"], cache_dir=tmp_path / "cache", download=True, **where)
     assert pairs[0][1].shape == (16, 24, 3)
-    assert not (tmp_path / "DIV2K/DIV2K_train_HR").exists()  # only what was asked for
+    assert not (tmp_path / "DIV2K/DIV2K_train_HR").exists()  # only what was requested
     download_missing(["div2k:train"], **where)
     assert (tmp_path / "DIV2K/DIV2K_train_HR").exists()

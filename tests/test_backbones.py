@@ -85,7 +85,7 @@ def test_an_interrupted_download_is_resumed(served, monkeypatch):
     monkeypatch.setattr("torch_sr.download.time.sleep", lambda seconds: None)
     site, path = served
     content = site.files[f"/{path.name}"]
-    site.behaviours[f"/{path.name}"] = [break_off(100_000)]
+    site.behaviors[f"/{path.name}"] = [break_off(100_000)]
     download_backbone("vgg11")
     assert path.read_bytes() == content
     first, second = (asked for _, asked in site.requests)

@@ -97,9 +97,9 @@ def test_stopping_early_leaves_only_complete_results(folder, upscaler):
 def test_bugs_are_not_hidden(folder):
     class Broken(Repeat):
         def __call__(self, lr):
-            raise RuntimeError("a mistake of ours")
+            raise RuntimeError("our own mistake")
 
-    with pytest.raises(RuntimeError, match="of ours"):
+    with pytest.raises(RuntimeError, match="our own"):
         run([Upscaler(Broken(), overlap=2)], folder)
     assert names(folder / "out") == []
 

@@ -49,11 +49,11 @@ def test_a_valid_configuration_passes_and_its_crops_are_drawn(settings, both_sta
 
     crops = open_crops("training", both_stages, settings, decode=False)
     order = np.random.default_rng(both_stages.seed).permutation(5)
-    picture = imread(tmp_path / "check_training.png")
-    assert picture.shape == (3 * 16 + 2 * 4, 2 * 32 + 4, 3)
+    sheet = imread(tmp_path / "check_training.png")
+    assert sheet.shape == (3 * 16 + 2 * 4, 2 * 32 + 4, 3)
     lr, hr = (image.permute(1, 2, 0).numpy() for image in crops[0, int(order[1])])
-    np.testing.assert_array_equal(picture[:16, 36 + 16 : 36 + 32], hr)
-    np.testing.assert_array_equal(picture[:16:2, 36 : 36 + 16 : 2], lr)
+    np.testing.assert_array_equal(sheet[:16, 36 + 16 : 36 + 32], hr)
+    np.testing.assert_array_equal(sheet[:16:2, 36 : 36 + 16 : 2], lr)
 
 
 def test_all_errors_are_found_in_one_check(settings, both_stages):

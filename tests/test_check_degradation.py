@@ -51,16 +51,16 @@ def test_several_degradations_of_a_crop_are_drawn(data_root, tmp_path, sharpened
     pairs = open_photos(data_root)
     crops = RandomCrops(pairs, (24, 24), seed=3, degradation=rare)
     assert draw_crops(tmp_path / "a.png", crops, seed=3) == Drawn(crops=5, degraded=4)
-    picture = imread(tmp_path / "a.png")
+    image = imread(tmp_path / "a.png")
     above = 3 * (24 + 4)
-    assert picture.shape == (above + 4 * (24 + 4) - 4, 4 * 24 + 4, 3)
+    assert image.shape == (above + 4 * (24 + 4) - 4, 4 * 24 + 4, 3)
     plain = RandomCrops(pairs, (24, 24), seed=3)
     assert draw_crops(tmp_path / "b.png", plain, seed=3) == Drawn(crops=5, degraded=0)
-    np.testing.assert_array_equal(picture[: above - 4], imread(tmp_path / "b.png"))
+    np.testing.assert_array_equal(image[: above - 4], imread(tmp_path / "b.png"))
 
     order = np.random.default_rng(3).permutation(5)
     for row in range(4):
-        tiles = np.split(picture[above + row * 28 : above + row * 28 + 24, : 4 * 24], 4, axis=1)
+        tiles = np.split(image[above + row * 28 : above + row * 28 + 24, : 4 * 24], 4, axis=1)
         *drawn, hr = tiles
         source = pairs.hr(int(order[row]))
         windows = np.lib.stride_tricks.sliding_window_view(source, (24, 24, 3))[..., 0, :, :, :]
@@ -86,21 +86,21 @@ def test_deep_images_are_drawn_in_8_bits(tmp_path, photo):
     write_image(tmp_path / "photos/a.png", Image.from_array(photo(32, 40, dtype=np.uint16)))
     crops = RandomCrops(open_photos(tmp_path), (16, 16), degradation=degradation_of(1))
     draw_crops(tmp_path / "a.png", crops, seed=0)
-    picture = imread(tmp_path / "a.png")
+    image = imread(tmp_path / "a.png")
     _, hr = crops[0, 0]
     eight = np.round(hr.permute(1, 2, 0).numpy() / 257).astype(int)
-    assert picture.dtype == np.uint8
-    assert np.abs(picture[:16, 16:32].astype(int) - eight).max() <= 1
+    assert image.dtype == np.uint8
+    assert np.abs(image[:16, 16:32].astype(int) - eight).max() <= 1
 
 
 def test_the_check_describes_the_degradation_and_notes_mistakes(settings):
     config = parse_config(TINY, overrides=["degradation.probability=0.75"])
-    said, note = said_of_degradation(config, settings, 2)
-    assert said.text == (
+    message, note = said_of_degradation(config, settings, 2)
+    assert message.text == (
         "75 % of the crops have LR made by two rounds of blur, resizing, noise and JPEG "
         "(quality 30 to 95)"
     )
-    assert (said.verdict, note.verdict) == ("ok", "note")
+    assert (message.verdict, note.verdict) == ("ok", "note")
     assert "5 validation images are not degraded; write degraded ones" in note.text
     assert "torch-sr data degrade" in note.text
 

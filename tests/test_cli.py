@@ -35,12 +35,12 @@ def model(tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A folder with two pictures and a text."""
-    folder = tmp_path / "pictures"
+def photos(tmp_path):
+    """A folder with two images and a text."""
+    folder = tmp_path / "photos"
     for name in ("a.png", "b.png"):
         write_noise(folder / name)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("not an image")
     return folder
 
 
@@ -153,68 +153,68 @@ def test_shell_completion(run, shell, monkeypatch):
 # --- upscale ------------------------------------------------------------------------------------
 
 
-def test_upscale_next_to_the_source(run, model, pictures):
-    code, out, err = run("upscale", pictures / "a.png", "-m", model, "--device", "cpu")
-    assert (code, out) == (0, f"{pictures / 'a_sr.png'}\n")
+def test_upscale_next_to_the_source(run, model, photos):
+    code, out, err = run("upscale", photos / "a.png", "-m", model, "--device", "cpu")
+    assert (code, out) == (0, f"{photos / 'a_sr.png'}\n")
     assert err.startswith("1 done; 0.001 megapixels in ")
-    assert err.endswith(f"; result: {pictures / 'a_sr.png'}\n")
-    assert read_image(pictures / "a_sr.png").color.shape == (60, 84, 3)
+    assert err.endswith(f"; result: {photos / 'a_sr.png'}\n")
+    assert read_image(photos / "a_sr.png").color.shape == (60, 84, 3)
 
 
 @pytest.mark.parametrize("pattern", ["", "*.png", "[ab].*"])
-def test_upscale_folders_and_globs_into_a_new_folder(run, model, pictures, tmp_path, pattern):
+def test_upscale_folders_and_globs_into_a_new_folder(run, model, photos, tmp_path, pattern):
     out = tmp_path / "new" / "folder"
-    source = pictures / pattern
+    source = photos / pattern
     code, printed, _ = run("upscale", source, "-m", model, "-o", out, "--device", "cpu")
     assert code == 0
     assert names(out) == ["a_sr.png", "b_sr.png"]
     assert printed.split() == [str(out / "a_sr.png"), str(out / "b_sr.png")]
-    assert names(pictures) == ["a.png", "b.png", "notes.txt"]
+    assert names(photos) == ["a.png", "b.png", "notes.txt"]
 
 
-def test_upscale_takes_each_source_once(run, model, pictures):
-    code, out, _ = run("upscale", pictures / "a.png", pictures, "-m", model, "--device", "cpu")
+def test_upscale_takes_each_source_once(run, model, photos):
+    code, out, _ = run("upscale", photos / "a.png", photos, "-m", model, "--device", "cpu")
     assert code == 0
     assert len(out.split()) == 2
 
 
-def test_upscale_continues_after_a_damaged_file(run, model, pictures):
-    (pictures / "aa.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    missing = pictures / "missing.png"
-    code, out, err = run("upscale", missing, pictures, "-m", model, "--device", "cpu")
+def test_upscale_continues_after_a_damaged_file(run, model, photos):
+    (photos / "aa.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    missing = photos / "missing.png"
+    code, out, err = run("upscale", missing, photos, "-m", model, "--device", "cpu")
     assert code == 1
-    assert out.split() == [str(pictures / "a_sr.png"), str(pictures / "b_sr.png")]
+    assert out.split() == [str(photos / "a_sr.png"), str(photos / "b_sr.png")]
     *failures, summary = err.splitlines()
     assert [line.startswith("failed: ") for line in failures] == [True, True]
     assert "missing.png" in failures[0]
     assert "aa.png" in failures[1]
     assert "2 failed" in summary
-    assert not (pictures / "aa_sr.png").exists()
+    assert not (photos / "aa_sr.png").exists()
 
 
-def test_upscale_never_overwrites_its_source(run, model, pictures):
-    before = (pictures / "a.png").read_bytes()
-    arguments = ["upscale", pictures / "a.png", "-m", model, "--suffix", "", "--device", "cpu"]
+def test_upscale_never_overwrites_its_source(run, model, photos):
+    before = (photos / "a.png").read_bytes()
+    arguments = ["upscale", photos / "a.png", "-m", model, "--suffix", "", "--device", "cpu"]
     code, _, err = run(*arguments)
     assert code == 1
     assert "overwrite" in err
-    assert (pictures / "a.png").read_bytes() == before
-    assert run(*arguments, "-o", pictures.parent / "out")[0] == 0
+    assert (photos / "a.png").read_bytes() == before
+    assert run(*arguments, "-o", photos.parent / "out")[0] == 0
 
 
-def test_upscale_never_overwrites_other_sources_or_results_of_the_same_call(run, model, pictures):
-    write_noise(pictures / "a_sr.png")
-    before = (pictures / "a_sr.png").read_bytes()
-    code, _, err = run("upscale", pictures, "-m", model, "--device", "cpu")
+def test_upscale_never_overwrites_other_sources_or_results_of_the_same_call(run, model, photos):
+    write_noise(photos / "a_sr.png")
+    before = (photos / "a_sr.png").read_bytes()
+    code, _, err = run("upscale", photos, "-m", model, "--device", "cpu")
     assert code == 1
     assert "a.png: its result" in err
     assert "--skip-existing" in err
-    assert (pictures / "a_sr.png").read_bytes() == before
-    assert (pictures / "b_sr.png").exists()
+    assert (photos / "a_sr.png").read_bytes() == before
+    assert (photos / "b_sr.png").exists()
 
-    write_noise(pictures / "more" / "b.png")
-    sources = pictures / "b.png", pictures / "more" / "b.png"
-    code, out, err = run("upscale", *sources, "-m", model, "-o", pictures / "out")
+    write_noise(photos / "more" / "b.png")
+    sources = photos / "b.png", photos / "more" / "b.png"
+    code, out, err = run("upscale", *sources, "-m", model, "-o", photos / "out")
     assert code == 1
     assert len(out.splitlines()) == 1
     assert "more/b.png: would overwrite" in err
@@ -295,10 +295,10 @@ def test_test_json(run, model, data_root):
     assert code == 0
     found = json.loads(out)
     assert found["protocol"] == "paper"
-    ours = [score for score in found["images"] if score["method"] == "tiny"]
-    psnrs = [score["metrics"]["psnr"] for score in ours]
+    of_the_model = [score for score in found["images"] if score["method"] == "tiny"]
+    psnrs = [score["metrics"]["psnr"] for score in of_the_model]
     assert found["mean"]["set5"]["tiny"]["psnr"] == pytest.approx(np.mean(psnrs))
-    assert found["best"] == [max(ours, key=lambda score: score["metrics"]["psnr"])]
+    assert found["best"] == [max(of_the_model, key=lambda score: score["metrics"]["psnr"])]
 
 
 def test_test_compares_several_models(run, model, data_root, tmp_path):
@@ -560,26 +560,26 @@ def test_upscale_prints_names_that_are_not_valid_text(model, tmp_path):
     assert (tmp_path / f"{strange}2_sr.png").exists()
 
 
-def test_upscale_resamples_and_chooses_the_format(run, model, pictures):
-    arguments = ["upscale", pictures / "a.png", "-m", model, "--device", "cpu"]
+def test_upscale_resamples_and_chooses_the_format(run, model, photos):
+    arguments = ["upscale", photos / "a.png", "-m", model, "--device", "cpu"]
     assert run(*arguments, "--scale", "2.5", "--format", "webp", "--lossless")[0] == 0
-    height, width = read_image(pictures / "a.png").color.shape[:2]
-    assert read_image(pictures / "a_sr.webp").color.shape[:2] == (
+    height, width = read_image(photos / "a.png").color.shape[:2]
+    assert read_image(photos / "a_sr.webp").color.shape[:2] == (
         round(2.5 * height),
         round(2.5 * width),
     )
-    assert run(*arguments, "-o", pictures / "big.jpg", "--width", "50", "--quality", "30")[0] == 0
-    assert read_image(pictures / "big.jpg").color.shape[1] == 50
+    assert run(*arguments, "-o", photos / "big.jpg", "--width", "50", "--quality", "30")[0] == 0
+    assert read_image(photos / "big.jpg").color.shape[1] == 50
 
 
-def test_upscale_reads_names_from_standard_input(run, model, pictures, monkeypatch):
-    odd = pictures / "c\r\u2028.png"
-    odd.write_bytes((pictures / "a.png").read_bytes())
-    names_ = b"\0".join(map(os.fsencode, [pictures / "a.png", odd, ""]))
+def test_upscale_reads_names_from_standard_input(run, model, photos, monkeypatch):
+    odd = photos / "c\r\u2028.png"
+    odd.write_bytes((photos / "a.png").read_bytes())
+    names_ = b"\0".join(map(os.fsencode, [photos / "a.png", odd, ""]))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(names_), "utf-8"))
     code, _, err = run("upscale", "-", "-m", model, "--device", "cpu")
     assert code == 0, err
-    assert (pictures / "c\r\u2028_sr.png").exists()
+    assert (photos / "c\r\u2028_sr.png").exists()
     monkeypatch.setattr("sys.stdin", None)
     assert run("upscale", "-", "-m", model)[0] == 2
 
@@ -592,42 +592,42 @@ def test_upscale_shows_names_as_they_are(monkeypatch, capsys):
     assert r"a[link=b]c\n.png" in capsys.readouterr().err
 
 
-def test_upscale_draws_missing_sheets_and_reports_failures(run, model, pictures):
-    arguments = ["upscale", pictures / "a.png", "-m", model, "--device", "cpu", "--compare"]
+def test_upscale_draws_missing_sheets_and_reports_failures(run, model, photos):
+    arguments = ["upscale", photos / "a.png", "-m", model, "--device", "cpu", "--compare"]
     assert run(*arguments)[0] == 0
-    sheet = pictures / "a_sr_sheet.png"
+    sheet = photos / "a_sr_sheet.png"
     sheet.unlink()
     assert run(*arguments, "--skip-existing")[0] == 0
     assert sheet.exists()
     sheet.unlink()
-    (pictures / "a.png").write_bytes(b"")
+    (photos / "a.png").write_bytes(b"")
     code, _, err = run(*arguments, "--skip-existing")
     assert code == 1
     assert "a_sr_sheet.png: cannot be drawn: " in err
 
 
-def test_upscale_draws_sheets(run, model, pictures):
-    code, _, err = run("upscale", pictures / "a.png", "-m", model, "--compare", "--device", "cpu")
+def test_upscale_draws_sheets(run, model, photos):
+    code, _, err = run("upscale", photos / "a.png", "-m", model, "--compare", "--device", "cpu")
     assert code == 0, err
-    sheet = read_image(pictures / "a_sr_sheet.png").color
+    sheet = read_image(photos / "a_sr_sheet.png").color
     assert sheet.shape[0] > 500
     assert sheet.std() > 20
 
 
-def test_upscale_shares_files_among_processes(run, model, pictures):
+def test_upscale_shares_files_among_processes(run, model, photos):
     printed = [
-        run("upscale", pictures, "-m", model, "--device", "cpu", "--shard", f"{part}/2")[1]
+        run("upscale", photos, "-m", model, "--device", "cpu", "--shard", f"{part}/2")[1]
         for part in (1, 2)
     ]
     assert [text.split() for text in printed] == [
-        [str(pictures / "a_sr.png")],
-        [str(pictures / "b_sr.png")],
+        [str(photos / "a_sr.png")],
+        [str(photos / "b_sr.png")],
     ]
 
 
-def test_upscale_logs_json(run, model, pictures):
-    (pictures / "c.png").write_bytes(b"")
-    code, out, _ = run("upscale", pictures, "-m", model, "--device", "cpu", "--json")
+def test_upscale_logs_json(run, model, photos):
+    (photos / "c.png").write_bytes(b"")
+    code, out, _ = run("upscale", photos, "-m", model, "--device", "cpu", "--json")
     assert code == 1
     *lines, last = [json.loads(line) for line in out.splitlines()]
     assert [line["status"] for line in lines] == ["done", "done", "failed"]
@@ -651,8 +651,8 @@ def test_upscale_logs_json(run, model, pictures):
         ["--crf", "99"],
     ],
 )
-def test_upscale_refuses_contradicting_options(run, pictures, wrong):
-    assert run("upscale", pictures / "a.png", *wrong)[0] == 2
+def test_upscale_refuses_contradicting_options(run, photos, wrong):
+    assert run("upscale", photos / "a.png", *wrong)[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -175,20 +175,20 @@ def test_an_infinite_value_is_left_out_of_the_mean_and_reported_by_name():
 def test_the_paired_bootstrap_agrees_with_scipy():
     rng = np.random.default_rng(2)
     base = rng.normal(28, 3, 60)
-    ours = base + rng.normal(0.1, 0.2, 60)
+    value = base + rng.normal(0.1, 0.2, 60)
     names = [str(n) for n in range(60)]
     found = paired_difference(
-        dict(zip(names, ours, strict=True)), dict(zip(names, base, strict=True))
+        dict(zip(names, value, strict=True)), dict(zip(names, base, strict=True))
     )
     expected = bootstrap(
-        (ours - base,), np.mean, n_resamples=20000, method="percentile", rng=rng
+        (value - base,), np.mean, n_resamples=20000, method="percentile", rng=rng
     ).confidence_interval
-    assert found.mean == pytest.approx(np.mean(ours - base))
+    assert found.mean == pytest.approx(np.mean(value - base))
     assert found.low == pytest.approx(expected.low, abs=0.003)
     assert found.high == pytest.approx(expected.high, abs=0.003)
     assert found.excludes_zero
     again = paired_difference(
-        dict(zip(names, ours, strict=True)), dict(zip(names, base, strict=True))
+        dict(zip(names, value, strict=True)), dict(zip(names, base, strict=True))
     )
     assert again == found  # seeded
 

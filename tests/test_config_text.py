@@ -195,8 +195,8 @@ def test_strange_values_are_no_traceback(text):
 
 
 def test_a_text_in_place_of_a_list_is_refused_with_the_list_that_was_meant(tmp_path):
-    said = refusal(tmp_path / "a.json", '{"training": {"val_datasets": "imgs"}}')
-    assert 'is "imgs"; it must be a list in brackets, such as ["imgs"], or [] for none' in said
+    message = refusal(tmp_path / "a.json", '{"training": {"val_datasets": "imgs"}}')
+    assert 'is "imgs"; it must be a list in brackets, such as ["imgs"], or [] for none' in message
 
 
 def test_lists_are_split_outside_quotes_and_brackets():

@@ -82,7 +82,7 @@ def only(report):
     return finding
 
 
-def test_nearest_neighbour_is_found_by_its_shift(folder):
+def test_nearest_neighbor_is_found_by_its_shift(folder):
     lr_of(folder, lambda image: image[::4, ::4])
     finding = only(check(folder))
     assert (finding.severity, finding.check) == ("error", "shift")

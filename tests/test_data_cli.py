@@ -85,7 +85,7 @@ def test_download(run, tmp_path, site):
 
 
 def test_a_download_that_fails_is_one_line(run, tmp_path, site):
-    site.behaviours["/benchmark.zip"] = [answer(404)]
+    site.behaviors["/benchmark.zip"] = [answer(404)]
     code, out, err = run("download", "set5", "--data-root", tmp_path / "data")
     assert (code, out) == (1, "")
     assert err.startswith(

@@ -36,7 +36,7 @@ KEEP = (0.0, 0.0, 1.0)
 
 
 def calm(kind=RoundConfig, **changes):
-    """A round that does nothing but what is asked for."""
+    """A round that does nothing but what is requested."""
     quiet = {"noise_probability": 0.0, "jpeg_probability": 0.0, "resize_probabilities": KEEP}
     return kind(**{"blur": NO_BLUR, **quiet, **changes})
 
@@ -440,7 +440,7 @@ def test_degraded_lr_is_aligned_with_bicubic_lr():
     for seed in range(40):
         lr = degrade(hr, np.random.default_rng(seed)).mean(axis=2)
         pair = [(image - image.mean()) * window for image in (bicubic, lr)]
-        # without the usual normalisation, which would make the most of the noise
+        # without the usual normalization, which would amplify the noise
         shift, *_ = phase_cross_correlation(*pair, upsample_factor=50, normalization=None)
         shifts.append(shift)
     assert np.abs(np.mean(shifts, axis=0)).max() < 0.05

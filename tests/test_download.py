@@ -65,11 +65,11 @@ def refused(url, path, *words, **options):
 
 @pytest.mark.parametrize("digest", [MD5, SHA256, None])
 def test_a_file_arrives_completely(url, path, site, digest, caplog):
-    told = []
-    assert get(url, path, digest, progress=lambda *so_far: told.append(so_far)) == path
+    reported = []
+    assert get(url, path, digest, progress=lambda *so_far: reported.append(so_far)) == path
     assert path.read_bytes() == CONTENT
     assert left(path) == ["set.zip"]
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert reported[-1] == (len(CONTENT), len(CONTENT))
     assert ("its hash is unknown" in caplog.text) == (digest is None)
 
 
@@ -83,7 +83,7 @@ def test_an_intact_file_is_not_requested_again(url, path, site):
 
 
 def test_after_an_interruption_only_the_rest_is_requested(url, path, site):
-    site.behaviours["/set.zip"] = [break_off(1_200_000)]
+    site.behaviors["/set.zip"] = [break_off(1_200_000)]
     get(url, path)
     assert path.read_bytes() == CONTENT
     assert [asked is None for _, asked in site.requests] == [True, False]
@@ -91,7 +91,7 @@ def test_after_an_interruption_only_the_rest_is_requested(url, path, site):
 
 
 def test_the_next_attempt_resumes_where_the_last_one_ended(url, path, site):
-    site.behaviours["/set.zip"] = [break_off(700_000)]
+    site.behaviors["/set.zip"] = [break_off(700_000)]
     refused(url, path, "broke off", retries=0)
     assert left(path) == ["set.zip.lock", "set.zip.part", "set.zip.part.json"]
     get(url, path)
@@ -101,7 +101,7 @@ def test_the_next_attempt_resumes_where_the_last_one_ended(url, path, site):
 
 
 def test_another_version_is_downloaded_from_its_start(url, path, site):
-    site.behaviours["/set.zip"] = [break_off(700_000)]
+    site.behaviors["/set.zip"] = [break_off(700_000)]
     refused(url, path, retries=0)
     site.version = '"2"'
     get(url, path)
@@ -111,20 +111,20 @@ def test_another_version_is_downloaded_from_its_start(url, path, site):
 @pytest.mark.parametrize("version", ["", 'W/"1"'])
 def test_without_a_version_nothing_is_resumed(url, path, site, version):
     site.version = version
-    site.behaviours["/set.zip"] = [break_off(700_000)]
+    site.behaviors["/set.zip"] = [break_off(700_000)]
     get(url, path)
     assert [asked for _, asked in site.requests] == [None, None]
     assert path.read_bytes() == CONTENT
 
 
 def test_a_server_without_ranges(url, path, site):
-    site.behaviours["/set.zip"] = [break_off(700_000), serve_all]
+    site.behaviors["/set.zip"] = [break_off(700_000), serve_all]
     get(url, path)
     assert path.read_bytes() == CONTENT
 
 
 def test_a_complete_part_is_only_renamed(url, path, site):
-    site.behaviours["/set.zip"] = [break_off(700_000)]
+    site.behaviors["/set.zip"] = [break_off(700_000)]
     refused(url, path, retries=0)
     path.with_name("set.zip.part").write_bytes(CONTENT)
     get(url, path)
@@ -133,7 +133,7 @@ def test_a_complete_part_is_only_renamed(url, path, site):
 
 
 def test_a_part_longer_than_the_file_is_discarded(url, path, site):
-    site.behaviours["/set.zip"] = [break_off(700_000)]
+    site.behaviors["/set.zip"] = [break_off(700_000)]
     refused(url, path, retries=0)
     path.with_name("set.zip.part").write_bytes(CONTENT + b"more")
     get(url, path)
@@ -150,12 +150,12 @@ def test_a_damaged_record_costs_only_the_part(url, path, site, note):
 
 
 def test_a_content_length_too_long_is_an_interruption(url, path, site):
-    site.behaviours["/set.zip"] = [promise(len(CONTENT) + 5)] * 3
+    site.behaviors["/set.zip"] = [promise(len(CONTENT) + 5)] * 3
     refused(url, path, "broke off", retries=1)
 
 
 def test_a_content_length_too_short_is_a_wrong_file(url, path, site):
-    site.behaviours["/set.zip"] = [promise(1000)]
+    site.behaviors["/set.zip"] = [promise(1000)]
     refused(url, path, "serves a wrong file", MD5.removeprefix("md5:"), str(path))
     assert left(path) == ["set.zip.lock"]
 
@@ -167,36 +167,36 @@ def test_a_size_that_is_known_is_not_exceeded(url, path, site):
 
 def test_redirections_are_followed_but_not_everywhere(url, path, site, server):
     site.files["/old"] = b""
-    site.behaviours["/old"] = [answer(302, Location="/set.zip")]
+    site.behaviors["/old"] = [answer(302, Location="/set.zip")]
     get(f"{server[1]}/old", path)
     assert path.read_bytes() == CONTENT
     path.unlink()
     for place in ("file:///etc/passwd", "ftp://127.0.0.1/x"):
-        site.behaviours["/old"] = [answer(302, Location=place)]
+        site.behaviors["/old"] = [answer(302, Location=place)]
         refused(f"{server[1]}/old", path, "redirects to an address")
-    site.behaviours["/old"] = [answer(302, Location="/old")] * 50
+    site.behaviors["/old"] = [answer(302, Location="/old")] * 50
     refused(f"{server[1]}/old", path, "redirects")
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
 def test_a_missing_file_is_not_requested_twice(url, path, site, status):
-    site.behaviours["/set.zip"] = [answer(status)] * 5
+    site.behaviors["/set.zip"] = [answer(status)] * 5
     refused(url, path, f"answers {status}", url, f"save it as {path}")
     assert len(site.requests) == 1
 
 
 def test_after_a_server_error_the_request_is_repeated(url, path, site):
-    site.behaviours["/set.zip"] = [answer(500), answer(503), answer(429)]
+    site.behaviors["/set.zip"] = [answer(500), answer(503), answer(429)]
     get(url, path)
     assert len(site.requests) == 4
     path.unlink()
-    site.behaviours["/set.zip"] = [answer(500)] * 9
+    site.behaviors["/set.zip"] = [answer(500)] * 9
     refused(url, path, "answers 500", retries=2)
 
 
 def test_mirrors_are_tried_in_turn(url, path, site, server):
     site.files |= {"/wrong": b"x" * 100, "/cut": CONTENT}
-    site.behaviours["/cut"] = [break_off(10)] * 3
+    site.behaviors["/cut"] = [break_off(10)] * 3
     urls = [f"{server[1]}{place}" for place in ("/none", "/wrong", "/cut", "/set.zip", "/never")]
     get(urls, path, retries=1)
     assert path.read_bytes() == CONTENT
@@ -212,7 +212,7 @@ def test_when_all_addresses_fail_each_is_reported(path, site, server):
 
 
 def test_a_silent_server_times_out(url, path, site):
-    site.behaviours["/set.zip"] = [hang(1.0)] * 2
+    site.behaviors["/set.zip"] = [hang(1.0)] * 2
     refused(url, path, "stopped sending", timeout=0.1, retries=1)
 
 

@@ -139,9 +139,9 @@ def test_the_loss_compares_normalized_images(state, file):
         return loss.train()(a, b).item()
 
     # The makers subtract 127 and divide by 128, in 8 bits.
-    normalised = expected(*((x * 255 - 127) / 128 for x in (a, b))).item()
-    assert found() == pytest.approx(normalised, rel=1e-4)
-    assert found(normalize_loss=True) == pytest.approx(normalised / 2.5, rel=1e-4)
+    normalized = expected(*((x * 255 - 127) / 128 for x in (a, b))).item()
+    assert found() == pytest.approx(normalized, rel=1e-4)
+    assert found(normalize_loss=True) == pytest.approx(normalized / 2.5, rel=1e-4)
     raw = found(normalize_input=False)
     assert raw == pytest.approx(expected(a, b).item(), rel=1e-4)
 
@@ -244,8 +244,8 @@ def test_pretraining_can_learn_from_features(file):
     assert losses["total_loss"].item() == pytest.approx(total.item(), rel=1e-5)
     # In two parts the same is learned.
     PSNRStage(fabric, whole, config, "l1", 9, perceptual, accumulate=2).train_step(lr, hr)
-    for ours, theirs in zip(whole.parameters(), generator.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+    for value, expected in zip(whole.parameters(), generator.parameters(), strict=True):
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-4)
 
 
 def tiny_config(file, **pretraining):

@@ -179,7 +179,7 @@ def main(folder, seed, start, stop):
 
 
 def most_resident():
-    """In bytes; what getrusage tells begins with what the parent process had."""
+    """In bytes; getrusage starts from the value of the parent process."""
     status = Path("/proc/self/status")
     if not status.exists():
         return 0

@@ -374,9 +374,9 @@ def test_kept_or_noted(tmp_path, name, kind):
     make(source)
     for suffix in TARGETS:
         target, notes = enlarge(source, suffix)
-        told = any(re.search(words, note) for note in notes)
+        noted = any(re.search(words, note) for note in notes)
         kept = look(target, source)
-        assert kept != told, (suffix, kept, notes)
+        assert kept != noted, (suffix, kept, notes)
 
 
 def plain(path):
@@ -410,7 +410,7 @@ def test_a_plain_image_gets_no_metadata_and_no_notes(tmp_path, kind):
             assert b"NETSCAPE" not in target.read_bytes()
 
 
-# --- What only the pixels tell ------------------------------------------------------------------
+# --- What only the pixels show ------------------------------------------------------------------
 
 
 def notes_of(tmp_path, image, suffix, source=".tif"):
@@ -439,8 +439,8 @@ def test_sixteen_bits_that_fit_into_eight_lose_nothing(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("number", "told"), [(2, False), (200, False), (255, False), (300, True)])
-def test_few_colors_are_exact_in_a_gif(tmp_path, number, told):
+@pytest.mark.parametrize(("number", "noted"), [(2, False), (200, False), (255, False), (300, True)])
+def test_few_colors_are_exact_in_a_gif(tmp_path, number, noted):
     colors = np.unique(RNG.integers(0, 1 << 24, 2 * number, dtype=np.uint32))
     colors = RNG.permutation(colors)[:number]
     indices = np.concatenate([np.arange(number), RNG.integers(0, number, 400 - number)])
@@ -449,7 +449,7 @@ def test_few_colors_are_exact_in_a_gif(tmp_path, number, told):
     target, notes = enlarge(source, "gif")
     found = np.asarray(Pillow.open(target).convert("RGB"))
     exact = np.array_equal(found, color.repeat(2, 0).repeat(2, 1))
-    assert (exact, bool(notes)) == (not told, told)
+    assert (exact, bool(notes)) == (not noted, noted)
 
 
 def test_ten_bits_are_kept_in_the_twelve_of_avif(tmp_path):
@@ -565,14 +565,14 @@ def test_exif_that_image_magick_stores_as_text_is_exif(tmp_path):
     assert has_exif(target, tmp_path / "source.png")
 
 
-@pytest.mark.parametrize(("suffix", "told"), [("jpg", True), ("png", False), ("webp", False)])
-def test_blocks_too_large_for_a_format_are_noted(tmp_path, suffix, told):
+@pytest.mark.parametrize(("suffix", "noted"), [("jpg", True), ("png", False), ("webp", False)])
+def test_blocks_too_large_for_a_format_are_noted(tmp_path, suffix, noted):
     exif = exif_block()
     exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + b"x" * 70_000
     save(tmp_path / "source.png", exif=exif)
     target, notes = enlarge(tmp_path / "source.png", suffix)
-    assert has_exif(target, tmp_path / "source.png") != told
-    assert [note.split(" of ")[-1] for note in notes] == (["EXIF: left out"] if told else [])
+    assert has_exif(target, tmp_path / "source.png") != noted
+    assert [note.split(" of ")[-1] for note in notes] == (["EXIF: left out"] if noted else [])
 
 
 def test_lost_maker_notes_in_tiff_are_noted(tmp_path):

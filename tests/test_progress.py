@@ -124,9 +124,9 @@ def test_the_duration_is_reported_after_some_timed_steps(clock):
         logger.on_activity("train", 0, 0)
         logger.on_epoch(epoch, 4 * epoch, METRICS)
     logger.close()
-    said = [line for line in shown.getvalue().splitlines() if "on this machine" in line]
+    lines = [line for line in shown.getvalue().splitlines() if "on this machine" in line]
     # 3993 steps of 3 s, and 999 validations of 2 s
-    assert said == [
+    assert lines == [
         "pretraining: about 3 h 52 min left on this machine, 33 min 18 s of it for validation"
     ]
 

@@ -1,4 +1,4 @@
-"""What the README tells people to type is understood by the commands."""
+"""The commands accept what the README shows."""
 
 from __future__ import annotations
 

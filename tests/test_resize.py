@@ -27,12 +27,12 @@ def dense_matrix(length, scale, edge):
     stretch = min(scale, 1)
     mirror = [*range(length), *reversed(range(length))]
     for row in range(len(matrix)):
-        centre = (row + 0.5) / scale - 0.5
+        center = (row + 0.5) / scale - 0.5
         reach = math.ceil(2 / stretch) + 1
-        for position in range(math.floor(centre) - reach, math.floor(centre) + reach + 1):
+        for position in range(math.floor(center) - reach, math.floor(center) + reach + 1):
             inside = min(max(position, 0), length - 1)
             column = inside if edge == "replicate" else mirror[position % (2 * length)]
-            matrix[row, column] += kernel((centre - position) * stretch)
+            matrix[row, column] += kernel((center - position) * stretch)
         matrix[row] /= matrix[row].sum()
     return matrix
 

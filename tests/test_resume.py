@@ -81,8 +81,8 @@ def test_a_changed_optimizer_is_accepted_and_reported(settings):
         config = parse_config(TINY, overrides=overrides)
         results.append(weights_of(train_run(config, resumed, run="1", loggers=[recorder]).model))
         checkpoint.write_bytes(kept)
-        said = "changed since the checkpoint: pretraining.optimizer: adam, now adamw"
-        assert said in recorder.messages
+        message = "changed since the checkpoint: pretraining.optimizer: adam, now adamw"
+        assert message in recorder.messages
     assert not torch.equal(results[0]["conv_first.weight"], results[1]["conv_first.weight"])
 
 
@@ -312,10 +312,10 @@ def test_changes_that_do_not_fit_come_with_the_options_that_undo_them(
     changed = parse_config(both_stages.to_dict(), overrides=overrides)
     with pytest.raises(CheckpointError) as caught:
         read_start(finished_run).check(changed)
-    said = str(caught.value).removeprefix(f"{finished_run}: add ")
-    fixes = shlex.split(said.partition(" to resume")[0])
+    message = str(caught.value).removeprefix(f"{finished_run}: add ")
+    fixes = shlex.split(message.partition(" to resume")[0])
     assert fixes[::2] == ["--set", "--set"]
-    assert "batch_size" not in said
+    assert "batch_size" not in message
     undone = parse_config(changed.to_dict(), overrides=fixes[1::2])
     assert read_start(finished_run).check(undone) == ["batch_size: 2, now 1"]
 

@@ -216,17 +216,17 @@ def test_failure_is_one_line(run, line, tmp_path, monkeypatch):
 
 
 def test_inference_stores_next_to_the_source_or_in_a_folder(run, model, tmp_path):
-    pictures = tmp_path / "my pictures"
+    photos = tmp_path / "my pictures"
     for name in ("a.png", "b.jpg"):
-        write_noise(pictures / name)
-    assert run(f"inference.py -m {model} '{pictures / 'a.png'}' --device cpu")[0] == 0
-    assert read_image(pictures / "a_sr.png").color.shape == (64, 80, 3)
+        write_noise(photos / name)
+    assert run(f"inference.py -m {model} '{photos / 'a.png'}' --device cpu")[0] == 0
+    assert read_image(photos / "a_sr.png").color.shape == (64, 80, 3)
     out = tmp_path / "new" / "folder"
-    code, printed, _ = run(f"inference.py -m {model} -o {out} '{pictures}' --device cpu")
+    code, printed, _ = run(f"inference.py -m {model} -o {out} '{photos}' --device cpu")
     assert code == 0
     assert printed.split() == [str(out / name) for name in ("a_sr.png", "b_sr.jpg")]
     np.testing.assert_array_equal(
-        read_image(out / "a_sr.png").color, read_image(pictures / "a_sr.png").color
+        read_image(out / "a_sr.png").color, read_image(photos / "a_sr.png").color
     )
 
 

@@ -42,8 +42,8 @@ def test_one_step_is_adam_on_the_content_loss():
         optimizer.zero_grad()
         expected.backward()
         optimizer.step()
-    for ours, theirs in zip(generator.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)
+    for value, other in zip(generator.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(value, other, rtol=0, atol=1e-7)
 
 
 def _torch_rates(scheduler, optimizer, steps):
@@ -132,9 +132,9 @@ def test_one_gan_step_is_that_of_the_paper(vgg_file):
     # in the last bias of the discriminator, which the relativistic differences cancel.
     named = [*zip(generator.named_parameters(), g.parameters(), strict=True)]
     named += [*zip(discriminator.named_parameters(), d.parameters(), strict=True)][:-1]
-    for (name, ours), theirs in named:
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5, msg=name)
-    apart = torch.cat([(ours - theirs).flatten() for (_, ours), theirs in named])
+    for (name, value), expected in named:
+        torch.testing.assert_close(value, expected, rtol=0, atol=2e-5, msg=name)
+    apart = torch.cat([(value - expected).flatten() for (_, value), expected in named])
     assert apart.abs().mean() < 1e-7
     assert all(parameter.requires_grad for parameter in discriminator.parameters())
 
@@ -181,8 +181,8 @@ def test_the_gradient_is_clipped_as_by_torch():
         assert torch.nn.utils.clip_grad_norm_(reference.parameters(), 0.01) > 0.1
         adam.step()
         x, target = 3 * x, target / 2
-    for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)
+    for value, expected in zip(network.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
@@ -246,7 +246,7 @@ def test_a_gan_step_reports_what_it_skipped(vgg_file):
     assert not stage.train_step(lr, hr).skipped
     weights = [copy_of(network) for network in stage.networks().values()]
     assert stage.train_step(lr, torch.full_like(hr, float("nan"))).skipped
-    # Spectral normalisation estimates with every pass, from the weights alone.
+    # Spectral normalization estimates with every pass, from the weights alone.
     for network, before in zip(stage.networks().values(), weights, strict=True):
         for name, parameter in network.named_parameters():
             assert torch.equal(parameter, before[name])
@@ -319,8 +319,8 @@ def test_optimizers_and_their_weight_decay_are_those_of_torch(name, reference):
         optimizer.zero_grad()
         (twin(lr) - hr).abs().mean().backward()
         optimizer.step()
-    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for value, expected in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(value, expected)
 
 
 def test_a_skipped_step_of_adamw_decays_no_weights():

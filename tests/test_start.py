@@ -173,12 +173,12 @@ def test_partial_takes_what_fits_and_lists_the_rest(save_model, settings):
     path = save_model(num_basic_blocks=3, scale_factor=1)
     config = parse_config(TINY, overrides=["generator.num_basic_blocks=2"])
     network, fresh = build_generator(config), build_generator(config)
-    said = read_start(path, partial=True).fill(network)
-    theirs, ours, before = weights_of(path), network.state_dict(), fresh.state_dict()
-    for key, value in ours.items():
-        assert torch.equal(value, theirs[key] if key in theirs else before[key]), key
-    assert said[0] == f"took {len(ours) - 2} of {len(ours)} tensors from {path}"
-    assert said[1:] == [
+    lines = read_start(path, partial=True).fill(network)
+    stored, filled, before = weights_of(path), network.state_dict(), fresh.state_dict()
+    for key, value in filled.items():
+        assert torch.equal(value, stored[key] if key in stored else before[key]), key
+    assert lines[0] == f"took {len(filled) - 2} of {len(filled)} tensors from {path}"
+    assert lines[1:] == [
         "the model has scale_factor 1 (here 2), generator.num_basic_blocks 3 (here 2)",
         "not taken from the model: body.2 (30 tensors)",
         "not in the model, randomly initialized: conv_up1.weight, conv_up1.bias",
@@ -186,15 +186,15 @@ def test_partial_takes_what_fits_and_lists_the_rest(save_model, settings):
     recorder = Recorder()
     settings = replace(settings, resume=path, partial=True)
     train_run(config, settings, run="1", loggers=[recorder])
-    assert set(said) <= set(recorder.messages)
+    assert set(lines) <= set(recorder.messages)
 
 
 def test_partial_shows_both_shapes_where_a_name_fits_and_its_shape_does_not(save_model):
-    said = read_start(save_model(pixel_unshuffle=2), partial=True).fill(
+    lines = read_start(save_model(pixel_unshuffle=2), partial=True).fill(
         build_generator(parse_config(TINY))
     )
-    assert "conv_first.weight (4, 12, 3, 3) instead of (4, 3, 3, 3)" in said[2]
-    assert "conv_first.weight (4, 3, 3, 3) instead of (4, 12, 3, 3)" in said[3]
+    assert "conv_first.weight (4, 12, 3, 3) instead of (4, 3, 3, 3)" in lines[2]
+    assert "conv_first.weight (4, 3, 3, 3) instead of (4, 12, 3, 3)" in lines[3]
 
 
 def test_partial_says_which_sizes_differ_even_where_every_shape_fits(save_model):
@@ -228,10 +228,10 @@ def test_a_model_starts_the_gan_stage_and_this_is_reported(settings, both_stages
     path, recorder = save_model(), Recorder()
     train_run(both_stages, replace(settings, resume=path), run="1", loggers=[recorder])
     assert recorder.stages == ["training"]
-    (said,) = recorder.messages
-    assert said.startswith(f"starting the GAN stage (training) from {path}, a model of the PSNR")
-    assert "--start-stage pretraining" in said
-    assert "--set training.num_epoch=0" in said
+    (message,) = recorder.messages
+    assert message.startswith(f"starting the GAN stage (training) from {path}, a model of the PSNR")
+    assert "--start-stage pretraining" in message
+    assert "--set training.num_epoch=0" in message
 
 
 def test_a_gan_stage_from_scratch_is_noted(settings, both_stages):
@@ -303,9 +303,9 @@ def test_a_training_from_a_model_is_not_called_too_short(settings, save_model):
 def test_a_warm_up_longer_than_the_stage_is_noted(settings):
     config, recorder = parse_config(TINY, overrides=["pretraining.warmup_steps=6"]), Recorder()
     train_run(config, settings, run="1", loggers=[recorder])
-    said = "lower pretraining.warmup_steps 6: the stage has 6 steps"
-    assert any(said in message for message in recorder.messages)
-    assert any(said in finding.text for finding in check_training(config, settings))
+    expected = "lower pretraining.warmup_steps 6: the stage has 6 steps"
+    assert any(expected in message for message in recorder.messages)
+    assert any(expected in finding.text for finding in check_training(config, settings))
     recorder = Recorder()
     config = parse_config(TINY, overrides=["pretraining.warmup_steps=5"])
     train_run(config, settings, run="2", loggers=[recorder])
@@ -315,9 +315,9 @@ def test_a_warm_up_longer_than_the_stage_is_noted(settings):
 def test_a_batch_of_more_crops_than_images_is_noted(settings):
     config, recorder = parse_config(TINY, overrides=["batch_size=64"]), Recorder()
     train_run(config, settings, run="1", loggers=[recorder])
-    said = "mini-batches have 5 crops instead of batch_size 64"
-    assert any(said in message for message in recorder.messages)
-    assert any(said in finding.text for finding in check_training(config, settings))
+    expected = "mini-batches have 5 crops instead of batch_size 64"
+    assert any(expected in message for message in recorder.messages)
+    assert any(expected in finding.text for finding in check_training(config, settings))
     repeated = parse_config(TINY, overrides=["batch_size=8", "train_datasets=photos,photos"])
     recorder = Recorder()
     train_run(repeated, settings, run="2", loggers=[recorder])
@@ -329,8 +329,10 @@ def test_errors_about_missing_data_name_the_key_and_how_to_set_it(settings):
     unset = parse_config({**TINY, "pretraining": training})
     with pytest.raises(MissingDatasetError) as caught:
         train_run(unset, settings, run="1")
-    said = "add --set train_datasets=FOLDER: pretraining.train_datasets is not set and defaults to"
-    assert str(caught.value).startswith(said)
+    expected = (
+        "add --set train_datasets=FOLDER: pretraining.train_datasets is not set and defaults to"
+    )
+    assert str(caught.value).startswith(expected)
     assert "DIV2K not found" in str(caught.value)
     given = parse_config(TINY, overrides=["val_datasets=div2k"])
     with pytest.raises(MissingDatasetError, match=r"^pretraining\.val_datasets: data set DIV2K"):
@@ -342,7 +344,7 @@ def test_without_validation_a_note_is_logged_and_the_last_model_stored(settings)
     recorder = Recorder()
     result = train_run(config, settings, run="1", loggers=[recorder])
     assert result.finished
-    assert any("val_datasets is empty: no validation" in said for said in recorder.messages)
+    assert any("val_datasets is empty: no validation" in message for message in recorder.messages)
     assert not any(key.startswith("val/") for key in recorder.epochs[-1][2])
     stored = {path.name for path in settings.models_dir.glob("1_*")}
     assert "1_RRDB_PSNR_x2_model.safetensors" in stored
@@ -375,11 +377,11 @@ def test_a_pixel_unshuffled_generator_is_trained_resumed_and_read_by_spandrel(se
     network = build_generator(config)
     network.load_state_dict(weights_of(result.model))
     assert weights_of(result.model)["conv_first.weight"].shape == (4, 12, 3, 3)
-    theirs = ModelLoader().load_from_file(str(result.model))
-    assert (theirs.scale, theirs.model.shuffle_factor) == (2, 2)
+    stored = ModelLoader().load_from_file(str(result.model))
+    assert (stored.scale, stored.model.shuffle_factor) == (2, 2)
     lr = torch.rand(1, 3, 7, 9)
     with torch.no_grad():
-        torch.testing.assert_close(network(lr), theirs.model(lr))
+        torch.testing.assert_close(network(lr), stored.model(lr))
 
     longer = parse_config(TINY, overrides=[*UNSHUFFLED, "pretraining.num_epoch=2"])
     resumed = replace(settings, resume=result.checkpoint)

@@ -44,7 +44,7 @@ def save(tmp_path):
 
 @pytest.fixture
 def draw(tmp_path):
-    """Write a picture of noise below the data root, or of one colour."""
+    """Write an image of noise, or of one color, below the data root."""
 
     def draw(name, seed=0, flat=False):
         path = tmp_path / "data" / name
@@ -493,12 +493,12 @@ def test_a_network_that_computes_nan_is_refused_by_name(run, draw, tmp_path):
 
 def test_the_strip_of_a_preview_never_replaces_its_image(run, save, draw, tmp_path):
     draw("s_preview.png")
-    picture = tmp_path / "data/s_preview.png"
-    before = picture.read_bytes()
+    preview = tmp_path / "data/s_preview.png"
+    before = preview.read_bytes()
     code, _, err = run(
         *("interpolate", save("a.pth"), save("b.pth", 2), tmp_path / "data/s.pth"),
-        *("--alpha", "0.5", "--preview", picture),
+        *("--alpha", "0.5", "--preview", preview),
     )
     assert code == 2
     assert "--preview" in err
-    assert picture.read_bytes() == before
+    assert preview.read_bytes() == before

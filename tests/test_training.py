@@ -252,7 +252,7 @@ def test_a_graph_of_every_network_is_logged(settings, both_stages, tmp_path):
 
 
 def test_what_is_logged_has_no_influence(settings, both_stages, tmp_path):
-    """Drawing a discriminator, for one, would move the averages of its batch normalisation."""
+    """Drawing a discriminator, for one, would change the averages of its batch normalization."""
     loggers = [TensorBoardLogger(tmp_path / "logs"), JSONLinesLogger(tmp_path / "logs")]
     logged, bare = (
         weights_of(train_run(both_stages, settings, run=name, loggers=chosen).model)

@@ -152,26 +152,26 @@ def clock():
 
 def test_without_a_terminal_an_estimate_and_lines_at_growing_intervals(clock):
     (job,) = make_jobs(1, pixels=3600)  # a tile a second, of one pixel
-    told = []
-    on_tile, _ = _lines(Pace([job], clock), lambda line: told.append((clock.now, line)))
+    reported = []
+    on_tile, _ = _lines(Pace([job], clock), lambda line: reported.append((clock.now, line)))
     for second in range(1, 3601):
         clock.now = float(second)
         on_tile(job, second, 3600)
-    times = [time for time, _ in told]
+    times = [time for time, _ in reported]
     assert times[:4] == [3, 33, 78, 146]
     assert max(b - a for a, b in pairwise(times)) <= 601
-    assert told[0][1] == "1 file, 0.004 megapixels: about 59 min 57 s left"
-    assert told[1][1] == "1%, 0.000 MP/s, about 59 min 27 s left"
+    assert reported[0][1] == "1 file, 0.004 megapixels: about 59 min 57 s left"
+    assert reported[1][1] == "1%, 0.000 MP/s, about 59 min 27 s left"
 
 
 def test_a_short_run_reports_no_progress(clock):
     (job,) = make_jobs(1)
-    told = []
-    on_tile, _ = _lines(Pace([job], clock), told.append)
+    reported = []
+    on_tile, _ = _lines(Pace([job], clock), reported.append)
     for second in range(1, 11):
         clock.now = float(second)
         on_tile(job, second, 10)
-    assert told == []
+    assert reported == []
 
 
 def test_skipped_and_failed_files_do_not_count_for_the_speed(clock):

@@ -179,8 +179,8 @@ def test_a_flat_validation_image_affects_neither_mean_nor_best_nor_watch(setting
     assert result.finished
     assert all(np.isfinite(value) for _, _, m in recorder.epochs for value in m.values())
     assert not [text for text in recorder.messages if "rolled back" in text]
-    (said,) = [text for text in recorder.messages if "flat/black" in text]
-    assert said == "flat/black: SR equals HR; its PSNR counts as 60 dB in the mean"
+    (message,) = [text for text in recorder.messages if "flat/black" in text]
+    assert message == "flat/black: SR equals HR; its PSNR counts as 60 dB in the mean"
     psnr = [metrics["val/PSNR"] for _, _, metrics in recorder.epochs]
     assert max(psnr) < 40
     assert result.best.psnr < 40

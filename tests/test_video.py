@@ -32,15 +32,15 @@ CLIP = Path(__file__).parents[2] / "shared" / "data" / "video" / "onepiece_demo.
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_each_frame_keeps_its_time(tmp_path, times, suffix):
     source = make_video(tmp_path / "a.mp4", times)
-    told = []
+    reported = []
     target = upscale_video(
         twice, 2, source, tmp_path / f"b{suffix}", segment_frames=6,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )  # fmt: skip
     before, after = frames_of(source), frames_of(target)
     assert [time for time, _ in before] == [time for time, _ in after]
     assert after[0][1].shape == (96, 128, 3)
-    assert told == [(done, len(times)) for done in range(1, len(times) + 1)]
+    assert reported == [(done, len(times)) for done in range(1, len(times) + 1)]
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", f"b{suffix}"}
 
 

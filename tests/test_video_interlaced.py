@@ -46,7 +46,7 @@ def marked(frames, order):
         yield graph.pull()
 
 
-def make_interlaced(path, order=TOP, *, codec="libx264", flagged=True, told=True, count=10):
+def make_interlaced(path, order=TOP, *, codec="libx264", flagged=True, ordered=True, count=10):
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=25)
         context = video.codec_context
@@ -56,7 +56,7 @@ def make_interlaced(path, order=TOP, *, codec="libx264", flagged=True, told=True
         context.options = {"crf": "4"} if codec == "libx264" else {"qscale": "2"}
         if flagged:
             context.flags |= INTERLACED
-        if told:
+        if ordered:
             context.field_order = order
         frames = []
         for number in range(count):
@@ -117,7 +117,7 @@ def test_interlaced_videos_are_deinterlaced(tmp_path, order, suffix):
 
 
 def test_frames_that_only_the_stream_marks_are_deinterlaced(tmp_path):
-    source = make_interlaced(tmp_path / "a.ts", codec="mpeg2video", told=False)
+    source = make_interlaced(tmp_path / "a.ts", codec="mpeg2video", ordered=False)
     target = upscale_video(twice, 2, source, tmp_path / "b.mp4")
     assert all(combs(frame[::2, ::2]) < 1 for _, frame in frames_of(target)[1:-1])
 

@@ -208,8 +208,8 @@ def test_the_time_code_is_kept(tmp_path, suffix):
     target = tmp_path / f"b{suffix}"
     assert upscaled(source, target) == []
     with av.open(str(target)) as container:
-        told = {k.lower(): v for k, v in container.streams.video[0].metadata.items()}
-        assert told["timecode"] == "01:02:03:04"
+        tags = {k.lower(): v for k, v in container.streams.video[0].metadata.items()}
+        assert tags["timecode"] == "01:02:03:04"
 
 
 def test_data_that_cannot_be_copied_is_noted(tmp_path):

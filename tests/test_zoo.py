@@ -128,18 +128,18 @@ def test_names_in_any_spelling(asked, found):
 
 
 def test_a_model_is_downloaded_once_and_kept(site, home, content):
-    told = []
-    path = zoo.find_model("RRDB_ESRGAN_x4", lambda done, total: told.append((done, total)))
+    reported = []
+    path = zoo.find_model("RRDB_ESRGAN_x4", lambda done, total: reported.append((done, total)))
     assert path == home / "models" / "RRDB_ESRGAN_x4.pth"
     assert path.read_bytes() == content
-    assert told[-1] == (len(content), len(content))
+    assert reported[-1] == (len(content), len(content))
     assert load(NAME).info.layout == "mid"
     assert paths(site) == ["/a.pth"]
 
 
 def test_an_interrupted_download_is_resumed(site, home, content):
     half = len(content) // 2
-    site.behaviours["/a.pth"] = [break_off(half)]
+    site.behaviors["/a.pth"] = [break_off(half)]
     zoo.find_model(NAME)
     assert paths(site) == ["/a.pth", "/a.pth"]
     start = int(site.requests[1][1].removeprefix("bytes=").removesuffix("-"))
@@ -149,7 +149,7 @@ def test_an_interrupted_download_is_resumed(site, home, content):
 
 
 def test_a_mirror_serves_where_the_first_address_does_not(site, content):
-    site.behaviours["/a.pth"] = [answer(404)]
+    site.behaviors["/a.pth"] = [answer(404)]
     assert zoo.find_model(NAME).read_bytes() == content
     assert paths(site) == ["/a.pth", "/mirror.pth"]
 
