@@ -97,15 +97,15 @@ class ConfigDraft:
 
     def _check_sizes(self, start: str) -> None:
         """Refuse sizes that differ from those of the model to start from."""
-        theirs = parse_config({}, overrides=like_overrides(start))
-        ours = self.config()
-        if ours.scale_factor != theirs.scale_factor:
+        start_config = parse_config({}, overrides=like_overrides(start))
+        config = self.config()
+        if config.scale_factor != start_config.scale_factor:
             raise ConfigError(
-                f"add --from-scratch, or -l with a model of x{ours.scale_factor}: {start}, which "
-                f"the training would start from, is a model of x{theirs.scale_factor}"
+                f"add --from-scratch, or -l with a model of x{config.scale_factor}: {start}, which "
+                f"the training would start from, is a model of x{start_config.scale_factor}"
             )
         differing = find_differences(
-            RRDBConfig(**theirs.generator_kwargs), RRDBConfig(**ours.generator_kwargs)
+            RRDBConfig(**start_config.generator_kwargs), RRDBConfig(**config.generator_kwargs)
         )
         if differing:
             changes = " ".join(

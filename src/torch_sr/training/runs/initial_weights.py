@@ -59,11 +59,11 @@ def find_differences(model: RRDBConfig, config: RRDBConfig) -> dict[str, tuple[A
         ignored.add("growth_channels")
     if model.enlargement == config.enlargement == 1:
         ignored.add("use_subpixel_conv")
-    ours = config.to_dict()
+    wanted = config.to_dict()
     return {
-        key if key in TOP_LEVEL else f"generator.{key}": (value, ours[key])
+        key if key in TOP_LEVEL else f"generator.{key}": (value, wanted[key])
         for key, value in model.to_dict().items()
-        if key not in ignored and value != ours[key]
+        if key not in ignored and value != wanted[key]
     }
 
 
@@ -105,12 +105,12 @@ def take_what_fits(network: RRDBNet, model: Model) -> list[str]:
         CheckpointError: no convolution fits.
     """
     assert isinstance(model.network, RRDBNet)  # checked by check_fit
-    theirs, ours = model.network.state_dict(), network.state_dict()
+    stored, wanted = model.network.state_dict(), network.state_dict()
     name = model_label(model)
     fitting = {
         key: value
-        for key, value in theirs.items()
-        if key in ours and value.shape == ours[key].shape
+        for key, value in stored.items()
+        if key in wanted and value.shape == wanted[key].shape
     }
     if not any(value.dim() > 1 for value in fitting.values()):
         raise CheckpointError(
@@ -120,10 +120,10 @@ def take_what_fits(network: RRDBNet, model: Model) -> list[str]:
     network.load_state_dict(fitting, strict=False)
     differences = find_differences(model.network.config, network.config)
     return [
-        f"took {len(fitting)} of {len(ours)} tensors from {name}",
+        f"took {len(fitting)} of {len(wanted)} tensors from {name}",
         *([f"the model has {_list_sizes(differences)}"] if differences else []),
-        *_describe("not taken from the model", theirs, fitting, ours),
-        *_describe("not in the model, randomly initialized", ours, fitting, theirs),
+        *_describe("not taken from the model", stored, fitting, wanted),
+        *_describe("not in the model, randomly initialized", wanted, fitting, stored),
     ]
 
 
