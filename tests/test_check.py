@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import replace
 
@@ -12,7 +11,6 @@ import torch
 from skimage.io import imread
 from training_kit import TINY
 
-from torch_sr import devices as devices_module
 from torch_sr.config import parse_config
 from torch_sr.errors import DeviceError, LogError
 from torch_sr.training.preflight import batch_memory, validation_memory
@@ -196,34 +194,6 @@ def test_running_out_of_memory_is_reported(monkeypatch):
 
     with pytest.raises(DeviceError, match="2 crops at once are too many"):
         measure_step_memory(step, torch.device("cpu"), 0)
-
-
-@pytest.mark.parametrize("version", [2, 1])
-def test_free_memory_in_a_container_counts_the_cache_of_files(tmp_path, monkeypatch, version):
-    """8 GB, of which 7.5 are used, 6 of these by the cache of files."""
-    names = {
-        2: ("", "memory.max", "memory.current", "inactive_file 5000000000", "active_file"),
-        1: (
-            "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-            "total_inactive_file 5000000000", "total_active_file",
-        ),
-    }  # fmt: skip
-    folder, limit, used, inactive, active = names[version]
-    group = tmp_path / folder / "batch" / "job 7"
-    group.mkdir(parents=True)
-    (group / limit).write_text("8000000000\n")
-    (group / used).write_text("7500000000\n")
-    (group / "memory.stat").write_text(f"anon 1500000000\n{inactive}\n{active} 1000000000\n")
-    own = tmp_path / "own"
-    own.write_text(f"4:{folder},cpu:/batch/job 7\n" if folder else "0::/batch/job 7\n")
-    assert devices_module._free_in_container(tmp_path, own) == 6_500_000_000
-    (group / limit).write_text("max\n")
-    assert devices_module._free_in_container(tmp_path, own) == math.inf
-
-
-def test_a_container_has_its_own_limit(monkeypatch):
-    monkeypatch.setattr(devices_module, "_free_in_container", lambda: 3 * MEGABYTE)
-    assert devices_module.free_memory(torch.device("cpu")) == 3 * MEGABYTE
 
 
 def test_the_command_fails_if_a_check_fails(run, data_root, tmp_path, monkeypatch):

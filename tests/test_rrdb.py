@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_sr.errors import ModelError
+from torch_sr.networks.configs import CompactConfig
 from torch_sr.networks.rrdb import RRDBNet
 
 TINY = {"rrdb_channels": 8, "growth_channels": 4, "num_basic_blocks": 2}
@@ -150,3 +151,30 @@ def test_residual_scaling_changes_the_output():
 def test_refuses_sizes_that_cannot_be_built(hparams, named):
     with pytest.raises(ModelError, match=named):
         RRDBNet(**TINY | hparams)
+
+
+@pytest.mark.parametrize(
+    "hparams",
+    [
+        {},
+        {"scale_factor": 3, "use_subpixel_conv": True, "img_channels": 1},
+        {"scale_factor": 8, "use_subpixel_conv": True, "num_dense_blocks": 2},
+        {"scale_factor": 2, "pixel_unshuffle": 2, "num_residual_blocks": 1},
+        {"scale_factor": 1, "num_residual_blocks": 2, "num_basic_blocks": 3},
+    ],
+)
+def test_the_configuration_knows_the_shapes_of_all_parameters(hparams):
+    net = tiny(**hparams)
+    found = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    assert list(net.config.shapes().items()) == list(found.items())  # in the same order
+
+
+@pytest.mark.parametrize("sizes", [(4, 3, 64, 32), (2, 1, 8, 1), (1, 4, 8, 0)])
+def test_the_configuration_of_a_compact_network_knows_its_shapes(sizes):
+    compact = pytest.importorskip("spandrel.architectures.Compact").Compact
+    scale, channels, width, count = sizes
+    network = compact(
+        num_in_ch=channels, num_out_ch=channels, num_feat=width, num_conv=count, upscale=scale
+    )
+    found = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    assert list(CompactConfig(*sizes).shapes().items()) == list(found.items())

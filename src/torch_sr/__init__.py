@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from torch_sr.models.interpolation import interpolate as interpolate
     from torch_sr.models.loading import load as load
     from torch_sr.models.model import Model as Model
-    from torch_sr.networks.rrdb import RRDBConfig as RRDBConfig
+    from torch_sr.networks.configs import RRDBConfig as RRDBConfig
     from torch_sr.networks.rrdb import RRDBNet as RRDBNet
     from torch_sr.training.loggers.base import Logger as Logger
     from torch_sr.training.run import train as train
@@ -68,7 +68,8 @@ _MODULES = {
     "models.interpolation": ("interpolate",),
     "models.loading": ("load",),
     "models.model": ("Model",),
-    "networks.rrdb": ("RRDBConfig", "RRDBNet"),
+    "networks.configs": ("RRDBConfig",),
+    "networks.rrdb": ("RRDBNet",),
     "training.loggers.base": ("Logger",),
     "training.run": ("train",),
     "training.runs.result": ("Scores", "StageResult", "TrainingResult"),

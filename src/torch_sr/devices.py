@@ -1,15 +1,11 @@
-"""Choose the device and the precision; measure the free memory."""
+"""Choose PyTorch's device and precision; measure the free memory of a device."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-from pathlib import Path
-
-import psutil
 import torch
 
 from torch_sr.errors import DeviceError
+from torch_sr.machine import free_ram
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -56,7 +52,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 def free_memory(device: torch.device) -> int:
     """Bytes that are free on a device now, within the limit of a container if there is one.
 
-    Linux's cache of files counts as free, because it is given up when memory is needed.
+    On a CPU, these are what :func:`~torch_sr.machine.free_ram` measures.
     """
     if device.type == "cuda":
         # Memory in PyTorch's cache counts as free.
@@ -64,55 +60,7 @@ def free_memory(device: torch.device) -> int:
         return int(torch.cuda.mem_get_info(device)[0] + cached)
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
-    return int(min(psutil.virtual_memory().available, _free_in_container()))
-
-
-def _free_in_container(
-    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
-) -> float:
-    """Bytes that Linux's control groups, version 2 or 1, leave to this process.
-
-    Args:
-        root: where the groups are mounted; in a container, its own group.
-        own: lists the groups of this process; outside containers, those of a batch system or a
-            service.
-    """
-    free = math.inf
-    for tree, folder in ((root, ""), (root / "memory", "memory")):
-        version = 1 if folder else 2
-        for group in _groups(tree, own, folder):
-            free = min(free, _free_in_group(group, version))
-    return free
-
-
-def _groups(tree: Path, own: Path, controller: str) -> list[Path]:
-    """The group of this process and those around it, up to the root of the tree."""
-    groups = [tree]
-    with contextlib.suppress(OSError):
-        for line in own.read_text(encoding="utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controller in controllers.split(","):
-                parts = [part for part in path.split("/") if part]
-                groups += [tree.joinpath(*parts[:n]) for n in range(1, len(parts) + 1)]
-    return groups
-
-
-def _free_in_group(group: Path, version: int) -> float:
-    names = {
-        2: ("memory.max", "memory.current", ("inactive_file", "active_file")),
-        1: (
-            "memory.limit_in_bytes",
-            "memory.usage_in_bytes",
-            ("total_inactive_file", "total_active_file"),
-        ),
-    }
-    limit, used, cache = names[version]
-    with contextlib.suppress(OSError, ValueError):  # no such group, or no limit: "max"
-        most, now = (int((group / name).read_text(encoding="ascii")) for name in (limit, used))
-        rows = (group / "memory.stat").read_text(encoding="ascii").splitlines()
-        cached = sum(int(row.split()[1]) for row in rows if row.split()[0] in cache)
-        return max(0, most - now + cached)
-    return math.inf
+    return free_ram()
 
 
 def _has_mps() -> bool:

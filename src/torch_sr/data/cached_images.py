@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from torch_sr.aliases import Array, Progress
 from torch_sr.data.sources import PixelFormat, sum_up
 from torch_sr.errors import DataError
 from torch_sr.files import find_digest
+from torch_sr.machine import usable_cpus
 
 
 @dataclass(frozen=True)
@@ -174,11 +174,11 @@ class ImageCache:
 
 @contextlib.contextmanager
 def cancelling_pool(workers: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A thread pool, by default one thread per core; an error or Ctrl-C cancels waiting work.
+    """A thread pool, by default a thread per processor; an error or Ctrl-C cancels waiting work.
 
     Work that has already started is finished.
     """
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(workers or usable_cpus())
     try:
         yield pool
     finally:

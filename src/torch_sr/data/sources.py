@@ -6,7 +6,6 @@ Files with 16 bits or floating point become uint16, all others uint8.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch_sr.data.resize import downscale
 from torch_sr.errors import DataError
 from torch_sr.files import find_digest
 from torch_sr.images import display_name, read_header, read_samples
+from torch_sr.machine import usable_cpus
 
 Shape = tuple[int, int, int]
 
@@ -115,7 +115,7 @@ class SourceImages:
     def __init__(self, paths: Sequence[Path], channels: int | None = 3, shrink: int = 1) -> None:
         self._paths = list(paths)
         self._shrink = shrink
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             self._described = list(
                 pool.map(lambda path: describe(path, channels, shrink), self._paths)
             )

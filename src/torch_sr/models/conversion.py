@@ -15,7 +15,8 @@ from torch_sr.errors import ModelError
 from torch_sr.models.files.writing import NCNN, default_layout, written_files
 from torch_sr.models.model import Model, ModelLike
 from torch_sr.models.zoo import open_model
-from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
+from torch_sr.networks.configs import RRDBConfig
+from torch_sr.networks.rrdb import RRDBNet
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torch_sr.models.files.ncnn.reading import weights_path
-from torch_sr.networks.rrdb import RRDBConfig
+from torch_sr.networks.configs import RRDBConfig
 
 Tiling = Literal["free", "avoided", "never"]
 

@@ -30,7 +30,8 @@ from torch_sr.models.files.records import weights_sha256
 from torch_sr.models.foreign import ForeignGenerator, build_foreign
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.model import Model, count_parameters, count_types, dtype_name, foreign_rules
-from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
+from torch_sr.networks.configs import RRDBConfig
+from torch_sr.networks.rrdb import RRDBNet
 
 _HPARAMS = frozenset(field.name for field in dataclasses.fields(RRDBConfig))
 

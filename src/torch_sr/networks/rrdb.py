@@ -12,65 +12,11 @@ Beyond the paper: sub-pixel up-scaling (Shi et al. 2016), scale factors of 1, 2,
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_sr.errors import ModelError
-
-UPSCALING_STEPS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
-"""The factor of every up-scaling step, by total factor."""
-LEAKY_SLOPE = 0.2
-"""The factor of negative activations."""
-
-
-@dataclass(frozen=True)
-class RRDBConfig:
-    """The hyper-parameters of an :class:`RRDBNet`; its docstring describes them.
-
-    Raises:
-        ModelError: for a scale factor that cannot be built, or a size below 1.
-    """
-
-    scale_factor: int
-    img_channels: int
-    rrdb_channels: int
-    growth_channels: int
-    num_basic_blocks: int
-    num_dense_blocks: int
-    num_residual_blocks: int
-    residual_scaling: float
-    use_subpixel_conv: bool
-    pixel_unshuffle: int
-
-    def __post_init__(self) -> None:
-        for name, value in self.to_dict().items():
-            if name != "use_subpixel_conv" and value <= 0:
-                raise ModelError(f"RRDBNet: {name} is {value}; it must be above 0")
-        if self.enlargement not in UPSCALING_STEPS:
-            raise ModelError(
-                f"RRDBNet: scale_factor {self.scale_factor} with pixel_unshuffle "
-                f"{self.pixel_unshuffle} needs up-scaling by {self.enlargement}; "
-                f"possible are {', '.join(map(str, UPSCALING_STEPS))}"
-            )
-
-    @property
-    def enlargement(self) -> int:
-        """The factor of all up-scaling steps together."""
-        return self.scale_factor * self.pixel_unshuffle
-
-    @property
-    def upscaling_steps(self) -> tuple[int, ...]:
-        """The factor of each up-scaling step."""
-        return UPSCALING_STEPS[self.enlargement]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The keyword arguments of :class:`RRDBNet`, ready for JSON."""
-        return dataclasses.asdict(self)
+from torch_sr.networks.configs import LEAKY_SLOPE, RRDBConfig
 
 
 class RRDBNet(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -24,6 +23,7 @@ from torch_sr.data.sets.table import Purpose
 from torch_sr.data.ssim_size import refuse_small
 from torch_sr.errors import DataError
 from torch_sr.evaluation.metric_table import MetricFunction
+from torch_sr.machine import usable_cpus
 from torch_sr.training.context import RunContext
 from torch_sr.training.runs.export import run_notes
 from torch_sr.training.settings import RunSettings, StageLimits
@@ -100,7 +100,7 @@ def open_stage_data(
 def _count_workers(settings: RunSettings, device: torch.device) -> int:
     if settings.num_workers is not None:
         return settings.num_workers
-    return 0 if device.type == "cpu" else min(_WORKERS, os.cpu_count() or 1)
+    return 0 if device.type == "cpu" else min(_WORKERS, usable_cpus())
 
 
 def _naming(key: str) -> Callable[[Opener[P, T]], Opener[P, T]]:

@@ -33,6 +33,7 @@ from torch_sr.data.sets.table import Purpose
 from torch_sr.errors import DataError
 from torch_sr.files import atomic_write, explain
 from torch_sr.images import Image, convert, write_image
+from torch_sr.machine import usable_cpus
 
 RECORD = "degradation.json"
 HR, LR = "HR", "LR"
@@ -123,7 +124,7 @@ def degrade_set(
     record["pairs"] = len(jobs)
     _prepare(out, {**record, "complete": False})
     work = _writer(out, _build_maker(pairs, how, crop))
-    with cancelling_pool(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+    with cancelling_pool(min(_MOST_THREADS, usable_cpus())) as pool:
         for done, _ in enumerate(pool.map(work, jobs), start=1):
             if progress is not None:
                 progress(done, len(jobs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from torch_sr.data.sets.file_pairs import FilePair
 from torch_sr.data.ssim_size import smallest_side
 from torch_sr.errors import ImageError
 from torch_sr.images import Image, ImageReader, convert, read_header, read_image, to_unit
+from torch_sr.machine import usable_cpus
 
 FLAT = 3.0
 """Contrast below which an image is nearly blank; see :class:`InspectedPair`."""
@@ -102,7 +102,7 @@ def inspect_all(
     """
     jobs = [(dataset, pair) for dataset in datasets for pair in dataset.pairs]
     inspected = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or usable_cpus()) as pool:
         for image in pool.map(
             lambda job: inspect_pair(job[0], job[1], scale_factor, crop_size), jobs
         ):

@@ -19,7 +19,7 @@ from torch_sr.models.files.layouts import (
     parameter,
     read_numbers,
 )
-from torch_sr.networks.rrdb import RRDBConfig
+from torch_sr.networks.configs import RRDBConfig
 
 TOP_LEVEL = ("scale_factor", "img_channels")
 """Hyper-parameters that the JSON configuration keeps outside its section ``generator``."""

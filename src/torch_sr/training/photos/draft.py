@@ -10,7 +10,7 @@ from typing import Any
 from torch_sr.config import GAN_STAGE, PSNR_STAGE, STAGES, Hyperparameters, parse_config
 from torch_sr.errors import ConfigError
 from torch_sr.images import read_header
-from torch_sr.networks.rrdb import RRDBConfig
+from torch_sr.networks.configs import RRDBConfig
 from torch_sr.training.runs.initial_weights import find_differences, like_overrides
 
 _SCRATCH_SIZES = {"rrdb_channels": 32, "growth_channels": 32, "num_basic_blocks": 3}

@@ -9,7 +9,6 @@ change it, and run it again.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from torch_sr.config import GAN_STAGE, PSNR_STAGE, Hyperparameters
 from torch_sr.data.photos.selection import ChosenImages, choose_images
 from torch_sr.errors import CheckpointError, ConfigError, DataError, ModelError
 from torch_sr.losses import PerceptualLoss
+from torch_sr.machine import usable_cpus
 from torch_sr.models.zoo import find_model
 from torch_sr.training.building import build_perceptual_loss
 from torch_sr.training.launch import launch
@@ -173,7 +173,7 @@ def _complete(
         checkpoint=every if given.checkpoint == Every(1) else given.checkpoint,
         images=every if given.images == Every(1) else given.images,
     )
-    workers = 0 if device_type == "cpu" else min(_WORKERS, os.cpu_count() or 1)
+    workers = 0 if device_type == "cpu" else min(_WORKERS, usable_cpus())
     return replace(
         settings,
         resume=None if start is None else find_model(start),

@@ -12,6 +12,7 @@ from torch_sr.config import Hyperparameters
 from torch_sr.devices import choose_device
 from torch_sr.errors import DeviceError, LogError
 from torch_sr.files import try_writing, write_failure
+from torch_sr.machine import usable_cpus
 from torch_sr.training.loggers.tensorboard import load_tensorboard
 from torch_sr.training.loggers.wandb import check_wandb
 from torch_sr.training.preflight.checked_run import CheckedData
@@ -78,8 +79,8 @@ def note_on_options(
     config: Hyperparameters, settings: RunSettings, stages: Mapping[str, CheckedData]
 ) -> Iterator[str]:
     """A note for each option that works, but is probably a mistake."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if settings.num_workers and cores and settings.num_workers > cores:
+    cores = usable_cpus()
+    if settings.num_workers and settings.num_workers > cores:
         yield f"--num-workers {settings.num_workers}: this machine has {cores} cores"
     if settings.accumulate > config.batch_size:
         yield (

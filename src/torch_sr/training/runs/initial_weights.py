@@ -16,7 +16,8 @@ from torch_sr.models.files.hparams import TOP_LEVEL, nest_hparams
 from torch_sr.models.model import Model
 from torch_sr.models.weights import SHIPPED, shipped_path
 from torch_sr.models.zoo import name_of, open_model
-from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
+from torch_sr.networks.configs import RRDBConfig
+from torch_sr.networks.rrdb import RRDBNet
 
 
 def like_overrides(name_or_path: str | Path) -> list[str]:

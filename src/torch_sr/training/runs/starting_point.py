@@ -13,7 +13,8 @@ from torch_sr.config import GAN_STAGE, PSNR_STAGE, Hyperparameters
 from torch_sr.errors import CheckpointError
 from torch_sr.models.model import Model
 from torch_sr.models.reading import read_model
-from torch_sr.networks.rrdb import RRDBConfig, RRDBNet
+from torch_sr.networks.configs import RRDBConfig
+from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.runs.checkpoints import load_newest, read_hparams
 from torch_sr.training.runs.initial_weights import check_fit, model_label, take_what_fits
 

@@ -25,7 +25,7 @@ from torch_sr.models.files.ncnn.expressions import (
     Total,
 )
 from torch_sr.models.files.ncnn.graph import ONLY_TWO
-from torch_sr.networks.rrdb import LEAKY_SLOPE, UPSCALING_STEPS
+from torch_sr.networks.configs import LEAKY_SLOPE, UPSCALING_STEPS
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch_sr.files import atomic_write
 from torch_sr.models.files.ncnn.graph import Layer, Value, format_graph
 from torch_sr.models.files.ncnn.reading import weights_path
 from torch_sr.models.files.ncnn.weights import write_weights
-from torch_sr.networks.rrdb import LEAKY_SLOPE, RRDBConfig
+from torch_sr.networks.configs import LEAKY_SLOPE, RRDBConfig
 
 INPUT, OUTPUT = "data", "output"
 
