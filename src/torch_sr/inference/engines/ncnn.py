@@ -1,0 +1,281 @@
+"""The ncnn engine: GPUs with a Vulkan driver (AMD, Intel, Apple, NVIDIA), and the CPU.
+
+It computes RRDBNet and SRVGGNetCompact. The model is written as the two files of an ncnn model,
+which ncnn loads; nothing of it stays on the disk.
+
+Source: https://github.com/Tencent/ncnn
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from torch_sr.aliases import Floats
+from torch_sr.errors import DeviceError, DeviceMemoryError, MissingExtraError, ModelError
+from torch_sr.inference.engines.ncnn_memory import bytes_per_pixel
+from torch_sr.machine import free_ram, usable_cpus
+from torch_sr.models.model import Model
+
+VULKAN = "vulkan"
+PRECISIONS = ("auto", "fp32", "fp16")
+_KINDS = ("discrete", "integrated", "virtual", "software")
+"""What ncnn numbers from 0; a software driver computes on the CPU."""
+_LARGEST_TILES = (
+    512 * 2**20
+)  # bytes; larger tiles are not faster, and may exceed a GPU's time limit
+_GRAPH = "model.param"
+
+
+@dataclass(frozen=True)
+class VulkanDevice:
+    """A device that Vulkan finds.
+
+    Args:
+        index: its number: ``vulkan:0``.
+        name: as its driver reports it.
+        kind: ``discrete``, ``integrated``, ``virtual`` or ``software``.
+    """
+
+    index: int
+    name: str
+    kind: str
+
+
+@cache
+def import_ncnn() -> Any:
+    """The package.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module("ncnn")
+    except ImportError as error:
+        raise MissingExtraError("ncnn", "ncnn") from error
+
+
+@cache
+def vulkan_devices() -> tuple[VulkanDevice, ...]:
+    """The devices that Vulkan finds; none without a driver.
+
+    Raises:
+        MissingExtraError: ncnn is not installed.
+    """
+    ncnn = import_ncnn()
+    with _silenced():
+        found = [ncnn.get_gpu_info(index) for index in range(ncnn.get_gpu_count())]
+    kinds = dict(enumerate(_KINDS))
+    return tuple(
+        VulkanDevice(index, info.device_name(), kinds.get(info.type(), "virtual"))
+        for index, info in enumerate(found)
+    )
+
+
+def choose_vulkan(device: str) -> VulkanDevice | None:
+    """Resolve a device: None is the CPU.
+
+    Args:
+        device: ``auto`` (a GPU if there is one, otherwise the CPU), ``cpu``, ``vulkan`` (a GPU,
+            otherwise a software driver) or ``vulkan:1``.
+
+    Raises:
+        DeviceError: there is no such device.
+        MissingExtraError: ncnn is not installed.
+    """
+    kind, _, number = device.partition(":")
+    if device == "cpu" or kind not in ("auto", VULKAN):
+        import_ncnn()
+        if device != "cpu":
+            raise DeviceError(
+                f"device {device!r}: ncnn computes on cpu or {VULKAN}; use one of them"
+            )
+        return None
+    found = sorted(vulkan_devices(), key=lambda each: _KINDS.index(each.kind))
+    if device == "auto":
+        found = [each for each in found if each.kind != "software"]
+        return found[0] if found else None
+    if number:
+        found = [each for each in found if str(each.index) == number]
+    if not found:
+        raise DeviceError(
+            f"device {device!r}: install a Vulkan driver, or use --device cpu; Vulkan finds "
+            f"{len(vulkan_devices())} devices"
+        )
+    return found[0]
+
+
+class NcnnEngine:
+    """Runs RRDBNet or SRVGGNetCompact with ncnn.
+
+    Args:
+        model: is not changed and not moved.
+        device: see :func:`choose_vulkan`.
+        precision: ``fp32``, ``fp16`` (numbers are stored in 16 bits between layers; sums are
+            fp32), or ``auto``, which is fp32.
+        threads: on the CPU; by default all that this process may use.
+
+    Raises:
+        DeviceError: the device or the precision is not available, or the model is another network.
+        MissingExtraError: ncnn is not installed.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self.scale_factor = model.scale_factor
+        self.img_channels = model.img_channels
+        self.tiles_redone = 0
+        self.vulkan = choose_vulkan(device)
+        self.precision = _choose_precision(precision, self.vulkan)
+        self._model = _without_records(model)
+        self._threads = threads or usable_cpus()
+        config = model.info.config
+        self._multiple = 1 if config is None else config.pixel_unshuffle
+        self._lock = threading.RLock()  # one tile at a time: the device is busy anyway
+        self._bytes_per_pixel = 0.0
+        self._net = self._load(self.precision)
+        self._exact_net: Any = None
+
+    @property
+    def tile_area(self) -> int:
+        """The most low-resolution pixels per call for this device and its free memory.
+
+        At most half of the memory that is free now is used.
+        """
+        room = min(self._free_memory() / 2, _LARGEST_TILES)
+        return max(1, int(room / self._bytes_per_pixel))
+
+    def __call__(self, lr: Floats) -> Floats:
+        with self._lock:
+            sr = self._compute(self._net, lr)
+            if self.precision != "fp32" and not np.isfinite(sr).all():
+                self.tiles_redone += 1  # half precision overflows on some images
+                self._exact_net = self._exact_net or self._load("fp32")
+                sr = self._compute(self._exact_net, lr)
+        if not np.isfinite(sr).all():
+            raise ModelError(
+                "choose another model or an earlier checkpoint: from this image, the network "
+                "computes NaN or infinite values"
+            )
+        return sr
+
+    def _compute(self, net: Any, lr: Floats) -> Floats:
+        """Run a network on images ``(N, C, H, W)``, one after another: ncnn has no batches."""
+        height, width = (side * self.scale_factor for side in lr.shape[2:])
+        padded = _pad_to(lr, self._multiple)
+        return np.stack([self._run(net, image)[:, :height, :width] for image in padded])
+
+    def _run(self, net: Any, image: Floats) -> Floats:
+        """``(C, H, W)`` to ``(C, H * s, W * s)``."""
+        try:
+            extractor = net.create_extractor()
+            extractor.input("data", import_ncnn().Mat(np.ascontiguousarray(image)).clone())
+            code, made = extractor.extract("output")
+            if code == 0 and not made.empty():
+                return np.array(made, dtype=np.float32)
+        except (MemoryError, RuntimeError):
+            pass  # reported below, as a code would be
+        raise DeviceMemoryError(
+            f"not enough memory on {self._place} for {image.shape[2]}x{image.shape[1]} pixels at "
+            "once; free some, or choose a smaller model"
+        )
+
+    @property
+    def _place(self) -> str:
+        return "cpu" if self.vulkan is None else f"{VULKAN}:{self.vulkan.index}"
+
+    def _free_memory(self) -> float:
+        """Bytes that are free on the device now."""
+        if self.vulkan is None:
+            return free_ram()
+        ncnn = import_ncnn()
+        own = ncnn.get_gpu_device(self.vulkan.index).get_heap_budget() * 2**20
+        return float(own if self.vulkan.kind == "discrete" else min(own, free_ram()))
+
+    def _load(self, precision: str) -> Any:
+        """Write the model for ncnn, and load it in a precision."""
+        with tempfile.TemporaryDirectory(prefix="torch-sr-") as folder:
+            graph = Path(folder, _GRAPH)
+            try:
+                self._model.save(graph, dtype="fp32")
+            except ModelError as error:
+                raise DeviceError(f"use --engine torch: ncnn cannot compute it: {error}") from error
+            self._bytes_per_pixel = bytes_per_pixel(
+                graph.read_text(encoding="utf-8"), self.img_channels
+            )
+            with _silenced():
+                net = self._new_net(precision)
+                codes = net.load_param(str(graph)), net.load_model(str(graph.with_suffix(".bin")))
+        if any(codes):
+            raise DeviceMemoryError(
+                f"not enough memory on {self._place} for the model; free some, or choose a "
+                "smaller one"
+            )
+        return net
+
+    def _new_net(self, precision: str) -> Any:
+        net = import_ncnn().Net()
+        half = precision == "fp16"
+        net.opt.use_vulkan_compute = self.vulkan is not None
+        net.opt.num_threads = self._threads
+        net.opt.use_fp16_packed = net.opt.use_fp16_storage = half
+        net.opt.use_fp16_arithmetic = False  # sums of hundreds of products lose too many digits
+        net.opt.use_bf16_packed = net.opt.use_bf16_storage = False
+        if self.vulkan is not None:
+            net.set_vulkan_device(self.vulkan.index)
+        return net
+
+
+def _choose_precision(precision: str, vulkan: VulkanDevice | None) -> str:
+    if precision not in PRECISIONS:
+        raise DeviceError(f"precision {precision!r}: ncnn has {', '.join(PRECISIONS)}; use fp32")
+    if precision == "fp16" and vulkan is None:
+        raise DeviceError("precision fp16: not on a CPU; use fp32")
+    return "fp32" if precision == "auto" else precision
+
+
+def _without_records(model: Model) -> Model:
+    """A model whose file has nothing that ncnn files have no place for."""
+    bare = copy.copy(model)
+    bare.info = replace(model.info, stage=None, metadata={})
+    return bare
+
+
+def _pad_to(lr: Floats, multiple: int) -> Floats:
+    """Pad at the bottom and right to a multiple, as RRDBNet does: mirrored, or repeated."""
+    height, width = lr.shape[2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return lr
+    mode: Literal["reflect", "edge"] = "reflect" if height > bottom and width > right else "edge"
+    return np.pad(lr, ((0, 0), (0, 0), (0, bottom), (0, right)), mode=mode)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Drop what ncnn prints on stderr about every device."""
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
