@@ -9,7 +9,6 @@ Source: https://github.com/Tencent/ncnn
 from __future__ import annotations
 
 import copy
-import importlib
 import os
 import tempfile
 import threading
@@ -61,9 +60,10 @@ def import_ncnn() -> Any:
         MissingExtraError: it is not installed.
     """
     try:
-        return importlib.import_module("ncnn")
+        import ncnn
     except ImportError as error:
         raise MissingExtraError("ncnn", "ncnn") from error
+    return ncnn
 
 
 @cache
