@@ -19,19 +19,20 @@ def main() -> None:
     """Write the map, or check it."""
     readme = ROOT / "README.md"
     old = readme.read_text(encoding="utf-8")
-    new = with_map(old, ROOT / "src" / "torch_sr")
+    new = with_map(old, ROOT / "src")
     if "--check" in sys.argv[1:]:
         sys.exit(0 if new == old else "README.md: run python scripts/code_map.py")
     readme.write_text(new, encoding="utf-8")
 
 
-def with_map(text: str, package: Path) -> str:
-    """The README's text with the map of a package between its two markers."""
+def with_map(text: str, source: Path) -> str:
+    """The README's text with the map of a folder of source code between its two markers."""
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
         sys.exit(f"README.md: add the lines {START} and {END}, between which the map goes")
-    lines = "\n".join(["```", f"{package.name}/", *entries(package), "```"])
+    python, native = entries(source / "torch_sr"), native_entries(source / "native")
+    lines = "\n".join(["```", "torch_sr/", *python, "", "native/", *native, "```"])
     return f"{before}{start}\n\n{lines}\n\n{end}{after}"
 
 
@@ -44,6 +45,18 @@ def entries(folder: Path, indent: int = 2) -> Iterator[str]:
         name = f"{inner.name}/"
         yield f"{' ' * indent}{name:{28 - indent}} {purpose(inner / '__init__.py')}".rstrip()
         yield from entries(inner, indent + 2)
+
+
+def native_entries(folder: Path, indent: int = 2) -> Iterator[str]:
+    """A line for each C++ file that begins with a comment."""
+    for file in sorted([*folder.glob("*.h"), *folder.glob("*.cpp")]):
+        first = file.read_text(encoding="utf-8").partition("\n")[0]
+        if first.startswith("// "):
+            text = first.removeprefix("// ").rstrip(".:")
+            yield f"{' ' * indent}{file.name:{28 - indent}} {text}".rstrip()
+    for inner in sorted({path.parent for path in folder.glob("*/*.cpp")}):
+        yield f"{' ' * indent}{inner.name}/"
+        yield from native_entries(inner, indent + 2)
 
 
 def purpose(module: Path) -> str:

@@ -16,7 +16,7 @@ import torch_sr
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(torch_sr.__file__).parent
 LAYERS = [
-    {"errors", "_version", "aliases", "files", "options", "machine"},
+    {"_native", "_version", "aliases", "errors", "files", "machine", "options"},
     {"networks", "metrics", "images", "tiling", "download", "devices"},
     {"config"},
     {"models", "data"},

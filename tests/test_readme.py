@@ -87,27 +87,33 @@ def test_map_of_the_code_names_what_is_there():
 def test_map_of_the_files_is_up_to_date():
     script = runpy.run_path(str(ROOT / "scripts" / "code_map.py"))
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text == script["with_map"](text, ROOT / "src" / "torch_sr"), (
-        "run python scripts/code_map.py"
-    )
+    assert text == script["with_map"](text, ROOT / "src"), "run python scripts/code_map.py"
 
 
 def test_map_of_the_files_has_a_line_for_each(tmp_path):
-    package = tmp_path / "package"
+    package = tmp_path / "torch_sr"
     (package / "inner").mkdir(parents=True)
     (package / "__init__.py").write_text('"""All."""\n')
     (package / "b.py").write_text('"""What ``b`` is for.\n\nMore of it.\n"""\n')
     (package / "inner" / "__init__.py").write_text('"""A room."""\n')
     (package / "inner" / "a.py").write_text('"""First."""\n')
+    (tmp_path / "native" / "tests").mkdir(parents=True)
+    (tmp_path / "native" / "c.h").write_text("// Declared.\n//\n// More of it.\n")
+    (tmp_path / "native" / "c.cpp").write_text('#include "c.h"\n')
+    (tmp_path / "native" / "tests" / "d.cpp").write_text("// Checked.\n")
     script = runpy.run_path(str(ROOT / "scripts" / "code_map.py"))
     start, end = script["START"], script["END"]
-    text = script["with_map"](f"A\n{start}\nold\n{end}\nB\n", package)
+    text = script["with_map"](f"A\n{start}\nold\n{end}\nB\n", tmp_path)
     _, block, _ = text.split("```")
     assert [line.split(maxsplit=1) for line in block.splitlines() if line] == [
-        ["package/"],
+        ["torch_sr/"],
         ["b.py", "What b is for"],
         ["inner/", "A room"],
         ["a.py", "First"],
+        ["native/"],
+        ["c.h", "Declared"],
+        ["tests/"],
+        ["d.cpp", "Checked"],
     ]
     assert text.startswith("A\n")
     assert text.endswith(f"{end}\nB\n")
