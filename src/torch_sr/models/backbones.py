@@ -46,7 +46,7 @@ def load_features(
     """
     check_layers(network, layers)
     path = Path(weights) if weights is not None else find_weights(network)
-    state = load_state(path).tensors
+    state = load_state(path).to_torch()
     try:
         if network == EFFICIENTNET:
             return efficientnet_features(layers, state)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from torch_sr.errors import ModelError
 from torch_sr.models.files.layouts import describe_keys
+from torch_sr.models.network_weights import COMPACT
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -39,9 +40,6 @@ RESTRICTED = {
     "SRFormer": "CC BY-NC 4.0",
 }
 """The licenses of the architectures in spandrel_extra_arches, as spandrel's repository has them."""
-
-COMPACT = "RealESRGAN Compact"
-"""spandrel's name for SRVGGNetCompact."""
 
 _TILING = {"SUPPORTED": "free", "DISCOURAGED": "avoided", "INTERNAL": "never"}
 
@@ -80,6 +78,15 @@ class ForeignGenerator(nn.Module):
             warnings.simplefilter("ignore")
             sr: Tensor = self._call(lr)
         return sr
+
+    def rules(self) -> dict[str, Any]:
+        """The rules for using the network, as fields of ``ModelInfo``."""
+        return {
+            "architecture": self.architecture,
+            "precisions": self.precisions,
+            "tiling": self.tiling,
+            "restriction": self.restriction,
+        }
 
     @torch.inference_mode()
     def _resized(self, lr: Tensor) -> Tensor:

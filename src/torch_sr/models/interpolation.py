@@ -14,14 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from torch_sr.aliases import Floats
 from torch_sr.errors import ModelError
 from torch_sr.models.files.records import common_license
+from torch_sr.models.info import ModelInfo
 from torch_sr.models.model import Model, ModelLike
+from torch_sr.models.network_weights import NetworkWeights, is_rrdbnet, to_numpy
 from torch_sr.models.zoo import open_model
-from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.networks.configs import RRDBConfig
 
 _MAX_STEPS = 1000
 _SUM_TOLERANCE = 1e-6
@@ -76,7 +78,7 @@ def open_parents(
         for model, parent in zip(models, parents, strict=True)
     ]
     for name, parent in zip(shown, parents, strict=True):
-        _check_alike(shown[0], require_rrdbnet(parents[0]), name, require_rrdbnet(parent))
+        _check_alike(shown[0], _config_of(parents[0]), name, _config_of(parent))
     return parents
 
 
@@ -103,31 +105,29 @@ def mix(
     """
     check_weights(len(models), weights)
     parents = open_parents(models, names)
-    networks = [require_rrdbnet(parent) for parent in parents]
-    with torch.device("meta"):  # no memory yet, and no random numbers drawn
-        mixed = RRDBNet.from_config(networks[0].config)
-    states = [network.state_dict() for network in networks]
-    mixed.load_state_dict(mix_states(states, weights), assign=True)
-    model = Model.from_network(
-        mixed,
+    mixed = mix_states([_parameters_of(parent) for parent in parents], weights)
+    config = _config_of(parents[0])
+    info = ModelInfo(
         name=" + ".join(parent.info.name for parent in parents),
+        architecture="RRDBNet",
+        scale_factor=config.scale_factor,
+        img_channels=config.img_channels,
+        config=config,
+        num_parameters=sum(value.size for value in mixed.values()),
+        dtype="float32",
+        stage="interpolation",
         metadata=_describe_mixture(parents, weights, alpha),
+        tensor_types={"float32": len(mixed)},
     )
-    model.info = replace(model.info, stage="interpolation")
-    return model
+    return Model(NetworkWeights(config, mixed), info)
 
 
 def _open_parent(model: ModelLike, name: str | None, number: int) -> Model:
-    if isinstance(model, RRDBNet):
+    if is_rrdbnet(model):
         return Model.from_network(model, name=name or f"model {number}")
-    opened = model if isinstance(model, Model) else open_model(model)
-    if name is None:
-        return opened
-    return Model(
-        opened.network,
-        replace(opened.info, name=name),
-        weights_sha256=opened.weights_sha256,
-    )
+    opened = open_model(model) if isinstance(model, (str, Path)) else model
+    assert isinstance(opened, Model)
+    return opened if name is None else opened.with_info(replace(opened.info, name=name))
 
 
 def _describe_mixture(
@@ -151,16 +151,15 @@ def _describe_mixture(
 
 
 def mix_states(
-    states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]
-) -> dict[str, Tensor]:
-    """The weighted sum of state dicts of the same names and shapes, in float32.
+    states: Sequence[Mapping[str, Floats]], weights: Sequence[float]
+) -> dict[str, Floats]:
+    """The weighted sum of parameters of the same names and shapes, in float32.
 
     Raises:
         ModelError: names or shapes that differ.
 
-    >>> import torch
-    >>> mix_states([{"w": torch.zeros(2)}, {"w": torch.ones(2)}], [0.75, 0.25])["w"]
-    tensor([0.2500, 0.2500])
+    >>> mix_states([{"w": np.zeros(2)}, {"w": np.ones(2)}], [0.75, 0.25])["w"]
+    array([0.25, 0.25], dtype=float32)
     """
     first, *others = states
     for other in others:
@@ -259,9 +258,9 @@ def check_weights(count: int, weights: Sequence[float]) -> None:
         )
 
 
-def _check_alike(name: str, network: RRDBNet, other_name: str, other: RRDBNet) -> None:
-    others = other.config.to_dict()
-    for key, value in network.config.to_dict().items():
+def _check_alike(name: str, config: RRDBConfig, other_name: str, other: RRDBConfig) -> None:
+    others = other.to_dict()
+    for key, value in config.to_dict().items():
         if others[key] != value:
             raise ModelError(
                 f"{key} is {value} in {name} and {others[key]} in {other_name}; "
@@ -269,26 +268,36 @@ def _check_alike(name: str, network: RRDBNet, other_name: str, other: RRDBNet) -
             )
 
 
-def _weighted_sum(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def _weighted_sum(values: Sequence[Floats], weights: Sequence[float]) -> Floats:
     """Exact if one weight is 1: terms with weight 0 are left out."""
-    used = [(v.float(), w) for v, w in zip(values, weights, strict=True) if w]
-    total = used[0][0] * used[0][1]
+    used = [
+        (value.astype(np.float32, copy=False), np.float32(weight))
+        for value, weight in zip(values, weights, strict=True)
+        if weight
+    ]
+    total: Floats = used[0][0] * used[0][1]
     for value, weight in used[1:]:
         total = total + value * weight
     return total
 
 
-def require_rrdbnet(model: Model) -> RRDBNet:
-    """The network of a model that can be interpolated.
+def _config_of(model: Model) -> RRDBConfig:
+    """The hyper-parameters of a model that can be interpolated.
 
     Raises:
         ModelError: it is of another architecture.
     """
-    if not isinstance(model.network, RRDBNet):
+    if model.info.config is None:
         raise ModelError(
             f"{model.info.origin} is a {model.info.architecture}; only RRDBNet is interpolated"
         )
-    return model.network
+    return model.info.config
+
+
+def _parameters_of(model: Model) -> Mapping[str, Floats]:
+    """The parameters in float32, also of a network in another type."""
+    weights = model.weights
+    return to_numpy(model.network.state_dict()) if weights is None else weights.parameters
 
 
 def _list(weights: Sequence[float]) -> str:

@@ -1,24 +1,27 @@
-"""A network together with what is known of it: :class:`Model`."""
+"""A network together with what is known of it: :class:`Model`.
+
+PyTorch is imported only where the network itself is used.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor, nn
-
-from torch_sr.devices import choose_device
 from torch_sr.errors import DeviceError, ImageError, ModelError
 from torch_sr.models.files.records import weights_sha256
-from torch_sr.models.foreign import ForeignGenerator
+from torch_sr.models.files.tensors import count_types
 from torch_sr.models.info import ModelInfo
-from torch_sr.models.saving import save_model
-from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.models.network_weights import NetworkWeights, find_weights, is_rrdbnet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from torch_sr.networks.rrdb import RRDBNet
 
 
 class Model:
@@ -29,7 +32,8 @@ class Model:
     images of any size in tiles, and reads and writes files.
 
     Args:
-        network: ``(N, C, H, W)`` in [0, 1] to ``(N, C, H * s, W * s)``, in evaluation mode.
+        network: ``(N, C, H, W)`` in [0, 1] to ``(N, C, H * s, W * s)``, in evaluation mode; or its
+            weights, of which it is built when it is first used.
         info: what is known of it.
         weights_sha256: hash of the parameters as they are stored; computed if omitted.
 
@@ -42,9 +46,18 @@ class Model:
     """
 
     def __init__(
-        self, network: nn.Module, info: ModelInfo, *, weights_sha256: str | None = None
+        self,
+        network: nn.Module | NetworkWeights,
+        info: ModelInfo,
+        *,
+        weights_sha256: str | None = None,
     ) -> None:
-        self.network = network
+        self._weights: NetworkWeights | None = None
+        self._network: nn.Module | None = None
+        if isinstance(network, NetworkWeights):
+            self._weights = network
+        else:
+            self._network = network
         self.info = info
         self._stored_sha256 = weights_sha256
 
@@ -76,20 +89,26 @@ class Model:
         >>> Model.from_network(double, scale_factor=2)(torch.rand(1, 3, 4, 5)).shape
         torch.Size([1, 3, 8, 10])
         """
+        from torch_sr.models.foreign import ForeignGenerator
+
         info = ModelInfo(
             name=name or type(network).__name__,
             architecture=type(network).__name__,
             scale_factor=_resolve_size("scale_factor", scale_factor, network, None),
             img_channels=_resolve_size("img_channels", img_channels, network, 3),
-            config=network.config if isinstance(network, RRDBNet) else None,
-            num_parameters=count_parameters(network),
-            dtype=dtype_name(_first_floating(network)),
+            config=network.config if is_rrdbnet(network) else None,
+            num_parameters=sum(value.numel() for value in network.parameters()),
+            dtype=str(_first_floating(network).dtype).removeprefix("torch."),
             metadata=dict(metadata or {}),
             tensor_types=count_types(network.state_dict()),
         )
         if isinstance(network, ForeignGenerator):
-            info = replace(info, **foreign_rules(network))
+            info = replace(info, **network.rules())
         return cls(network.eval(), info)
+
+    def with_info(self, info: ModelInfo) -> Model:
+        """The same network with other records."""
+        return Model(self._weights or self.network, info, weights_sha256=self.weights_sha256)
 
     def __call__(self, lr: Tensor) -> Tensor:
         """Super-resolve whole images in inference mode, without tiles or gradients.
@@ -106,6 +125,8 @@ class Model:
             ImageError: another shape, other channels or another type.
             DeviceError: the images are on another device.
         """
+        import torch
+
         self._check_input(lr)
         with torch.inference_mode():
             sr: Tensor = self.network(lr)
@@ -116,6 +137,26 @@ class Model:
         size = f"x{info.scale_factor}, {info.img_channels} channels"
         parameters = f"{info.num_parameters / 1e6:.2f} M parameters"
         return f"Model({info.name}: {info.architecture} {size}, {parameters})"
+
+    @property
+    def network(self) -> nn.Module:
+        """The network in PyTorch, which is imported now if it was not."""
+        weights = self._weights
+        if self._network is None and weights is not None:
+            self._network = weights.build()
+            self._weights = None  # the network may be moved, trained or changed
+        assert self._network is not None
+        return self._network
+
+    @property
+    def weights(self) -> NetworkWeights | None:
+        """The parameters as NumPy arrays, which must not be written to.
+
+        None for another network than RRDBNet or SRVGGNetCompact in float32.
+        """
+        if (weights := self._weights) is not None:
+            return weights
+        return find_weights(self.network)
 
     @property
     def scale_factor(self) -> int:
@@ -143,7 +184,10 @@ class Model:
 
         It does not depend on the layout or the format of the file.
         """
-        return self._stored_sha256 or weights_sha256(self.network.state_dict())
+        if self._stored_sha256 is not None:
+            return self._stored_sha256
+        weights = self._weights
+        return weights_sha256(weights.parameters if weights else self.network.state_dict())
 
     def to(
         self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
@@ -160,9 +204,9 @@ class Model:
         """
         if dtype is not None and not dtype.is_floating_point:
             raise ModelError(f"choose a floating-point type: a network cannot compute in {dtype}")
-        target = device if isinstance(device, torch.device) or device is None else None
-        if isinstance(device, str):
-            target = choose_device(device)
+        from torch_sr.devices import choose_device
+
+        target = choose_device(device) if isinstance(device, str) else device
         self.network.to(device=target, dtype=dtype)
         return self
 
@@ -204,9 +248,13 @@ class Model:
         ...     torch_sr.load(file).info.layout
         'old'
         """
+        from torch_sr.models.saving import save_model
+
         return save_model(self.network, self.info, Path(path), layout=layout, dtype=dtype)
 
     def _check_input(self, lr: Tensor) -> None:
+        from torch import Tensor
+
         expected = f"(N, {self.img_channels}, H, W) in [0, 1]"
         if not isinstance(lr, Tensor):
             raise ImageError(
@@ -230,37 +278,14 @@ class Model:
                 )
 
 
-ModelLike: TypeAlias = str | Path | Model | RRDBNet
+ModelLike: TypeAlias = "str | Path | Model | RRDBNet"
 """A model, its name or its file, or a bare network."""
-
-
-def count_parameters(network: nn.Module) -> int:
-    """How many parameters a network has."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def count_types(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many tensors there are of each type."""
-    return dict(Counter(dtype_name(value) for value in state.values()))
-
-
-def dtype_name(value: Tensor) -> str:
-    """The name of a tensor's type: ``float16``."""
-    return str(value.dtype).removeprefix("torch.")
-
-
-def foreign_rules(network: ForeignGenerator) -> dict[str, Any]:
-    """The rules for using another architecture, as fields of :class:`ModelInfo`."""
-    return {
-        "architecture": network.architecture,
-        "precisions": network.precisions,
-        "tiling": network.tiling,
-        "restriction": network.restriction,
-    }
 
 
 def _first_floating(network: nn.Module) -> Tensor:
     """A parameter that shows device and type; a CPU tensor of float32 if there is none."""
+    import torch
+
     return next(
         (value for value in network.parameters() if value.is_floating_point()), torch.zeros(())
     )

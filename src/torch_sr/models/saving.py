@@ -11,8 +11,9 @@ from torch import nn
 from torch_sr.devices import DTYPES
 from torch_sr.errors import ModelError
 from torch_sr.models.files.writing import NCNN, save_compact, save_generator
-from torch_sr.models.foreign import COMPACT, ForeignGenerator
+from torch_sr.models.foreign import ForeignGenerator
 from torch_sr.models.info import ModelInfo
+from torch_sr.models.network_weights import COMPACT
 from torch_sr.networks.rrdb import RRDBNet
 
 _log = logging.getLogger(__name__)

@@ -13,12 +13,29 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-from torch import Tensor, tensor
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from torch_sr.errors import ModelError
 
-State = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Shaped(Protocol):
+    """A tensor of any kind: of PyTorch, NumPy or a file."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Its sizes."""
+        ...
+
+    def item(self) -> Any:
+        """The number of a tensor that has one."""
+        ...
+
+
+State = Mapping[str, Shaped]
+T = TypeVar("T", bound=Shaped)
 
 PREFIXES = ("module.", "netG.", "_orig_mod.", "generator.")
 """What DataParallel, BasicSR, torch.compile and Lightning put before every name."""
@@ -79,11 +96,11 @@ LAYOUTS = {
 
 
 @dataclass(frozen=True)
-class CanonicalState:
+class CanonicalState(Generic[T]):
     """A state dict under RRDBNet's names, its original layout, and its residual scaling."""
 
     layout: str
-    state: dict[str, Tensor]
+    state: dict[str, T]
     residual_scaling: float | None
 
 
@@ -99,7 +116,7 @@ class Numbers:
     last: int = 0
 
 
-def strip_prefixes(state: State) -> dict[str, Tensor]:
+def strip_prefixes(state: Mapping[str, T]) -> dict[str, T]:
     """Remove :data:`PREFIXES` that all names share, repeatedly, and any discriminator."""
     stripped = {key: value for key, value in state.items() if not key.startswith(DISCRIMINATORS)}
     while stripped:
@@ -122,7 +139,7 @@ def detect_layout(state: State) -> str | None:
     return None
 
 
-def to_canonical(state: State) -> CanonicalState:
+def to_canonical(state: Mapping[str, T]) -> CanonicalState[T]:
     """Rename the parameters of any layout to those of RRDBNet.
 
     Raises:
@@ -145,7 +162,7 @@ def to_canonical(state: State) -> CanonicalState:
 
 
 def from_canonical(
-    state: State, layout: str, residual_scaling: float = DEFAULT_RESIDUAL_SCALING
+    state: Mapping[str, Tensor], layout: str, residual_scaling: float = DEFAULT_RESIDUAL_SCALING
 ) -> dict[str, Tensor]:
     """Rename RRDBNet's parameters to those of ``layout``, one of :data:`LAYOUTS`.
 
@@ -165,6 +182,8 @@ def from_canonical(
         for kind in ("weight", "bias"):
             renamed[f"{target}.{kind}"] = parameter(state, f"{source}.{kind}")
     if layout == "enhanced-srgan":
+        from torch import tensor
+
         for block in numbers.blocks:
             prefix = f"rrdb_blocks.rrdb_{block}"
             for name in (prefix, *(f"{prefix}.dense_blocks.rdb_{n}" for n in numbers.denses)):
@@ -248,34 +267,37 @@ def _without_gaps(numbers: Iterable[int]) -> range:
     return range(found[0], found[-1] + 1)
 
 
-def _with_block(state: State) -> dict[str, Tensor]:
+def _with_block(state: Mapping[str, T]) -> dict[str, T]:
     """Convert the older variant of enhanced-srgan, which has no ``.block``, to the present one."""
     older = re.compile(r"(upsampling_blocks\.upsampling_\d+)\.conv\.")
     return {older.sub(r"\1.block.conv.", key): value for key, value in state.items()}
 
 
-def _split_residual_scaling(state: State) -> tuple[float | None, dict[str, Tensor]]:
+def _split_residual_scaling(state: Mapping[str, T]) -> tuple[float | None, dict[str, T]]:
     """Take out the ``residual_scaling`` scalars of enhanced-srgan, which must all agree."""
-    rest, scaling = {}, None
+    rest: dict[str, T] = {}
+    scaling: float | None = None
     for key, value in state.items():
         if not key.endswith("residual_scaling"):
             rest[key] = value
-        elif value.numel() != 1:
+            continue
+        if math.prod(value.shape) != 1:
             raise ModelError(f"{key} has the shape {tuple(value.shape)}; it must be one number")
-        elif scaling is not None and not math.isclose(scaling, value.item(), rel_tol=1e-3):
-            raise ModelError(f"{key} is {value.item():.4g}, elsewhere it is {scaling:.4g}")
-        elif scaling is None:
-            scaling = round(float(value.item()), 6)  # 0.2 is 0.20000000298 as float32
+        number = float(value.item())
+        if scaling is None:
+            scaling = round(number, 6)  # 0.2 is 0.20000000298 as float32
+        elif not math.isclose(scaling, number, rel_tol=1e-3):
+            raise ModelError(f"{key} is {number:.4g}, elsewhere it is {scaling:.4g}")
     return scaling, rest
 
 
 def is_subpixel(state: State) -> bool:
     """Whether canonical parameters up-scale by sub-pixel convolution, which widens."""
     up = state.get("conv_up1.weight")
-    return up is not None and up.shape[:1] != up.shape[1:2]
+    return up is not None and tuple(up.shape[:1]) != tuple(up.shape[1:2])
 
 
-def parameter(state: State, key: str) -> Tensor:
+def parameter(state: Mapping[str, T], key: str) -> T:
     """Look up a parameter; ModelError if it is missing."""
     if key not in state:
         raise ModelError(f"{key} is missing")

@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from torch_sr.errors import ModelError
 from torch_sr.files import explain
 from torch_sr.models.files.header import rename_former_keys
 from torch_sr.models.files.hparams import flatten_hparams
 from torch_sr.models.files.ncnn.reading import find_graph, is_graph, is_weights, read_ncnn
+from torch_sr.models.files.tensors import StoredTensor, as_stored, numpy_dtype
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WRAPPERS = (
     "params_ema",
@@ -46,6 +49,26 @@ WRAPPERS = (
 _DEEPEST = 4  # wrappers within wrappers; a pickle can also hold itself
 
 _SAFE_REMEDY = "ask for it as .safetensors, or save its bare state_dict with torch.save"
+
+_SAFETENSORS_TYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "U32": "uint32",
+    "I32": "int32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+}
+"""The names of types in a safetensors file, and those of PyTorch."""
 
 _SIGNATURES = {
     b"PK\x03\x04": "zip",
@@ -74,7 +97,7 @@ class RawWeights:
 
     Args:
         path: the file.
-        tensors: parameters by name, on the CPU, as stored.
+        tensors: parameters by name, as stored.
         wrapper: keys that led to them, joined by ``/``; None if the file has nothing else.
         hparams: hyper-parameters found, sections lifted to the top.
         stage: the stage of training, if recorded.
@@ -83,12 +106,16 @@ class RawWeights:
     """
 
     path: Path
-    tensors: dict[str, Tensor]
+    tensors: dict[str, StoredTensor]
     wrapper: str | None = None
     hparams: dict[str, Any] = field(default_factory=dict)
     stage: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     layout: str | None = None
+
+    def to_torch(self) -> dict[str, Tensor]:
+        """The parameters as tensors."""
+        return {key: value.to_torch() for key, value in self.tensors.items()}
 
 
 def load_state(path: str | Path) -> RawWeights:
@@ -110,7 +137,8 @@ def load_state(path: str | Path) -> RawWeights:
             head = file.read(512)
         if is_graph(head) or is_weights(path, head):
             graph, found = read_ncnn(path)
-            return RawWeights(graph, found.tensors, hparams=found.hparams, layout="ncnn")
+            tensors = {key: as_stored(value) for key, value in found.tensors.items()}
+            return RawWeights(graph, tensors, hparams=found.hparams, layout="ncnn")
         kind = _find_kind(head)
         reader = {"zip": _read_zip, "pickle": _read_pickle, "safetensors": _read_safetensors}
         if kind not in reader:
@@ -151,10 +179,11 @@ def _read_safetensors(path: Path) -> RawWeights:
             f"and has {size} in all"
         )
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            unordered = file.metadata() or {}
+        with safe_open(path, framework="numpy") as header:  # checks sizes and places
+            unordered = header.metadata() or {}
             metadata = rename_former_keys(dict(sorted(unordered.items())))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            names = list(header.keys())
+        tensors = _read_tensors(path, names, declared)
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError(f"{path} is truncated or damaged: {_first_line(error)}") from error
     if not tensors:
@@ -162,6 +191,28 @@ def _read_safetensors(path: Path) -> RawWeights:
     stage = metadata.pop("stage", None)
     hparams = _flatten(_parse_json(metadata.pop("hparams", "")))
     return RawWeights(path, tensors, None, hparams, stage, metadata)
+
+
+def _read_tensors(path: Path, names: Sequence[str], header_size: int) -> dict[str, StoredTensor]:
+    """Read the numbers after a header that was checked; NumPy's reader does not know bfloat16."""
+    tensors = {}
+    with path.open("rb") as file:
+        file.seek(8)
+        header = json.loads(file.read(header_size))
+        for name in names:
+            shape, (start, _) = header[name]["shape"], header[name]["data_offsets"]
+            dtype = _SAFETENSORS_TYPES.get(header[name]["dtype"])
+            if dtype is None:
+                raise ModelError(
+                    f"{path} has {name} as {header[name]['dtype']}; only floating point of 8 bits "
+                    "or more is supported"
+                )
+            kind = numpy_dtype(dtype)
+            file.seek(8 + header_size + start)
+            numbers = np.fromfile(file, kind.newbyteorder("<"), math.prod(shape))
+            native = numbers.astype(kind, copy=False)
+            tensors[name] = StoredTensor(dtype, native.reshape(shape))
+    return tensors
 
 
 def _read_zip(path: Path) -> RawWeights:
@@ -180,6 +231,8 @@ def _read_zip(path: Path) -> RawWeights:
 
 
 def _read_pickle(path: Path) -> RawWeights:
+    import torch
+
     try:
         # Given a path instead of a file, PyTorch would choose the format by the suffix.
         with path.open("rb") as file, warnings.catch_warnings():
@@ -214,7 +267,9 @@ def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
         keys.append(inner)
         state = state[inner]
         around |= state
-    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    tensors = {
+        str(key): _stored(path, key, value) for key, value in state.items() if _is_tensor(value)
+    }
     if not tensors:
         names = ", ".join(map(str, list(content)[:4])) or "nothing"
         raise ModelError(f"{path} has no generator; it has {names}")
@@ -236,7 +291,20 @@ def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
 def _has_tensors(value: Any, depth: int = _DEEPEST) -> bool:
     if not isinstance(value, Mapping) or depth == 0:
         return False
-    return any(isinstance(item, Tensor) or _has_tensors(item, depth - 1) for item in value.values())
+    return any(_is_tensor(item) or _has_tensors(item, depth - 1) for item in value.values())
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _stored(path: Path, key: Any, value: Tensor) -> StoredTensor:
+    try:
+        return as_stored(value)
+    except ModelError as error:
+        raise ModelError(f"{path}: {key} {error}") from error
 
 
 def _flatten(hparams: Mapping[str, Any]) -> dict[str, Any]:

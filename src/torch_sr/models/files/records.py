@@ -17,14 +17,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from torch_sr._version import __version__
 from torch_sr.errors import ModelError
 from torch_sr.files import atomic_write
 from torch_sr.models.files.header import rename_former_keys, with_metadata
 from torch_sr.models.files.reading import load_state
+from torch_sr.models.files.tensors import AnyTensor, as_stored
 
 UNSTATED = "unstated"
 """The license of a model without a stated license."""
@@ -35,7 +35,7 @@ ANNOTATIONS = ("name", "author", "license", "description", "dataset")
 
 
 def records(
-    state: Mapping[str, Tensor],
+    state: Mapping[str, AnyTensor],
     given: Mapping[str, Any] | None = None,
     architecture: str = "RRDBNet",
 ) -> dict[str, str]:
@@ -60,13 +60,13 @@ def records(
     }
 
 
-def weights_sha256(state: Mapping[str, Tensor]) -> str:
+def weights_sha256(state: Mapping[str, AnyTensor]) -> str:
     """Hash parameters: names, types, shapes and numbers, in the order of their names."""
     found = hashlib.sha256()
     for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        value = as_stored(state[name])
+        found.update(f"{name} torch.{value.dtype} {value.shape}\n".encode())
+        found.update(np.ascontiguousarray(value.data).reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 
@@ -132,6 +132,8 @@ def _rewrite_safetensors(path: Path, changes: Mapping[str, Any]) -> None:
 
 
 def _rewrite_pickle(path: Path, changes: Mapping[str, Any]) -> None:
+    import torch
+
     try:
         with path.open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)

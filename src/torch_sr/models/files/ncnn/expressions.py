@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from torch_sr.aliases import Array
 from torch_sr.errors import ModelError
 from torch_sr.models.files.ncnn.graph import ONLY_TWO, Layer
 from torch_sr.models.files.ncnn.weights import WeightsReader
@@ -37,8 +37,8 @@ class Conv(Node):
     """A convolution of 3x3 that keeps the size: weight ``(O, I, 3, 3)`` and bias ``(O,)``."""
 
     source: Node
-    weight: Tensor
-    bias: Tensor
+    weight: Array
+    bias: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Activation(Node):
     """Negative numbers times a slope: one, or one for each channel."""
 
     source: Node
-    slopes: Tensor
+    slopes: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ def _convolution(layer: Layer, inputs: list[Node], weights: WeightsReader) -> No
     if out < 1 or count < 1 or count % (out * 9):
         raise ModelError(f"is damaged: layer {layer.name} makes {out} channels of {count} numbers")
     weight = weights.flagged(count, layer.name).reshape(out, -1, 3, 3)
-    bias = weights.bare(out, layer.name) if layer.integer(5) else torch.zeros(out)
+    bias = weights.bare(out, layer.name) if layer.integer(5) else np.zeros(out, np.float32)
     node = Conv(layer.name, source, weight, bias)
     kind = layer.integer(9)
     if kind == 0:
@@ -138,7 +138,7 @@ def _convolution(layer: Layer, inputs: list[Node], weights: WeightsReader) -> No
     slope = {1: (0.0,), 2: layer.array(10)}.get(kind, ())
     if len(slope) != 1:
         raise ModelError(f"has layer {layer.name} with activation {kind}: {ONLY_TWO}")
-    return Activation(layer.name, node, torch.tensor(slope))
+    return Activation(layer.name, node, np.array(slope, np.float32))
 
 
 def _require_plain(layer: Layer) -> None:
@@ -161,7 +161,7 @@ def _require_plain(layer: Layer) -> None:
 
 
 def _leaky(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:
-    return Activation(layer.name, _only(layer, inputs), torch.tensor([layer.number(0)]))
+    return Activation(layer.name, _only(layer, inputs), np.array([layer.number(0)], np.float32))
 
 
 def _prelu(layer: Layer, inputs: list[Node], weights: WeightsReader) -> Node:

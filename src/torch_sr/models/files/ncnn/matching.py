@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
+from torch_sr.aliases import Array
 from torch_sr.errors import ModelError
 from torch_sr.models.files.ncnn.expressions import (
     Activation,
@@ -38,7 +39,7 @@ class Match:
             to another scale.
     """
 
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Array]
     hparams: dict[str, int | float | bool]
 
 
@@ -234,8 +235,8 @@ def _named_blocks(blocks: list[list[_DenseBlock]]) -> dict[str, Conv]:
     }
 
 
-def _parameters(convs: dict[str, Conv]) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
+def _parameters(convs: dict[str, Conv]) -> dict[str, Array]:
+    tensors: dict[str, Array] = {}
     for name, conv in convs.items():
         tensors |= {f"{name}.weight": conv.weight, f"{name}.bias": conv.bias}
     return tensors
@@ -275,7 +276,7 @@ def _match_base(node: Node) -> tuple[Node, Node]:
     raise _mismatch(node, "the sum with the enlarged image", "SRVGGNetCompact")
 
 
-def _match_chain(node: Node) -> dict[str, Tensor]:
+def _match_chain(node: Node) -> dict[str, Array]:
     """Alternating convolutions and activations, named by their numbers."""
     chain: list[Node] = []
     while isinstance(node, Conv | Activation):
@@ -284,7 +285,7 @@ def _match_chain(node: Node) -> dict[str, Tensor]:
     alternate = all(isinstance(part, (Conv, Activation)[i % 2]) for i, part in enumerate(chain))
     if not isinstance(node, NetworkInput) or not alternate or len(chain) % 2 == 0 or len(chain) < 3:
         raise _mismatch(node, "alternating convolutions and activations", "SRVGGNetCompact")
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Array] = {}
     width = 0
     for number, part in enumerate(reversed(chain)):
         if isinstance(part, Conv):
@@ -294,7 +295,7 @@ def _match_chain(node: Node) -> dict[str, Tensor]:
         elif isinstance(part, Activation):
             if len(part.slopes) not in (1, width):
                 raise ModelError(f"is damaged: layer {part.name} has other slopes than channels")
-            tensors[f"body.{number}.weight"] = part.slopes.expand(width).clone()
+            tensors[f"body.{number}.weight"] = np.broadcast_to(part.slopes, width).copy()
     return tensors
 
 
@@ -308,7 +309,7 @@ def _activated(node: Node) -> Node:
     """What a leaky ReLU with the slope of RRDBNet is applied to."""
     if not isinstance(node, Activation):
         raise _mismatch(node, "an activation")
-    if len(node.slopes) != 1 or not math.isclose(float(node.slopes), LEAKY_SLOPE, rel_tol=1e-3):
+    if len(node.slopes) != 1 or not math.isclose(node.slopes.item(), LEAKY_SLOPE, rel_tol=1e-3):
         raise _mismatch(node, f"an activation with the slope {LEAKY_SLOPE}")
     return node.source
 

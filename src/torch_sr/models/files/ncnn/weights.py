@@ -11,13 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from torch_sr.aliases import Array
 from torch_sr.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FP32 = b"\x00\x00\x00\x00"
 FP16 = b"\x47\x6b\x30\x01"
@@ -43,7 +45,7 @@ class WeightsReader:
         self._file = file
         self._left = os.fstat(file.fileno()).st_size
 
-    def flagged(self, count: int, name: str) -> Tensor:
+    def flagged(self, count: int, name: str) -> Array:
         """``count`` numbers after a flag, float16 or float32 as they are stored."""
         flag = self._read(4, name)
         if flag == FP16:
@@ -53,7 +55,7 @@ class WeightsReader:
         kind = "8-bit numbers" if flag == INT8 else "numbers from a table"
         raise WeightsError(f"stores layer {name} as {kind}; fp32 and fp16 are supported")
 
-    def bare(self, count: int, name: str) -> Tensor:
+    def bare(self, count: int, name: str) -> Array:
         """``count`` numbers without a flag, as float32."""
         return self._numbers(count, "<f4", name)
 
@@ -62,12 +64,12 @@ class WeightsReader:
         if self._left:
             raise WeightsError(f"has {self._left} bytes more than its graph needs; {_REMEDY}")
 
-    def _numbers(self, count: int, kind: str, name: str) -> Tensor:
+    def _numbers(self, count: int, kind: str, name: str) -> Array:
         size = np.dtype(kind).itemsize * count
         padded = size + -size % 4
         data = self._read(padded, name)
         native = np.dtype(kind).newbyteorder("=")
-        return torch.from_numpy(np.frombuffer(data, kind, count).astype(native))
+        return np.frombuffer(data, kind, count).astype(native)
 
     def _read(self, size: int, name: str) -> bytes:
         if size > self._left:
