@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import torch_sr
+from torch_sr.inference.engines import native
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(torch_sr.__file__).parent
@@ -114,13 +115,13 @@ def test_importing_torch_sr_is_light():
 
 def test_the_upscaler_needs_no_training_packages():
     loaded = loaded_by("import torch_sr.inference.upscaler")
-    assert "torch" in loaded
-    assert not loaded & (HEAVY | {"pydantic", "typer", "rich", "torchmetrics"})
+    assert "numpy" in loaded
+    assert not loaded & (HEAVY | {"torch", "pydantic", "typer", "rich", "torchmetrics"})
 
 
 UPSCALE = """
 from torch_sr.cli.main import main
-sys.argv = ["torch-sr", "upscale", {image!r}, "--quiet", "--device", "cpu"]
+sys.argv = ["torch-sr", "upscale", {image!r}, "--quiet", "--device", "cpu", "--engine", {engine!r}]
 try:
     main()
 except SystemExit as stop:
@@ -128,16 +129,21 @@ except SystemExit as stop:
 """
 
 
-def test_an_upscale_imports_only_what_it_needs(tmp_path, save_photo):
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_an_upscale_imports_only_what_it_needs(tmp_path, save_photo, engine):
+    if engine == "native" and not native.is_available():
+        pytest.skip("torch_sr._native is not built")
     image = tmp_path / "photo.png"
     save_photo(image)
-    code = f"import sys{UPSCALE.format(image=str(image))}print(*sys.modules)"
+    code = f"import sys{UPSCALE.format(image=str(image), engine=engine)}print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (tmp_path / "photo_sr.png").is_file()
     loaded = set(done.stdout.split())
-    assert {"torch", "pyvips"} <= loaded
+    assert "pyvips" in loaded
     packages = {name.partition(".")[0] for name in loaded}
+    assert ("torch" in packages) == (engine == "torch")
     assert not packages & (HEAVY | {"matplotlib", "torchmetrics", "requests", "av", "sympy"})
+    assert not packages & {"scipy", "skimage", "ncnn", "PIL", "tifffile", "pandas", "yaml"}
     for name in ("torch._dynamo", "torch_sr.config", "torch_sr.data", "torch_sr.evaluation"):
         assert name not in loaded
 

@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from torch_sr.cli.main import main
 from torch_sr.errors import ImageError
 from torch_sr.inference.upscaler import Upscaler
-from torch_sr.inference.video import upscale_video
+from torch_sr.inference.video.upscaling import upscale_video
 
 
 class Repeat:

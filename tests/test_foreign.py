@@ -114,15 +114,16 @@ def test_half_precision_is_used_only_if_it_does_not_overflow(save):
 
 
 def _permitted_on_a_gpu(info):
+    from torch_sr import devices
     from torch_sr.inference import engine_setup
 
-    chosen = engine_setup.choose_device
-    engine_setup.choose_device = lambda _: torch.device("cuda")
+    chosen = devices.choose_device
+    devices.choose_device = lambda _: torch.device("cuda")
     try:
         assert engine_setup._permitted_precision("auto", "cuda", info) == "bf16"
         engine_setup._permitted_precision("fp16", "cuda", info)
     finally:
-        engine_setup.choose_device = chosen
+        devices.choose_device = chosen
 
 
 def test_it_is_inspected_too(save):

@@ -7,6 +7,7 @@ import math
 import os
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -35,6 +36,20 @@ def test_free_memory_in_a_container_counts_the_cache_of_files(tmp_path, monkeypa
     assert machine._free_in_container(tmp_path, own) == 6_500_000_000
     (group / limit).write_text("max\n")
     assert machine._free_in_container(tmp_path, own) == math.inf
+
+
+def test_available_memory_is_what_psutil_finds(tmp_path):
+    found, expected = machine._available(), psutil.virtual_memory().available
+    assert abs(found - expected) < 0.2 * expected
+    (tmp_path / "meminfo").write_text("MemTotal:  8 kB\nMemFree:  4 kB\nMemAvailable:  6 kB\n")
+    assert machine._available(tmp_path / "meminfo") == 6 * 1024
+    for text in ("MemTotal:  8 kB\n", ""):
+        (tmp_path / "meminfo").write_text(text)
+        found, expected = (
+            machine._available(tmp_path / "meminfo"),
+            psutil.virtual_memory().available,
+        )
+        assert abs(found - expected) < 0.2 * expected
 
 
 def test_a_container_has_its_own_limit(monkeypatch):

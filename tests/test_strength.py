@@ -235,7 +235,7 @@ def test_wrong_strengths_are_refused_in_one_line(
 @pytest.mark.parametrize(("strength", "computed"), [(0.25, 2), (0.5, 6)])
 def test_a_video_is_resumed_only_at_the_same_strength(pair, tmp_path, strength, computed):
     av = pytest.importorskip("av")
-    from torch_sr.inference.video import upscale_video
+    from torch_sr.inference.video.upscaling import upscale_video
 
     source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
     with av.open(str(source), "w") as file:

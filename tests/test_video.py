@@ -21,7 +21,7 @@ from video_kit import (
 )
 
 from torch_sr.errors import ImageError
-from torch_sr.inference.video import read_video_info, upscale_video
+from torch_sr.inference.video.upscaling import read_video_info, upscale_video
 
 av = pytest.importorskip("av")
 
@@ -153,7 +153,7 @@ def test_ten_bits_are_kept(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from torch_sr.inference.video import upscale_video
+from torch_sr.inference.video.upscaling import upscale_video
 from pathlib import Path
 calls = 0
 def twice(frame):

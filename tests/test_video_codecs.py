@@ -10,8 +10,8 @@ import pytest
 from video_kit import CONSTANT, frames_of, make_video, twice
 
 from torch_sr.errors import ImageError
-from torch_sr.inference.video import check_target, read_video_info, upscale_video
 from torch_sr.inference.video.hdr import Display, SideData, template_with
+from torch_sr.inference.video.upscaling import check_target, read_video_info, upscale_video
 
 av = pytest.importorskip("av")
 

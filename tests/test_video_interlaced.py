@@ -10,7 +10,7 @@ import pytest
 from video_kit import ACCURATE, CONSTANT, frames_of, make_video, twice
 
 from torch_sr.errors import ImageError
-from torch_sr.inference.video import upscale_video
+from torch_sr.inference.video.upscaling import upscale_video
 
 av = pytest.importorskip("av")
 

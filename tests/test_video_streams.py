@@ -10,7 +10,7 @@ import pytest
 from video_kit import CONSTANT, frames_of, make_video, packets_of, twice
 
 from torch_sr.errors import ImageError
-from torch_sr.inference.video import read_video_info, upscale_video
+from torch_sr.inference.video.upscaling import read_video_info, upscale_video
 
 av = pytest.importorskip("av")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from video_kit import VARIABLE, frames_of, make_video, mux_tone, packets_of, twice
 
-from torch_sr.inference.video import upscale_video
 from torch_sr.inference.video.timing import FrameTimes, Timeline
+from torch_sr.inference.video.upscaling import upscale_video
 
 av = pytest.importorskip("av")
 

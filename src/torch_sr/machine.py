@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 _GROUPS = Path("/sys/fs/cgroup")
 """Where Linux's control groups are mounted; in a container, its own group."""
 _OWN = Path("/proc/self/cgroup")
@@ -23,13 +21,23 @@ def free_ram() -> int:
 
     Linux's cache of files counts as free, because it is given up when memory is needed.
     """
-    return int(min(psutil.virtual_memory().available, _free_in_container()))
+    return int(min(_available(), _free_in_container()))
 
 
 def usable_cpus() -> int:
     """Processors that this process may use: those of its affinity, within a container's quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(count or 1, _cpus_of_container()))
+
+
+def _available(table: Path = Path("/proc/meminfo")) -> int:
+    """Bytes that programs can get without swapping."""
+    with contextlib.suppress(OSError, ValueError, IndexError):  # not Linux, or before 3.14
+        _, _, row = table.read_text(encoding="ascii").partition("\nMemAvailable:")
+        return int(row.split()[0]) * 1024
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def may_have_gpu() -> bool:

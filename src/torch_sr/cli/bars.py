@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _SECONDS_OF_SPEED = 300.0  # the speed is averaged over these: a tile may take a minute
 
@@ -27,6 +22,16 @@ def progress_bar(unit: str, *, counted: bool = True) -> Iterator[Progress]:
         unit: text after the count; may contain Rich markup that refers to fields of the task.
         counted: show "n/m".
     """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -47,17 +52,29 @@ def progress_bar(unit: str, *, counted: bool = True) -> Iterator[Progress]:
         yield progress
 
 
+def is_terminal() -> bool:
+    """Whether stderr is a terminal; Rich is asked only if its own variables may decide."""
+    if not sys.stderr.isatty() and not {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys():
+        return False
+    from rich.console import Console
+
+    return Console(stderr=True).is_terminal
+
+
 @contextmanager
 def download_progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar for each file that is downloaded or unpacked, in megabytes."""
-    with progress_bar("MB") as bar:
+    """A bar for each file that is downloaded or unpacked, in megabytes; none if there is none."""
+    with ExitStack() as stack:
+        bars: list[Progress] = []
         tasks: dict[str, Any] = {}
 
         def show(text: str, done: int, total: int | None) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar("MB")))
             if text not in tasks:
-                tasks[text] = bar.add_task(text, total=None)
+                tasks[text] = bars[0].add_task(text, total=None)
             known = None if total is None else round(total / 1e6)
-            bar.update(tasks[text], completed=round(done / 1e6), total=known)
+            bars[0].update(tasks[text], completed=round(done / 1e6), total=known)
 
         yield show
 

@@ -39,6 +39,13 @@ COMPUTATION = "Computation"
 """The panel of the options below, which ``upscale`` and ``test`` share."""
 COMPUTE_DEVICE = replace(DEVICE, panel=COMPUTATION)
 PRECISION = Option("auto (fp16 on CUDA, else fp32), fp32, bf16 or fp16.", panel=COMPUTATION)
+ENGINE = Option(
+    "auto (the fastest that is exact), native (CPU, fp32, without PyTorch) or torch.",
+    panel=COMPUTATION,
+)
+THREADS = Option(
+    "Processors to compute with, on a CPU.", panel=COMPUTATION, min=1, default="all that are usable"
+)
 TILE_SIZE = Option("Largest tile, in pixels of the input.", panel=COMPUTATION, min=1)
 AsJSON = Annotated[bool, Option("Print the result as JSON.", ("--json",))]
 Overwrite = Annotated[bool, Option("Replace the new file if it exists already.")]

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
 from torch_sr.images.image import DTYPES
+
+if TYPE_CHECKING:
+    import torch
 
 _OVERSHOOT = 0.25  # sharpening and resampling exceed [0, 1] by less
 
@@ -25,9 +27,10 @@ def to_batch(image: Any) -> tuple[Pixels, Callable[[Pixels], Any]]:
     Raises:
         ImageError: it is not an image, or has values outside [0, 1].
     """
-    if isinstance(image, torch.Tensor):
+    torch = sys.modules.get("torch")  # not loaded: there are no such images
+    if torch is not None and isinstance(image, torch.Tensor):
         return _from_tensor(image)
-    pillow = sys.modules.get("PIL.Image")  # not loaded: there are no such images
+    pillow = sys.modules.get("PIL.Image")
     if pillow is not None and isinstance(image, pillow.Image):
         batch, _ = to_batch(_pillow_pixels(image))
         return batch, lambda sr: pillow.fromarray(sr[0, ..., 0] if sr.shape[3] == 1 else sr[0])
@@ -77,6 +80,8 @@ def _from_tensor(tensor: torch.Tensor) -> tuple[Pixels, Callable[[Pixels], torch
     batch = batch[None] if tensor.ndim == 3 else batch
 
     def restore(sr: Pixels) -> torch.Tensor:
+        import torch
+
         result = torch.from_numpy(np.ascontiguousarray(sr.transpose(0, 3, 1, 2)))
         result = result.to(tensor.device, tensor.dtype)
         return result[0] if tensor.ndim == 3 else result

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 from pathlib import Path
 from typing import TypeGuard
 
-from torch import nn
-
-from torch_sr.devices import choose_device, choose_precision
 from torch_sr.errors import DeviceError, ModelError
-from torch_sr.inference.engines import Engine
-from torch_sr.inference.engines.pytorch import PyTorchEngine
+from torch_sr.inference.engines import Engine, native
+from torch_sr.machine import may_have_gpu
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.loading import load
 from torch_sr.models.model import Model
+from torch_sr.models.network_weights import is_network
 from torch_sr.models.weights import DEFAULT_MODEL, find_pair
+
+ENGINES = ("auto", "native", "torch")
 
 
 def open_model(model: object, scale_factor: int | None, strength: float | None) -> Model:
@@ -30,7 +31,7 @@ def open_model(model: object, scale_factor: int | None, strength: float | None) 
         if scale_factor is not None:
             raise ModelError(f"leave out scale_factor {scale_factor}: the model has its own")
         return load(model, strength=strength)
-    if not isinstance(model, Model | nn.Module):
+    if not isinstance(model, Model) and not is_network(model):
         raise ModelError(
             f"give a name, a file, a Model, a network or an engine: {type(model).__name__} is none "
             "of these"
@@ -43,16 +44,76 @@ def open_model(model: object, scale_factor: int | None, strength: float | None) 
     if isinstance(model, Model):
         if scale_factor not in (None, model.scale_factor):
             raise ModelError(f"leave out scale_factor {scale_factor}: the model has its own")
-        return Model(copy.deepcopy(model.network), model.info, weights_sha256=model.weights_sha256)
+        return model.copy()
     return Model.from_network(copy.deepcopy(model), scale_factor=scale_factor)
 
 
-def start_engine(model: Model, device: str, precision: str) -> PyTorchEngine:
-    """Move a model to a device, in a precision in which it does not overflow.
+def start_engine(
+    model: Model,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+    threads: int | None = None,
+) -> Engine:
+    """Start the engine that computes a model: by default the fastest that is exact.
+
+    Args:
+        model: PyTorch may move its network to the device.
+        device, precision, engine, threads: see :class:`torch_sr.Upscaler`. The variable
+            ``TORCH_SR_ENGINE`` of the environment says what ``auto`` stands for.
 
     Raises:
-        DeviceError: the device or the precision is not available.
+        DeviceError: the device, the precision or the engine is not available, or the model
+            overflows in the precision.
     """
+    if engine == "auto":
+        engine = os.environ.get("TORCH_SR_ENGINE", "auto")
+    if engine not in ENGINES:
+        raise DeviceError(f"engine {engine!r}: unknown; use {', '.join(ENGINES)}")
+    if engine != "torch":
+        obstacle = _find_obstacle(model, device, precision)
+        if obstacle is None and (weights := model.weights) is not None:
+            return native.NativeEngine(weights.parameters, weights.config, threads=threads)
+        if engine == "native":
+            raise DeviceError(f"engine native: {obstacle}")
+    return _start_pytorch(model, device, precision, threads)
+
+
+def _find_obstacle(model: Model, device: str, precision: str) -> str | None:
+    """Why the native engine cannot compute a model here, and the remedy; None if it can."""
+    if precision not in ("auto", "fp32"):
+        return f"use fp32, or --engine torch; it does not compute in {precision}"
+    if not native.is_available():
+        return (
+            "use --engine torch, or install a C++ compiler and torch-sr again; it was not built "
+            "when torch-sr was installed"
+        )
+    if not _is_cpu(device):
+        return f"use --device cpu, or --engine torch; it does not compute on device {device!r}"
+    if model.weights is None:
+        return (
+            f"use --engine torch; it computes RRDBNet and SRVGGNetCompact in fp32, and "
+            f"{model.info.name} is another network ({model.info.architecture})"
+        )
+    return None
+
+
+def _is_cpu(device: str) -> bool:
+    """Whether a device is the CPU; PyTorch is asked only if there may be others."""
+    if device == "auto" and may_have_gpu():
+        from torch_sr.devices import choose_device
+
+        return choose_device(device).type == "cpu"
+    return device in ("auto", "cpu")
+
+
+def _start_pytorch(model: Model, device: str, precision: str, threads: int | None) -> Engine:
+    import torch
+
+    from torch_sr.inference.engines.pytorch import PyTorchEngine
+
+    if threads is not None:
+        torch.set_num_threads(threads)
     return PyTorchEngine(
         model.network,
         model.scale_factor,
@@ -92,6 +153,8 @@ def _permitted_precision(precision: str, device: str, info: ModelInfo) -> str:
     Raises:
         DeviceError: the network overflows in the requested precision.
     """
+    from torch_sr.devices import choose_device, choose_precision
+
     chosen = choose_precision(precision, choose_device(device))
     if chosen in info.precisions:
         return chosen
@@ -103,9 +166,9 @@ def _permitted_precision(precision: str, device: str, info: ModelInfo) -> str:
     )
 
 
-def recorded_overlap(name: str | Path | None, strength: float | None, precision: str) -> int | None:
-    """The recorded overlap of a shipped model; None if it has to be measured."""
+def recorded_overlap(name: str | Path | None, strength: float | None, engine: Engine) -> int | None:
+    """The recorded overlap of a shipped model in fp32; None if it has to be measured."""
     pair = find_pair(DEFAULT_MODEL if name is None else name)
-    if pair is None or strength is None or precision != "fp32":
+    if pair is None or strength is None or getattr(engine, "precision", "fp32") != "fp32":
         return None
     return pair.overlaps.get(strength)

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
-from torch import Tensor, nn
 
 from torch_sr.aliases import Array, OnNote, Progress
 from torch_sr.errors import ConfigError, ImageError
@@ -53,6 +52,7 @@ from torch_sr.models.model import Model
 
 if TYPE_CHECKING:
     import PIL.Image
+    from torch import Tensor, nn
 
 ImageFile: TypeAlias = str | Path | bytes | bytearray | memoryview | IO[bytes]
 """A path, the bytes of a file, or a binary file object."""
@@ -76,6 +76,11 @@ class Upscaler:
             itself.
         device: ``auto`` (the first available of cuda, mps, cpu), or one of them.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        engine: ``native`` for torch-sr's own code, which computes RRDBNet and SRVGGNetCompact in
+            fp32 on a CPU, faster and without PyTorch; ``torch`` for PyTorch; ``auto`` for the first
+            that can. Their results differ by rounding, less than 1e-5.
+        threads: processors to compute with on a CPU, by default all that may be used; of PyTorch,
+            this sets the number for the whole process.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
             by default what suits device and free memory.
         overlap: context, in low-resolution pixels, on each inner side of a tile; by default what
@@ -89,8 +94,8 @@ class Upscaler:
         ModelError: the model is unknown or unreadable, ``strength`` is outside [0, 1], the model
             has no partner, or the scale factor of a network is missing.
         DownloadError: the model cannot be downloaded.
-        DeviceError: device or precision is not available.
-        ConfigError: a tile size below 1, or an overlap or border below 0.
+        DeviceError: device, precision or engine is not available.
+        ConfigError: a tile size or number of threads below 1, or an overlap or border below 0.
 
     >>> upscaler = Upscaler("compact-x4", device="cpu")
     >>> upscaler.upscale(np.zeros((8, 9, 3), dtype=np.uint8)).shape
@@ -109,25 +114,27 @@ class Upscaler:
         strength: float | None = None,
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
+        threads: int | None = None,
         tile_size: int | None = None,
         overlap: int | None = None,
         border: int | None = None,
         tta: bool = False,
     ) -> None:
-        _check_settings(tile_size, overlap, border)
+        _check_settings(tile_size=tile_size, threads=threads, overlap=overlap, border=border)
         self._given = (precision, tile_size, overlap, border)
         self._model: Model | None = None
-        engine = find_engine(model, scale_factor, strength)
-        if engine is None:
+        started = find_engine(model, scale_factor, strength)
+        if started is None:
             self._model = open_model(model, scale_factor, strength)
-            engine = started = start_engine(self._model, device, precision)
+            started = start_engine(self._model, device, precision, engine, threads)
             if overlap is None and (model is None or isinstance(model, (str, Path))):
-                overlap = recorded_overlap(model, self._model.info.strength, started.precision)
+                overlap = recorded_overlap(model, self._model.info.strength, started)
         self.info: ModelInfo | None = None if self._model is None else self._model.info
-        self._engine: Engine = SelfEnsemble(engine) if tta else engine
+        self._engine: Engine = SelfEnsemble(started) if tta else started
         # The overlap is measured without the ensemble, which would take eight times as long.
-        self._tiles = Tiles(self._engine, engine, self._tiling, overlap)
-        self.scale_factor = engine.scale_factor
+        self._tiles = Tiles(self._engine, started, self._tiling, overlap)
+        self.scale_factor = started.scale_factor
         self.tile_size = tile_size
         self._border = border
 
@@ -333,12 +340,9 @@ class Upscaler:
         return out
 
 
-def _check_settings(tile_size: int | None, overlap: int | None, border: int | None) -> None:
-    for name, value, least in (
-        ("tile_size", tile_size, 1),
-        ("overlap", overlap, 0),
-        ("border", border, 0),
-    ):
+def _check_settings(**settings: int | None) -> None:
+    for name, value in settings.items():
+        least = 1 if name in ("tile_size", "threads") else 0
         if value is not None and value < least:
             raise ConfigError(f"{name} must be at least {least}, not {value}")
 

@@ -5,6 +5,7 @@ PyTorch is imported only where the network itself is used.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -105,6 +106,11 @@ class Model:
         if isinstance(network, ForeignGenerator):
             info = replace(info, **network.rules())
         return cls(network.eval(), info)
+
+    def copy(self) -> Model:
+        """An independent copy, whose network may be moved or changed."""
+        network = self._weights or copy.deepcopy(self.network)
+        return Model(network, self.info, weights_sha256=self.weights_sha256)
 
     def with_info(self, info: ModelInfo) -> Model:
         """The same network with other records."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from torch_sr.cli.options import COMPUTATION, COMPUTE_DEVICE, PRECISION, TILE_SIZE
+from torch_sr.cli.options import COMPUTATION, COMPUTE_DEVICE, ENGINE, PRECISION, THREADS, TILE_SIZE
 from torch_sr.inference.files.options import BatchOptions
 from torch_sr.models.weights import DEFAULT_MODEL, find_pair
 from torch_sr.options import Option
@@ -43,6 +43,8 @@ class ComputeOptions:
         ),
     ] = "auto"
     precision: Annotated[str, PRECISION] = "auto"
+    engine: Annotated[str, ENGINE] = "auto"
+    threads: Annotated[int | None, THREADS] = None
     tile_size: Annotated[int | None, replace(TILE_SIZE, default="what fits into memory")] = None
     overlap: Annotated[
         int | None,

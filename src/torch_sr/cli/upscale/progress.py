@@ -9,11 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from torch_sr.aliases import OnNote
-from torch_sr.cli.bars import progress_bar
+from torch_sr.cli.bars import is_terminal, progress_bar
 from torch_sr.images import display_name
 from torch_sr.inference.files.batch import Outcome
 from torch_sr.inference.files.jobs import Job
@@ -91,7 +88,7 @@ def show_progress(
     pace = Pace(jobs)
     if quiet:
         yield (lambda *_: None), (lambda _: None)
-    elif Console(stderr=True).is_terminal:
+    elif is_terminal():
         with _bar(pace) as shown:
             yield shown
     else:
@@ -124,6 +121,8 @@ def short(number: float) -> str:
 @contextmanager
 def _bar(pace: Pace) -> Iterator[tuple[OnTile, OnOutcome]]:
     """A bar over all pixels, with the files done, the speed and the time left."""
+    from rich.markup import escape
+
     with progress_bar("{task.fields[counts]}", counted=False) as progress:
         task = progress.add_task(
             "starting", total=pace.pixels[1] or None, counts=f"0/{pace.files} files"

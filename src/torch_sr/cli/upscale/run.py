@@ -22,7 +22,6 @@ from torch_sr.inference.files.options import BatchOptions
 from torch_sr.inference.files.sizes import target_size
 from torch_sr.inference.files.survey import find_compressed, survey
 from torch_sr.inference.upscaler import Upscaler
-from torch_sr.inference.video import CODECS
 from torch_sr.models.loading import ModelChoice, choose_model
 from torch_sr.models.weights import find_pair
 
@@ -62,14 +61,20 @@ def upscale_all(images: Sequence[str], options: UpscaleOptions, *, as_json: bool
 
 
 def _batch_options(options: UpscaleOptions) -> BatchOptions:
-    codec = options.batch.codec
-    if codec is not None and codec not in CODECS:
-        raise typer.BadParameter(f"--codec {codec}: use one of {', '.join(CODECS)}")
+    if options.batch.codec is not None:
+        _check_codec(options.batch.codec)
     return replace(
         options.batch,
         size=target_size(options.scale, options.width, options.height),
         existing=_existing(options),
     )
+
+
+def _check_codec(name: str) -> None:
+    from torch_sr.inference.video.codecs import CODECS
+
+    if name not in CODECS:
+        raise typer.BadParameter(f"--codec {name}: use one of {', '.join(CODECS)}")
 
 
 def _existing(options: UpscaleOptions) -> Literal["refuse", "skip", "overwrite"]:
@@ -88,6 +93,8 @@ def _make_upscalers(choice: ModelChoice, options: UpscaleOptions) -> list[Upscal
             strength=choice.strength,
             device=device,
             precision=how.precision,
+            engine=how.engine,
+            threads=how.threads,
             tile_size=how.tile_size,
             overlap=how.overlap,
             tta=how.tta,

@@ -24,7 +24,6 @@ from torch_sr.images import display_name
 from torch_sr.inference.files.jobs import Job
 from torch_sr.inference.files.options import BatchOptions
 from torch_sr.inference.upscaler import Upscaler
-from torch_sr.inference.video import upscale_video
 
 OnTile = Callable[[Job, int, int], None]
 """Called with a job, its finished tiles and all its tiles; from several threads."""
@@ -164,6 +163,8 @@ def _upscale_image(
 def _upscale_video(
     upscaler: Upscaler, job: Job, options: BatchOptions, progress: Progress, on_note: OnNote
 ) -> None:
+    from torch_sr.inference.video.upscaling import upscale_video
+
     upscale_video(
         upscaler.upscale,
         upscaler.scale_factor,

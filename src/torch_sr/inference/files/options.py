@@ -21,7 +21,7 @@ class BatchOptions:
         existing: what to do with results that exist.
         max_pixels: refuse larger pages.
         crf: quality of videos, on the scale of x264.
-        codec: see :func:`~torch_sr.inference.video.upscale_video`.
+        codec: see :func:`~torch_sr.inference.video.upscaling.upscale_video`.
     """
 
     write: WriteOptions = field(default_factory=WriteOptions)

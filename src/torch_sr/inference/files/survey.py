@@ -10,7 +10,6 @@ from torch_sr.errors import ImageError, TorchSRError
 from torch_sr.images import Header, check_format, holds_pages, read_header, visible_compression
 from torch_sr.inference.files.jobs import Job
 from torch_sr.inference.files.options import BatchOptions
-from torch_sr.inference.video import check_target, read_video_info
 
 
 def survey(
@@ -32,7 +31,7 @@ def survey(
             size = options.size(header.height, header.width)
         try:
             if job.is_video:
-                check_target(job.target, options.codec)
+                _check_video(job, options)
             else:
                 check_format(job.target, *size, file_format=options.write.file_format)
         except ImageError as error:
@@ -43,8 +42,16 @@ def survey(
 def _header_of(job: Job) -> Header:
     if not job.is_video:
         return read_header(job.source, pages=holds_pages(job.target))
+    from torch_sr.inference.video.upscaling import read_video_info
+
     info = read_video_info(job.source)
     return Header(info.height, info.width, 3, 8, False, pages=info.frames or 1)
+
+
+def _check_video(job: Job, options: BatchOptions) -> None:
+    from torch_sr.inference.video.upscaling import check_target
+
+    check_target(job.target, options.codec)
 
 
 def find_compressed(

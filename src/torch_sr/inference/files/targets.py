@@ -9,7 +9,7 @@ from torch_sr.errors import ImageError
 from torch_sr.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES, display_name
 from torch_sr.images.writing.capabilities import find_format
 from torch_sr.inference.files.kinds import VIDEO_SUFFIXES, is_video
-from torch_sr.inference.video.codecs import CONTAINERS
+from torch_sr.inference.video.containers import CONTAINERS
 
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 

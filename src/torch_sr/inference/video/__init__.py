@@ -8,20 +8,13 @@
     timing.py          jumps in time, missing times, rounded times
     deinterlacing.py   interlaced frames
     decoding.py        a video -> upright RGB frames and their times
+    containers.py      the containers that results may have
     codecs.py          which codec, in which container, with which settings
     hdr.py             HDR, stereo and spherical metadata
     encoding.py        frames -> a segment of the result
     segments.py        which segments are finished
     streams.py         sound, subtitles, covers, attached files, other videos
     joining.py         segments and the other streams -> a video
+
+Most runs have no videos, so these modules are imported when there is one.
 """
-
-from torch_sr.inference.video.codecs import CODECS
-from torch_sr.inference.video.upscaling import (
-    VideoInfo,
-    check_target,
-    read_video_info,
-    upscale_video,
-)
-
-__all__ = ["CODECS", "VideoInfo", "check_target", "read_video_info", "upscale_video"]

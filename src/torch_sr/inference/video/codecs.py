@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from torch_sr.errors import ImageError
+from torch_sr.inference.video.containers import CONTAINERS
 from torch_sr.inference.video.hdr import SideData
 from torch_sr.inference.video.opening import pyav
 
-CONTAINERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
-"""Suffix of the target -> ffmpeg's name of the container."""
 _BY_DEFAULT = {".mkv": "h264", ".mov": "h264", ".mp4": "h264", ".webm": "vp9"}
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch_sr.aliases import Pixels
 from torch_sr.errors import ImageError
-from torch_sr.inference.video.codecs import CONTAINERS, Codec, choose_format, options
+from torch_sr.inference.video.codecs import Codec, choose_format, options
+from torch_sr.inference.video.containers import CONTAINERS
 from torch_sr.inference.video.decoding import accurate
 from torch_sr.inference.video.deinterlacing import PROGRESSIVE, TOP_FIRST, build_graph
 from torch_sr.inference.video.inspection import FULL, FrameFormat

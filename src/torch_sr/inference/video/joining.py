@@ -11,7 +11,7 @@ from typing import Any
 
 from torch_sr.aliases import OnNote
 from torch_sr.files import atomic_write
-from torch_sr.inference.video.codecs import CONTAINERS
+from torch_sr.inference.video.containers import CONTAINERS
 from torch_sr.inference.video.decoding import timed_streams
 from torch_sr.inference.video.encoding import Encoder
 from torch_sr.inference.video.hdr import SideData, hide_apple_layout_box, template_with

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from torch_sr.inference.video.codecs import CONTAINERS
+from torch_sr.inference.video.containers import CONTAINERS
 from torch_sr.inference.video.opening import is_cover, pyav, video_stream
 
 COPY, ENCODE, ATTACH = "copy", "encode", "attach"

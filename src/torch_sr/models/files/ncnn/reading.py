@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch_sr.errors import ModelError
-from torch_sr.models.files.ncnn.expressions import KINDS, build_expression
 from torch_sr.models.files.ncnn.graph import MAGIC, MAX_BYTES, parse_graph
-from torch_sr.models.files.ncnn.matching import Match, match_network
 from torch_sr.models.files.ncnn.weights import FLAGS, WeightsError, WeightsReader
+
+if TYPE_CHECKING:
+    from torch_sr.models.files.ncnn.matching import Match
 
 _GRAPH, _WEIGHTS = ".param", ".bin"
 
@@ -50,6 +52,10 @@ def read_ncnn(path: Path) -> tuple[Path, Match]:
         ModelError: the other file is missing, one is damaged, or it is another network.
         OSError: a file cannot be read.
     """
+    # Imported here because most weights files are of other programs.
+    from torch_sr.models.files.ncnn.expressions import KINDS, build_expression
+    from torch_sr.models.files.ncnn.matching import match_network
+
     graph = path
     if path.suffix.lower() == _WEIGHTS:
         graph = path.with_suffix(_GRAPH)
