@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from torch_sr.models.interpolation import interpolate as interpolate
     from torch_sr.models.loading import load as load
     from torch_sr.models.model import Model as Model
+    from torch_sr.models.network_weights import NetworkWeights as NetworkWeights
+    from torch_sr.networks.configs import CompactConfig as CompactConfig
     from torch_sr.networks.configs import RRDBConfig as RRDBConfig
     from torch_sr.networks.rrdb import RRDBNet as RRDBNet
     from torch_sr.training.loggers.base import Logger as Logger
@@ -68,7 +70,8 @@ _MODULES = {
     "models.interpolation": ("interpolate",),
     "models.loading": ("load",),
     "models.model": ("Model",),
-    "networks.configs": ("RRDBConfig",),
+    "models.network_weights": ("NetworkWeights",),
+    "networks.configs": ("CompactConfig", "RRDBConfig"),
     "networks.rrdb": ("RRDBNet",),
     "training.loggers.base": ("Logger",),
     "training.run": ("train",),
