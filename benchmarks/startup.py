@@ -1,7 +1,8 @@
-"""How long a cold start takes: upscale a 62x90 image, compared with importing PyTorch.
+"""How long a cold start takes, and how much memory: upscale a 62x90 image in a new process.
 
-Each round runs every program once in a new process, so a busy machine slows all of them alike. CPU
-time (user and system) is the steadier number; wall time is what a user waits. Run with::
+Each round runs every program once, so a busy machine slows all of them alike; importing PyTorch
+alone is the measure. CPU time (user and system) is the steadier number; wall time is what a user
+waits; memory is the largest resident set. Run with::
 
     python benchmarks/startup.py --rounds 9
 """
@@ -9,19 +10,33 @@ time (user and system) is the steadier number; wall time is what a user waits. R
 from __future__ import annotations
 
 import argparse
-import resource
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from torch_sr.images import Image, write_image
+from torch_sr.inference.engines.native import is_available
 
 _PYTHON = 'import torch_sr; torch_sr.Upscaler("compact-x4").upscale({!r})'
+
+
+class Run(NamedTuple):
+    """What a process took."""
+
+    cpu: float
+    """Seconds."""
+    wall: float
+    """Seconds."""
+    memory: float
+    """Megabytes."""
 
 
 def main() -> None:
@@ -35,36 +50,56 @@ def main() -> None:
         image = Path(folder, "image.png")
         noise = np.random.default_rng(0).integers(0, 256, (62, 90, 3), dtype=np.uint8)
         write_image(image, Image.from_array(noise))
-        programs = {
-            "import torch": ["-c", "import torch"],
-            "torch-sr upscale": ["-m", "torch_sr", "upscale", str(image), "--overwrite"],
-            'Upscaler("compact-x4")': ["-c", _PYTHON.format(str(image))],
-            "torch-sr --help": ["-m", "torch_sr", "--help"],
-        }
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
+        programs = list_programs(str(image))
+        found: dict[str, list[Run]] = {name: [] for name in programs}
         for _ in range(rounds + 1):  # the first one reads the files from the disk
             for name, arguments in programs.items():
-                times[name].append(run(arguments))
-    print(f"{'program':24} {'CPU s':>6} {'ratio':>6} {'wall s':>7} {'ratio':>6}")
-    base = medians(times["import torch"])
-    for name, measured in times.items():
-        cpu, wall = medians(measured)
-        print(f"{name:24} {cpu:6.2f} {cpu / base[0]:6.2f} {wall:7.2f} {wall / base[1]:6.2f}")
+                found[name].append(run(arguments))
+    print(f"{'program':32} {'CPU s':>6} {'ratio':>6} {'wall s':>7} {'ratio':>6} {'MB':>6}")
+    base = medians(found["import torch"])
+    for name, runs in found.items():
+        cpu, wall, memory = medians(runs)
+        print(
+            f"{name:32} {cpu:6.2f} {cpu / base.cpu:6.2f} {wall:7.2f} {wall / base.wall:6.2f} "
+            f"{memory:6.0f}"
+        )
 
 
-def run(arguments: list[str]) -> tuple[float, float]:
-    """CPU and wall time of a Python process, in seconds."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, wall
+def list_programs(image: str) -> dict[str, list[str]]:
+    """The arguments of Python, by the name of a program."""
+    upscale = ["-m", "torch_sr", "upscale", image, "--overwrite", "--device", "cpu"]
+    programs = {
+        "import torch": ["-c", "import torch"],
+        "torch-sr upscale --engine native": [*upscale, "--engine", "native"],
+        "torch-sr upscale --engine torch": [*upscale, "--engine", "torch"],
+        'Upscaler("compact-x4")': ["-c", _PYTHON.format(image)],
+        "torch-sr --help": ["-m", "torch_sr", "--help"],
+    }
+    if not is_available():
+        del programs["torch-sr upscale --engine native"]
+    return programs
 
 
-def medians(measured: list[tuple[float, float]]) -> tuple[float, float]:
-    """The medians of CPU and wall time without the first round."""
-    cpu, wall = zip(*measured[1:], strict=True)
-    return statistics.median(cpu), statistics.median(wall)
+def run(arguments: list[str]) -> Run:
+    """Run a Python process.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    command, start = [sys.executable, *arguments], time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    in_megabyte = 1e6 if sys.platform == "darwin" else 1e6 / 1024  # bytes there, else kilobytes
+    return Run(used.ru_utime + used.ru_stime, wall, used.ru_maxrss / in_megabyte)
+
+
+def medians(runs: Sequence[Run]) -> Run:
+    """The medians without the first round."""
+    return Run(*map(statistics.median, zip(*runs[1:], strict=True)))
 
 
 if __name__ == "__main__":

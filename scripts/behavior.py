@@ -5,10 +5,11 @@ r"""Print what a refactoring must not change: losses, weights, metrics and pixel
     python scripts/behavior.py ../before > before.json
     diff before.json after.json
 
-Everything runs on the CPU, with one thread, in a temporary folder, and only through commands: the
-four root scripts, whose options are frozen, and ``torch-sr upscale`` and ``models convert``. An
-option that a commit does not have is reported in the output, not as an error. Losses and metrics
-are printed as numbers, pixels and weights as hashes. It takes about a minute on an idle machine.
+Everything is computed by PyTorch on the CPU, with one thread, in a temporary folder, and only
+through commands: the four root scripts, whose options are frozen, and ``torch-sr upscale`` and
+``models convert``. An option that a commit does not have is reported in the output, not as an
+error. Losses and metrics are printed as numbers, pixels and weights as hashes. It takes about a
+minute on an idle machine.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ def run_command(checkout: Path, work: Path, script: str, *arguments: object) -> 
     command = [sys.executable, script, *map(str, arguments)]
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("WANDB")},
+        "TORCH_SR_ENGINE": "torch",  # the results of other engines differ by rounding
         "HOME": str(work),
         "PYTHONPATH": str(checkout / "src"),
         "OMP_NUM_THREADS": "1",

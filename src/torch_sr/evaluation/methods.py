@@ -6,7 +6,7 @@ whose overlap is wide enough for the deepest network of ESRGAN.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,8 @@ def load_models(
     strengths: Sequence[float] = (),
     device: str = "auto",
     precision: str = "fp32",
+    engine: str = "auto",
+    threads: int | None = None,
     tile_size: int = TILE_SIZE,
     taken: Iterable[str] = (),
     on_download: OnDownload | None = None,
@@ -44,7 +46,8 @@ def load_models(
         models: models, weights files or names; the last two also as ``LABEL=MODEL``.
         strengths: every named model with a partner is measured at each of these; by default
             without mixing.
-        device, precision, tile_size: see :class:`~torch_sr.inference.upscaler.Upscaler`.
+        device, precision, engine, threads, tile_size: see
+            :class:`~torch_sr.inference.upscaler.Upscaler`.
         taken: labels that are in use, in addition to the baseline's.
         on_download: called while a model is downloaded.
 
@@ -63,8 +66,9 @@ def load_models(
         [_name_of(model) for model in loaded],
         [BASELINE, *taken],
     )
+    start = _starter(device, precision, engine, threads, tile_size)
     methods = [
-        Method(label, _upscaler(model, device, precision, tile_size).upscale, model=model)
+        Method(label, start(model).upscale, model=model)
         for label, model in zip(labels, loaded, strict=True)
     ]
     common_scale_factor(methods)
@@ -79,6 +83,8 @@ def load_sweep(
     image_space: bool = False,
     device: str = "auto",
     precision: str = "fp32",
+    engine: str = "auto",
+    threads: int | None = None,
     tile_size: int = TILE_SIZE,
 ) -> list[Method]:
     """Load interpolations between two networks (ESRGAN, section 3.4), from one to the other.
@@ -87,7 +93,7 @@ def load_sweep(
         psnr, esrgan: models, networks, weights files, or names.
         alphas: shares of the second network, each in [0, 1].
         image_space: also interpolate the resulting images, as in the paper's comparison.
-        device, precision, tile_size: see :func:`load_models`.
+        device, precision, engine, threads, tile_size: see :func:`load_models`.
 
     Returns:
         The methods in one or two groups, labeled as :func:`sweep_labels` does.
@@ -95,7 +101,7 @@ def load_sweep(
     Raises:
         ModelError: a model cannot be read, or the architectures differ.
     """
-    start = partial(_upscaler, device=device, precision=precision, tile_size=tile_size)
+    start = _starter(device, precision, engine, threads, tile_size)
     first, last = open_parents([psnr, esrgan])
     mixed = [interpolate(first, last, alpha) for alpha in alphas]
     methods = [
@@ -191,11 +197,16 @@ def _name_of(model: Model) -> str:
     return (name_of(path) if path is not None else None) or model.info.name
 
 
-def _upscaler(model: Model, device: str, precision: str, tile_size: int) -> Upscaler:
-    return Upscaler(
+def _starter(
+    device: str, precision: str, engine: str, threads: int | None, tile_size: int
+) -> Callable[[Model], Upscaler]:
+    """A function that makes the upscaler of a model."""
+    return lambda model: Upscaler(
         model,
         device=device,
         precision=precision,
+        engine=engine,
+        threads=threads,
         tile_size=tile_size,
         overlap=OVERLAP,
         border=0,

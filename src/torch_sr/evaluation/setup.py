@@ -28,13 +28,15 @@ def load_methods(
     strengths: Sequence[float] = (),
     device: str = "auto",
     precision: str = "fp32",
+    engine: str = "auto",
+    threads: int | None = None,
     tile_size: int | None = None,
     on_download: OnDownload | None = None,
 ) -> list[Method]:
     """Load the models, and the interpolations of a sweep.
 
     Args:
-        models, strengths, device, precision, on_download: see
+        models, strengths, device, precision, engine, threads, on_download: see
             :func:`~torch_sr.evaluation.methods.load_models`.
         sweep: two models whose interpolations are also measured; may be empty.
         sweep_steps: number of steps from the first model to the second.
@@ -50,6 +52,8 @@ def load_methods(
         strengths=strengths,
         device=device,
         precision=precision,
+        engine=engine,
+        threads=threads,
         tile_size=size,
         taken=sweep_labels(alphas),
         on_download=on_download,
@@ -58,7 +62,14 @@ def load_methods(
         return methods
     first, second = sweep
     steps = load_sweep(
-        first, second, alphas=alphas, device=device, precision=precision, tile_size=size
+        first,
+        second,
+        alphas=alphas,
+        device=device,
+        precision=precision,
+        engine=engine,
+        threads=threads,
+        tile_size=size,
     )
     factor, other = common_scale_factor(methods), common_scale_factor(steps)
     if factor != other:

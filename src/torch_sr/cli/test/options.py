@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from torch_sr.cli.options import COMPUTE_DEVICE, PRECISION, TILE_SIZE
+from torch_sr.cli.options import COMPUTE_DEVICE, ENGINE, PRECISION, THREADS, TILE_SIZE
 from torch_sr.options import DATA_ROOT, DOWNLOAD, Option
 
 _COMPARISON = "Comparisons"
@@ -117,4 +117,6 @@ class MeasureOptions:
     ] = False
     device: Annotated[str, COMPUTE_DEVICE] = "auto"
     precision: Annotated[str, PRECISION] = "fp32"
+    engine: Annotated[str, ENGINE] = "auto"
+    threads: Annotated[int | None, THREADS] = None
     tile_size: Annotated[int | None, replace(TILE_SIZE, default="640")] = None

@@ -118,6 +118,8 @@ def _load(models: Sequence[str], options: MeasureOptions) -> list[Method]:
             strengths=strengths,
             device=options.device,
             precision=options.precision,
+            engine=options.engine,
+            threads=options.threads,
             tile_size=options.tile_size,
             on_download=progress,
         )
