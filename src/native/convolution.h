@@ -55,7 +55,7 @@ class Convolution {
   float* weights(int phase, int out, int in);
 
   int out_channels_, in_groups_, factor_, panels_;
-  std::vector<float> weights_;  // [panel][input channel][9][16]
+  std::vector<float> weights_;        // [panel][input channel][9][16]
   std::vector<float> bias_, slopes_;  // [panel][16]
 };
 

@@ -11,11 +11,14 @@ void ConvolutionChain::add(const Convolution& conv, bool keep_all,
   const WinogradKernels& winograd = choose_winograd(kernels_, in.height(), in.width());
   const TileGrid grid(winograd, in.height(), in.width(), pool_.size());
   const int height = in.height() * conv.factor(), width = in.width() * conv.factor();
-  const int readable = TileGrid(choose_winograd(kernels_, height, width), height, width, pool_.size()).strip_height();
+  const int readable =
+      TileGrid(choose_winograd(kernels_, height, width), height, width, pool_.size())
+          .strip_height();
   // A reader needs one row more on both sides, and rows are computed by whole strips.
   const int slots = readable + 2 + grid.strip_height() * conv.factor();
-  steps_.push_back({&conv, &winograd, &in, FeatureMap(conv.out_channels(), height, width, keep_all ? 0 : slots),
-                    grid, std::move(residuals), Buffer(conv.transformed_size(winograd)), readable});
+  steps_.push_back({&conv, &winograd, &in,
+                    FeatureMap(conv.out_channels(), height, width, keep_all ? 0 : slots), grid,
+                    std::move(residuals), Buffer(conv.transformed_size(winograd)), readable});
   conv.transform(winograd, pool_, steps_.back().weights.data());
 }
 

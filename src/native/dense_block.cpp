@@ -6,7 +6,7 @@ DenseBlockRunner::DenseBlockRunner(const Kernels& kernels, ThreadPool& pool,
                                    const DenseBlock& shape, int channels, int growth, int height,
                                    int width)
     : kernels_(kernels),
-      winograd_(choose_winograd(kernels, height, width)),
+      winograd_(kernels.f4),
       pool_(pool),
       grid_(winograd_, height, width, pool.size()),
       length_(static_cast<int>(shape.convolutions.size())) {
@@ -51,8 +51,8 @@ void DenseBlockRunner::run_strip(const DenseBlock& block, int k, int strip, cons
     const TileBlock tiles(grid_, strip, item);
     float* maps = transformed(strip, item);
     transform_block(winograd_, tiles, newest, layout_, maps + first_group_[k] * layout_.group);
-    convolve_block(kernels_, winograd_, block.convolutions[k], weights_[k].data(), tiles, layout_, maps,
-                   last ? residuals : std::vector<Residual>{}, last ? out : grown_[k],
+    convolve_block(kernels_, winograd_, block.convolutions[k], weights_[k].data(), tiles, layout_,
+                   maps, last ? residuals : std::vector<Residual>{}, last ? out : grown_[k],
                    scratch_.data() + thread * scratch_size(kernels_));
   });
 }

@@ -49,9 +49,7 @@ class FeatureMap {
   const float* at(int y) const { return data() + row(y); }
 
   // Offset of a row in its group; outside the image, of the zero row.
-  std::size_t row(int y) const {
-    return row_ * (y < 0 || y >= height_ ? slots_ : y % slots_);
-  }
+  std::size_t row(int y) const { return row_ * (y < 0 || y >= height_ ? slots_ : y % slots_); }
 
   // Offset of a column in its row; outside the image, of the zero column.
   std::size_t column(int x) const {

@@ -94,17 +94,16 @@ NB_MODULE(_native, m) {
              int num_residual_blocks, float residual_scaling, bool use_subpixel_conv,
              const std::vector<int>& upscaling_steps, int threads,
              const std::string& instruction_set) {
-            const RRDBConfig config{rrdb_channels,       growth_channels,  num_basic_blocks,
-                                    num_dense_blocks,    num_residual_blocks, residual_scaling,
-                                    use_subpixel_conv,   upscaling_steps};
-            return new NativeNetwork(make_rrdb_net(config, to_parameters(weights, biases)),
-                                     threads, instruction_set);
+            const RRDBConfig config{rrdb_channels,     growth_channels,     num_basic_blocks,
+                                    num_dense_blocks,  num_residual_blocks, residual_scaling,
+                                    use_subpixel_conv, upscaling_steps};
+            return new NativeNetwork(make_rrdb_net(config, to_parameters(weights, biases)), threads,
+                                     instruction_set);
           },
           nb::arg("weights"), nb::arg("biases"), nb::kw_only(), nb::arg("rrdb_channels"),
           nb::arg("growth_channels"), nb::arg("num_basic_blocks"), nb::arg("num_dense_blocks"),
-          nb::arg("num_residual_blocks"), nb::arg("residual_scaling"),
-          nb::arg("use_subpixel_conv"), nb::arg("upscaling_steps"), nb::arg("threads"),
-          nb::arg("instruction_set") = "")
+          nb::arg("num_residual_blocks"), nb::arg("residual_scaling"), nb::arg("use_subpixel_conv"),
+          nb::arg("upscaling_steps"), nb::arg("threads"), nb::arg("instruction_set") = "")
       .def_static(
           "compact_net",
           [](const std::vector<Weights>& weights, const std::vector<Vector>& biases,

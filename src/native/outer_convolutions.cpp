@@ -55,8 +55,8 @@ void FirstConvolution::run(const Kernels& kernels, ThreadPool& pool, const float
           }
       }
       float* target = out.at(y) + std::size_t(x) * kGroup;
-      kernels.multiply(neighborhoods, group, groups, weights_.data(), out.groups(), count, target,
-                       out.group_stride(), 0, 0);
+      kernels.multiply({neighborhoods, group, groups, weights_.data(), target, out.group_stride(),
+                        out.groups(), count});
       for (int panel = 0; panel < out.groups(); ++panel)
         kernels.finish(target + panel * out.group_stride(), count, epilogue, panel);
     }
@@ -95,10 +95,9 @@ void LastConvolution::run(const Kernels& kernels, ThreadPool& pool, const Featur
 void LastConvolution::multiply_row(const Kernels& kernels, const FeatureMap& in, int y,
                                    FeatureMap& parts) const {
   for (int x = 0; x < in.width(); x += kPixels)
-    kernels.multiply(in.at(y) + std::size_t(x) * kGroup, in.group_stride(), in_groups_,
-                     weights_.data(), panels_, std::min(kPixels, in.width() - x),
-                     parts.at(y) + std::size_t(x) * kGroup, parts.group_stride(),
-                     std::size_t(kPixels) * kGroup, 0);
+    kernels.multiply({in.at(y) + std::size_t(x) * kGroup, in.group_stride(), in_groups_,
+                      weights_.data(), parts.at(y) + std::size_t(x) * kGroup, parts.group_stride(),
+                      panels_, std::min(kPixels, in.width() - x), std::size_t(kPixels) * kGroup});
 }
 
 void LastConvolution::sum_row(const FeatureMap& parts, int y, float* image) const {
@@ -106,15 +105,13 @@ void LastConvolution::sum_row(const FeatureMap& parts, int y, float* image) cons
   const float* taps[kTaps];  // at column 0; column -1 is zero, and so is the one after the last
   for (int tap = 0; tap < kTaps; ++tap)
     taps[tap] = parts.data() + tap / taps_per_panel_ * parts.group_stride() +
-                parts.row(y + tap / 3 - 1) + tap % taps_per_panel_ * out_ +
-                (tap % 3 - 1) * kGroup;
+                parts.row(y + tap / 3 - 1) + tap % taps_per_panel_ * out_ + (tap % 3 - 1) * kGroup;
   for (int x = 0; x < width; ++x) {
     float sums[kGroup];
     for (int c = 0; c < out_; ++c) sums[c] = bias_[c];
     for (int tap = 0; tap < kTaps; ++tap)
       for (int c = 0; c < out_; ++c) sums[c] += taps[tap][std::size_t(x) * kGroup + c];
-    for (int c = 0; c < out_; ++c)
-      image[(std::size_t(c) * height + y) * width + x] = sums[c];
+    for (int c = 0; c < out_; ++c) image[(std::size_t(c) * height + y) * width + x] = sums[c];
   }
 }
 

@@ -59,8 +59,9 @@ class RRDBNet : public Network {
     ConvolutionChain chain(kernels, pool, features);
     for (const Convolution& conv : upscaling_) chain.add(conv, false);
     chain.add(*hr_, false);
-    last_.run(kernels, pool, chain.out(), chain.rows_readable(),
-              [&](int end) { chain.produce(end); }, out);
+    last_.run(
+        kernels, pool, chain.out(), chain.rows_readable(), [&](int end) { chain.produce(end); },
+        out);
   }
 
  private:

@@ -33,9 +33,7 @@ struct TileGrid {
 
   int strips() const { return (rows + strip_rows - 1) / strip_rows; }
   int strip_height() const { return strip_rows * outputs; }
-  int tiles(int strip) const {
-    return std::min(strip_rows, rows - strip * strip_rows) * columns;
-  }
+  int tiles(int strip) const { return std::min(strip_rows, rows - strip * strip_rows) * columns; }
   int blocks(int strip) const { return (tiles(strip) + block_tiles - 1) / block_tiles; }
   int max_blocks() const { return (strip_rows * columns + block_tiles - 1) / block_tiles; }
   // The first row below a strip.

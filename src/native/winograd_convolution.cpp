@@ -32,7 +32,6 @@ OutputTile output_tile(const WinogradKernels& winograd, FeatureMap& map, int fac
 }  // namespace
 
 const WinogradKernels& choose_winograd(const Kernels& kernels, int height, int width) {
-  if (const char* e = getenv("WG")) return (width >= 70 ? e[1] : e[0]) == 52 ? kernels.f4 : kernels.f6;
   const auto products = [&](const WinogradKernels& winograd) {
     const long rows = (height + winograd.outputs - 1) / winograd.outputs;
     const long columns = (width + winograd.outputs - 1) / winograd.outputs;
@@ -45,8 +44,8 @@ std::size_t scratch_size(const Kernels& kernels) {
   return BlockLayout(kChunk, kMaxBlockTiles).size(kernels.f6);
 }
 
-void transform_block(const WinogradKernels& winograd, const TileBlock& block,
-                     const FeatureMap& map, const BlockLayout& layout, float* transformed) {
+void transform_block(const WinogradKernels& winograd, const TileBlock& block, const FeatureMap& map,
+                     const BlockLayout& layout, float* transformed) {
   for (int tile = 0; tile < block.count; ++tile)
     winograd.transform_input(map.data(), map.group_stride(), map.groups(),
                              input_tile(winograd, map, block.y(tile), block.x(tile)),
@@ -66,17 +65,25 @@ void convolve_block(const Kernels& kernels, const WinogradKernels& winograd,
 
   for (int first = 0; first < conv.panels(); first += kChunk) {
     const int panels = std::min(kChunk, conv.panels() - first);
-    for (int q = 0; q < positions; ++q)
-      kernels.multiply(transformed + q * layout.position, layout.group, conv.in_groups(),
-                       weights + (std::size_t(q) * conv.panels() + first) * weights_panel, panels,
-                       block.count, scratch + q * products.position, products.group, layout.position,
-                       conv.panels() * weights_panel);
+    for (int q = 0; q < positions; ++q) {
+      Product product;
+      product.transformed = transformed + q * layout.position;
+      product.group = layout.group;
+      product.groups = conv.in_groups();
+      product.weights = weights + (std::size_t(q) * conv.panels() + first) * weights_panel;
+      product.products = scratch + q * products.position;
+      product.panel = products.group;
+      product.panels = panels;
+      product.tiles = block.count;
+      product.next_transformed = layout.position;
+      product.next_weights = conv.panels() * weights_panel;
+      kernels.multiply(product);
+    }
     for (int panel = 0; panel < panels; ++panel) {
       const int phase = (first + panel) / conv.panels_per_phase();
       const std::size_t group = (first + panel) % conv.panels_per_phase() * out.group_stride();
       for (int t = 0; t < block.count; ++t) {
-        OutputTile tile =
-            output_tile(winograd, out, conv.factor(), phase, block.y(t), block.x(t));
+        OutputTile tile = output_tile(winograd, out, conv.factor(), phase, block.y(t), block.x(t));
         for (std::size_t i = 0; i < residuals.size(); ++i)
           tile.residuals[i] = residuals[i].map->data() + (tile.data - out.data()) + group;
         tile.data += group;

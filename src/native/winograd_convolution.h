@@ -34,8 +34,8 @@ const WinogradKernels& choose_winograd(const Kernels& kernels, int height, int w
 // What one thread needs to convolve a block.
 std::size_t scratch_size(const Kernels& kernels);
 
-void transform_block(const WinogradKernels& winograd, const TileBlock& block,
-                     const FeatureMap& map, const BlockLayout& layout, float* transformed);
+void transform_block(const WinogradKernels& winograd, const TileBlock& block, const FeatureMap& map,
+                     const BlockLayout& layout, float* transformed);
 
 // transformed: all groups of the input. weights: from Convolution::transform. scratch: at least
 // scratch_size floats.

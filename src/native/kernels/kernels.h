@@ -59,15 +59,24 @@ struct WinogradKernels {
   void (*transform_weights)(const float* weights, float* transformed, std::size_t position);
 };
 
+// products[panel][tile] = sum over channels of transformed[tile][channel] * weights[channel],
+// of one position.
+struct Product {
+  const float* transformed;
+  std::size_t group;  // distance of groups of channels
+  int groups;
+  const float* weights;
+  float* products;
+  std::size_t panel;  // distance of panels of products
+  int panels, tiles;
+  // Where the values of the next product are, relative to these; they are fetched meanwhile.
+  std::size_t next_transformed = 0, next_weights = 0;
+};
+
 struct Kernels {
   const char* name;
   WinogradKernels f4, f6;
-
-  // products[panel][tile] = sum over channels of transformed[tile][channel] * weights[channel].
-  // What will be multiplied next, at these offsets, is fetched from memory meanwhile.
-  void (*multiply)(const float* transformed, std::size_t group, int groups, const float* weights,
-                   int panels, int tiles, float* products, std::size_t panel,
-                   std::size_t next_transformed, std::size_t next_weights);
+  void (*multiply)(const Product& product);
   // The epilogue for `count` adjacent pixels of one panel, in place.
   void (*finish)(float* pixels, int count, const Epilogue& epilogue, int panel);
 };

@@ -59,10 +59,8 @@ struct Finish {
     y += bias;
     const Vec zero{};
     y = (y > zero ? y : zero) + slopes * (y < zero ? y : zero);
-    if constexpr (Residuals > 0)
-      y = epilogue.scales[0] * y + load(residuals[0] + offset);
-    if constexpr (Residuals > 1)
-      y = epilogue.scales[1] * y + load(residuals[1] + offset);
+    if constexpr (Residuals > 0) y = epilogue.scales[0] * y + load(residuals[0] + offset);
+    if constexpr (Residuals > 1) y = epilogue.scales[1] * y + load(residuals[1] + offset);
     return y;
   }
 };
@@ -89,8 +87,8 @@ static void finish_tile(const Vec (&half)[F::kInputs][F::kOutputs], const Finish
 }
 
 template <class F>
-static void transform_output(const float* products, std::size_t position,
-                             const Epilogue& epilogue, int panel, const OutputTile& tile) {
+static void transform_output(const float* products, std::size_t position, const Epilogue& epilogue,
+                             int panel, const OutputTile& tile) {
   constexpr int n = F::kInputs, m = F::kOutputs;
   for (int lane = 0; lane < kGroup; lane += kLanes) {
     Vec half[n][m];  // [column][output row]
@@ -103,9 +101,14 @@ static void transform_output(const float* products, std::size_t position,
     }
     const Finish finish(epilogue, tile.residuals, panel * kGroup + lane);
     switch (epilogue.residuals) {
-      case 0: finish_tile<F, 0>(half, finish, tile, lane); break;
-      case 1: finish_tile<F, 1>(half, finish, tile, lane); break;
-      default: finish_tile<F, 2>(half, finish, tile, lane);
+      case 0:
+        finish_tile<F, 0>(half, finish, tile, lane);
+        break;
+      case 1:
+        finish_tile<F, 1>(half, finish, tile, lane);
+        break;
+      default:
+        finish_tile<F, 2>(half, finish, tile, lane);
     }
   }
 }

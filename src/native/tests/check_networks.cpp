@@ -22,7 +22,9 @@ struct Image {
   std::vector<double> values;
 
   Image(int channels, int height, int width)
-      : channels(channels), height(height), width(width),
+      : channels(channels),
+        height(height),
+        width(width),
         values(std::size_t(channels) * height * width) {}
 
   double& at(int c, int y, int x) { return values[(std::size_t(c) * height + y) * width + x]; }
@@ -70,9 +72,8 @@ Image convolve(const Parameters& p, const Image& in) {
 
 Image activate(Image image, const std::vector<float>& slopes) {
   for (std::size_t i = 0; i < image.values.size(); ++i) {
-    const float slope = slopes.size() == 1
-                            ? slopes[0]
-                            : slopes[i / (std::size_t(image.height) * image.width)];
+    const float slope =
+        slopes.size() == 1 ? slopes[0] : slopes[i / (std::size_t(image.height) * image.width)];
     if (image.values[i] < 0) image.values[i] *= slope;
   }
   return image;
@@ -185,8 +186,7 @@ bool check_rrdb_net(const char* what, const RRDBConfig& c, int in_channels, int 
   w.add(c.rrdb_channels, c.rrdb_channels);
   w.add(out_channels, c.rrdb_channels);
   const Image image = random_image(in_channels, height, width);
-  return check(what, *make_rrdb_net(c, w.parameters), image,
-               run_rrdb_net(c, w.parameters, image));
+  return check(what, *make_rrdb_net(c, w.parameters), image, run_rrdb_net(c, w.parameters, image));
 }
 
 bool check_compact_net(const char* what, int channels, int width, int convolutions, int scale,
