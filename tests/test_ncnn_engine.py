@@ -13,6 +13,7 @@ import torch
 
 import torch_sr
 from torch_sr.errors import DeviceError, DeviceMemoryError, MissingExtraError, ModelError
+from torch_sr.inference.engine_setup import start_engine
 from torch_sr.inference.engines import ncnn as engine_module
 from torch_sr.inference.engines.ncnn import NcnnEngine, VulkanDevice, choose_vulkan, import_ncnn
 from torch_sr.inference.engines.ncnn_memory import bytes_per_pixel
@@ -44,6 +45,10 @@ def compact():
     torch.manual_seed(0)
     network = Compact(num_feat=8, num_conv=2, upscale=4)
     return Model.from_network(build_foreign(network.state_dict()))
+
+
+def ncnn_engine(model, *arguments, **options):
+    return NcnnEngine(model.weights.parameters, model.weights.config, *arguments, **options)
 
 
 def random_image(channels=3, height=11, width=14, number=1):
@@ -81,7 +86,7 @@ def devices(monkeypatch):
 @pytest.mark.parametrize("hparams", SIZES, ids=str)
 def test_the_cpu_computes_what_pytorch_does(hparams):
     model = rrdbnet(**hparams)
-    engine = NcnnEngine(model, "cpu", threads=1)
+    engine = ncnn_engine(model, "cpu", threads=1)
     lr = random_image(model.img_channels, number=2)
     found = engine(lr)
     assert found.dtype == np.float32
@@ -93,12 +98,12 @@ def test_the_cpu_computes_what_pytorch_does(hparams):
 def test_the_smallest_images_with_pixel_unshuffle(side):
     model = rrdbnet(scale_factor=2, pixel_unshuffle=2)
     lr = random_image(height=side, width=side)
-    assert np.allclose(NcnnEngine(model, "cpu")(lr), by_pytorch(model, lr), atol=1e-5)
+    assert np.allclose(ncnn_engine(model, "cpu")(lr), by_pytorch(model, lr), atol=1e-5)
 
 
 def test_a_compact_network():
     model, lr = compact(), random_image()
-    found = NcnnEngine(model, "cpu", threads=1)(lr)
+    found = ncnn_engine(model, "cpu", threads=1)(lr)
     assert np.abs(found.clip(0, 1) - by_pytorch(model, lr)).max() < 1e-5
 
 
@@ -106,13 +111,13 @@ def test_a_compact_network():
 def test_vulkan_computes_what_pytorch_does(vulkan, hparams):
     model = rrdbnet(**hparams)
     lr = random_image(model.img_channels)
-    found = NcnnEngine(model, vulkan, "fp32")(lr)
+    found = ncnn_engine(model, vulkan, "fp32")(lr)
     assert np.abs(found - by_pytorch(model, lr)).max() < 1e-5
 
 
 def test_vulkan_in_half_precision(vulkan):
     model, lr = torch_sr.load("compact-x4"), random_image(height=16, width=16)
-    engine = NcnnEngine(model, vulkan, "fp16")
+    engine = ncnn_engine(model, vulkan, "fp16")
     difference = np.abs(engine(lr) - by_pytorch(model, lr))
     assert 0 < difference.max() < 2.5 / 255
     assert difference.mean() < 0.25 / 255
@@ -125,7 +130,7 @@ def test_an_overflow_in_half_precision_is_recomputed(vulkan):
         model.network.conv_hr.weight *= 1e6
         model.network.conv_hr.bias.fill_(1e6)
         model.network.conv_last.weight *= 1e-6
-    engine, lr = NcnnEngine(model, vulkan, "fp16"), random_image()
+    engine, lr = ncnn_engine(model, vulkan, "fp16"), random_image()
     expected = by_pytorch(model, lr)
     assert np.isfinite(expected).all()
     for count in (1, 2):
@@ -135,7 +140,7 @@ def test_an_overflow_in_half_precision_is_recomputed(vulkan):
 
 def test_an_upscaler_computes_the_same_pixels():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    ours = torch_sr.Upscaler(NcnnEngine(torch_sr.load("compact-x4"), "cpu"), tile_size=16)
+    ours = torch_sr.Upscaler(ncnn_engine(torch_sr.load("compact-x4"), "cpu"), tile_size=16)
     pytorch = torch_sr.Upscaler("compact-x4", device="cpu", tile_size=16)
     a, b = (each.upscale(image).astype(int) for each in (ours, pytorch))
     assert np.abs(a - b).max() <= 1
@@ -144,7 +149,7 @@ def test_an_upscaler_computes_the_same_pixels():
 
 def test_nothing_of_the_model_stays_on_the_disk(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    engine = NcnnEngine(torch_sr.load("compact-x4"), "cpu")
+    engine = ncnn_engine(torch_sr.load("compact-x4"), "cpu")
     assert not list(tmp_path.iterdir())
     assert engine(random_image()).shape == (1, 3, 44, 56)
     assert not caplog.records  # no warning that ncnn files have no records
@@ -152,9 +157,10 @@ def test_nothing_of_the_model_stays_on_the_disk(tmp_path, monkeypatch, caplog):
 
 def test_a_process_ends_cleanly(vulkan):
     code = (
-        "import numpy as np, torch_sr; from torch_sr.inference.engines.ncnn import NcnnEngine\n"
-        f"engine = NcnnEngine(torch_sr.load('compact-x4'), {vulkan!r})\n"
-        "engine(np.zeros((1, 3, 4, 4), np.float32))"
+        "import sys, numpy as np, torch_sr\n"
+        f"upscaler = torch_sr.Upscaler('compact-x4', engine='ncnn', device={vulkan!r})\n"
+        "upscaler.upscale(np.zeros((4, 4, 3), np.uint8))\n"
+        "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -183,24 +189,41 @@ def test_a_missing_device(devices, device):
     assert choose_vulkan("auto") is None
 
 
+def test_a_missing_number_names_the_devices(devices):
+    devices("integrated")
+    with pytest.raises(DeviceError, match=r"use vulkan:0 \(INTEGRATED\)"):
+        choose_vulkan("vulkan:3")
+
+
 @pytest.mark.parametrize(("device", "precision"), [("cpu", "fp16"), ("cpu", "bf16"), ("cpu", "x")])
 def test_a_missing_precision(device, precision):
     with pytest.raises(DeviceError, match="use fp32"):
-        NcnnEngine(rrdbnet(), device, precision)
+        ncnn_engine(rrdbnet(), device, precision)
 
 
 def test_without_ncnn(monkeypatch):
     monkeypatch.setitem(sys.modules, "ncnn", None)
     import_ncnn.cache_clear()
     with pytest.raises(MissingExtraError, match=r"pip install 'torch-sr\[ncnn\]'"):
-        NcnnEngine(rrdbnet(), "cpu")
+        ncnn_engine(rrdbnet(), "cpu")
     import_ncnn.cache_clear()
 
 
 def test_another_network_is_refused():
-    model = Model.from_network(torch.nn.Upsample(scale_factor=2), scale_factor=2)
-    with pytest.raises(DeviceError, match="--engine torch"):
-        NcnnEngine(model, "cpu")
+    network = torch.nn.Upsample(scale_factor=2)
+    with pytest.raises(DeviceError, match="engine ncnn: use --engine torch"):
+        torch_sr.Upscaler(network, scale_factor=2, engine="ncnn")
+
+
+def test_a_vulkan_device_stands_for_ncnn(devices):
+    devices()
+    with pytest.raises(DeviceError, match="install a Vulkan driver"):
+        torch_sr.Upscaler("compact-x4", device="vulkan")
+    with pytest.raises(DeviceError, match="vulkan"):
+        torch_sr.Upscaler("compact-x4", device="vulkan", engine="torch")
+    with pytest.raises(DeviceError, match="--engine ncnn"):
+        torch_sr.Upscaler("compact-x4", device="vulkan", engine="native")
+    assert start_engine(rrdbnet(), engine="ncnn").device == "cpu"
 
 
 def test_results_that_are_not_finite():
@@ -209,14 +232,14 @@ def test_results_that_are_not_finite():
         model.network.conv_hr.bias.fill_(10)
         model.network.conv_last.weight.fill_(3e38)
     with pytest.raises(ModelError, match="NaN or infinite"):
-        NcnnEngine(model, "cpu")(random_image())
+        ncnn_engine(model, "cpu")(random_image())
 
 
 # Memory
 
 
 def test_a_tile_that_does_not_fit(monkeypatch):
-    engine = NcnnEngine(rrdbnet(), "cpu")
+    engine = ncnn_engine(rrdbnet(), "cpu")
 
     class Extractor:
         def input(self, name, mat): ...
@@ -234,7 +257,7 @@ def test_a_tile_that_does_not_fit(monkeypatch):
 
 
 def test_the_largest_tile_follows_the_free_memory(monkeypatch):
-    engine = NcnnEngine(rrdbnet(), "cpu")
+    engine = ncnn_engine(rrdbnet(), "cpu")
     monkeypatch.setattr(engine_module, "free_ram", lambda: 2**40)
     most = engine.tile_area
     monkeypatch.setattr(engine_module, "free_ram", lambda: 2**20)
@@ -242,7 +265,7 @@ def test_the_largest_tile_follows_the_free_memory(monkeypatch):
 
 
 def test_the_free_memory_of_an_integrated_gpu_is_that_of_the_machine(vulkan, monkeypatch):
-    engine = NcnnEngine(rrdbnet(), vulkan)
+    engine = ncnn_engine(rrdbnet(), vulkan)
     monkeypatch.setattr(engine_module, "free_ram", lambda: 2**20)
     engine.vulkan = replace(engine.vulkan, kind="discrete")
     own = engine.tile_area

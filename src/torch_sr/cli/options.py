@@ -37,10 +37,11 @@ Download = Annotated[bool, DOWNLOAD]
 Device = Annotated[str, DEVICE]
 COMPUTATION = "Computation"
 """The panel of the options below, which ``upscale`` and ``test`` share."""
-COMPUTE_DEVICE = replace(DEVICE, panel=COMPUTATION)
+COMPUTE_DEVICE = replace(DEVICE, help=f"{DEVICE.help[:-1]}, vulkan (with ncnn).", panel=COMPUTATION)
 PRECISION = Option("auto (fp16 on CUDA, else fp32), fp32, bf16 or fp16.", panel=COMPUTATION)
 ENGINE = Option(
-    "auto (the fastest that is exact), native (CPU, fp32, without PyTorch) or torch.",
+    "auto (the fastest that is exact), native (CPU, fp32, without PyTorch), torch, or ncnn (GPUs "
+    "with Vulkan).",
     panel=COMPUTATION,
 )
 THREADS = Option(

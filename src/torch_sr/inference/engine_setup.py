@@ -17,7 +17,8 @@ from torch_sr.models.model import Model
 from torch_sr.models.network_weights import is_network
 from torch_sr.models.weights import DEFAULT_MODEL, find_pair
 
-ENGINES = ("auto", "native", "torch")
+ENGINES = ("auto", "native", "torch", "ncnn")
+_VULKAN = "vulkan"  # the devices that only ncnn can use
 
 
 def open_model(model: object, scale_factor: int | None, strength: float | None) -> Model:
@@ -70,6 +71,8 @@ def start_engine(
         engine = os.environ.get("TORCH_SR_ENGINE", "auto")
     if engine not in ENGINES:
         raise DeviceError(f"engine {engine!r}: unknown; use {', '.join(ENGINES)}")
+    if engine == "ncnn" or (engine == "auto" and device.partition(":")[0] == _VULKAN):
+        return _start_ncnn(model, device, precision, threads)
     if engine != "torch":
         obstacle = _find_obstacle(model, device, precision)
         if obstacle is None and (weights := model.weights) is not None:
@@ -89,13 +92,16 @@ def _find_obstacle(model: Model, device: str, precision: str) -> str | None:
             "when torch-sr was installed"
         )
     if not _is_cpu(device):
-        return f"use --device cpu, or --engine torch; it does not compute on device {device!r}"
-    if model.weights is None:
-        return (
-            f"use --engine torch; it computes RRDBNet and SRVGGNetCompact in fp32, and "
-            f"{model.info.name} is another network ({model.info.architecture})"
-        )
-    return None
+        other = "ncnn" if device.partition(":")[0] == _VULKAN else "torch"
+        return f"use --device cpu, or --engine {other}; it does not compute on device {device!r}"
+    return None if model.weights is not None else _explain_other_network(model)
+
+
+def _explain_other_network(model: Model) -> str:
+    return (
+        f"use --engine torch; it computes RRDBNet and SRVGGNetCompact in fp32, and "
+        f"{model.info.name} is another network ({model.info.architecture})"
+    )
 
 
 def _is_cpu(device: str) -> bool:
@@ -105,6 +111,14 @@ def _is_cpu(device: str) -> bool:
 
         return choose_device(device).type == "cpu"
     return device in ("auto", "cpu")
+
+
+def _start_ncnn(model: Model, device: str, precision: str, threads: int | None) -> Engine:
+    from torch_sr.inference.engines.ncnn import NcnnEngine
+
+    if (weights := model.weights) is None:
+        raise DeviceError(f"engine ncnn: {_explain_other_network(model)}")
+    return NcnnEngine(weights.parameters, weights.config, device, precision, threads=threads)
 
 
 def _start_pytorch(model: Model, device: str, precision: str, threads: int | None) -> Engine:

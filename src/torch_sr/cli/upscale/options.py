@@ -38,8 +38,8 @@ class ComputeOptions:
         str,
         replace(
             COMPUTE_DEVICE,
-            help=f"{COMPUTE_DEVICE.help[:-1]}; or several, comma-separated, which share the files: "
-            "cuda:0,cuda:1.",
+            help=f"{COMPUTE_DEVICE.help[:-1]}; or several, comma-separated, "
+            "which share the files: cuda:0,cuda:1.",
         ),
     ] = "auto"
     precision: Annotated[str, PRECISION] = "auto"

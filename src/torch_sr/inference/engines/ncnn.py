@@ -8,13 +8,12 @@ Source: https://github.com/Tencent/ncnn
 
 from __future__ import annotations
 
-import copy
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +24,15 @@ from torch_sr.aliases import Floats
 from torch_sr.errors import DeviceError, DeviceMemoryError, MissingExtraError, ModelError
 from torch_sr.inference.engines.ncnn_memory import bytes_per_pixel
 from torch_sr.machine import free_ram, usable_cpus
-from torch_sr.models.model import Model
+from torch_sr.models.files.ncnn.reading import weights_path
+from torch_sr.models.files.ncnn.writing import (
+    INPUT,
+    OUTPUT,
+    graph_of_compact,
+    graph_of_rrdbnet,
+    write_ncnn,
+)
+from torch_sr.networks.configs import CompactConfig, RRDBConfig
 
 VULKAN = "vulkan"
 PRECISIONS = ("auto", "fp32", "fp16")
@@ -109,49 +116,58 @@ def choose_vulkan(device: str) -> VulkanDevice | None:
     if number:
         found = [each for each in found if str(each.index) == number]
     if not found:
-        raise DeviceError(
-            f"device {device!r}: install a Vulkan driver, or use --device cpu; Vulkan finds "
-            f"{len(vulkan_devices())} devices"
-        )
+        there = ", ".join(f"{VULKAN}:{each.index} ({each.name})" for each in vulkan_devices())
+        remedy = f"use {there}" if there else "install a Vulkan driver, or use cpu"
+        raise DeviceError(f"device {device!r}: {remedy}; Vulkan does not find it")
     return found[0]
 
 
 class NcnnEngine:
     """Runs RRDBNet or SRVGGNetCompact with ncnn.
 
+    In fp32, results differ from PyTorch's by rounding only, less than 1e-5 for trained networks.
+
     Args:
-        model: is not changed and not moved.
+        parameters: float32, under the names and in the shapes of ``config.shapes()``.
+        config: the hyper-parameters of the network.
         device: see :func:`choose_vulkan`.
         precision: ``fp32``, ``fp16`` (numbers are stored in 16 bits between layers; sums are
             fp32), or ``auto``, which is fp32.
         threads: on the CPU; by default all that this process may use.
 
     Raises:
-        DeviceError: the device or the precision is not available, or the model is another network.
+        DeviceError: the device or the precision is not available.
+        DeviceMemoryError: the model does not fit into memory.
         MissingExtraError: ncnn is not installed.
     """
 
     def __init__(
         self,
-        model: Model,
+        parameters: Mapping[str, Floats],
+        config: RRDBConfig | CompactConfig,
         device: str = "auto",
         precision: str = "auto",
         *,
         threads: int | None = None,
     ) -> None:
-        self.scale_factor = model.scale_factor
-        self.img_channels = model.img_channels
+        self.scale_factor = config.scale_factor
+        self.img_channels = config.img_channels
         self.tiles_redone = 0
         self.vulkan = choose_vulkan(device)
         self.precision = _choose_precision(precision, self.vulkan)
-        self._model = _without_records(model)
+        self._parameters = parameters
+        self._config = config
         self._threads = threads or usable_cpus()
-        config = model.info.config
-        self._multiple = 1 if config is None else config.pixel_unshuffle
+        self._multiple = config.pixel_unshuffle if isinstance(config, RRDBConfig) else 1
         self._lock = threading.RLock()  # one tile at a time: the device is busy anyway
         self._bytes_per_pixel = 0.0
         self._net = self._load(self.precision)
         self._exact_net: Any = None
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``vulkan:0``."""
+        return "cpu" if self.vulkan is None else f"{VULKAN}:{self.vulkan.index}"
 
     @property
     def tile_area(self) -> int:
@@ -186,20 +202,16 @@ class NcnnEngine:
         """``(C, H, W)`` to ``(C, H * s, W * s)``."""
         try:
             extractor = net.create_extractor()
-            extractor.input("data", import_ncnn().Mat(np.ascontiguousarray(image)).clone())
-            code, made = extractor.extract("output")
+            extractor.input(INPUT, import_ncnn().Mat(np.ascontiguousarray(image)).clone())
+            code, made = extractor.extract(OUTPUT)
             if code == 0 and not made.empty():
                 return np.array(made, dtype=np.float32)
         except (MemoryError, RuntimeError):
             pass  # reported below, as a code would be
         raise DeviceMemoryError(
-            f"not enough memory on {self._place} for {image.shape[2]}x{image.shape[1]} pixels at "
+            f"not enough memory on {self.device} for {image.shape[2]}x{image.shape[1]} pixels at "
             "once; free some, or choose a smaller model"
         )
-
-    @property
-    def _place(self) -> str:
-        return "cpu" if self.vulkan is None else f"{VULKAN}:{self.vulkan.index}"
 
     def _free_memory(self) -> float:
         """Bytes that are free on the device now."""
@@ -213,22 +225,26 @@ class NcnnEngine:
         """Write the model for ncnn, and load it in a precision."""
         with tempfile.TemporaryDirectory(prefix="torch-sr-") as folder:
             graph = Path(folder, _GRAPH)
-            try:
-                self._model.save(graph, dtype="fp32")
-            except ModelError as error:
-                raise DeviceError(f"use --engine torch: ncnn cannot compute it: {error}") from error
+            self._write(graph)
             self._bytes_per_pixel = bytes_per_pixel(
                 graph.read_text(encoding="utf-8"), self.img_channels
             )
             with _silenced():
                 net = self._new_net(precision)
-                codes = net.load_param(str(graph)), net.load_model(str(graph.with_suffix(".bin")))
+                codes = net.load_param(str(graph)), net.load_model(str(weights_path(graph)))
         if any(codes):
             raise DeviceMemoryError(
-                f"not enough memory on {self._place} for the model; free some, or choose a "
+                f"not enough memory on {self.device} for the model; free some, or choose a "
                 "smaller one"
             )
         return net
+
+    def _write(self, path: Path) -> None:
+        if isinstance(self._config, RRDBConfig):
+            graph = graph_of_rrdbnet(self._parameters, self._config)
+        else:
+            graph = graph_of_compact(self._parameters)
+        write_ncnn(path, graph, half=False)
 
     def _new_net(self, precision: str) -> Any:
         net = import_ncnn().Net()
@@ -249,13 +265,6 @@ def _choose_precision(precision: str, vulkan: VulkanDevice | None) -> str:
     if precision == "fp16" and vulkan is None:
         raise DeviceError("precision fp16: not on a CPU; use fp32")
     return "fp32" if precision == "auto" else precision
-
-
-def _without_records(model: Model) -> Model:
-    """A model whose file has nothing that ncnn files have no place for."""
-    bare = copy.copy(model)
-    bare.info = replace(model.info, stage=None, metadata={})
-    return bare
 
 
 def _pad_to(lr: Floats, multiple: int) -> Floats:

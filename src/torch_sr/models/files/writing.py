@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from torch_sr.aliases import Floats
 from torch_sr.errors import ModelError
 from torch_sr.files import atomic_write, write_failure
 from torch_sr.models.files.header import with_metadata
@@ -75,7 +76,7 @@ def save_generator(
         if layout is not None:
             raise ModelError(f"{path}: leave out the layout {layout!r}; ncnn has no layouts")
         state = _checked(path, network.state_dict(), torch.float32)
-        graph = graph_of_rrdbnet(state, network.config)
+        graph = graph_of_rrdbnet(_as_arrays(state), network.config)
         _save_ncnn(path, state, graph, dtype, {"stage": stage, **(metadata or {})})
         return
     state = _checked(path, network.state_dict(), dtype)
@@ -120,7 +121,7 @@ def save_compact(
     check_target(path)
     if path.suffix.lower() == NCNN:
         full = _checked(path, state, torch.float32)
-        graph = graph_of_compact(full, output_scale)
+        graph = graph_of_compact(_as_arrays(full), output_scale)
         _save_ncnn(path, full, graph, dtype, {"stage": stage, **(metadata or {})})
         return
     stored = _checked(path, state, dtype)
@@ -233,6 +234,10 @@ def _checked(
         if not torch.isfinite(value).all():
             raise ModelError(f"{path} is not written: {key} has NaN or infinite numbers")
     return stored
+
+
+def _as_arrays(state: Mapping[str, Tensor]) -> dict[str, Floats]:
+    return {key: value.numpy() for key, value in state.items()}
 
 
 @contextlib.contextmanager

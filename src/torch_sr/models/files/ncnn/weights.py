@@ -11,15 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from torch_sr.aliases import Array
+from torch_sr.aliases import Array, Floats
 from torch_sr.errors import ModelError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FP32 = b"\x00\x00\x00\x00"
 FP16 = b"\x47\x6b\x30\x01"
@@ -81,18 +78,18 @@ class WeightsReader:
         return self._file.read(size)
 
 
-def write_weights(path: Path, blobs: Iterable[tuple[Tensor, bool]], *, half: bool) -> None:
+def write_weights(path: Path, blobs: Iterable[tuple[Floats, bool]], *, half: bool) -> None:
     """Write numbers, in the order of the layers.
 
     Args:
         path: the new file.
-        blobs: tensors, and whether a flag precedes each.
+        blobs: numbers, and whether a flag precedes each.
         half: store those with a flag as float16.
     """
     with path.open("wb") as file:
-        for tensor, flagged in blobs:
+        for values, flagged in blobs:
             kind = "<f2" if flagged and half else "<f4"
-            data = tensor.detach().cpu().float().numpy().astype(kind).tobytes()
+            data = values.astype(kind).tobytes()
             if flagged:
                 file.write(FP16 if half else FP32)
             file.write(data + bytes(-len(data) % 4))

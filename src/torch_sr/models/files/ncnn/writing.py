@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
+from torch_sr.aliases import Floats
 from torch_sr.files import atomic_write
 from torch_sr.models.files.ncnn.graph import Layer, Value, format_graph
 from torch_sr.models.files.ncnn.reading import weights_path
@@ -27,7 +26,7 @@ class Graph:
 
     def __init__(self) -> None:
         self._layers: list[Layer] = []
-        self.blobs: list[tuple[Tensor, bool]] = []
+        self.blobs: list[tuple[Floats, bool]] = []
         self.add("Input", INPUT, (), {})
 
     def add(self, kind: str, blob: str, inputs: Sequence[str], params: dict[int, Value]) -> str:
@@ -35,10 +34,10 @@ class Graph:
         self._layers.append(Layer(kind, blob, tuple(inputs), (blob,), params))
         return blob
 
-    def conv(self, name: str, state: Mapping[str, Tensor], source: str, *, leaky: bool) -> str:
+    def conv(self, name: str, state: Mapping[str, Floats], source: str, *, leaky: bool) -> str:
         """Append a convolution of 3x3 and, if ``leaky``, the activation of RRDBNet."""
         weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
-        params: dict[int, Value] = {0: len(weight), 1: 3, 4: 1, 5: 1, 6: weight.numel()}
+        params: dict[int, Value] = {0: len(weight), 1: 3, 4: 1, 5: 1, 6: weight.size}
         if leaky:
             params |= {9: 2, 10: (LEAKY_SLOPE,)}
         self.blobs += [(weight, True), (bias, False)]
@@ -65,7 +64,7 @@ class Graph:
         )
 
 
-def graph_of_rrdbnet(state: Mapping[str, Tensor], config: RRDBConfig) -> Graph:
+def graph_of_rrdbnet(state: Mapping[str, Floats], config: RRDBConfig) -> Graph:
     """RRDBNet, of any size.
 
     Args:
@@ -94,7 +93,7 @@ def graph_of_rrdbnet(state: Mapping[str, Tensor], config: RRDBConfig) -> Graph:
     return graph
 
 
-def graph_of_compact(state: Mapping[str, Tensor], output_scale: int | None = None) -> Graph:
+def graph_of_compact(state: Mapping[str, Floats], output_scale: int | None = None) -> Graph:
     """SRVGGNetCompact, of any size.
 
     Args:
@@ -111,7 +110,7 @@ def graph_of_compact(state: Mapping[str, Tensor], output_scale: int | None = Non
         else:
             slopes = state[f"{name}.weight"]
             graph.blobs.append((slopes, False))
-            blob = graph.add("PReLU", name, [blob], {0: slopes.numel()})
+            blob = graph.add("PReLU", name, [blob], {0: slopes.size})
     channels = state["body.0.weight"].shape[1]
     scale = round((len(state[f"body.{last}.bias"]) / channels) ** 0.5)
     base = INPUT
@@ -142,7 +141,7 @@ def write_ncnn(path: Path, graph: Graph, *, half: bool) -> None:
 
 
 def _add_block(
-    graph: Graph, state: Mapping[str, Tensor], name: str, source: str, config: RRDBConfig
+    graph: Graph, state: Mapping[str, Floats], name: str, source: str, config: RRDBConfig
 ) -> str:
     """Append a residual-in-residual block."""
     scaling, blob = config.residual_scaling, source
