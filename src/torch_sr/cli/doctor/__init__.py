@@ -1,0 +1,1 @@
+"""``torch-sr doctor``: what this installation can do on this machine."""

