@@ -65,7 +65,7 @@ class StoredTensor:
         if self.dtype == self.data.dtype.name:
             return torch.from_numpy(self.data)
         if self.dtype.startswith("q"):
-            raise ModelError(f"is quantized ({self.dtype}); only floating point is supported")
+            raise ModelError(f"has {self.dtype} numbers; only floating point is supported")
         signed = self.data.view(self.data.dtype.name.removeprefix("u"))
         return torch.from_numpy(signed).view(getattr(torch, self.dtype))
 
