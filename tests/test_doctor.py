@@ -68,7 +68,7 @@ def test_a_working_installation(run, bare, started, save_photo, tmp_path):
         file.truncate(2**28)
     code, out, err = run("doctor")
     assert (code, err) == (0, "")
-    assert re.search(r"torch +cpu +\d+ ms +[\d.]+ megapixels/s", out)
+    assert re.search(r"torch +\* cpu +\d+ ms +[\d.]+ megapixels/s", out)
     words = " ".join(out.split())
     assert f"cache {tmp_path / 'home'}, 0.25 GiB" in words
     assert f"data root {tmp_path / 'data'}: set5" in words

@@ -124,11 +124,14 @@ def _start_ncnn(model: Model, device: str, precision: str, threads: int | None) 
 def _start_pytorch(model: Model, device: str, precision: str, threads: int | None) -> Engine:
     import torch
 
+    from torch_sr.devices import choose_device
+    from torch_sr.inference.engines.cuda import CudaEngine
     from torch_sr.inference.engines.pytorch import PyTorchEngine
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return PyTorchEngine(
+    on_cuda = choose_device(device).type == "cuda" and model.weights is not None
+    return (CudaEngine if on_cuda else PyTorchEngine)(
         model.network,
         model.scale_factor,
         model.img_channels,

@@ -18,6 +18,7 @@ from torch_sr.images import Header, from_unit, to_unit
 from torch_sr.images.image import max_value
 from torch_sr.inference.borders import ReadRows
 from torch_sr.inference.engines import Engine
+from torch_sr.inference.look_ahead import map_ahead
 from torch_sr.inference.receptive_field import measure_overlap
 from torch_sr.inference.transparency import REACH, bleed, without_halo
 from torch_sr.tiling import Span, join_tiles, plan, spans
@@ -99,8 +100,9 @@ class Tiles:
 
         def tiles_of(row: Span) -> Iterator[Floats]:
             strip = strip_of(row)
-            for column in columns:
-                sr = self._super_resolve_layers(strip[:, :, column.start : column.stop])
+            tiles = (strip[:, :, column.start : column.stop] for column in columns)
+            ahead = getattr(self._measured, "tiles_ahead", 0)
+            for sr in map_ahead(self._super_resolve_layers, tiles, ahead):
                 tile_done()
                 yield sr
 

@@ -18,7 +18,7 @@ from torch_sr.cli.doctor.machine import Card
 from torch_sr.cli.doctor.packages import find_version
 from torch_sr.errors import DeviceError
 from torch_sr.inference.engine_setup import start_engine
-from torch_sr.inference.engines.native import instruction_sets
+from torch_sr.inference.engines.native import NativeEngine, instruction_sets
 from torch_sr.machine import may_have_gpu
 from torch_sr.models.loading import load
 
@@ -174,7 +174,7 @@ def mark_automatic(rows: Sequence[EngineRow]) -> list[EngineRow]:
         engine = start_engine(load(MODEL))
     except Exception:  # reported with the engine itself
         return list(rows)
-    name = {"NativeEngine": "native", "PyTorchEngine": "torch"}.get(type(engine).__name__, "ncnn")
+    name = "native" if isinstance(engine, NativeEngine) else "torch"  # never ncnn
     device = str(getattr(engine, "device", "cpu"))
     chosen = (name, "cuda:0" if device == "cuda" else device)
     return [replace(row, automatic=(row.engine, row.device) == chosen) for row in rows]

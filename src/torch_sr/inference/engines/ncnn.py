@@ -170,6 +170,11 @@ class NcnnEngine:
         return "cpu" if self.vulkan is None else f"{VULKAN}:{self.vulkan.index}"
 
     @property
+    def tiles_ahead(self) -> int:
+        """How many tiles to start before results are used: a GPU need not wait for the CPU."""
+        return 0 if self.vulkan is None else 1
+
+    @property
     def tile_area(self) -> int:
         """The most low-resolution pixels per call for this device and its free memory.
 

@@ -65,6 +65,11 @@ class PyTorchEngine:
         self._lock = threading.RLock()  # one tile at a time: the device is busy anyway
 
     @property
+    def tiles_ahead(self) -> int:
+        """How many tiles to start before results are used: a GPU need not wait for the CPU."""
+        return 0 if self.device.type == "cpu" else 1
+
+    @property
     def tile_area(self) -> int:
         """The most low-resolution pixels per call for this device and its free memory.
 
@@ -80,14 +85,13 @@ class PyTorchEngine:
 
     def __call__(self, lr: Floats) -> Floats:
         try:
-            with self._lock, torch.inference_mode():
+            with torch.inference_mode():
                 return self._compute(lr)
         except (RuntimeError, MemoryError) as error:  # PyTorch raises RuntimeErrors
             text = str(error).lower()
             if isinstance(error, RuntimeError) and not any(word in text for word in _OUT_OF_MEMORY):
                 raise
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._free()
         raise DeviceMemoryError(
             f"not enough memory on {self.device} for {lr.shape[3]}x{lr.shape[2]} pixels at once; "
             "free some, or choose a smaller model"
@@ -95,20 +99,34 @@ class PyTorchEngine:
 
     def _compute(self, lr: Floats) -> Floats:
         """Run the network, and once more in fp32 if half precision overflowed."""
-        x = torch.from_numpy(lr).to(self.device, memory_format=torch.channels_last)
-        sr = self._forward(x)
-        finite = bool(torch.isfinite(sr).all())
-        if self.precision != "fp32" and not finite:
+        with self._lock:
+            x = torch.from_numpy(lr).to(self.device, memory_format=torch.channels_last)
+            sr = self._forward(x)
+            if not torch.isfinite(sr).all():
+                sr = self._recompute(x)
+            result: Floats = sr.cpu().numpy()
+        return result
+
+    def _recompute(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network in fp32, after half precision overflowed.
+
+        Raises:
+            ModelError: the result is not finite either.
+        """
+        if self.precision != "fp32":
             self.tiles_redone += 1  # half precision overflows on some images
             sr = self._forward(x, "fp32")
-            finite = bool(torch.isfinite(sr).all())
-        if not finite:
-            raise ModelError(
-                "choose another model or an earlier checkpoint: from this image, the network "
-                "computes NaN or infinite values"
-            )
-        result: Floats = sr.cpu().numpy()
-        return result
+            if torch.isfinite(sr).all():
+                return sr
+        raise ModelError(
+            "choose another model or an earlier checkpoint: from this image, the network "
+            "computes NaN or infinite values"
+        )
+
+    def _free(self) -> None:
+        """Give back memory that is kept for later tiles."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _forward(self, x: torch.Tensor, precision: str | None = None) -> torch.Tensor:
         half = (precision or self.precision) != "fp32"
