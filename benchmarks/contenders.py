@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Compute = Callable[[Floats], Floats]
+Start = Callable[[str, int, tuple[int, ...], Path], Compute]
 
-BASELINE = "eager"
+BASELINES = {"cpu": "eager", "cuda": "eager-cuda"}
 """The plain graph, which the others are compared with."""
 
 
@@ -71,32 +72,24 @@ def _network(model: str, threads: int) -> Any:
     return getattr(network, "network", network)  # without what spandrel does around it
 
 
-def _eager(model: str, threads: int, shape: tuple[int, ...], folder: Path) -> Compute:
-    """The plain graph on the CPU: NCHW, ``no_grad``, as BasicSR and spandrel run it."""
-    import torch
+def _eager(device: str, dtype: str = "float32") -> Start:
+    """The plain graph: NCHW, ``no_grad``, as BasicSR, spandrel and Real-ESRGAN run it."""
 
-    network = _network(model, threads)
+    def start(model: str, threads: int, shape: tuple[int, ...], folder: Path) -> Compute:
+        import torch
 
-    def compute(lr: Floats) -> Floats:
-        with torch.no_grad():
-            result: Floats = network(torch.from_numpy(lr)).numpy()
-        return result
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is what others are compared with
+        network = _network(model, threads).to(device, getattr(torch, dtype))
 
-    return compute
+        def compute(lr: Floats) -> Floats:
+            x = torch.from_numpy(lr).to(device, getattr(torch, dtype))
+            with torch.no_grad():
+                result: Floats = network(x).float().cpu().numpy()
+            return result
 
+        return compute
 
-def _eager_half(model: str, threads: int, shape: tuple[int, ...], folder: Path) -> Compute:
-    """The plain graph on a CUDA card in half precision, as Real-ESRGAN runs it."""
-    import torch
-
-    network = _network(model, threads).half().cuda()
-
-    def compute(lr: Floats) -> Floats:
-        with torch.no_grad():
-            result: Floats = network(torch.from_numpy(lr).cuda().half()).float().cpu().numpy()
-        return result
-
-    return compute
+    return start
 
 
 def _compiled(model: str, threads: int, shape: tuple[int, ...], folder: Path) -> Compute:
@@ -112,7 +105,7 @@ def _compiled(model: str, threads: int, shape: tuple[int, ...], folder: Path) ->
     return compute
 
 
-def _engine(engine: str, device: str = "cpu", precision: str = "auto") -> Any:
+def _engine(engine: str, device: str = "cpu", precision: str = "auto") -> Start:
     """An engine of torch-sr."""
 
     def start(model: str, threads: int, shape: tuple[int, ...], folder: Path) -> Compute:
@@ -158,8 +151,8 @@ def export(model: str, shape: tuple[int, ...], folder: Path) -> None:
     )
 
 
-CONTENDERS: dict[str, Callable[[str, int, tuple[int, ...], Path], Compute]] = {
-    BASELINE: _eager,
+CONTENDERS: dict[str, Start] = {
+    "eager": _eager("cpu"),
     "compile": _compiled,
     "torch": _engine("torch"),
     "native": _engine("native"),
@@ -168,12 +161,14 @@ CONTENDERS: dict[str, Callable[[str, int, tuple[int, ...], Path], Compute]] = {
     "ncnn-vulkan-fp16": _engine("ncnn", "vulkan", "fp16"),
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
-    "eager-cuda-fp16": _eager_half,
+    "eager-cuda": _eager("cuda"),
+    "eager-cuda-fp16": _eager("cuda", "float16"),
     "torch-cuda": _engine("torch", "cuda"),
 }
 NEEDS_ONNX = ("onnxruntime", "openvino")
 """Contenders that read the ONNX file of a model."""
-CPU = (BASELINE, "torch", "native", "ncnn", "onnxruntime", "openvino")
+DEFAULTS = {
+    "cpu": ("torch", "native", "ncnn", "onnxruntime", "openvino"),
+    "cuda": ("eager-cuda-fp16", "torch-cuda"),
+}
 """Contenders that are measured unless others are named."""
-CUDA = (BASELINE, "eager-cuda-fp16", "torch-cuda")
-"""Those with ``--device cuda``."""

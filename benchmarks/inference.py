@@ -12,6 +12,8 @@ largest one to the baseline, of results clipped to [0, 1]. Run with::
     python benchmarks/inference.py --json inference.json --plot inference.png
     python benchmarks/inference.py --quick
     python benchmarks/inference.py --device cuda --models realesrgan-x4plus
+
+With ``--device cuda``, the baseline is the plain graph in fp32 on the card.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from typing import Any
 
 import contenders
 import numpy as np
-from contenders import BASELINE, CONTENDERS, CPU, CUDA, NEEDS_ONNX, Floats
+from contenders import BASELINES, CONTENDERS, DEFAULTS, NEEDS_ONNX, Floats
 from PIL import Image as Pillow
 from PIL import ImageOps
 
@@ -99,7 +101,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--photo", type=Path, default=PHOTO, help="the photograph")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, help="of every engine; by default all processors")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", choices=BASELINES, default="cpu", help="of the baseline")
     parser.add_argument("--quick", action="store_true", help="one model, one size, two rounds")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--plot", type=Path, help="PNG of a bar chart")
@@ -109,12 +111,21 @@ def _parse() -> argparse.Namespace:
     options.threads = options.threads or usable_cpus()
     if options.quick:
         options.rounds = 2
-    names = options.engines or (CUDA if options.device == "cuda" else CPU)
-    options.engines = [BASELINE, *(name for name in dict.fromkeys(names) if name != BASELINE)]
+    names = options.engines or DEFAULTS[options.device]
+    options.engines = list(_installed([BASELINES[options.device], *names]))
     options.models = list(_found(options.models or MODELS[: 1 if options.quick else None]))
     sizes = options.sizes or (["64"] if options.quick else ["64", "128", "256", "photo"])
     options.sizes = [_image(size, options.photo) for size in sizes]
     return options
+
+
+def _installed(engines: Sequence[str]) -> Iterator[str]:
+    """The engines that are installed, each once."""
+    for name in dict.fromkeys(engines):
+        if contenders.is_installed(name):
+            yield name
+        else:
+            print(f"{name} is left out: it is not installed", file=sys.stderr)
 
 
 def _found(models: Sequence[str]) -> Iterator[str]:
@@ -190,7 +201,7 @@ def measure(model: str, lr: Floats, options: argparse.Namespace, folder: Path) -
     for worker in workers.values():
         worker.stop()
     macs = _macs_per_pixel(model)
-    base = workers[BASELINE]
+    base = workers[options.engines[0]]
     for name, worker in workers.items():
         seconds = statistics.median(worker.seconds)
         pairs = zip(base.seconds, worker.seconds, strict=True)
@@ -214,9 +225,6 @@ def _start(model: str, lr: Floats, options: argparse.Namespace, folder: Path) ->
     workers: dict[str, Worker] = {}
     exported = False
     for name in options.engines:
-        if not contenders.is_installed(name):
-            print(f"{name} is left out: it is not installed", file=sys.stderr)
-            continue
         if name in NEEDS_ONNX and not exported:
             process = multiprocessing.get_context("spawn").Process(
                 target=contenders.export, args=(model, lr.shape, folder)
@@ -228,7 +236,7 @@ def _start(model: str, lr: Floats, options: argparse.Namespace, folder: Path) ->
             workers[name] = Worker(name, model, options.threads, lr, folder)
         except RuntimeError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
-            if name == BASELINE:
+            if name == options.engines[0]:
                 raise SystemExit(1) from error
     return workers
 
@@ -274,8 +282,12 @@ def _hardware(options: argparse.Namespace) -> dict[str, Any]:
 
 def _title(options: argparse.Namespace) -> str:
     hardware = _hardware(options)
-    threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
-    return f"{hardware['processor']}, {threads}, fp32, PyTorch {hardware['versions']['torch']}"
+    place = f"{hardware['processor']}, {options.threads} threads"
+    if options.device == "cuda":
+        import torch
+
+        place = torch.cuda.get_device_name()
+    return f"{place}, PyTorch {hardware['versions']['torch']}"
 
 
 if __name__ == "__main__":

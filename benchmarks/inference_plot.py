@@ -10,7 +10,8 @@ _LABELS = {
     "eager": "PyTorch, plain graph",
     "torch": "torch-sr, PyTorch",
     "native": "torch-sr, native",
-    "eager-cuda-fp16": "PyTorch, fp16 on CUDA",
+    "eager-cuda": "PyTorch, plain graph",
+    "eager-cuda-fp16": "PyTorch, fp16",
     "torch-cuda": "torch-sr, CUDA",
 }
 _OWN, _BASE, _OTHER = "#cf4257", "#c3c8cf", "#7d93a8"
