@@ -7,6 +7,7 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -226,12 +227,29 @@ def test_a_missing_requirement_is_a_problem(run, bare, started, monkeypatch):
     assert "  not-there is missing; run: pip install not-there\n" in out
 
 
+@pytest.mark.parametrize(
+    ("record", "source"),
+    [
+        (None, "torch-sr"),
+        ('{"url": "file:///a%20b/c", "dir_info": {"editable": true}}', "-e '/a b/c'"),
+        ('{"url": "file:///a/c", "dir_info": {}}', "/a/c"),
+        ('{"url": "https://example.org/torch_sr.whl"}', "https://example.org/torch_sr.whl"),
+    ],
+)
+def test_torch_sr_is_installed_again_from_where_it_was(monkeypatch, record, source):
+    installed = SimpleNamespace(read_text=lambda name: record)
+    monkeypatch.setattr(packages, "distribution", lambda name: installed)
+    assert packages.reinstall_command().endswith(f"--no-cache-dir {source}")
+
+
 def test_a_checkout_that_is_not_installed(monkeypatch):
     def fail(name):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(packages, "requires", fail)
+    monkeypatch.setattr(packages, "distribution", fail)
     assert packages.missing_requirements() == []
+    assert packages.reinstall_command().endswith(" torch-sr")
 
 
 def test_a_cache_folder_that_cannot_be_written(run, bare, started, monkeypatch):

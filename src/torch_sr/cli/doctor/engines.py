@@ -15,7 +15,7 @@ import numpy as np
 
 from torch_sr.aliases import Array
 from torch_sr.cli.doctor.machine import Card
-from torch_sr.cli.doctor.packages import find_version
+from torch_sr.cli.doctor.packages import find_version, reinstall_command
 from torch_sr.errors import DeviceError
 from torch_sr.inference.engine_setup import start_engine
 from torch_sr.inference.engines.native import NativeEngine, instruction_sets
@@ -77,7 +77,7 @@ def _native_row() -> EngineRow:
 
 def _how_to_compile() -> str:
     """Why the native engine is missing, and how to get it."""
-    reinstall = "pip install --force-reinstall --no-deps --no-cache-dir torch-sr"
+    reinstall = reinstall_command()
     if any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         return f"not compiled when torch-sr was installed; run: {reinstall}"
     compilers = {

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from shlex import quote
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,18 @@ def find_version(package: str) -> str | None:
 def find_versions() -> Mapping[str, str | None]:
     """The versions of the packages that results may depend on."""
     return {package: find_version(package) for package in _SHOWN}
+
+
+def reinstall_command() -> str:
+    """The command that installs torch-sr again, from where it was installed."""
+    source = "torch-sr"
+    with suppress(PackageNotFoundError):
+        record = json.loads(distribution("torch-sr").read_text("direct_url.json") or "{}")
+        url = str(record.get("url", source))
+        source = quote(url2pathname(urlsplit(url).path)) if url.startswith("file:") else url
+        if record.get("dir_info", {}).get("editable"):
+            source = f"-e {source}"
+    return f"pip install --force-reinstall --no-deps --no-cache-dir {source}"
 
 
 def missing_requirements() -> list[str]:
