@@ -125,6 +125,12 @@ def test_an_engine_with_wrong_pixels_is_broken(started):
     assert "wrong by up to 0.5" in ncnn_row.note
 
 
+def test_pytorch_on_the_cpu_is_the_reference(started):
+    started["native"] = 0.5
+    native, pytorch = engines.time_engines([EngineRow("native", "cpu"), EngineRow("torch", "cpu")])
+    assert (native.status, pytorch.status) == ("broken", "available")
+
+
 def test_results_that_are_not_finite_are_broken(started):
     started["ncnn"] = float("nan")
     _, row = engines.time_engines([EngineRow("torch", "cpu"), EngineRow("ncnn", "cpu")])
@@ -132,8 +138,8 @@ def test_results_that_are_not_finite_are_broken(started):
 
 
 def test_half_precision_may_differ_on_cuda(started):
-    started["torch"] = 0.01
-    rows = [EngineRow("native", "cpu"), EngineRow("torch", "cuda:0"), EngineRow("torch", "cpu")]
+    started |= {"torch": 0.01, "ncnn": 0.01}
+    rows = [EngineRow("native", "cpu"), EngineRow("torch", "cuda:0"), EngineRow("ncnn", "cpu")]
     assert [row.status for row in engines.time_engines(rows)] == ["available"] * 2 + ["broken"]
 
 

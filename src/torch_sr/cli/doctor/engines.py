@@ -120,31 +120,34 @@ def _ncnn_rows(cards: Sequence[Card]) -> Iterator[EngineRow]:
     own = [card for card in cards if card.device.startswith("vulkan")]
     yield from (EngineRow("ncnn", card.device, version, note=card.name) for card in own)
     if not own:
-        note = "there is no Vulkan driver; the driver of the graphics card has it"
+        note = "there is no Vulkan driver; install that of the graphics card"
         yield EngineRow("ncnn", "", version, "missing", note)
 
 
 def time_engines(rows: Sequence[EngineRow]) -> list[EngineRow]:
-    """Time what is available, and compare the results.
+    """Time what is available, and compare the results with those of PyTorch on the CPU.
 
     Drivers that compute on the processor are left out: they take minutes.
     """
     lr = np.random.default_rng(0).random((1, 3, SIDE, SIDE), dtype=np.float32)
-    timed: list[EngineRow] = []
-    reference: Array | None = None
-    for row in rows:
-        if row.status != "available" or row.note.endswith(_SOFTWARE):
-            timed.append(row)
-            continue
-        try:
-            seconds, result = _time(row, lr)
-        except Exception as error:  # an engine may fail in any way
-            text = " ".join(str(error).split()) or type(error).__name__
-            timed.append(replace(row, status="broken", note=f"fails: {text}"))
-            continue
-        reference = result if reference is None else reference
-        timed.append(_compared(replace(row, seconds=seconds), result, reference))
-    return timed
+    timed = [_timed(row, lr) for row in rows]
+    results = {f"{row.engine} {row.device}": result for row, result in timed if result is not None}
+    if not results:
+        return [row for row, _ in timed]
+    reference = results.get("torch cpu", next(iter(results.values())))
+    return [row if result is None else _compared(row, result, reference) for row, result in timed]
+
+
+def _timed(row: EngineRow, lr: Array) -> tuple[EngineRow, Array | None]:
+    """The row with its time, and the result; None if there is none."""
+    if row.status != "available" or row.note.endswith(_SOFTWARE):
+        return row, None
+    try:
+        seconds, result = _time(row, lr)
+    except Exception as error:  # an engine may fail in any way
+        text = " ".join(str(error).split()) or type(error).__name__
+        return replace(row, status="broken", note=f"fails: {text}"), None
+    return replace(row, seconds=seconds), result
 
 
 def _time(row: EngineRow, lr: Array) -> tuple[float, Array]:
@@ -160,7 +163,7 @@ def _time(row: EngineRow, lr: Array) -> tuple[float, Array]:
 
 
 def _compared(row: EngineRow, result: Array, reference: Array) -> EngineRow:
-    """Report an engine as broken if its result differs from that of the first one."""
+    """Report an engine as broken if its result differs from the reference."""
     most = float(np.abs(result - reference).max())
     if most <= _TOLERANCE["fp16" if row.device.startswith("cuda") else "fp32"]:
         return row
