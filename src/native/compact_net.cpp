@@ -28,7 +28,8 @@ class CompactNet : public Network {
     FeatureMap map(channels_, height, width);
     first_.run(kernels, pool, image, map);
     for (const Convolution& conv : convolutions_) {
-      ConvolutionChain chain(kernels, pool, map);
+      // As in dense blocks, rounding errors add up over the depth.
+      ConvolutionChain chain(kernels, pool, map, &kernels.f4);
       chain.add(conv, true);
       map = chain.finish();
     }

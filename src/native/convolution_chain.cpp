@@ -2,18 +2,22 @@
 
 namespace torch_sr {
 
-ConvolutionChain::ConvolutionChain(const Kernels& kernels, ThreadPool& pool, const FeatureMap& in)
-    : kernels_(kernels), pool_(pool), in_(in), scratch_(scratch_size(kernels) * pool.size()) {}
+ConvolutionChain::ConvolutionChain(const Kernels& kernels, ThreadPool& pool, const FeatureMap& in,
+                                   const WinogradKernels* winograd)
+    : kernels_(kernels),
+      winograd_(winograd),
+      pool_(pool),
+      in_(in),
+      scratch_(scratch_size(kernels) * pool.size()) {}
 
 void ConvolutionChain::add(const Convolution& conv, bool keep_all,
                            std::vector<Residual> residuals) {
   const FeatureMap& in = steps_.empty() ? in_ : steps_.back().out;
-  const WinogradKernels& winograd = choose_winograd(kernels_, in.height(), in.width());
+  const WinogradKernels& winograd = winograd_for(in.height(), in.width());
   const TileGrid grid(winograd, in.height(), in.width(), pool_.size());
   const int height = in.height() * conv.factor(), width = in.width() * conv.factor();
   const int readable =
-      TileGrid(choose_winograd(kernels_, height, width), height, width, pool_.size())
-          .strip_height();
+      TileGrid(winograd_for(height, width), height, width, pool_.size()).strip_height();
   // A reader needs one row more on both sides, and rows are computed by whole strips.
   const int slots = readable + 2 + grid.strip_height() * conv.factor();
   steps_.push_back({&conv, &winograd, &in,

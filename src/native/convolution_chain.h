@@ -12,7 +12,9 @@ namespace torch_sr {
 // that it needs. So large images never exist at full width and height between two convolutions.
 class ConvolutionChain {
  public:
-  ConvolutionChain(const Kernels& kernels, ThreadPool& pool, const FeatureMap& in);
+  // winograd: for all convolutions; by default, for each the one with fewer products at its size.
+  ConvolutionChain(const Kernels& kernels, ThreadPool& pool, const FeatureMap& in,
+                   const WinogradKernels* winograd = nullptr);
 
   // keep_all: whether all rows of the result stay in memory. residuals: see convolve_block.
   void add(const Convolution& conv, bool keep_all, std::vector<Residual> residuals = {});
@@ -43,10 +45,14 @@ class ConvolutionChain {
     int done = 0;  // strips
   };
 
+  const WinogradKernels& winograd_for(int height, int width) const {
+    return winograd_ ? *winograd_ : choose_winograd(kernels_, height, width);
+  }
   void produce(int index, int end);
   void run_strip(Step& step);
 
   const Kernels& kernels_;
+  const WinogradKernels* winograd_;
   ThreadPool& pool_;
   const FeatureMap& in_;
   std::deque<Step> steps_;  // whose addresses stay the same

@@ -10,6 +10,9 @@ namespace {
 
 constexpr float kSlope = 0.2f;  // of the leaky ReLU
 
+// Dense blocks of a network whose rounding errors leave room for those of F(6, 3).
+constexpr int kFewBlocks = 16;
+
 int enlargement(const RRDBConfig& config) {
   int product = 1;
   for (const int factor : config.upscaling_steps) product *= factor;
@@ -56,7 +59,7 @@ class RRDBNet : public Network {
   void run(const Kernels& kernels, ThreadPool& pool, const float* image, int height, int width,
            float* out) const override {
     const FeatureMap features = extract(kernels, pool, image, height, width);
-    ConvolutionChain chain(kernels, pool, features);
+    ConvolutionChain chain(kernels, pool, features, winograd(kernels));
     for (const Convolution& conv : upscaling_) chain.add(conv, false);
     chain.add(*hr_, false);
     last_.run(
@@ -65,6 +68,11 @@ class RRDBNet : public Network {
   }
 
  private:
+  // For the convolutions around the dense blocks; null for a choice by size.
+  const WinogradKernels* winograd(const Kernels& kernels) const {
+    return blocks_.size() > kFewBlocks ? &kernels.f4 : nullptr;
+  }
+
   DenseBlock dense_block(std::vector<Parameters>::const_iterator parameters) const {
     DenseBlock block{{}, config_.residual_scaling};
     std::vector<int> segments{config_.rrdb_channels};
@@ -83,7 +91,7 @@ class RRDBNet : public Network {
     first_.run(kernels, pool, image, shallow);
     FeatureMap trunk = shallow.copy();
     run_trunk(kernels, pool, trunk);
-    ConvolutionChain chain(kernels, pool, trunk);
+    ConvolutionChain chain(kernels, pool, trunk, winograd(kernels));
     chain.add(*body_, true, {{&shallow, 1.f}});
     return chain.finish();
   }

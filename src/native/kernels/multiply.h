@@ -23,10 +23,6 @@ constexpr int kTiles = 6, kPanels = 1;
 constexpr int kTiles = 3, kPanels = 1;
 #endif
 
-// Sums of many products of float lose digits. Sums over this many groups of channels are added up
-// separately, which halves the error.
-constexpr int kGroupsPerSum = 2;
-
 // Some tiles and panels of a product. Meanwhile the same tiles, and the weights at `next_weights`,
 // of the next product are fetched into the L2 cache: the processor does not foresee them.
 template <int Tiles, int Panels>
@@ -36,31 +32,29 @@ static void multiply_part(const Product& p, int first_tile, int first_panel,
   const float* transformed = p.transformed + first_tile * kGroup;
   const float* weights = p.weights + first_panel * weights_panel;
   float* products = p.products + first_panel * p.panel + first_tile * kGroup;
-  for (int first = 0; first < p.groups; first += kGroupsPerSum) {
-    const int end = first + kGroupsPerSum < p.groups ? first + kGroupsPerSum : p.groups;
+  for (int g = 0; g < p.groups; ++g, transformed += p.group) {
     Vec sums[Tiles][Panels * kVectors] = {};
-    for (int g = first; g < end; ++g, transformed += p.group) {
-      for (int c = 0; c < kGroup; ++c, weights += kGroup, next_weights += kGroup) {
-        __builtin_prefetch(next_weights, 0, 2);
-        __builtin_prefetch(transformed + p.next_transformed + c * kGroup, 0, 2);
-        Vec w[Panels * kVectors];
+    for (int c = 0; c < kGroup; ++c, weights += kGroup, next_weights += kGroup) {
+      __builtin_prefetch(next_weights, 0, 2);
+      __builtin_prefetch(transformed + p.next_transformed + c * kGroup, 0, 2);
+      Vec w[Panels * kVectors];
 #pragma GCC unroll 8
-        for (int v = 0; v < Panels * kVectors; ++v)
-          w[v] = load(weights + (v / kVectors) * weights_panel + (v % kVectors) * kLanes);
+      for (int v = 0; v < Panels * kVectors; ++v)
+        w[v] = load(weights + (v / kVectors) * weights_panel + (v % kVectors) * kLanes);
 #pragma GCC unroll 12
-        for (int t = 0; t < Tiles; ++t) {
-          const Vec x = broadcast(transformed[t * kGroup + c]);
+      for (int t = 0; t < Tiles; ++t) {
+        const Vec x = broadcast(transformed[t * kGroup + c]);
 #pragma GCC unroll 8
-          for (int v = 0; v < Panels * kVectors; ++v) sums[t][v] += x * w[v];
-        }
+        for (int v = 0; v < Panels * kVectors; ++v) sums[t][v] += x * w[v];
       }
     }
+    // Groups are added up in memory: a single sum over all channels would lose digits.
 #pragma GCC unroll 12
     for (int t = 0; t < Tiles; ++t)
 #pragma GCC unroll 8
       for (int v = 0; v < Panels * kVectors; ++v) {
         float* target = products + (v / kVectors) * p.panel + t * kGroup + (v % kVectors) * kLanes;
-        store(target, first ? sums[t][v] + load(target) : sums[t][v]);
+        store(target, g ? sums[t][v] + load(target) : sums[t][v]);
       }
   }
 }

@@ -22,10 +22,22 @@ namespace TARGET {
 typedef float Vec __attribute__((vector_size(SIMD_BYTES)));
 typedef float UnalignedVec __attribute__((vector_size(SIMD_BYTES), aligned(4), may_alias));
 
+typedef double DoubleVec __attribute__((vector_size(SIMD_BYTES)));
+typedef float HalfVec __attribute__((vector_size(SIMD_BYTES / 2), aligned(4), may_alias));
+
 constexpr int kLanes = SIMD_BYTES / 4;
 
 ALWAYS_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 ALWAYS_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+
+// Half as many floats, computed with as doubles.
+ALWAYS_INLINE DoubleVec load_doubles(const float* p) {
+  return __builtin_convertvector(*reinterpret_cast<const HalfVec*>(p), DoubleVec);
+}
+ALWAYS_INLINE void store(float* p, DoubleVec v) {
+  *reinterpret_cast<HalfVec*>(p) = __builtin_convertvector(v, HalfVec);
+}
+
 ALWAYS_INLINE Vec broadcast(float x) {
 #if SIMD_BYTES == 64
   return Vec{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};

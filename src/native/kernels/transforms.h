@@ -113,22 +113,23 @@ static void transform_output(const float* products, std::size_t position, const 
   }
 }
 
+// In double precision: a rounding error here would affect all pixels.
 template <class F>
 static void transform_weights(const float* weights, float* transformed, std::size_t position) {
   constexpr int n = F::kInputs;
-  for (int lane = 0; lane < kGroup; lane += kLanes) {
-    Vec half[3][n];  // [column][transformed row]
+  for (int lane = 0; lane < kGroup; lane += kLanes / 2) {
+    DoubleVec half[3][n];  // [column][transformed row]
 #pragma GCC unroll 3
     for (int j = 0; j < 3; ++j) {
-      Vec g[3];
+      DoubleVec g[3];
 #pragma GCC unroll 3
-      for (int i = 0; i < 3; ++i) g[i] = load(weights + (i * 3 + j) * kGroup + lane);
+      for (int i = 0; i < 3; ++i) g[i] = load_doubles(weights + (i * 3 + j) * kGroup + lane);
       F::transform_weights(g, half[j]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < n; ++i) {
-      const Vec g[3] = {half[0][i], half[1][i], half[2][i]};
-      Vec u[n];
+      const DoubleVec g[3] = {half[0][i], half[1][i], half[2][i]};
+      DoubleVec u[n];
       F::transform_weights(g, u);
 #pragma GCC unroll 8
       for (int j = 0; j < n; ++j) store(transformed + (i * n + j) * position + lane, u[j]);

@@ -40,9 +40,9 @@ struct F4 {
 
   template <class V>
   static ALWAYS_INLINE void transform_weights(const V* g, V* u) {
-    constexpr float near = 1 / (2 * aa * (aa - bb)), far = 1 / (2 * bb * (bb - aa));
+    constexpr double near = 1 / (2. * aa * (aa - bb)), far = 1 / (2. * bb * (bb - aa));
     const V near_even = near * (g[0] + aa * g[2]), far_even = far * (g[0] + bb * g[2]);
-    u[0] = g[0] * (1 / (aa * bb));
+    u[0] = g[0] * (1. / (aa * bb));
     u[1] = near_even + near * a * g[1];
     u[2] = near_even - near * a * g[1];
     u[3] = far_even + far * b * g[1];
@@ -86,15 +86,15 @@ struct F6 {
 
   template <class V>
   static ALWAYS_INLINE void transform_weights(const V* g, V* u) {
-    const V even = g[0] + g[2], near = g[0] * (1.f / 90) + g[2] * (2.f / 45);
-    const V far = g[0] * (32.f / 45) + g[2] * (8.f / 45);
+    const V even = g[0] + g[2], near = g[0] * (1. / 90) + g[2] * (2. / 45);
+    const V far = g[0] * (32. / 45) + g[2] * (8. / 45);
     u[0] = g[0];
-    u[1] = (even + g[1]) * (-2.f / 9);
-    u[2] = (even - g[1]) * (-2.f / 9);
-    u[3] = near + g[1] * (1.f / 45);
-    u[4] = near - g[1] * (1.f / 45);
-    u[5] = far + g[1] * (16.f / 45);
-    u[6] = far - g[1] * (16.f / 45);
+    u[1] = (even + g[1]) * (-2. / 9);
+    u[2] = (even - g[1]) * (-2. / 9);
+    u[3] = near + g[1] * (1. / 45);
+    u[4] = near - g[1] * (1. / 45);
+    u[5] = far + g[1] * (16. / 45);
+    u[6] = far - g[1] * (16. / 45);
     u[7] = g[2];
   }
 };

@@ -48,6 +48,8 @@ class NativeEngine:
         self.scale_factor = config.scale_factor
         self.img_channels = config.img_channels
         self.tiles_redone = 0
+        # spandrel, which computes SRVGGNetCompact in PyTorch, clips its results as well.
+        self._clips = isinstance(config, CompactConfig)
         self._unshuffle = config.pixel_unshuffle if isinstance(config, RRDBConfig) else 1
         _check_parameters(parameters, config)
         options: dict[str, Any] = {
@@ -82,7 +84,9 @@ class NativeEngine:
         return self._network.instruction_set
 
     def __call__(self, lr: Floats) -> Floats:
-        """``(N, C, H, W)`` float32 in [0, 1] to ``(N, C, H * s, W * s)`` float32, unclamped.
+        """``(N, C, H, W)`` float32 in [0, 1] to ``(N, C, H * s, W * s)`` float32.
+
+        Results of RRDBNet are not clipped, those of SRVGGNetCompact are clipped to [0, 1].
 
         Raises:
             DeviceMemoryError: the batch does not fit into memory; a smaller one may.
@@ -102,6 +106,8 @@ class NativeEngine:
                 "choose another model or an earlier checkpoint: from this image, the network "
                 "computes NaN or infinite values"
             )
+        if self._clips:
+            np.clip(sr, 0, 1, out=sr)
         return sr[..., : height * self.scale_factor, : width * self.scale_factor]
 
 
