@@ -8,7 +8,11 @@ from torch_sr.aliases import Array, Floats
 
 
 class Engine(Protocol):
-    """The interface of engines, for :class:`~torch_sr.Upscaler`."""
+    """The interface of engines, for :class:`~torch_sr.Upscaler`.
+
+    An engine may also have ``tiles_ahead``, how many tiles to start before the results of earlier
+    ones are used; it is then called by several threads at once.
+    """
 
     scale_factor: int
     """How many times higher and wider the result is."""

@@ -101,14 +101,12 @@ def choose_vulkan(device: str) -> VulkanDevice | None:
         DeviceError: there is no such device.
         MissingExtraError: ncnn is not installed.
     """
-    kind, _, number = device.partition(":")
-    if device == "cpu" or kind not in ("auto", VULKAN):
-        import_ncnn()
-        if device != "cpu":
-            raise DeviceError(
-                f"device {device!r}: ncnn computes on cpu or {VULKAN}; use one of them"
-            )
+    import_ncnn()
+    if device == "cpu":
         return None
+    kind, _, number = device.partition(":")
+    if device != "auto" and kind != VULKAN:
+        raise DeviceError(f"device {device!r}: use cpu or {VULKAN}; ncnn has no other devices")
     found = sorted(vulkan_devices(), key=lambda each: _KINDS.index(each.kind))
     if device == "auto":
         found = [each for each in found if each.kind != "software"]
