@@ -86,14 +86,14 @@ def _find_obstacle(model: Model, device: str, precision: str) -> str | None:
     """Why the native engine cannot compute a model here, and the remedy; None if it can."""
     if precision not in ("auto", "fp32"):
         return f"use fp32, or --engine torch; it does not compute in {precision}"
+    if not _is_cpu(device):
+        other = "ncnn" if device.partition(":")[0] == _VULKAN else "torch"
+        return f"use --device cpu, or --engine {other}; it does not compute on device {device!r}"
     if not native.is_available():
         return (
             "use --engine torch, or install a C++ compiler and torch-sr again; it was not built "
             "when torch-sr was installed"
         )
-    if not _is_cpu(device):
-        other = "ncnn" if device.partition(":")[0] == _VULKAN else "torch"
-        return f"use --device cpu, or --engine {other}; it does not compute on device {device!r}"
     return None if model.weights is not None else _explain_other_network(model)
 
 
