@@ -164,11 +164,12 @@ CONTENDERS: dict[str, Start] = {
     "eager-cuda": _eager("cuda"),
     "eager-cuda-fp16": _eager("cuda", "float16"),
     "torch-cuda": _engine("torch", "cuda"),
+    "cuda": _engine("cuda", "cuda"),
 }
 NEEDS_ONNX = ("onnxruntime", "openvino")
 """Contenders that read the ONNX file of a model."""
 DEFAULTS = {
     "cpu": ("torch", "native", "ncnn", "onnxruntime", "openvino"),
-    "cuda": ("eager-cuda-fp16", "torch-cuda"),
+    "cuda": ("eager-cuda-fp16", "torch-cuda", "cuda"),
 }
 """Contenders that are measured unless others are named."""

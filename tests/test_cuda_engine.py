@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import torch_sr
-from torch_sr.errors import DeviceMemoryError, ModelError
+from torch_sr.errors import DeviceError, DeviceMemoryError, ModelError
 from torch_sr.inference import engine_setup
 from torch_sr.inference.engines import cuda, pytorch
 from torch_sr.inference.engines.cuda import CudaEngine, GraphCache
@@ -124,16 +124,29 @@ def test_graphs_are_freed_before_a_tile_does_not_fit(on_cpu, monkeypatch):
         engine(lr)
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_the_engine_is_chosen_on_cuda(monkeypatch, known):
+@pytest.mark.parametrize("engine", ["auto", "torch", "cuda"])
+def test_the_engine_is_chosen_by_name_only(monkeypatch, engine):
     started = []
     monkeypatch.setattr("torch_sr.devices.choose_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr(cuda, "CudaEngine", lambda *given, **options: started.append("cuda"))
-    monkeypatch.setattr(pytorch, "PyTorchEngine", lambda *given, **options: started.append("any"))
-    network = rrdbnet() if known else torch.nn.Upsample(scale_factor=2)
-    model = Model.from_network(network, scale_factor=4 if known else 2)
-    engine_setup.start_engine(model, "cuda")
-    assert started == ["cuda" if known else "any"]
+    monkeypatch.setattr(pytorch, "PyTorchEngine", lambda *given, **options: started.append("torch"))
+    engine_setup.start_engine(Model.from_network(rrdbnet()), "cuda", engine=engine)
+    assert started == ["cuda" if engine == "cuda" else "torch"]
+
+
+def test_another_network_is_refused(monkeypatch):
+    monkeypatch.setattr("torch_sr.devices.choose_device", lambda name: torch.device("cuda"))
+    model = Model.from_network(torch.nn.Upsample(scale_factor=2), scale_factor=2)
+    with pytest.raises(
+        DeviceError, match=r"engine cuda: use --engine torch; .* is another network"
+    ):
+        engine_setup.start_engine(model, "cuda", engine="cuda")
+
+
+def test_another_device_is_refused():
+    model = Model.from_network(rrdbnet())
+    with pytest.raises(DeviceError, match="engine cuda: use --device cuda"):
+        engine_setup.start_engine(model, "cpu", engine="cuda")
 
 
 # Graphs
@@ -236,7 +249,9 @@ def test_on_a_gpu(precision, photo):
     image = photo(150, 230)
     for name in ("compact-x4", "compact-x4-real"):
         expected = torch_sr.Upscaler(name, device="cpu").upscale(image).astype(int)
-        upscaler = torch_sr.Upscaler(name, device="cuda", precision=precision, tile_size=64)
+        upscaler = torch_sr.Upscaler(
+            name, device="cuda", engine="cuda", precision=precision, tile_size=64
+        )
         assert isinstance(upscaler._engine, CudaEngine)
         found = upscaler.upscale(image).astype(int)
         assert np.abs(found - expected).max() <= {"fp32": 1, "bf16": 24, "fp16": 4}[precision]
@@ -255,7 +270,7 @@ def test_an_overflow_on_a_gpu():
 
 @GPU
 def test_threads_share_a_gpu(photo):
-    upscaler = torch_sr.Upscaler("compact-x4", device="cuda", tile_size=48)
+    upscaler = torch_sr.Upscaler("compact-x4", device="cuda", engine="cuda", tile_size=48)
     images = [photo(60 + 10 * seed, 90, seed=seed) for seed in range(4)]
     expected = [upscaler.upscale(image) for image in images]
     found = list(map_ahead(upscaler.upscale, images * 3, 4))

@@ -153,7 +153,7 @@ def test_software_drivers_are_not_timed(started):
     [
         ("linux", "sudo apt install g++"),
         ("darwin", "xcode-select --install"),
-        ("win32", "winget install Microsoft.VisualStudio.2022.BuildTools"),
+        ("win32", "winget install LLVM.LLVM, and set CXX=clang-cl"),
     ],
 )
 def test_how_to_get_the_native_engine(monkeypatch, platform, command):

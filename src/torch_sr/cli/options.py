@@ -40,8 +40,8 @@ COMPUTATION = "Computation"
 COMPUTE_DEVICE = replace(DEVICE, help=f"{DEVICE.help[:-1]}, vulkan (with ncnn).", panel=COMPUTATION)
 PRECISION = Option("auto (fp16 on CUDA, else fp32), fp32, bf16 or fp16.", panel=COMPUTATION)
 ENGINE = Option(
-    "auto (the fastest that is exact), native (CPU, fp32, without PyTorch), torch, or ncnn (GPUs "
-    "with Vulkan).",
+    "auto (the fastest that is exact), native (CPU, fp32, without PyTorch), torch, cuda (NVIDIA, "
+    "experimental), or ncnn (GPUs with Vulkan).",
     panel=COMPUTATION,
 )
 THREADS = Option(

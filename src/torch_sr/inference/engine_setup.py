@@ -17,7 +17,7 @@ from torch_sr.models.model import Model
 from torch_sr.models.network_weights import is_network
 from torch_sr.models.weights import DEFAULT_MODEL, find_pair
 
-ENGINES = ("auto", "native", "torch", "ncnn")
+ENGINES = ("auto", "native", "torch", "cuda", "ncnn")
 _VULKAN = "vulkan"  # the devices that only ncnn can use
 
 
@@ -73,6 +73,8 @@ def start_engine(
         raise DeviceError(f"engine {engine!r}: unknown; use {', '.join(ENGINES)}")
     if engine == "ncnn" or (engine == "auto" and device.partition(":")[0] == _VULKAN):
         return _start_ncnn(model, device, precision, threads)
+    if engine == "cuda":
+        return _start_cuda(model, device, precision)
     if engine != "torch":
         obstacle = _find_obstacle(model, device, precision)
         if obstacle is None and (weights := model.weights) is not None:
@@ -121,17 +123,35 @@ def _start_ncnn(model: Model, device: str, precision: str, threads: int | None) 
     return NcnnEngine(weights.parameters, weights.config, device, precision, threads=threads)
 
 
+def _start_cuda(model: Model, device: str, precision: str) -> Engine:
+    from torch_sr.devices import choose_device
+    from torch_sr.inference.engines.cuda import CudaEngine
+
+    chosen = choose_device("cuda" if device == "auto" else device)
+    if chosen.type != "cuda":
+        raise DeviceError(
+            f"engine cuda: use --device cuda, or --engine torch; it does not compute on device "
+            f"{device!r}"
+        )
+    if model.weights is None:
+        raise DeviceError(f"engine cuda: {_explain_other_network(model)}")
+    return CudaEngine(
+        model.network,
+        model.scale_factor,
+        model.img_channels,
+        str(chosen),
+        _permitted_precision(precision, str(chosen), model.info),
+    )
+
+
 def _start_pytorch(model: Model, device: str, precision: str, threads: int | None) -> Engine:
     import torch
 
-    from torch_sr.devices import choose_device
-    from torch_sr.inference.engines.cuda import CudaEngine
     from torch_sr.inference.engines.pytorch import PyTorchEngine
 
     if threads is not None:
         torch.set_num_threads(threads)
-    on_cuda = choose_device(device).type == "cuda" and model.weights is not None
-    return (CudaEngine if on_cuda else PyTorchEngine)(
+    return PyTorchEngine(
         model.network,
         model.scale_factor,
         model.img_channels,

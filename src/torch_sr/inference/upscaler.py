@@ -78,7 +78,8 @@ class Upscaler:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         engine: ``native`` for torch-sr's own code, which computes RRDBNet and SRVGGNetCompact in
             fp32 on a CPU, faster and without PyTorch; ``torch`` for PyTorch; ``auto`` for the first
-            that can. Their results differ by rounding, less than 1e-5.
+            that can. Their results differ by rounding, by about 1e-5 at most. ``ncnn`` (GPUs with
+            Vulkan) and ``cuda`` (NVIDIA's, experimental) are never chosen by ``auto``.
         threads: processors to compute with on a CPU, by default all that may be used; of PyTorch,
             this sets the number for the whole process.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;

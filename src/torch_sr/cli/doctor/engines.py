@@ -78,11 +78,11 @@ def _native_row() -> EngineRow:
 def _how_to_compile() -> str:
     """Why the native engine is missing, and how to get it."""
     reinstall = reinstall_command()
-    if any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
+    if any(map(shutil.which, ("c++", "g++", "clang++", "clang-cl"))):
         return f"not compiled when torch-sr was installed; run: {reinstall}"
     compilers = {
         "darwin": "xcode-select --install",
-        "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
+        "win32": "winget install LLVM.LLVM, and set CXX=clang-cl",
     }
     command = compilers.get(sys.platform, "sudo apt install g++")
     return f"there is no C++ compiler; run: {command}, then: {reinstall}"
