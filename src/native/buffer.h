@@ -8,6 +8,10 @@
 #include <memory>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace torch_sr {
 
 class Buffer {
@@ -16,9 +20,15 @@ class Buffer {
 
   // Uninitialized; throws std::bad_alloc.
   explicit Buffer(std::size_t floats) : size_(floats) {
-    const std::size_t bytes = (floats * sizeof(float) + kLine - 1) / kLine * kLine;
-    data_.reset(static_cast<float*>(std::aligned_alloc(kLine, bytes ? bytes : kLine)));
+    const std::size_t wanted = floats * sizeof(float);
+    const std::size_t alignment = wanted < kHugePage ? kLine : kHugePage;
+    const std::size_t bytes = (wanted / alignment + 1) * alignment;
+    data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
     if (!data_) throw std::bad_alloc();
+#if defined(__linux__)
+    // Fewer page faults, and fewer misses where the addresses of pages are cached. Only a request.
+    if (alignment == kHugePage) madvise(data_.get(), bytes, MADV_HUGEPAGE);
+#endif
   }
 
   static Buffer zeros(std::size_t floats) {
@@ -32,7 +42,7 @@ class Buffer {
   std::size_t size() const { return size_; }
 
  private:
-  static constexpr std::size_t kLine = 64;
+  static constexpr std::size_t kLine = 64, kHugePage = std::size_t(2) << 20;
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };
