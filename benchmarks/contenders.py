@@ -18,6 +18,9 @@ Floats = npt.NDArray[np.float32]
 Compute = Callable[[Floats], Floats]
 Start = Callable[[str, int, tuple[int, ...], Path], Compute]
 
+PAUSE = 0.5
+"""Seconds before each call: the threads of the process before it may still wait actively for work."""
+
 BASELINES = {"cpu": "eager", "cuda": "eager-cuda"}
 """The plain graph, which the others are compared with."""
 
@@ -36,6 +39,7 @@ def work(pipe: Connection, name: str, model: str, threads: int, lr: Floats, fold
         return
     pipe.send((np.clip(result, 0, 1), peak_memory()))
     while pipe.recv():
+        time.sleep(PAUSE)
         start = time.perf_counter()
         compute(lr)
         pipe.send(time.perf_counter() - start)

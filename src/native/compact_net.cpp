@@ -27,13 +27,14 @@ class CompactNet : public Network {
            float* out) const override {
     FeatureMap map(channels_, height, width);
     first_.run(kernels, pool, image, map);
-    for (const Convolution& conv : convolutions_) {
-      // As in dense blocks, rounding errors add up over the depth.
-      ConvolutionChain chain(kernels, pool, map, &kernels.f4);
-      chain.add(conv, true);
-      map = chain.finish();
+    // As in dense blocks, rounding errors add up over the depth.
+    ConvolutionChain chain(kernels, pool, map, &kernels.f4);
+    for (const Convolution& conv : convolutions_) chain.add(conv, false);
+    for (int begin = 0; begin < height; begin += chain.rows_readable()) {
+      const int end = std::min(height, begin + chain.rows_readable());
+      chain.produce(end);
+      pool.run(end - begin, [&](int i, int) { shuffle_row(chain.out(), begin + i, image, out); });
     }
-    pool.run(height, [&](int y, int) { shuffle_row(map, y, image, out); });
   }
 
  private:
