@@ -19,7 +19,7 @@ Compute = Callable[[Floats], Floats]
 Start = Callable[[str, int, tuple[int, ...], Path], Compute]
 
 PAUSE = 0.5
-"""Seconds before each call: the threads of the process before it may still wait actively for work."""
+"""Seconds before each call: threads of the process before it may still wait actively for work."""
 
 BASELINES = {"cpu": "eager", "cuda": "eager-cuda"}
 """The plain graph, which the others are compared with."""
