@@ -15,6 +15,7 @@ from torch_sr.inference import engine_setup
 from torch_sr.inference.engines import native
 from torch_sr.inference.engines.native import NativeEngine
 from torch_sr.inference.engines.pytorch import PyTorchEngine
+from torch_sr.machine import usable_cpus
 
 built = pytest.mark.skipif(not native.is_available(), reason="torch_sr._native is not built")
 
@@ -182,3 +183,14 @@ def test_the_engine_is_part_of_what_results_depend_on():
         for engine in ("native", "torch")
     )
     assert first != second
+
+
+@built
+def test_more_threads_than_processors_are_not_started():
+    upscaler = Upscaler("compact-x4", device="cpu", engine="native", threads=100_000)
+    assert upscaler._engine.threads == usable_cpus()
+
+
+def test_a_network_of_many_channels_is_computed_by_pytorch():
+    network = RRDBNet(4, 17, 8, 4, 1, 1, 2)
+    assert isinstance(Upscaler(network, device="cpu")._engine, PyTorchEngine)

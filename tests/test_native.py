@@ -209,6 +209,12 @@ def test_a_missing_parameter_is_named():
         NativeEngine(parameters, config)
 
 
+def test_too_many_channels_are_refused():
+    config = rrdb_config(img_channels=17)
+    with pytest.raises(ModelError, match="img_channels is 17; the native engine computes up to 16"):
+        NativeEngine(random_parameters(config), config)
+
+
 def test_an_unknown_instruction_set_is_refused_with_those_that_are_there():
     config = rrdb_config()
     with pytest.raises(DeviceError, match=r"'altivec': this processor has .*portable"):

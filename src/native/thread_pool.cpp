@@ -1,5 +1,7 @@
 #include "thread_pool.h"
 
+#include <system_error>
+
 namespace torch_sr {
 
 namespace {
@@ -28,8 +30,13 @@ bool spin_until(Condition&& holds) {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  for (int thread = 1; thread < threads; ++thread)
-    workers_.emplace_back([this, thread] { work(thread); });
+  for (int thread = 1; thread < threads; ++thread) {
+    try {
+      workers_.emplace_back([this, thread] { work(thread); });
+    } catch (const std::system_error&) {
+      return;  // the system permits no more of them
+    }
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -14,7 +14,7 @@ namespace torch_sr {
 
 class ThreadPool {
  public:
-  // The calling thread is one of them.
+  // The calling thread is one of them. If the system permits fewer threads, there are fewer.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 from torch_sr.errors import DeviceError, ModelError
 from torch_sr.inference.engines import Engine, native
-from torch_sr.machine import may_have_gpu
+from torch_sr.machine import may_have_gpu, usable_cpus
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.loading import load
 from torch_sr.models.model import Model
@@ -71,6 +71,8 @@ def start_engine(
         engine = os.environ.get("TORCH_SR_ENGINE", "auto")
     if engine not in ENGINES:
         raise DeviceError(f"engine {engine!r}: unknown; use {', '.join(ENGINES)}")
+    if threads is not None:
+        threads = min(threads, usable_cpus())  # more would wait for each other
     if engine == "ncnn" or (engine == "auto" and device.partition(":")[0] == _VULKAN):
         return _start_ncnn(model, device, precision, threads)
     if engine == "cuda":
@@ -96,6 +98,8 @@ def _find_obstacle(model: Model, device: str, precision: str) -> str | None:
             "use --engine torch, or install a C++ compiler and torch-sr again; it was not built "
             "when torch-sr was installed"
         )
+    if model.img_channels > native.MOST_CHANNELS:
+        return f"use --engine torch; it computes up to {native.MOST_CHANNELS} channels"
     return None if model.weights is not None else _explain_other_network(model)
 
 

@@ -16,6 +16,8 @@ from torch_sr.networks.configs import CompactConfig, RRDBConfig
 if TYPE_CHECKING:
     from torch_sr._native import NativeNetwork
 
+MOST_CHANNELS = 16
+"""Of images: the last convolution computes them together."""
 _LARGEST_TILES = 512 * 2**20
 """Bytes for one tile; larger tiles are not faster."""
 
@@ -34,7 +36,8 @@ class NativeEngine:
     Raises:
         DeviceError: the compiled module is missing, or the processor does not have the
             instruction set.
-        ModelError: a parameter is missing or has another shape.
+        ModelError: a parameter is missing or has another shape, or there are more than 16
+            image channels.
     """
 
     def __init__(
@@ -51,6 +54,11 @@ class NativeEngine:
         # spandrel, which computes SRVGGNetCompact in PyTorch, clips its results as well.
         self._clips = isinstance(config, CompactConfig)
         self._unshuffle = config.pixel_unshuffle if isinstance(config, RRDBConfig) else 1
+        if config.img_channels > MOST_CHANNELS:
+            raise ModelError(
+                f"img_channels is {config.img_channels}; the native engine computes up to "
+                f"{MOST_CHANNELS}"
+            )
         _check_parameters(parameters, config)
         options: dict[str, Any] = {
             "threads": usable_cpus() if threads is None else threads,
