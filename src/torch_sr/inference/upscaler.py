@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -90,6 +90,8 @@ class Upscaler:
             network sees it; by default as many as ``overlap``. 0 gives the network the bare image,
             whose borders it then changes; papers measure in this way.
         tta: take the mean over the eight flips and quarter turns; eight times slower.
+        wrap_engine: called with the engine that computes the model; returns the engine to use in
+            its place, for programs that share a device.
 
     Raises:
         ModelError: the model is unknown or unreadable, ``strength`` is outside [0, 1], the model
@@ -121,6 +123,7 @@ class Upscaler:
         overlap: int | None = None,
         border: int | None = None,
         tta: bool = False,
+        wrap_engine: Callable[[Engine], Engine] | None = None,
     ) -> None:
         _check_settings(tile_size=tile_size, threads=threads, overlap=overlap, border=border)
         self._given = (precision, tile_size, overlap, border)
@@ -131,6 +134,8 @@ class Upscaler:
             started = start_engine(self._model, device, precision, engine, threads)
             if overlap is None and (model is None or isinstance(model, (str, Path))):
                 overlap = recorded_overlap(model, self._model.info.strength, started)
+        if wrap_engine is not None:
+            started = wrap_engine(started)
         self.info: ModelInfo | None = None if self._model is None else self._model.info
         self._engine: Engine = SelfEnsemble(started) if tta else started
         # The overlap is measured without the ensemble, which would take eight times as long.

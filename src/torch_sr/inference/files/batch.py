@@ -92,7 +92,7 @@ def upscale_files(
     def process(job: Job) -> Outcome:
         upscaler = free.get()  # never waits: there are as many as threads
         try:
-            return _process(upscaler, job, options, report)
+            return process_job(upscaler, job, options, report)
         finally:
             free.put(upscaler)
 
@@ -106,8 +106,16 @@ def upscale_files(
             stop.set()
 
 
-def _process(upscaler: Upscaler, job: Job, options: BatchOptions, report: OnTile) -> Outcome:
-    """Write the result of one job; errors become its outcome."""
+def process_job(upscaler: Upscaler, job: Job, options: BatchOptions, on_tile: OnTile) -> Outcome:
+    """Write the result of one job; its errors become its outcome.
+
+    Args:
+        upscaler: computes it.
+        job: the file.
+        options: see :class:`BatchOptions`.
+        on_tile: see :data:`OnTile`; what it raises ends the job and is raised again, unless it is
+            a :class:`~torch_sr.errors.TorchSRError`.
+    """
     start = time.perf_counter()
     notes: list[str] = []
     try:
@@ -118,7 +126,7 @@ def _process(upscaler: Upscaler, job: Job, options: BatchOptions, report: OnTile
         if options.existing != "overwrite":
             _refuse_existing(job)
         _make_folder(job.target.parent)
-        progress = functools.partial(report, job)
+        progress = functools.partial(on_tile, job)
         write = _upscale_video if job.is_video else _upscale_image
         write(upscaler, job, options, progress, notes.append)
     except TorchSRError as error:

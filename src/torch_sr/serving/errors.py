@@ -1,0 +1,68 @@
+"""Why a request is refused or has failed, for people and as a problem document (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from torch_sr.errors import TorchSRError
+
+
+class RequestError(TorchSRError):
+    """A request is refused, or its computation failed.
+
+    Args:
+        detail: what is wrong, in one line.
+        status: of HTTP.
+        field: the parameter that is wrong.
+        value: what it was.
+        remedy: what to do instead.
+        retry_after: seconds after which the same request may succeed.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int = HTTPStatus.UNPROCESSABLE_ENTITY,
+        field: str | None = None,
+        value: str | float | None = None,
+        remedy: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(f"{detail}; {remedy}" if remedy else detail)
+        self.detail = detail
+        self.status = int(status)
+        self.field = field
+        self.value = value
+        self.remedy = remedy
+        self.retry_after = retry_after
+
+    @property
+    def title(self) -> str:
+        """The same for all errors of one status."""
+        return HTTPStatus(self.status).phrase
+
+    def to_dict(self) -> dict[str, Any]:
+        """The members of a problem document; those that are unknown are left out."""
+        members = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "field": self.field,
+            "value": self.value,
+            "remedy": self.remedy,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, members: dict[str, Any]) -> RequestError:
+        """The error of a problem document that :meth:`to_dict` made."""
+        return cls(
+            members["detail"],
+            status=members["status"],
+            field=members.get("field"),
+            value=members.get("value"),
+            remedy=members.get("remedy"),
+        )

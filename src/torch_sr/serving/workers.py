@@ -1,0 +1,123 @@
+"""Threads that compute tasks: while one is computed, others are decoded and encoded."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from http import HTTPStatus
+
+from torch_sr.errors import DeviceMemoryError, TorchSRError
+from torch_sr.inference.files.batch import process_job
+from torch_sr.inference.files.jobs import Job
+from torch_sr.serving.errors import RequestError
+from torch_sr.serving.metrics import ServiceMetrics
+from torch_sr.serving.offers import Upscalers
+from torch_sr.serving.tasks import StoppedError, Task, TaskQueue
+from torch_sr.serving.uploads import unreadable
+
+_log = logging.getLogger(__name__)
+
+
+class Workers:
+    """The threads of a device.
+
+    Args:
+        queue: where they take tasks from.
+        upscalers: of the device.
+        metrics: where they count.
+        time_limit: seconds for one task.
+        number: of threads.
+    """
+
+    def __init__(
+        self,
+        queue: TaskQueue,
+        upscalers: Upscalers,
+        metrics: ServiceMetrics,
+        time_limit: float,
+        number: int,
+    ) -> None:
+        self._queue = queue
+        self._upscalers = upscalers
+        self._metrics = metrics
+        self._time_limit = time_limit
+        self._lock = threading.Lock()
+        self.running: set[Task] = set()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"upscaling-{n}", daemon=True)
+            for n in range(number)
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def are_alive(self) -> bool:
+        """Whether all threads run."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the threads, after the queue was closed; returns whether all have ended."""
+        for thread in self._threads:
+            thread.join(max(0.0, seconds / len(self._threads)))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while (task := self._queue.take()) is not None:
+            with self._lock:
+                self.running.add(task)
+            try:
+                if task.start():
+                    self._compute(task)
+            except Exception:  # of the store, for example a full disk; the thread goes on
+                _log.exception("task %s", task.id)
+            finally:
+                with self._lock:
+                    self.running.discard(task)
+
+    def _compute(self, task: Task) -> None:
+        """Compute a task; whatever happens, it is finished afterwards."""
+        try:
+            notes = self._upscale(task)
+        except StoppedError:
+            task.end_early()
+        except RequestError as error:
+            task.finish("failed", error=error)
+        except DeviceMemoryError as error:
+            task.finish("failed", error=_overloaded(str(error)))
+        except TorchSRError as error:  # of the model
+            task.finish("failed", error=RequestError(str(error), status=500))
+        except Exception:
+            _log.exception("task %s (%s)", task.id, task.name)
+            task.finish("failed", error=_internal())
+        else:
+            task.finish("done", notes=notes)
+
+    def _upscale(self, task: Task) -> tuple[str, ...]:
+        work = task.work
+        upscaler = self._upscalers.get(work.choice, tta=work.tta)
+
+        def on_tile(_: Job, done: int, total: int) -> None:
+            task.check(self._time_limit)
+            task.progress = done / max(total, done, 1)
+
+        outcome = process_job(upscaler, work.job, work.options, on_tile)
+        if outcome.status == "failed":
+            raise unreadable(work.job, str(outcome.message))
+        self._queue.count_speed(work.job.pixels, outcome.seconds)
+        self._metrics.count_pixels(work.job.pixels)
+        return outcome.notes
+
+
+def _overloaded(message: str) -> RequestError:
+    return RequestError(message, status=HTTPStatus.SERVICE_UNAVAILABLE, retry_after=30)
+
+
+def _internal() -> RequestError:
+    return RequestError(
+        "an error inside the server",
+        status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        remedy="ask its operator to look into the log",
+    )
