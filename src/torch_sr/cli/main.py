@@ -34,6 +34,10 @@ COMMANDS = {
         f"{_CLI}.interpolate.command:interpolate",
         "Mix the weights of networks: (1 - alpha) * FIRST + alpha * SECOND.",
     ),
+    "serve": Lazy(
+        f"{_CLI}.serve.command:serve",
+        "Serve a page and an HTTP API that upscale images.",
+    ),
     "doctor": Lazy(
         f"{_CLI}.doctor.command:doctor",
         "Report devices, engines, packages and folders; exit code 1 if something is broken.",

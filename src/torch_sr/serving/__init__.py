@@ -14,6 +14,7 @@ computes it with the :class:`~torch_sr.Upscaler` that ``torch-sr upscale`` uses.
     tasks.py      tasks and the bounded queue
     workers.py    threads that compute tasks
     batching.py   equal tiles of several tasks in one call
+    folders.py    uploads, and the files of tasks and jobs
     store.py      accepted jobs in SQLite, which survive a restart
     metrics.py    figures for Prometheus
     api/          the HTTP API

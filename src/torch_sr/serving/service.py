@@ -27,6 +27,7 @@ from torch_sr.serving.workers import Workers
 
 _MOST_ATTEMPTS = 3  # to compute a job that was running when the process ended
 _SECONDS_BETWEEN_CLEANUPS = 60.0
+_SECONDS_TO_END = 30.0  # for the tile that a thread computes
 _LEAST_FREE = 500_000_000  # bytes of the disk that stay free
 
 _log = logging.getLogger(__name__)
@@ -119,15 +120,26 @@ class Service:
         return True
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def fault(self) -> str | None:
+        """Why it has to be restarted; None if it works."""
+        if self._is_ready and not self.is_stopping:
+            alive = all(workers.are_alive for workers in self._workers)
+            return None if alive else "a thread has ended"
+        return None
+
+    @property
     def obstacle(self) -> str | None:
         """Why it cannot take requests now; None if it can."""
-        if self._stopping.is_set():
+        if self.is_stopping:
             return "stopping"
         if not self._is_ready:
             return "starting"
-        if not all(workers.are_alive for workers in self._workers):
-            return "a thread has ended"
-        return "the queue is full" if self._queue.is_full else None
+        return self.fault or ("the queue is full" if self._queue.is_full else None)
 
     # --- Start and stop --------------------------------------------------------------------------
 
@@ -157,11 +169,13 @@ class Service:
         for task in running:
             if not task.wait(max(0.0, deadline - time.monotonic())):
                 self._interrupt(task)
-        joined = [workers.join(30.0) for workers in self._workers if self._is_ready]
-        self._is_ready = False
-        if all(joined):
-            self._store.close()
-            self._folders.release()
+        for workers in self._workers:
+            workers.join(_SECONDS_TO_END)
+
+    def close(self) -> None:
+        """Release the folder, after :meth:`stop`."""
+        self._store.close()
+        self._folders.release()
 
     def _interrupt(self, task: Task) -> None:
         if task.is_job:
@@ -186,19 +200,29 @@ class Service:
         """Delete an upload that is not submitted."""
         upload.unlink(missing_ok=True)
 
-    def submit(self, upload: Path, name: str | None, request: UpscaleRequest) -> Task:
+    def submit(
+        self,
+        upload: Path,
+        name: str | None,
+        request: UpscaleRequest,
+        *,
+        images_only: bool = False,
+    ) -> Task:
         """Queue an upload; the task and its files are gone when the service ends.
 
         Args:
             upload: a file of :meth:`new_upload`, which is taken over in any case.
             name: of the client's file; it determines the name of the result.
             request: the options.
+            images_only: whether videos are refused.
 
         Raises:
             RequestError: the request, the upload or its size is refused, or the queue is full.
         """
         task = self._prepare(upload, name, request, self._folders.requests)
         try:
+            if images_only and task.work.job.is_video:
+                raise _no_video(task.name)
             self._queue.put(task)
         except RequestError:
             self._folders.remove(task.folder)
@@ -499,6 +523,16 @@ def _request_of(row: StoredJob) -> UpscaleRequest:
     known = UpscaleRequest.model_fields
     options: dict[str, Any] = {name: value for name, value in row.request.items() if name in known}
     return UpscaleRequest(**options)
+
+
+def _no_video(name: str) -> RequestError:
+    return RequestError(
+        f"{name} is a video",
+        status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        field="image",
+        value=name,
+        remedy="send it to /v1/jobs",
+    )
 
 
 def _crashing(attempts: int) -> RequestError:

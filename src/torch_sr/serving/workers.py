@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from http import HTTPStatus
 
 from torch_sr.errors import DeviceMemoryError, TorchSRError
@@ -58,11 +59,12 @@ class Workers:
         """Whether all threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
-    def join(self, seconds: float) -> bool:
-        """Wait for the threads, after the queue was closed; returns whether all have ended."""
+    def join(self, seconds: float) -> None:
+        """Wait until the threads have ended, after the queue was closed."""
+        deadline = time.monotonic() + seconds
         for thread in self._threads:
-            thread.join(max(0.0, seconds / len(self._threads)))
-        return not any(thread.is_alive() for thread in self._threads)
+            if thread.ident is not None:  # it was started
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         while (task := self._queue.take()) is not None:

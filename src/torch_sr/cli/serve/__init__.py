@@ -1,0 +1,1 @@
+"""``torch-sr serve``: a page and an HTTP API that upscale images."""

@@ -1,0 +1,108 @@
+"""``torch-sr serve``: parse and check the command line, start and stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from torch_sr.cli.serve.options import ServeOptions
+from torch_sr.errors import MissingExtraError
+from torch_sr.files import expand_home
+from torch_sr.serving.addresses import is_loopback
+
+_SHORTEST_TOKEN = 16
+
+
+def serve(*, options: ServeOptions) -> None:
+    """Serve a page and an HTTP API that upscale images.
+
+    The page is at http://127.0.0.1:7860, the API below /v1; docs/serving.md describes both.
+
+    Ctrl-C or SIGTERM stops it; accepted jobs continue at the next start.
+    """
+    _check_access(options)
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "serve") from error
+    from torch_sr.cli.downloads import find_model
+    from torch_sr.serving.api.app import make_app
+    from torch_sr.serving.server import bind, run_server
+    from torch_sr.serving.service import Service
+    from torch_sr.serving.settings import ServiceSettings
+
+    for name in options.model:
+        find_model(name)  # downloads it, with progress
+    listening = bind(options.host, options.port)
+    service = Service(
+        ServiceSettings(
+            folder=_default_folder() if options.folder is None else expand_home(options.folder),
+            models=options.model,
+            devices=tuple(options.device.split(",")),
+            precision=options.precision,
+            engine=options.engine,
+            threads=options.threads,
+            tile_size=options.tile_size,
+            limits=options.limits,
+        )
+    )
+    hosts = options.allowed_hosts
+    if not hosts and is_loopback(options.host):
+        hosts = ("localhost",)
+    app = make_app(service, token=options.token, hosts=hosts, page=options.page)
+    service.start()
+    address = _address(options.host, listening.getsockname()[1])
+
+    def announce() -> None:
+        print(f"page: {address}" if options.page else f"API: {address}/v1/models", flush=True)
+        print(f"jobs: {service.settings.folder}", file=sys.stderr, flush=True)
+        if options.open:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    try:
+        run_server(
+            app,
+            service,
+            listening,
+            grace=options.grace,
+            access_log=options.access_log,
+            on_start=announce,
+        )
+    finally:
+        service.close()
+
+
+def _check_access(options: ServeOptions) -> None:
+    if options.token is not None and options.no_token:
+        raise typer.BadParameter("--token and --no-token: give one of them")
+    if options.token is not None and len(options.token) < _SHORTEST_TOKEN:
+        raise typer.BadParameter(
+            f"--token: make it longer: it has {len(options.token)} characters, at least "
+            f"{_SHORTEST_TOKEN} are needed; "
+            "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
+        )
+    if options.token is None and not options.no_token and not is_loopback(options.host):
+        raise typer.BadParameter(
+            f"--host {options.host}: give a --token, since other machines can reach this address; "
+            "--no-token lets everyone use it"
+        )
+
+
+def _address(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+def _default_folder() -> Path:
+    """Jobs are not a cache: they must survive its cleaning."""
+    if named := os.environ.get("TORCH_SR_HOME"):
+        return expand_home(named) / "serve"
+    from platformdirs import user_data_path
+
+    return user_data_path("torch-sr") / "serve"

@@ -1,0 +1,265 @@
+"""What applies to every request, before any route: limits, token, origin, headers, figures.
+
+All are plain ASGI, so that bodies and responses are streamed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Collection
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from torch_sr.serving.addresses import is_loopback
+from torch_sr.serving.api.problems import ProblemResponse
+from torch_sr.serving.errors import RequestError
+from torch_sr.serving.metrics import ServiceMetrics
+from torch_sr.serving.settings import Limits
+
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_OPEN_PATHS = ("/healthz", "/readyz")
+_API_PATHS = ("/v1", "/metrics", *_OPEN_PATHS)
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+def is_api_path(path: str) -> bool:
+    """Whether a path belongs to the API, and not to the page."""
+    return path.startswith("/v1/") or path in _API_PATHS
+
+
+class CountRequests:
+    """Counts requests and their times, by route."""
+
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            seconds = time.perf_counter() - start
+            self._metrics.count_request(_method(scope), _route(scope), status, seconds)
+
+
+class AddHeaders:
+    """Adds security headers.
+
+    Args:
+        app: the next application.
+        page_policy: the Content-Security-Policy of the page.
+    """
+
+    def __init__(self, app: ASGIApp, page_policy: str) -> None:
+        self._app = app
+        self._page_policy = page_policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_api = is_api_path(scope["path"])
+        policy = API_POLICY if is_api else self._page_policy
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers["Content-Security-Policy"] = policy
+                if is_api:
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class CheckOrigin:
+    """Refuses what other web sites send through the browser of a user.
+
+    A site could otherwise use a service on the user's own machine: by a form that it sends there,
+    or by a name that it lets point to 127.0.0.1 (DNS rebinding).
+
+    Args:
+        app: the next application.
+        hosts: names in the header ``Host`` that are accepted; empty for all. Addresses of the
+            machine itself are always accepted.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = self._find_error(scope) if scope["type"] == "http" else None
+        if error is None:
+            await self._app(scope, receive, send)
+        else:
+            await ProblemResponse(error)(scope, receive, send)
+
+    def _find_error(self, scope: Scope) -> RequestError | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        name = (urlsplit(f"//{host}").hostname or "") if _is_plain(host) else ""
+        if self._hosts and name not in self._hosts and not is_loopback(name):
+            return RequestError(
+                "this server is not reached by this name",
+                status=HTTPStatus.MISDIRECTED_REQUEST,
+                field="Host",
+                value=host,
+                remedy="start it with --allowed-hosts and the name",
+            )
+        origin = headers.get("origin")
+        if origin is None or scope["method"] in _SAFE_METHODS:
+            return None
+        if not _is_plain(origin) or urlsplit(origin).netloc.lower() != host.lower():
+            return RequestError(
+                "other web sites may not use this server",
+                status=HTTPStatus.FORBIDDEN,
+                field="Origin",
+                value=origin,
+                remedy="send the request from a program, without the header Origin",
+            )
+        return None
+
+
+class CheckToken:
+    """Requires ``Authorization: Bearer`` and the token for the API; the page has a login."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._is_refused(scope):
+            await self._app(scope, receive, send)
+            return
+        error = RequestError(
+            "the token is missing or wrong",
+            status=HTTPStatus.UNAUTHORIZED,
+            field="Authorization",
+            remedy="send the header Authorization: Bearer and the token",
+        )
+        response = ProblemResponse(error, {"WWW-Authenticate": "Bearer"})
+        await response(scope, receive, send)
+
+    def _is_refused(self, scope: Scope) -> bool:
+        if not is_api_path(scope["path"]) or scope["path"] in _OPEN_PATHS:
+            return False
+        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        return scheme.lower() != "bearer" or not same_token(given.strip(), self._token)
+
+
+class LimitBodies:
+    """Stops reading a request's body when it is too large, too slow or takes too long."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+        self._most = limits.max_upload + 100_000  # the other parts of a form
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced[:20]) > self._most:
+            await ProblemResponse(self._too_large())(scope, receive, send)
+            return
+        started = False
+
+        async def note_start(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, self._limited(receive), note_start)
+        except RequestError as error:
+            if started:
+                raise
+            await ProblemResponse(error)(scope, receive, send)
+
+    def _limited(self, receive: Receive) -> Receive:
+        received, complete = 0, False
+        deadline = time.monotonic() + self._limits.upload_seconds
+
+        async def limited() -> Message:
+            nonlocal received, complete
+            if complete:  # from now on, only the end of the connection is waited for
+                return await receive()
+            seconds = min(self._limits.idle_seconds, max(0.0, deadline - time.monotonic()))
+            try:
+                message = await asyncio.wait_for(receive(), seconds)
+            except asyncio.TimeoutError:
+                raise RequestError(
+                    "the upload is too slow",
+                    status=HTTPStatus.REQUEST_TIMEOUT,
+                    remedy="send a smaller file, or use a faster connection",
+                ) from None
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                complete = not message.get("more_body", False)
+                if received > self._most:
+                    raise self._too_large()
+            return message
+
+        return limited
+
+    def _too_large(self) -> RequestError:
+        return RequestError(
+            f"the upload has more than {self._limits.max_upload} bytes",
+            status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            field="image",
+            remedy="send a smaller file",
+        )
+
+
+def same_token(given: str, token: str) -> bool:
+    """Compare in a time that does not depend on how much is right."""
+    return secrets.compare_digest(given.encode(errors="replace"), token.encode())
+
+
+def _is_plain(address: str) -> bool:
+    """Whether :func:`urlsplit` takes it; it raises for some brackets."""
+    try:
+        urlsplit(f"//{address}")
+        urlsplit(address)
+    except ValueError:
+        return False
+    return True
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in (*_SAFE_METHODS, "POST", "DELETE") else "other"
+
+
+def _route(scope: Scope) -> str:
+    """The path with the names of its parameters; there are few of them, unlike paths."""
+    if not is_api_path(scope["path"]):
+        return "page"
+    return getattr(scope.get("route"), "path", "unknown")

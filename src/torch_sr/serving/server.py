@@ -1,0 +1,96 @@
+"""Run the service in this process: uvicorn, signals, and a graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from torch_sr.errors import ConfigError
+from torch_sr.files import explain
+from torch_sr.serving.service import Service
+
+_MOST_CONNECTIONS = 1000
+_SECONDS_TO_SEND = 10  # the last results, after the tasks have ended
+
+_log = logging.getLogger(__name__)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    try:
+        (family, kind, _, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listening = socket.socket(family, kind)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+    except OSError as error:
+        raise ConfigError(
+            f"--host {host} --port {port}: choose another port or host: {explain(error)}"
+        ) from error
+    return listening
+
+
+def run_server(
+    app: Any,
+    service: Service,
+    listening: socket.socket,
+    *,
+    grace: float = 30.0,
+    access_log: bool = False,
+    on_start: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then stop gracefully; a second signal stops at once.
+
+    Args:
+        app: the application.
+        service: has been started; it is stopped here, but not closed.
+        listening: as :func:`bind` returns it.
+        grace: seconds for running tasks; see :meth:`Service.stop`.
+        access_log: log each request.
+        on_start: called when requests are accepted.
+    """
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=round(grace + _SECONDS_TO_SEND),
+    )
+    _Server(config, service, grace, on_start).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Stops the service while the last responses are sent."""
+
+    def __init__(
+        self, config: uvicorn.Config, service: Service, grace: float, on_start: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._service = service
+        self._grace = grace
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        stopping = asyncio.create_task(asyncio.to_thread(self._service.stop, self._grace))
+        await super().shutdown(sockets)
+        await stopping
