@@ -25,7 +25,7 @@ from torch_sr.serving.tasks import FINISHED, State, Task, TaskQueue, Work
 from torch_sr.serving.uploads import clean_name, complete_name, examine
 from torch_sr.serving.workers import Workers
 
-_MOST_ATTEMPTS = 3  # to compute a job that was running when the process ended
+_MOST_ATTEMPTS = 5  # to compute a job that was running when the process ended
 _SECONDS_BETWEEN_CLEANUPS = 60.0
 _SECONDS_TO_END = 30.0  # for the tile that a thread computes
 _LEAST_FREE = 500_000_000  # bytes of the disk that stay free

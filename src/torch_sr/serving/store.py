@@ -139,8 +139,14 @@ class JobStore:
         return next(self._select("key = ?", key), None)
 
     def unfinished(self) -> list[StoredJob]:
-        """The jobs that wait or were being computed, in the order in which they were accepted."""
-        return list(self._select("state IN ('queued', 'running') ORDER BY created, rowid"))
+        """The jobs that wait or were being computed, in the order in which they were accepted.
+
+        Those that were being computed when a process ended come last: if one of them was the
+        cause, the others are done before.
+        """
+        return list(
+            self._select("state IN ('queued', 'running') ORDER BY attempts, created, rowid")
+        )
 
     def finished_before(self, limit: float) -> list[StoredJob]:
         """The jobs that finished before a time."""
