@@ -1,0 +1,194 @@
+"""What of Gradio is reachable: its page, and only for those who know the token.
+
+Gradio also serves what this page does not use: files from other servers, recordings, deep links,
+monitoring. Here, only the addresses that the page uses are passed on, and a request may name only
+files that were uploaded before, so that the server never opens a connection.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+STATIC = Path(__file__).parent / "static"
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+"""The Content-Security-Policy of the page; ``scripts`` are the hashes of those that it contains."""
+
+_COOKIE = "torch-sr"
+_MOST_JSON = 1_000_000  # bytes of a request that is not an upload
+_READ = re.compile(
+    r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?)"
+    r"|/(assets|static)/.+"
+    r"|/gradio_api/(startup-events|login_check|user|theme\.css|upload_progress|queue/data)"
+    r"|/gradio_api/heartbeat/\w+"
+    r"|/gradio_api/file=(?!.*://).+"
+)
+_WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
+_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
+
+
+class Guard:
+    """An ASGI application around Gradio's.
+
+    Args:
+        app: Gradio's.
+        folders: where Gradio keeps uploads, and other files that visitors may use.
+        token: what a visitor must know; None for no login.
+    """
+
+    def __init__(self, app: ASGIApp, folders: Sequence[Path], token: str | None) -> None:
+        self._app = app
+        self._folders = folders
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
+        request = Request(scope, receive)
+        if path in ("/page.js", "/page.css"):
+            await FileResponse(STATIC / path[1:])(scope, receive, send)
+        elif not self._is_known(request):
+            await self._log_in(request, path, send)
+        elif request.method in ("GET", "HEAD") and _READ.fullmatch(path):
+            await self._read(path, scope, receive, send)
+        elif request.method == "POST" and _WRITE.fullmatch(path):
+            await self._write(path, scope, receive, send)
+        else:
+            await PlainTextResponse("Not found", 404)(scope, receive, send)
+
+    # --- The token ------------------------------------------------------------------------------
+
+    def _is_known(self, request: Request) -> bool:
+        return self._token is None or _same(request.cookies.get(_COOKIE, ""), self._key())
+
+    def _key(self) -> str:
+        """What a browser keeps: it opens the page, but does not reveal the token."""
+        return hmac.new(str(self._token).encode(), b"page", hashlib.sha256).hexdigest()
+
+    async def _log_in(self, request: Request, path: str, send: Send) -> None:
+        """Take the token from a form or from the address; otherwise, ask for it."""
+        given = None
+        if path == "/" and request.method == "POST":
+            given = parse_qs((await _body(request, 10_000)).decode(errors="replace")).get("token")
+        elif path == "/" and request.method in ("GET", "HEAD"):
+            given = request.query_params.getlist("token") or None
+        if given and _same(given[0].strip(), str(self._token)):
+            response: Any = RedirectResponse(request.url.path, 303)
+            secure = request.url.scheme == "https"
+            response.set_cookie(_COOKIE, self._key(), httponly=True, samesite="lax", secure=secure)
+        elif path == "/":
+            page = (STATIC / "login.html").read_text(encoding="utf-8")
+            message = "This is not the token." if given else ""
+            response = HTMLResponse(page.replace("{message}", message), 401)
+            response.headers["Content-Security-Policy"] = PAGE_POLICY.format(scripts="")
+        else:
+            response = PlainTextResponse("Log in on the page first", 401)
+        await response(request.scope, request.receive, send)
+
+    # --- Gradio ---------------------------------------------------------------------------------
+
+    async def _read(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if path != "/":
+            await self._app(scope, receive, send)
+            return
+        plain = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
+        answer = _Answer()
+        await self._app({**scope, "headers": plain}, receive, answer)
+        policy = PAGE_POLICY.format(scripts=" ".join(_hashes(answer.body)))
+        answer.headers += [(b"content-security-policy", policy.encode())]
+        await answer.send(send)
+
+    async def _write(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on uploads as they are, and other requests if they name no foreign files."""
+        if path.rstrip("/").endswith("/upload"):
+            await self._app(scope, receive, send)
+            return
+        body = await _body(Request(scope, receive), _MOST_JSON)
+        try:
+            allowed = all(self._is_usable(path) for path in _files(json.loads(body)))
+        except (ValueError, RecursionError):
+            allowed = False
+        if not allowed:
+            await PlainTextResponse("Refused", 400)(scope, receive, send)
+            return
+        parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def again() -> Message:
+            return parts.pop() if parts else await receive()
+
+        await self._app(scope, again, send)
+
+    def _is_usable(self, path: object) -> bool:
+        if not isinstance(path, str) or "\0" in path:
+            return False
+        resolved = Path(path).resolve()
+        return any(resolved.is_relative_to(folder) for folder in self._folders)
+
+
+class _Answer:
+    """A whole response, kept to be changed."""
+
+    def __init__(self) -> None:
+        self.status = 500
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], list(message["headers"])
+        else:
+            self.body += message.get("body", b"")
+
+    async def send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def _same(given: str, expected: str) -> bool:
+    return secrets.compare_digest(given.encode(), expected.encode())
+
+
+def _hashes(page: bytes) -> Iterator[str]:
+    for script in _SCRIPT.findall(page):
+        yield f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+
+
+def _files(data: Any) -> Iterator[object]:
+    """The paths of all files that a request names, however deep."""
+    if isinstance(data, dict):
+        if "path" in data:
+            yield data["path"]
+        for value in data.values():
+            yield from _files(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _files(value)
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """A request's body; empty if it is longer than that."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > most:
+            return b""
+    return body

@@ -1,0 +1,27 @@
+// What Gradio's components leave out: pasting images anywhere, and a status that is read aloud.
+
+const upload = () => document.querySelector("#images input[type=file]");
+
+document.addEventListener("paste", (event) => {
+  const files = [...(event.clipboardData?.files ?? [])];
+  const input = upload();
+  if (!files.length || !input) return;
+  event.preventDefault();
+  const transfer = new DataTransfer();
+  files.forEach((file) => transfer.items.add(file));
+  input.files = transfer.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+});
+
+const complete = () => {
+  document.querySelector("#status:not([role])")?.setAttribute("role", "status");
+  // A button around the button that adds files: reached once, and with a name.
+  const outer = document.querySelector("#images button[aria-label='common.upload']");
+  if (outer) {
+    outer.setAttribute("role", "group");
+    outer.setAttribute("aria-label", "Add files");
+    outer.title = "Add files";
+    outer.tabIndex = -1;
+  }
+};
+new MutationObserver(complete).observe(document, { childList: true, subtree: true });
