@@ -114,18 +114,19 @@ class SharedEngine:
                 call.sr = self._engine(call.lr)
             except Exception as error:
                 call.error = error
-        if len(batch) == 1:
-            self._report(1)
+            else:
+                self._report(len(call.lr))
 
     def _compute_together(self, batch: list[_Call]) -> bool:
+        lr = np.concatenate([call.lr for call in batch])
         try:
-            sr = self._engine(np.concatenate([call.lr for call in batch]))
+            sr = self._engine(lr)
         except Exception:
             return False
         ends = np.cumsum([len(call.lr) for call in batch])[:-1]
         for call, part in zip(batch, np.split(sr, ends), strict=True):
             call.sr = part
-        self._report(len(batch))
+        self._report(len(lr))
         return True
 
     def _report(self, tiles: int) -> None:
