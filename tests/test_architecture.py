@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(torch_sr.__file__).parent
 LAYERS = [
     {"_native", "_version", "aliases", "errors", "files", "machine", "options"},
-    {"networks", "metrics", "images", "tiling", "download", "devices"},
+    {"networks", "metrics", "images", "tiling", "download", "devices", "client"},
     {"config"},
     {"models", "data"},
     {"losses", "inference"},

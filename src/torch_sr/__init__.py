@@ -14,6 +14,8 @@ from torch_sr._version import __version__
 from torch_sr.errors import *  # noqa: F403 - all of them, by its __all__
 
 if TYPE_CHECKING:
+    from torch_sr.client import Client as Client
+    from torch_sr.client import RemoteJob as RemoteJob
     from torch_sr.config import DegradationConfig as DegradationConfig
     from torch_sr.config import Hyperparameters as Hyperparameters
     from torch_sr.config import load_config as load_config
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from torch_sr.training.settings import RunSettings as RunSettings
 
 _MODULES = {
+    "client": ("Client", "RemoteJob"),
     "config": ("DegradationConfig", "Hyperparameters", "load_config"),
     "data.degradation.writing": ("NoiseAndJPEG", "degrade_set"),
     "data.photos.selection": ("ChosenImages", "choose_images"),

@@ -14,6 +14,7 @@
     ├── DownloadError         a file that cannot be downloaded, or is not the expected one
     ├── DeviceError           a device or precision that this machine does not have
     │   └── DeviceMemoryError     a device without enough memory
+    ├── ServiceError          a service that cannot be reached, refuses a request or fails
     └── MissingExtraError     an optional package that is not installed
 """
 
@@ -31,6 +32,7 @@ __all__ = [
     "MissingDatasetError",
     "MissingExtraError",
     "ModelError",
+    "ServiceError",
     "TorchSRError",
     "TrainingError",
 ]
@@ -82,6 +84,37 @@ class DeviceError(TorchSRError):
 
 class DeviceMemoryError(DeviceError):
     """A device does not have enough memory for the computation."""
+
+
+class ServiceError(TorchSRError):
+    """A service cannot be reached, refuses a request, or fails.
+
+    Args:
+        detail: what is wrong, in one line.
+        status: of HTTP; None if there was no response.
+        field: the parameter or header that is wrong.
+        value: what it was.
+        remedy: what to do instead.
+        retry_after: seconds after which the same request may succeed.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        field: str | None = None,
+        value: str | float | None = None,
+        remedy: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(f"{detail}; {remedy}" if remedy else detail)
+        self.detail = detail
+        self.status = status
+        self.field = field
+        self.value = value
+        self.remedy = remedy
+        self.retry_after = retry_after
 
 
 class MissingExtraError(TorchSRError):

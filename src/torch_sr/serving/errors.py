@@ -5,20 +5,18 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from torch_sr.errors import TorchSRError
+from torch_sr.errors import ServiceError
 
 
-class RequestError(TorchSRError):
+class RequestError(ServiceError):
     """A request is refused, or its computation failed.
 
     Args:
-        detail: what is wrong, in one line.
+        detail, field, value, remedy, retry_after: see :class:`~torch_sr.ServiceError`.
         status: of HTTP.
-        field: the parameter that is wrong.
-        value: what it was.
-        remedy: what to do instead.
-        retry_after: seconds after which the same request may succeed.
     """
+
+    status: int
 
     def __init__(
         self,
@@ -30,13 +28,14 @@ class RequestError(TorchSRError):
         remedy: str | None = None,
         retry_after: int | None = None,
     ) -> None:
-        super().__init__(f"{detail}; {remedy}" if remedy else detail)
-        self.detail = detail
-        self.status = int(status)
-        self.field = field
-        self.value = value
-        self.remedy = remedy
-        self.retry_after = retry_after
+        super().__init__(
+            detail,
+            status=int(status),
+            field=field,
+            value=value,
+            remedy=remedy,
+            retry_after=retry_after,
+        )
 
     @property
     def title(self) -> str:
