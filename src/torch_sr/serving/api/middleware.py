@@ -83,16 +83,17 @@ class AddHeaders:
             await self._app(scope, receive, send)
             return
         is_api = is_api_path(scope["path"])
-        policy = API_POLICY if is_api else self._page_policy
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
-                headers["Content-Security-Policy"] = policy
                 if is_api:
+                    headers["Content-Security-Policy"] = API_POLICY
                     headers.setdefault("Cache-Control", "no-store")
+                else:  # the page's first document has its own, with hashes of its scripts
+                    headers.setdefault("Content-Security-Policy", self._page_policy)
             await send(message)
 
         await self._app(scope, receive, with_headers)
@@ -181,13 +182,15 @@ class LimitBodies:
         self._app = app
         self._limits = limits
         self._most = limits.max_upload + 100_000  # the other parts of a form
+        self._most_of_page = limits.max_storage  # it sends many files at once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced[:20]) > self._most:
+        most = self._most if is_api_path(scope["path"]) else self._most_of_page
+        if announced.isdecimal() and int(announced[:20]) > most:
             await ProblemResponse(self._too_large())(scope, receive, send)
             return
         started = False
@@ -198,13 +201,13 @@ class LimitBodies:
             await send(message)
 
         try:
-            await self._app(scope, self._limited(receive), note_start)
+            await self._app(scope, self._limited(receive, most), note_start)
         except RequestError as error:
             if started:
                 raise
             await ProblemResponse(error)(scope, receive, send)
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, most: int) -> Receive:
         received, complete = 0, False
         deadline = time.monotonic() + self._limits.upload_seconds
 
@@ -224,7 +227,7 @@ class LimitBodies:
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
-                if received > self._most:
+                if received > most:
                     raise self._too_large()
             return message
 

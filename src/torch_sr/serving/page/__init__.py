@@ -46,6 +46,7 @@ def mount_page(app: FastAPI, service: Service, *, token: str | None) -> FastAPI:
         service: computes; its folder also gets the page's files.
         token: what a visitor must know; None for no login.
     """
+    limits = service.settings.limits
     visitors = Visitors(service.settings.folder.resolve() / "page")
     os.environ["GRADIO_TEMP_DIR"] = str(visitors.folder)
     import gradio as gr  # takes seconds
@@ -77,14 +78,20 @@ def mount_page(app: FastAPI, service: Service, *, token: str | None) -> FastAPI:
         enable_monitoring=False,
         show_error=False,
         favicon_path=str(STATIC / "favicon.png"),
-        max_file_size=service.settings.limits.max_upload,
+        max_file_size=limits.max_upload,
         theme=theme(),
         css_paths=STATIC / "page.css",
         head='<script src="page.js"></script>',
         app_kwargs={"lifespan": sweeping},
     )
     mounted: Any = app.routes[-1]
-    mounted.app = Guard(mounted.app, [visitors.folder, EXAMPLES_FOLDER], token)
+    mounted.app = Guard(
+        mounted.app,
+        visitors,
+        has_room=lambda: visitors.num_bytes() < limits.max_storage,
+        is_stopping=lambda: service.obstacle == "stopping",
+        token=token,
+    )
     return app
 
 

@@ -7,13 +7,15 @@ files that were uploaded before, so that the server never opens a connection.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,22 +24,27 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from torch_sr.serving.page.examples import EXAMPLES_FOLDER
+from torch_sr.serving.page.visitors import Visitors
+
 STATIC = Path(__file__).parent / "static"
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-"""The Content-Security-Policy of the page; ``scripts`` are the hashes of those that it contains."""
+"""The Content-Security-Policy; the page itself adds the hashes of the scripts that it contains."""
 
+_HEARTBEAT = "/gradio_api/heartbeat/"
+_STOP_SECONDS = 1.0  # between two looks whether the server stops
 _COOKIE = "torch-sr"
 _MOST_JSON = 1_000_000  # bytes of a request that is not an upload
 _READ = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?)"
     r"|/(assets|static)/.+"
     r"|/gradio_api/(startup-events|login_check|user|theme\.css|upload_progress|queue/data)"
-    r"|/gradio_api/heartbeat/\w+"
+    rf"|{_HEARTBEAT}\w+"
     r"|/gradio_api/file=(?!.*://).+"
 )
 _WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
@@ -49,13 +56,26 @@ class Guard:
 
     Args:
         app: Gradio's.
-        folders: where Gradio keeps uploads, and other files that visitors may use.
+        visitors: whose folder has the uploads.
+        has_room: whether another upload is accepted.
+        is_stopping: whether connections that wait for nothing are to end.
         token: what a visitor must know; None for no login.
     """
 
-    def __init__(self, app: ASGIApp, folders: Sequence[Path], token: str | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        visitors: Visitors,
+        *,
+        has_room: Callable[[], bool],
+        is_stopping: Callable[[], bool],
+        token: str | None,
+    ) -> None:
         self._app = app
-        self._folders = folders
+        self._visitors = visitors
+        self._folders = (visitors.folder, EXAMPLES_FOLDER)
+        self._has_room = has_room
+        self._is_stopping = is_stopping
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,9 +84,9 @@ class Guard:
             return
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
         request = Request(scope, receive)
-        if path in ("/page.js", "/page.css"):
-            await FileResponse(STATIC / path[1:])(scope, receive, send)
-        elif not self._is_known(request):
+        if path == "/page.js":
+            await FileResponse(STATIC / "page.js")(scope, receive, send)
+        elif not self._is_known(request) or self._is_login(request, path):
             await self._log_in(request, path, send)
         elif request.method in ("GET", "HEAD") and _READ.fullmatch(path):
             await self._read(path, scope, receive, send)
@@ -79,6 +99,13 @@ class Guard:
 
     def _is_known(self, request: Request) -> bool:
         return self._token is None or _same(request.cookies.get(_COOKIE, ""), self._key())
+
+    def _is_login(self, request: Request, path: str) -> bool:
+        """Whether a token is given, which is then removed from the address."""
+        return path == "/" and (
+            request.method == "POST"
+            or (self._token is not None and "token" in request.query_params)
+        )
 
     def _key(self) -> str:
         """What a browser keeps: it opens the page, but does not reveal the token."""
@@ -99,7 +126,6 @@ class Guard:
             page = (STATIC / "login.html").read_text(encoding="utf-8")
             message = "This is not the token." if given else ""
             response = HTMLResponse(page.replace("{message}", message), 401)
-            response.headers["Content-Security-Policy"] = PAGE_POLICY.format(scripts="")
         else:
             response = PlainTextResponse("Log in on the page first", 401)
         await response(request.scope, request.receive, send)
@@ -107,20 +133,39 @@ class Guard:
     # --- Gradio ---------------------------------------------------------------------------------
 
     async def _read(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if path.startswith(_HEARTBEAT):
+            await self._stay(path.removeprefix(_HEARTBEAT), self._app(scope, receive, send))
+            return
         if path != "/":
             await self._app(scope, receive, send)
             return
         plain = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
         answer = _Answer()
         await self._app({**scope, "headers": plain}, receive, answer)
-        policy = PAGE_POLICY.format(scripts=" ".join(_hashes(answer.body)))
-        answer.headers += [(b"content-security-policy", policy.encode())]
+        scripts = " ".join(["script-src 'self'", *_hashes(answer.body)])
+        policy = PAGE_POLICY.replace("script-src 'self'", scripts)
+        answer.headers.append((b"content-security-policy", policy.encode()))
         await answer.send(send)
+
+    async def _stay(self, page: str, connection: Awaitable[None]) -> None:
+        """Keep the connection that each open page holds, which would delay the server's stop."""
+        task = asyncio.ensure_future(connection)
+        while not task.done():
+            await asyncio.wait([task], timeout=_STOP_SECONDS)
+            if self._is_stopping() and not self._visitors.is_busy(page):
+                task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
     async def _write(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on uploads as they are, and other requests if they name no foreign files."""
         if path.rstrip("/").endswith("/upload"):
-            await self._app(scope, receive, send)
+            if await asyncio.to_thread(self._has_room):
+                await self._app(scope, receive, send)
+            else:
+                await PlainTextResponse("The server is full, try again later", 507)(
+                    scope, receive, send
+                )
             return
         body = await _body(Request(scope, receive), _MOST_JSON)
         try:

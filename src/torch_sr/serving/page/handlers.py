@@ -151,7 +151,7 @@ async def _follow(batch: Batch) -> AsyncIterator[Updates]:
 def _view(
     batch: Batch, texts: tuple[str, str], *, new_result: bool, archive: Path | None
 ) -> Updates:
-    """Updates of summary, files, both buttons, the results' panel, the choice and the ZIP."""
+    """Updates of start, summary, files, cancel, the results' panel, the choice and the ZIP."""
     finished = batch.is_finished
     results = batch.results
     choices = [(item.name, batch.items.index(item)) for item in results]
@@ -161,8 +161,8 @@ def _view(
         if len(results) == 1 or not results:
             chooser["value"] = choices[0][1]
     return (
-        *texts,
         gr.update(interactive=finished),
+        *texts,
         gr.update(visible=not finished),
         gr.update(visible=bool(results)),
         chooser,
@@ -171,8 +171,7 @@ def _view(
 
 
 def _only_text(text: str) -> Updates:
-    rest = (gr.skip(),) * 5
-    return (words.plain(text), *rest, gr.skip())
+    return (gr.skip(), words.plain(text), *(gr.skip(),) * 5)
 
 
 def _archive(batch: Batch) -> Path | None:

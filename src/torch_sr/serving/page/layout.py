@@ -51,17 +51,14 @@ def build_page(handlers: Handlers, *, accepts_video: bool) -> gr.Blocks:
             with gr.Column(scale=2, min_width=280):
                 choices = _choices(handlers, accepts_video=accepts_video)
                 start = gr.Button("Upscale", variant="primary", size="lg", elem_id="start")
-                cancel = gr.Button("Cancel", variant="stop", size="lg", visible=False)
-            with gr.Column(scale=3, min_width=280):
+            with gr.Column(scale=3, min_width=280, elem_id="results"):
                 state = _results(handlers)
         start.click(
             handlers.upscale,
             choices,
-            [*state[:2], start, cancel, *state[2:]],
-            scroll_to_output=True,
+            [start, *state],
             **_QUICK,
         )
-        cancel.click(handlers.cancel, **_QUICK)
         page.unload(handlers.close)
     page.queue(default_concurrency_limit=None, api_open=False)
     return page
@@ -138,9 +135,11 @@ def _show_size(size: str) -> tuple[Any, Any]:
 
 
 def _results(handlers: Handlers) -> list[Any]:
-    """The outputs of :meth:`Handlers.upscale` but for the buttons."""
+    """The outputs of :meth:`Handlers.upscale`, after the button that starts it."""
     summary = gr.Markdown("The results will be here.", elem_id="status", latex_delimiters=[])
     files = gr.Markdown(latex_delimiters=[], elem_id="files")
+    cancel = gr.Button("Cancel", variant="stop", size="lg", visible=False)
+    cancel.click(handlers.cancel, **_QUICK)
     with gr.Column(visible=False) as panel:
         chosen = gr.Dropdown([], label="Show", visible=False)
         slider = gr.ImageSlider(
@@ -164,7 +163,7 @@ def _results(handlers: Handlers) -> list[Any]:
     )
     view.change(_view_class, view, slider, **_QUICK)
     divider.input(_move, divider, slider, trigger_mode="always_last", **_QUICK)
-    return [summary, files, panel, chosen, everything]
+    return [summary, files, cancel, panel, chosen, everything]
 
 
 def _view_class(view: str) -> Any:

@@ -55,6 +55,19 @@ class Visitors:
         if batch:
             batch.cancel()
 
+    def is_busy(self, page: str) -> bool:
+        """Whether something that a page has sent is not finished."""
+        batch = self.get(page)
+        return batch is not None and not batch.is_finished
+
+    def num_bytes(self) -> int:
+        """Of all files in the folder."""
+        total = 0
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):
+                total += path.stat().st_size
+        return total
+
     def sweep(self) -> None:
         """Delete files and batches that are too old and not in use."""
         now = time.monotonic()

@@ -1,4 +1,5 @@
-// What Gradio's components leave out: pasting images anywhere, and a status that is read aloud.
+// What Gradio's components leave out: pasting images anywhere, and a status that is shown and read
+// aloud.
 
 const upload = () => document.querySelector("#images input[type=file]");
 
@@ -11,6 +12,13 @@ document.addEventListener("paste", (event) => {
   files.forEach((file) => transfer.items.add(file));
   input.files = transfer.files;
   input.dispatchEvent(new Event("change", { bubbles: true }));
+});
+
+document.addEventListener("click", (event) => {
+  const status = document.querySelector("#status");
+  if (!status || !event.target.closest("#start")) return;
+  const { top, bottom } = status.getBoundingClientRect();
+  if (top < 0 || bottom > 0.8 * innerHeight) status.scrollIntoView();
 });
 
 const complete = () => {
