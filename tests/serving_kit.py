@@ -108,15 +108,15 @@ class Gate:
     def __init__(self, monkeypatch):
         self.held = 0
         self._open = threading.Event()
-        compute = workers.process_job
+        compute = workers.write_result
 
-        def process(upscaler, job, options, on_tile):
+        def process(upscaler, job, options, on_tile, on_note):
             self.held += 1
             while not self._open.wait(0.005):
                 on_tile(job, 1, 4)
-            return compute(upscaler, job, options, on_tile)
+            return compute(upscaler, job, options, on_tile, on_note)
 
-        monkeypatch.setattr(workers, "process_job", process)
+        monkeypatch.setattr(workers, "write_result", process)
 
     def open(self):
         self._open.set()

@@ -11,10 +11,12 @@ computes it with the :class:`~torch_sr.Upscaler` that ``torch-sr upscale`` uses.
     errors.py     why a request is refused or failed, as a problem document (RFC 9457)
     offers.py     the models that are offered, and their loaded upscalers
     uploads.py    names of uploaded files, and the checks before a task is accepted
+    intake.py     make a task of an upload and a request
     tasks.py      tasks and the bounded queue
     workers.py    threads that compute tasks
     batching.py   equal tiles of several tasks in one call
     folders.py    uploads, and the files of tasks and jobs
+    jobs.py       tasks that are stored
     store.py      accepted jobs in SQLite, which survive a restart
     metrics.py    figures for Prometheus
     api/          the HTTP API

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -65,3 +70,42 @@ class RequestError(ServiceError):
             value=members.get("value"),
             remedy=members.get("remedy"),
         )
+
+
+def no_room(purpose: str, remedy: str = "try again later") -> RequestError:
+    """The error of a full disk, or of too many jobs.
+
+    Args:
+        purpose: for what there is no room.
+        remedy: see :class:`RequestError`.
+    """
+    return RequestError(
+        f"the server has no room {purpose}",
+        status=HTTPStatus.INSUFFICIENT_STORAGE,
+        remedy=remedy,
+        retry_after=600,
+    )
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is the cause of an error, or the cause of its cause."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+            return True
+        if os.strerror(errno.ENOSPC) in str(error):  # libvips has no number
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextlib.contextmanager
+def explaining_full_disk() -> Iterator[None]:
+    """Turn the errors of a full disk into those with the status 507."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        if not is_disk_full(error):
+            raise
+        raise no_room("for this request") from error

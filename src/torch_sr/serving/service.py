@@ -3,65 +3,27 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-from torch_sr.files import find_digest, flush, free_space
-from torch_sr.inference.files.jobs import Job
-from torch_sr.inference.files.targets import result_name
-from torch_sr.serving.errors import RequestError
-from torch_sr.serving.folders import Folders, bytes_in
+from torch_sr.serving.errors import RequestError, explaining_full_disk
+from torch_sr.serving.folders import Folders
+from torch_sr.serving.intake import Intake
+from torch_sr.serving.jobs import Jobs, JobStatus
 from torch_sr.serving.metrics import ServiceMetrics
 from torch_sr.serving.offers import OfferedModel, Offers, Upscalers
 from torch_sr.serving.requests import UpscaleRequest
 from torch_sr.serving.settings import ServiceSettings
-from torch_sr.serving.store import JobStore, StoredJob
-from torch_sr.serving.tasks import FINISHED, State, Task, TaskQueue, Work
-from torch_sr.serving.uploads import clean_name, complete_name, examine
+from torch_sr.serving.store import JobStore
+from torch_sr.serving.tasks import FINISHED, State, Task, TaskQueue
 from torch_sr.serving.workers import Workers
 
-_MOST_ATTEMPTS = 5  # to compute a job that was running when the process ended
 _SECONDS_BETWEEN_CLEANUPS = 60.0
 _SECONDS_TO_END = 30.0  # for the tile that a thread computes
-_LEAST_FREE = 500_000_000  # bytes of the disk that stay free
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """A job at one moment.
-
-    Args:
-        id: of the job.
-        name: of the uploaded file.
-        state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
-        progress: the part that is computed, in [0, 1].
-        position: how many tasks are before it.
-        seconds_left: estimate, while it is computed.
-        created, started, finished: seconds since 1970.
-        notes: what the result could not keep of the source.
-        error: why it failed.
-        result: the file of the result, if it is done.
-    """
-
-    id: str
-    name: str
-    state: State
-    progress: float
-    position: int
-    seconds_left: float | None
-    created: float
-    started: float | None
-    finished: float | None
-    notes: tuple[str, ...]
-    error: RequestError | None
-    result: Path | None
 
 
 class Service:
@@ -83,7 +45,14 @@ class Service:
         self._offers = Offers(settings.models)
         self._queue = TaskQueue(settings.limits.queue)
         self._folders = Folders(settings.folder)
-        self._store = JobStore(settings.folder / "jobs.sqlite")
+        try:
+            self._store = JobStore(settings.folder / "jobs.sqlite")
+        except BaseException:
+            self._folders.release()
+            raise
+        limits = settings.limits
+        self._intake = Intake(self._offers, self._folders, limits, self._on_change)
+        self._jobs = Jobs(self._store, self._folders, self._intake, self._queue, limits)
         self._upscalers = [
             Upscalers(settings, device, self.metrics.count_batch) for device in settings.devices
         ]
@@ -97,8 +66,6 @@ class Service:
             )
             for upscalers in self._upscalers
         ]
-        self._jobs: dict[str, Task] = {}  # those that are not finished
-        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._is_ready = False
         self._watch()
@@ -148,7 +115,7 @@ class Service:
         choice = self._offers.choose(None, None)
         for upscalers in self._upscalers:
             upscalers.get(choice)
-        self._recover()
+        self._jobs.recover()
         for workers in self._workers:
             workers.start()
         threading.Thread(target=self._clean_up, name="cleaning", daemon=True).start()
@@ -194,7 +161,8 @@ class Service:
 
     def new_upload(self) -> Path:
         """An empty file for an upload, which :meth:`submit` or :meth:`drop_upload` takes."""
-        return self._folders.new_upload()
+        with explaining_full_disk():
+            return self._folders.new_upload()
 
     def drop_upload(self, upload: Path) -> None:
         """Delete an upload that is not submitted."""
@@ -219,7 +187,7 @@ class Service:
         Raises:
             RequestError: the request, the upload or its size is refused, or the queue is full.
         """
-        task = self._prepare(upload, name, request, self._folders.requests)
+        task = self._intake.make_task(upload, name, request)
         try:
             if images_only and task.work.job.is_video:
                 raise _no_video(task.name)
@@ -233,46 +201,6 @@ class Service:
         """Cancel a task if it is not finished, and delete its files."""
         task.cancel()
         task.call_when_finished(lambda: self._folders.remove(task.folder))
-
-    def _prepare(
-        self,
-        upload: Path,
-        name: str | None,
-        request: UpscaleRequest,
-        root: Path,
-        *,
-        is_job: bool = False,
-    ) -> Task:
-        """Check a request and its upload, which gets its own folder."""
-        task_id = secrets.token_urlsafe(16)
-        folder = root / task_id
-        try:
-            clean = complete_name(clean_name(name), upload)
-            folder.mkdir()
-            upload.replace(folder / clean)
-            work = self._work(folder / clean, request)
-            limits = self.settings.limits
-            scale = self._offers.find(request.model).scale_factor
-            job = examine(work.job, scale, work.options, limits)
-        except BaseException:
-            upload.unlink(missing_ok=True)
-            self._folders.remove(folder)
-            raise
-        work = Work(job, work.options, work.choice, work.tta)
-        return Task(task_id, clean, work, is_job=is_job, on_change=self._record)
-
-    def _work(self, source: Path, request: UpscaleRequest) -> Work:
-        """What a request asks for.
-
-        Raises:
-            RequestError: the model is not offered, or options contradict each other.
-        """
-        options = request.batch_options(self.settings.limits.max_pixels)
-        choice = self._offers.choose(request.model, request.strength)
-        target = source.with_name(result_name(source, "_sr", request.format))
-        return Work(Job(source, target), options, choice, request.tta)
-
-    # --- Jobs, which survive a restart -----------------------------------------------------------
 
     def submit_job(
         self, upload: Path, name: str | None, request: UpscaleRequest, key: str | None = None
@@ -288,28 +216,7 @@ class Service:
             RequestError: as :meth:`submit`; the key was used for another request; or there is no
                 room.
         """
-        digest = f"{find_digest(upload)} {request.model_dump_json(exclude_defaults=True)}"
-        if key is not None and (known := self._store.find_key(key)) is not None:
-            self.drop_upload(upload)
-            return self._same_job(known, digest)
-        self._require_room(upload)
-        task = self._prepare(upload, name, request, self._folders.jobs, is_job=True)
-        row = _row_of(task, key, digest, request)
-        try:
-            flush(task.work.job.source)
-            with self._lock:
-                if self._queue.is_full or self._stopping.is_set():
-                    self._queue.put(task)  # raises
-                self._store.add(row)
-                self._jobs[task.id] = task
-                self._queue.put(task, even_if_full=True)
-        except KeyError:  # another request with this key was quicker
-            self._folders.remove(task.folder)
-            return self._same_job(self._store.find_key(str(key)), digest)
-        except BaseException:
-            self._folders.remove(task.folder)
-            raise
-        return self._status_of(task)
+        return self._jobs.submit(upload, name, request, key)
 
     def find_job(self, job_id: str) -> JobStatus:
         """The state of a job.
@@ -317,18 +224,7 @@ class Service:
         Raises:
             RequestError: there is none of that id, with the status 404.
         """
-        if (task := self._jobs.get(job_id)) is not None:
-            return self._status_of(task)
-        row = self._store.find(job_id)
-        if row is None:
-            raise RequestError(
-                "there is no such job",
-                status=HTTPStatus.NOT_FOUND,
-                field="job_id",
-                value=job_id,
-                remedy=f"finished jobs are kept for {self.settings.limits.keep_hours:g} hours",
-            )
-        return self._status_of_row(row)
+        return self._jobs.find(job_id)
 
     def remove_job(self, job_id: str) -> None:
         """Cancel a job if it is not finished, and delete it with its files.
@@ -336,40 +232,15 @@ class Service:
         Raises:
             RequestError: there is none of that id, with the status 404.
         """
-        self.find_job(job_id)
-        self._store.remove(job_id)
-        task = self._jobs.pop(job_id, None)
-        if task is not None:
-            self.discard(task)
-        else:
-            self._folders.remove(self._folders.jobs / job_id)
+        self._jobs.remove(job_id)
 
-    def _same_job(self, known: StoredJob | None, digest: str) -> JobStatus:
-        if known is None or known.digest != digest:
-            raise RequestError(
-                "this key was used for another request",
-                status=HTTPStatus.CONFLICT,
-                field="Idempotency-Key",
-                remedy="choose a new key for each request",
-            )
-        return self.find_job(known.id)
+    def remove_old_jobs(self) -> None:
+        """Delete finished jobs that are older than they are kept for."""
+        self._jobs.remove_old()
 
-    def _require_room(self, upload: Path) -> None:
-        size = upload.stat().st_size
-        free = free_space(self.settings.folder)
-        if (
-            self._store.num_bytes() + size > self.settings.limits.max_storage
-            or (free is not None and free < _LEAST_FREE + size)
-        ):  # fmt: skip
-            self.drop_upload(upload)
-            raise RequestError(
-                "the server has no room for another job",
-                status=HTTPStatus.INSUFFICIENT_STORAGE,
-                remedy="delete finished jobs, or try again later",
-                retry_after=600,
-            )
+    # --- Housekeeping ----------------------------------------------------------------------------
 
-    def _record(self, task: Task, state: State) -> None:
+    def _on_change(self, task: Task, state: State) -> None:
         """Store and count the next state of a task."""
         if state in FINISHED:
             assert task.finished is not None
@@ -380,105 +251,15 @@ class Service:
                 started - task.created,
                 task.finished - started if task.started else None,
             )
-        if not task.is_job or task.id not in self._jobs:
-            return
-        if state == "running":
-            self._store.start(task.id)
-        elif state == "queued":
-            self._store.put_back(task.id)
-        else:
-            self._store.finish(
-                task.id,
-                state,
-                num_bytes=bytes_in(task.folder),
-                notes=task.notes,
-                error=task.error.to_dict() if task.error else None,
-            )
-            self._jobs.pop(task.id, None)
-
-    def _recover(self) -> None:
-        """Queue the jobs that an earlier process did not finish; delete files of no job."""
-        self._folders.keep_only(self._store.ids())
-        for row in self._store.unfinished():
-            task = self._revive(row)
-            self._jobs[row.id] = task
-            if row.attempts >= _MOST_ATTEMPTS:
-                task.finish("failed", error=_crashing(row.attempts))
-                continue
-            try:
-                work = self._work(self._folders.jobs / row.id / row.source, _request_of(row))
-            except RequestError as error:  # for example, its model is no longer offered
-                task.finish("failed", error=error)
-                continue
-            task.work = Work(
-                Job(work.job.source, work.job.target, pixels=row.pixels),
-                work.options,
-                work.choice,
-                work.tta,
-            )
-            self._queue.put(task, even_if_full=True)
-
-    def _revive(self, row: StoredJob) -> Task:
-        folder = self._folders.jobs / row.id
-        choice = self._offers.choose(None, None)
-        job = Job(folder / row.source, folder / row.result, pixels=row.pixels)
-        options = UpscaleRequest().batch_options(self.settings.limits.max_pixels)
-        task = Task(
-            row.id, row.name, Work(job, options, choice), is_job=True, on_change=self._record
-        )
-        task.created = row.created
-        return task
-
-    def _status_of(self, task: Task) -> JobStatus:
-        state = task.state
-        return JobStatus(
-            task.id,
-            task.name,
-            state,
-            1.0 if state == "done" else task.progress,
-            task.position,
-            task.seconds_left,
-            task.created,
-            task.started,
-            task.finished,
-            task.notes,
-            task.error,
-            task.result if state == "done" else None,
-        )
-
-    def _status_of_row(self, row: StoredJob) -> JobStatus:
-        done = row.state == "done"
-        return JobStatus(
-            row.id,
-            row.name,
-            row.state,
-            float(done),
-            0,
-            None,
-            row.created,
-            row.started,
-            row.finished,
-            tuple(row.notes),
-            RequestError.from_dict(row.error) if row.error else None,
-            self._folders.jobs / row.id / row.result if done else None,
-        )
-
-    # --- Housekeeping ----------------------------------------------------------------------------
+        self._jobs.record(task, state)
 
     def _clean_up(self) -> None:
-        """Delete jobs that are older than they are kept for."""
+        """Delete old jobs from time to time."""
         while not self._stopping.wait(_SECONDS_BETWEEN_CLEANUPS):
             try:
                 self.remove_old_jobs()
             except Exception:
                 _log.exception("old jobs could not be deleted")
-
-    def remove_old_jobs(self) -> None:
-        """Delete finished jobs that are older than they are kept for."""
-        limit = time.time() - 3600 * self.settings.limits.keep_hours
-        for row in self._store.finished_before(limit):
-            self._store.remove(row.id)
-            self._folders.remove(self._folders.jobs / row.id)
 
     def _watch(self) -> None:
         """Add the gauges."""
@@ -497,34 +278,6 @@ class Service:
         watch("torch_sr_ready", "1 if requests are accepted.", lambda: self.obstacle is None)
 
 
-def _row_of(task: Task, key: str | None, digest: str, request: UpscaleRequest) -> StoredJob:
-    job = task.work.job
-    return StoredJob(
-        id=task.id,
-        key=key,
-        digest=digest,
-        name=task.name,
-        request=request.model_dump(exclude_defaults=True),
-        state="queued",
-        created=task.created,
-        started=None,
-        finished=None,
-        attempts=0,
-        pixels=job.pixels,
-        bytes=job.source.stat().st_size,
-        source=job.source.name,
-        result=job.target.name,
-        notes=[],
-        error=None,
-    )
-
-
-def _request_of(row: StoredJob) -> UpscaleRequest:
-    known = UpscaleRequest.model_fields
-    options: dict[str, Any] = {name: value for name, value in row.request.items() if name in known}
-    return UpscaleRequest(**options)
-
-
 def _no_video(name: str) -> RequestError:
     return RequestError(
         f"{name} is a video",
@@ -532,12 +285,4 @@ def _no_video(name: str) -> RequestError:
         field="image",
         value=name,
         remedy="send it to /v1/jobs",
-    )
-
-
-def _crashing(attempts: int) -> RequestError:
-    return RequestError(
-        f"the server ended {attempts} times while it computed this image",
-        status=HTTPStatus.INTERNAL_SERVER_ERROR,
-        remedy="convert the image to PNG, or send a smaller one",
     )

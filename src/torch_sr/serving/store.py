@@ -100,6 +100,9 @@ class JobStore:
             self._database.row_factory = sqlite3.Row
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
+            (state, *_), *_ = self._database.execute("PRAGMA quick_check(1)").fetchall()
+            if state != "ok":
+                raise sqlite3.DatabaseError(state)
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 self._database.executescript(f"BEGIN;{_TABLE}PRAGMA user_version={_VERSION};COMMIT")

@@ -83,10 +83,10 @@ class Task:
         self.created = time.time()
         self.started: float | None = None
         self.finished: float | None = None
-        self.discarded = False
         self.queue: TaskQueue | None = None
         self._on_change = on_change
         self._stop_reason: RequestError | None = None
+        self._start = time.monotonic()  # unlike the time of day, it does not jump
         self._cancelled = False
         self._returned = False
         self._lock = threading.Lock()
@@ -151,7 +151,7 @@ class Task:
         """
         if self._cancelled or self._stop_reason is not None:
             raise StoppedError
-        if self.started is not None and time.time() - self.started > time_limit:
+        if time.monotonic() - self._start > time_limit:
             raise RequestError(
                 f"stopped after {time_limit:g} seconds, the time limit of this server",
                 status=HTTPStatus.GATEWAY_TIMEOUT,
@@ -163,7 +163,7 @@ class Task:
         if self._cancelled:
             self.end_early()
             return False
-        self.started = time.time()
+        self.started, self._start = time.time(), time.monotonic()
         self._announce("running")
         self.state = "running"
         return True
@@ -190,7 +190,10 @@ class Task:
             self.state = state
             self._ended.set()
         for function in self._listeners:
-            function()
+            try:
+                function()
+            except Exception:
+                _log.exception("task %s: a listener failed", self.id)
 
     def _announce(self, state: State) -> None:
         """Record the next state; a full disk must not leave others waiting forever."""
@@ -229,6 +232,14 @@ class TaskQueue:
             RequestError: the queue is full, with the status 429, or the service stops, with 503.
         """
         with self._changed:
+            self.check(even_if_full=even_if_full)
+            task.queue = self
+            self._tasks.append(task)
+            self._changed.notify()
+
+    def check(self, *, even_if_full: bool = False) -> None:
+        """Raise what :meth:`put` would raise now."""
+        with self._changed:
             if self._closed:
                 raise RequestError(
                     "the server is stopping",
@@ -243,9 +254,6 @@ class TaskQueue:
                     remedy="try again later",
                     retry_after=self._seconds_to_wait(),
                 )
-            task.queue = self
-            self._tasks.append(task)
-            self._changed.notify()
 
     def take(self) -> Task | None:
         """Wait for the next task; None when the queue is closed."""

@@ -8,9 +8,9 @@ import time
 from http import HTTPStatus
 
 from torch_sr.errors import DeviceMemoryError, TorchSRError
-from torch_sr.inference.files.batch import process_job
+from torch_sr.inference.files.batch import write_result
 from torch_sr.inference.files.jobs import Job
-from torch_sr.serving.errors import RequestError
+from torch_sr.serving.errors import RequestError, is_disk_full, no_room
 from torch_sr.serving.metrics import ServiceMetrics
 from torch_sr.serving.offers import Upscalers
 from torch_sr.serving.tasks import StoppedError, Task, TaskQueue
@@ -85,36 +85,47 @@ class Workers:
             notes = self._upscale(task)
         except StoppedError:
             task.end_early()
-        except RequestError as error:
-            task.finish("failed", error=error)
-        except DeviceMemoryError as error:
-            task.finish("failed", error=_overloaded(str(error)))
-        except TorchSRError as error:  # of the model
-            task.finish("failed", error=RequestError(str(error), status=500))
-        except Exception:
-            _log.exception("task %s (%s)", task.id, task.name)
-            task.finish("failed", error=_internal())
+        except Exception as error:
+            task.finish("failed", error=self._explain(task, error))
         else:
             task.finish("done", notes=notes)
 
     def _upscale(self, task: Task) -> tuple[str, ...]:
-        work = task.work
+        work, notes = task.work, list[str]()
         upscaler = self._upscalers.get(work.choice, tta=work.tta)
+        start = time.perf_counter()
 
         def on_tile(_: Job, done: int, total: int) -> None:
             task.check(self._time_limit)
             task.progress = done / max(total, done, 1)
 
-        outcome = process_job(upscaler, work.job, work.options, on_tile)
-        if outcome.status == "failed":
-            raise unreadable(work.job, str(outcome.message))
-        self._queue.count_speed(work.job.pixels, outcome.seconds)
+        try:
+            write_result(upscaler, work.job, work.options, on_tile, notes.append)
+        except (RequestError, DeviceMemoryError):
+            raise
+        except TorchSRError as error:
+            if is_disk_full(error):
+                raise
+            raise unreadable(work.job, str(error)) from error
+        self._queue.count_speed(work.job.pixels, time.perf_counter() - start)
         self._metrics.count_pixels(work.job.pixels)
-        return outcome.notes
+        return tuple(notes)
 
-
-def _overloaded(message: str) -> RequestError:
-    return RequestError(message, status=HTTPStatus.SERVICE_UNAVAILABLE, retry_after=30)
+    def _explain(self, task: Task, error: Exception) -> RequestError:
+        """Why a task failed; what is not the client's fault is logged."""
+        if isinstance(error, RequestError):
+            return error
+        _log.error("task %s (%s)", task.id, task.name, exc_info=error)
+        if isinstance(error, (DeviceMemoryError, MemoryError)):
+            return RequestError(
+                "the server has not enough memory for this image now",
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                remedy="try again later, or send a smaller image",
+                retry_after=30,
+            )
+        if is_disk_full(error):
+            return no_room("for the result")
+        return _internal()
 
 
 def _internal() -> RequestError:

@@ -126,9 +126,7 @@ def process_job(upscaler: Upscaler, job: Job, options: BatchOptions, on_tile: On
         if options.existing != "overwrite":
             _refuse_existing(job)
         _make_folder(job.target.parent)
-        progress = functools.partial(on_tile, job)
-        write = _upscale_video if job.is_video else _upscale_image
-        write(upscaler, job, options, progress, notes.append)
+        write_result(upscaler, job, options, on_tile, notes.append)
     except TorchSRError as error:
         return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start)
     except MemoryError:
@@ -137,6 +135,25 @@ def process_job(upscaler: Upscaler, job: Job, options: BatchOptions, on_tile: On
         )
         return Outcome(job, "failed", message, seconds=time.perf_counter() - start)
     return Outcome(job, "done", seconds=time.perf_counter() - start, notes=tuple(notes))
+
+
+def write_result(
+    upscaler: Upscaler, job: Job, options: BatchOptions, on_tile: OnTile, on_note: OnNote
+) -> None:
+    """Write the result of one job, in a folder that exists.
+
+    Args:
+        upscaler, job, options: see :func:`process_job`.
+        on_tile: see :data:`OnTile`; what it raises ends the job and is raised again.
+        on_note: called with each note.
+
+    Raises:
+        ImageError: the source cannot be read, or the result cannot be written.
+        TorchSRError: it cannot be computed.
+    """
+    progress = functools.partial(on_tile, job)
+    write = _upscale_video if job.is_video else _upscale_image
+    write(upscaler, job, options, progress, on_note)
 
 
 def _refuse_existing(job: Job) -> None:

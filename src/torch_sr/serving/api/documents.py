@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from torch_sr.serving.api.problems import PROBLEM_TYPE
+from torch_sr.serving.jobs import JobStatus
 from torch_sr.serving.offers import OfferedModel
 from torch_sr.serving.requests import FORMATS, UpscaleRequest
-from torch_sr.serving.service import JobStatus
 
 
 class Problem(BaseModel):

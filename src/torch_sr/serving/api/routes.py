@@ -25,8 +25,9 @@ from torch_sr.serving.api.documents import (
 )
 from torch_sr.serving.api.receiving import format_from_accept, receive
 from torch_sr.serving.errors import RequestError
+from torch_sr.serving.jobs import JobStatus
 from torch_sr.serving.requests import FORMATS
-from torch_sr.serving.service import JobStatus, Service
+from torch_sr.serving.service import Service
 from torch_sr.serving.tasks import FINISHED, Task
 
 _CLIENT_CLOSED = 499  # nobody receives this response; it is for the figures
