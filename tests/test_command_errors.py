@@ -135,3 +135,24 @@ def test_empty_names_of_results_and_models_are_wrong_usage(run, option):
     code, _, err = run("upscale", "a.png", option, "")
     assert code == 2
     assert "name is empty" in err
+
+
+def test_an_installation_without_pytorch(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    def load():
+        import torch  # noqa: F401
+
+    with pytest.raises(SystemExit) as stop:
+        run_command(load)
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("torch-sr: error: torch is not installed; run: pip install torch")
+
+
+def test_other_missing_modules_are_bugs():
+    def load():
+        import a_module_that_is_missing  # noqa: F401
+
+    with pytest.raises(ModuleNotFoundError):
+        run_command(load)

@@ -25,6 +25,7 @@ import typer
 from torch_sr.errors import TorchSRError
 
 USAGE, INTERRUPTED = 2, 130  # exit codes, besides 0 and 1
+_LEFT_OUT = ("torch", "spandrel")  # by deploy/Dockerfile
 
 # The class of all usage errors, which Typer does not export.
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -101,6 +102,13 @@ def _flushed(command: Callable[[], Any]) -> Any:
     """Run a command and flush its output, so that a full disk raises an error here."""
     try:
         return command()
+    except ModuleNotFoundError as error:
+        if error.name not in _LEFT_OUT:
+            raise
+        raise TorchSRError(
+            f"{error.name} is not installed; run: pip install {error.name}, or use the native "
+            "engine, and safetensors or ncnn files of RRDBNet or SRVGGNetCompact"
+        ) from error
     finally:
         if sys.stdout is not None:
             sys.stdout.flush()
