@@ -15,7 +15,10 @@ from PIL import Image as Pillow
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
+import httpx
+
 from torch_sr.serving import workers
+from torch_sr.serving.api.app import make_app
 from torch_sr.serving.requests import UpscaleRequest
 from torch_sr.serving.service import Service
 from torch_sr.serving.settings import Limits, ServiceSettings
@@ -133,6 +136,40 @@ def gate(monkeypatch):
     gate.open()
 
 
+class _Transport(httpx.BaseTransport):
+    """Sends requests to an ASGI application of this process."""
+
+    def __init__(self, app):
+        self._app = app
+
+    def handle_request(self, request):
+        answer = call_app(
+            self._app,
+            request.url.path,
+            request.read(),
+            method=request.method,
+            headers=[(key.decode(), value) for key, value in request.headers.raw],
+            query=request.url.query,
+        )
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+
+@pytest.fixture
+def connect(start_service):
+    """Make clients of the API of a service, by default of a new one."""
+
+    def connect(service=None, *, token=None, hosts=("localhost",), headers=None, **changes):
+        service = service or start_service(**changes)
+        app = make_app(service, token=token, hosts=hosts, page=False)
+        client = httpx.Client(
+            transport=_Transport(app), base_url="http://127.0.0.1", headers=headers
+        )
+        client.service, client.app = service, app
+        return client
+
+    return connect
+
+
 @dataclass
 class Answer:
     """What an ASGI application sent."""
@@ -153,7 +190,7 @@ def call_app(app, path, *parts, method="POST", headers=(), query=b"", timeout=20
         timeout: seconds after which the test fails.
     """
     answer = Answer()
-    given = {"host": "127.0.0.1", **dict(headers)}
+    given = {key.lower(): value for key, value in [("host", "127.0.0.1"), *headers]}
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -164,7 +201,7 @@ def call_app(app, path, *parts, method="POST", headers=(), query=b"", timeout=20
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": query,
-        "headers": [(key.lower().encode(), _raw(value)) for key, value in given.items()],
+        "headers": [(key.encode(), _raw(value)) for key, value in given.items()],
         "client": ("127.0.0.1", 5),
         "server": ("127.0.0.1", 7860),
         "state": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -17,6 +18,11 @@ from torch_sr.serving.errors import RequestError
 from torch_sr.serving.settings import Limits
 
 _LONGEST_STEM = 100
+_TEXT = re.compile(rb"[\t\n\r -~\xef\xbb\xbf]*")
+_NOT_TEXT = (b"YUV4MPEG", b"RIFF")
+_OF_COMMAND, _OF_API = "torch-sr upscale --damaged keep", "the option damaged=keep"
+_ITS_RESULT = "its result would have"
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[\d¹²³])(\.|$)", re.IGNORECASE)  # on Windows
 _SUFFIX_OF = {
     "PNG": ".png",
     "JPEG": ".jpg",
@@ -32,6 +38,8 @@ def clean_name(name: str | None) -> str:
 
     >>> clean_name("../../etc/pass\nwd.png"), clean_name("C:\\photos\\a.JPG"), clean_name("..")
     ('passwd.png', 'a.JPG', 'image')
+    >>> clean_name("nul.png")
+    '_nul.png'
     """
     last = PureWindowsPath(PurePosixPath(name or "").name).name
     kept = "".join(c for c in last if c.isprintable() and c not in '<>:"/\\|?*')
@@ -40,7 +48,8 @@ def clean_name(name: str | None) -> str:
     stem = path.name.removesuffix(suffix).strip(" .")
     while len(stem.encode(errors="replace")) > _LONGEST_STEM:  # file systems count bytes
         stem = stem[:-1]
-    return f"{stem.encode(errors='replace').decode() or 'image'}{suffix}"
+    plain = stem.encode(errors="replace").decode() or "image"
+    return f"{'_' if _DEVICE.match(plain) else ''}{plain}{suffix}"
 
 
 def complete_name(name: str, content: Path) -> str:
@@ -61,8 +70,10 @@ def examine(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) 
         RequestError: it cannot be read, or it or its result is too large.
     """
     try:
-        if not job.is_video:
-            _check_size(job, scale_factor, options, limits)
+        if job.is_video:
+            _check_video(job, scale_factor, options, limits)
+        else:
+            _check_image(job, scale_factor, options, limits)
         (checked,) = survey([job], scale_factor, options)
         if checked.refusal:
             raise ImageError(checked.refusal)
@@ -74,49 +85,69 @@ def examine(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) 
 
 
 def unreadable(job: Job, message: str) -> RequestError:
-    """The error of a file that cannot be upscaled, without the path on this machine."""
-    return RequestError(
-        message.replace(f"{job.source.parent}/", ""), field="image", value=job.source.name
-    )
+    """The error of a file that cannot be upscaled, in the words of the API.
+
+    Without the path on this machine, and without the options of the command.
+    """
+    detail = message.replace(f"{job.source.parent}/", "").replace(_OF_COMMAND, _OF_API)
+    return RequestError(detail, field="image", value=job.source.name)
 
 
-def _check_size(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) -> None:
-    find_kind_of_upload(job)
+def _check_image(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) -> None:
+    _refuse_other_files(job)
     header = read_header(job.source, pages=holds_pages(job.target))
-    _refuse_above(limits.max_pixels, header.num_pixels, job, "it has", "crop or shrink it")
-    size = (header.height * scale_factor, header.width * scale_factor)
-    if options.size is not None:
-        size = options.size(header.height, header.width)
-    pixels = size[0] * size[1] * header.pages
-    remedy = "request a smaller scale, width or height"
-    _refuse_above(limits.max_result_pixels, pixels, job, "its result would have", remedy)
+    _refuse_above(limits.max_pixels, header.num_pixels, job, "it has")
+    size = _result_size(header.height, header.width, scale_factor, options)
+    _refuse_above(limits.max_result_pixels, math.prod(size) * header.pages, job, _ITS_RESULT)
     check_format(job.target, *size, file_format=options.write.file_format)
 
 
-def find_kind_of_upload(job: Job) -> None:
-    """Refuse what is not an image.
+def _check_video(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) -> None:
+    with job.source.open("rb") as file:
+        head = file.read(8)
+    if _TEXT.fullmatch(head) and not head.startswith(_NOT_TEXT):
+        raise _not_accepted(job, "is a text; playlists, which name other files, are not read")
+    from torch_sr.inference.video.upscaling import read_video_info
 
-    Raises:
-        RequestError: with the status 415.
-    """
+    info = read_video_info(job.source)
+    _refuse_above(limits.max_pixels, info.height * info.width, job, "each image has")
+    size = _result_size(info.height, info.width, scale_factor, options)
+    _refuse_above(limits.max_result_pixels, math.prod(size), job, _ITS_RESULT)
+
+
+def _result_size(
+    height: int, width: int, scale_factor: int, options: BatchOptions
+) -> tuple[int, int]:
+    if options.size is None:
+        return height * scale_factor, width * scale_factor
+    return options.size(height, width)
+
+
+def _refuse_other_files(job: Job) -> None:
+    """Refuse what is not an image, with the status 415."""
     try:
         find_kind(job.source)
     except ImageError as error:
-        raise RequestError(
-            f"{job.source.name} {error}",
-            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            field="image",
-            value=job.source.name,
-        ) from error
+        raise _not_accepted(job, str(error)) from error
 
 
-def _refuse_above(most: int, pixels: int, job: Job, what: str, remedy: str) -> None:
+def _not_accepted(job: Job, reason: str) -> RequestError:
+    return RequestError(
+        f"{job.source.name} {reason}",
+        status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        field="image",
+        value=job.source.name,
+    )
+
+
+def _refuse_above(most: int, pixels: int, job: Job, what: str) -> None:
     if pixels > most:
+        smaller = what == _ITS_RESULT
         raise RequestError(
             f"{job.source.name}: {what} {pixels / 1e6:.1f} megapixels, more than the "
             f"{most / 1e6:.1f} that this server accepts",
             status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             field="image",
             value=job.source.name,
-            remedy=remedy,
+            remedy="request a smaller scale, width or height" if smaller else "crop or shrink it",
         )

@@ -13,6 +13,7 @@ from torch_sr._version import __version__
 from torch_sr.serving.api.documents import Problem
 from torch_sr.serving.api.middleware import (
     AddHeaders,
+    AnswerHead,
     CheckOrigin,
     CheckToken,
     CountRequests,
@@ -45,7 +46,7 @@ def make_app(
         hosts: names by which the server may be reached; empty for all.
         page: whether to serve the page as well.
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     policy = "default-src 'none'"
     _add_health(app, service)
     app.mount("/v1", _make_api(service, token=token))
@@ -56,6 +57,7 @@ def make_app(
         app = mount_page(app, service, token=token)
     add_handlers(app)
     # The last is the outermost.
+    app.add_middleware(AnswerHead)
     app.add_middleware(LimitBodies, limits=service.settings.limits)
     if token is not None:
         app.add_middleware(CheckToken, token=token)
@@ -73,6 +75,7 @@ def _make_api(service: Service, *, token: str | None) -> FastAPI:
         license_info={"name": "LGPL-2.1-only", "identifier": "LGPL-2.1-only"},
         docs_url=None,  # these pages load scripts from another server
         redoc_url=None,
+        redirect_slashes=False,  # to an address that contains the header Host
     )
     api.state.service = service
     api.include_router(router)

@@ -127,6 +127,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         409: "It contradicts the state of the job, or of an earlier request.",
         413: "The upload, the image or the result is too large.",
         415: "It is not an image.",
+        416: "The result does not have this range.",
         421: "The server is not reached by this name.",
         422: "An option is wrong, or the image cannot be read.",
         429: "Too many requests wait; `Retry-After` says when to try again.",

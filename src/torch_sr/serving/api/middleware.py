@@ -51,7 +51,7 @@ class CountRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, method = time.perf_counter(), 500, _method(scope)
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -63,7 +63,7 @@ class CountRequests:
             await self._app(scope, receive, counted)
         finally:
             seconds = time.perf_counter() - start
-            self._metrics.count_request(_method(scope), _route(scope), status, seconds)
+            self._metrics.count_request(method, _route(scope), status, seconds)
 
 
 class AddHeaders:
@@ -126,7 +126,8 @@ class CheckOrigin:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         name = (urlsplit(f"//{host}").hostname or "") if _is_plain(host) else ""
-        if self._hosts and name not in self._hosts and not is_loopback(name):
+        is_known = name in self._hosts or is_loopback(name) or scope["path"] in _OPEN_PATHS
+        if self._hosts and not is_known:
             return RequestError(
                 "this server is not reached by this name",
                 status=HTTPStatus.MISDIRECTED_REQUEST,
@@ -137,7 +138,8 @@ class CheckOrigin:
         origin = headers.get("origin")
         if origin is None or scope["method"] in _SAFE_METHODS:
             return None
-        if not _is_plain(origin) or urlsplit(origin).netloc.lower() != host.lower():
+        site = urlsplit(origin).netloc if _is_plain(origin) else ""
+        if not site or site.lower() != host.lower():
             return RequestError(
                 "other web sites may not use this server",
                 status=HTTPStatus.FORBIDDEN,
@@ -171,8 +173,35 @@ class CheckToken:
     def _is_refused(self, scope: Scope) -> bool:
         if not is_api_path(scope["path"]) or scope["path"] in _OPEN_PATHS:
             return False
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        header = Headers(scope=scope).get("authorization", "").encode("latin-1")
+        scheme, _, given = header.decode(errors="replace").partition(" ")
         return scheme.lower() != "bearer" or not same_token(given.strip(), self._token)
+
+
+class AnswerHead:
+    """Answers ``HEAD`` as ``GET``, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or not is_api_path(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        scope["method"] = "GET"
+        is_sent = False
+
+        async def send_headers(message: Message) -> None:
+            nonlocal is_sent
+            if not is_sent and message["type"] == "http.response.start":
+                is_sent = True
+                await send(message)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        async def receive_end() -> Message:  # a stream must not go on
+            return {"type": "http.disconnect"} if is_sent else await receive()
+
+        await self._app(scope, receive_end, send_headers)
 
 
 class LimitBodies:

@@ -11,11 +11,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from torch_sr.serving.errors import RequestError
 
 PROBLEM_TYPE = "application/problem+json"
+_PLACES = ("query", "path", "header", "body")
+_CLIENT_CLOSED = 499  # nobody receives this response; it is for the figures
 
 
 class ProblemResponse(Response):
@@ -41,13 +44,14 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _on_request_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)
 
 
 def describe_invalid(errors: list[Any]) -> RequestError:
     """The error of values that pydantic refuses."""
     first = errors[0]
-    field = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
+    field = ".".join(str(part) for part in first["loc"] if part not in _PLACES)
     value = first.get("input")
     shown = value if isinstance(value, (str, int, float)) else None
     if first["type"] == "extra_forbidden":
@@ -85,9 +89,14 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     remedy = None
     if error.status_code == HTTPStatus.NOT_FOUND:
         remedy = "see /v1/openapi.json for the paths"
-    detail = f"{request.method} {request.url.path}: {error.detail}"
+    # Not of request.url, which contains the header Host and may not be an address.
+    detail = f"{request.method} {request.scope['path']}: {error.detail}"
     problem = RequestError(detail, status=error.status_code, remedy=remedy)
     return ProblemResponse(problem, error.headers)
+
+
+async def _on_disconnect(_: Request, __: Exception) -> Response:
+    return Response(status_code=_CLIENT_CLOSED)
 
 
 async def _on_bug(_: Request, __: Exception) -> Response:

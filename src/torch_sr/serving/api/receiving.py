@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
+from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -18,7 +17,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from torch_sr.serving.api.problems import refuse_invalid
-from torch_sr.serving.errors import RequestError
+from torch_sr.serving.errors import RequestError, explaining_full_disk
 from torch_sr.serving.requests import FORMATS, UpscaleRequest
 from torch_sr.serving.service import Service
 
@@ -53,7 +52,7 @@ async def receive(request: Request, service: Service, file_format: str | None = 
     Raises:
         RequestError: something is missing, unknown, wrong or too large.
     """
-    options = _parse_options({}, request, file_format)  # before the body is read
+    options = _parse_options([], request, file_format)  # before the body is read
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _NOT_FILES:
         raise RequestError(
@@ -68,12 +67,16 @@ async def receive(request: Request, service: Service, file_format: str | None = 
         if kind != _FORM:
             await _save_body(request, upload)
             return Received(upload, _name_in_header(request), options)
-        async with _form_of(request) as form:
+        form = await _read_form(request)
+        try:
             image = _only_file(form)
-            fields = {key: value for key, value in form.multi_items() if isinstance(value, str)}
-            options = _parse_options(fields, request, file_format)
-            await run_in_threadpool(_copy, image, upload)
-            return Received(upload, image.filename, options)
+            texts = [(key, value) for key, value in form.multi_items() if isinstance(value, str)]
+            options = _parse_options(texts, request, file_format)
+            with explaining_full_disk():
+                await run_in_threadpool(_copy, image, upload)
+        finally:
+            await form.close()
+        return Received(upload, image.filename, options)
     except BaseException:
         service.drop_upload(upload)
         raise
@@ -85,7 +88,7 @@ def format_from_accept(request: Request) -> str | None:
     Raises:
         RequestError: none of the types that the client accepts is written, with the status 406.
     """
-    header = request.headers.get("accept", "*/*")
+    header = ",".join(request.headers.getlist("accept")) or "*/*"
     for media_type in _by_preference(header):
         if media_type in ("*/*", "image/*"):
             return None
@@ -118,11 +121,11 @@ def _by_preference(header: str) -> list[str]:
 
 
 def _parse_options(
-    fields: dict[str, str], request: Request, file_format: str | None
+    texts: list[tuple[str, str]], request: Request, file_format: str | None
 ) -> UpscaleRequest:
-    """The options of the query and of a form; empty ones count as left out."""
+    """The options of the query and of the texts of a form; empty ones count as left out."""
     values: dict[str, Any] = {}
-    for key, value in [*request.query_params.multi_items(), *fields.items()]:
+    for key, value in [*request.query_params.multi_items(), *texts]:
         if value == "":
             continue
         if key in values:
@@ -140,7 +143,7 @@ def _parse_options(
 
 async def _save_body(request: Request, upload: Path) -> None:
     received = 0
-    with upload.open("wb") as file:
+    with explaining_full_disk(), upload.open("wb") as file:
         async for chunk in request.stream():
             received += len(chunk)
             # The disk is the page cache here; a thread for each chunk would take longer.
@@ -149,14 +152,12 @@ async def _save_body(request: Request, upload: Path) -> None:
         raise _no_image()
 
 
-@contextlib.asynccontextmanager
-async def _form_of(request: Request) -> Any:
+async def _read_form(request: Request) -> FormData:
     try:
-        async with request.form(max_files=1, max_fields=_MOST_FIELDS) as form:
-            yield form
-    except HTTPException as error:  # the form cannot be parsed
+        return await request.form(max_files=1, max_fields=_MOST_FIELDS)
+    except (HTTPException, UnicodeError) as error:  # a name of a file may be in a strange encoding
         raise RequestError(
-            f"the form cannot be read: {error.detail}",
+            f"the form cannot be read: {getattr(error, 'detail', 'a name in it is not text')}",
             status=HTTPStatus.BAD_REQUEST,
             remedy="send one part named image, as curl -F image=@photo.jpg does",
         ) from error
@@ -183,16 +184,14 @@ def _copy(image: UploadFile, upload: Path) -> None:
 
 def _name_in_header(request: Request) -> str | None:
     """The file name of ``Content-Disposition``, which a body alone does not have."""
-    disposition = request.headers.get("content-disposition", "")
-    decoders: tuple[tuple[str, Callable[[str], str]], ...] = (
-        ("filename*=", lambda text: unquote(text.rpartition("'")[2])),
-        ("filename=", lambda text: text.strip('"')),
-    )
-    for start, decode in decoders:
-        for part in disposition.split(";"):
-            if part.strip().lower().startswith(start):
-                return decode(part.strip()[len(start) :])
-    return None
+    header = Message()
+    # Headers are read as Latin-1, but names that are not quoted as RFC 5987 says are UTF-8.
+    text = request.headers.get("content-disposition", "").encode("latin-1")
+    header["Content-Disposition"] = text.decode(errors="replace")
+    try:
+        return header.get_filename()
+    except (LookupError, ValueError):  # of a strange encoding
+        return None
 
 
 def _no_image() -> RequestError:

@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
 
 from torch_sr.serving.api.documents import (
     JobDocument,
@@ -23,6 +21,7 @@ from torch_sr.serving.api.documents import (
     problems,
     upload_schema,
 )
+from torch_sr.serving.api.files import ResultResponse
 from torch_sr.serving.api.receiving import format_from_accept, receive
 from torch_sr.serving.errors import RequestError
 from torch_sr.serving.jobs import JobStatus
@@ -30,7 +29,6 @@ from torch_sr.serving.requests import FORMATS
 from torch_sr.serving.service import Service
 from torch_sr.serving.tasks import FINISHED, Task
 
-_CLIENT_CLOSED = 499  # nobody receives this response; it is for the figures
 _SECONDS_BETWEEN_EVENTS = 0.25
 _UPLOAD = (400, 403, 408, 413, 415, 422, 429, 500, 503)
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
@@ -78,14 +76,13 @@ async def upscale(request: Request, service: Served) -> Response:
     )
     try:
         if not await _wait(request, task):
-            return Response(status_code=_CLIENT_CLOSED)
+            raise ClientDisconnect
         if task.error is not None:
             raise task.error
     except BaseException:
         service.discard(task)
         raise
-    headers = {"Torch-SR-Notes": _to_header("; ".join(task.notes))} if task.notes else {}
-    return _file_response(task.result, headers, BackgroundTask(service.discard, task))
+    return ResultResponse(task.result, task.notes, lambda: service.discard(task))
 
 
 @router.post(
@@ -164,7 +161,8 @@ async def follow_job(service: Served, job: Job) -> AsyncIterator[ServerSentEvent
     response_class=Response,
     responses={
         200: {"description": "The result.", "content": {"*/*": _IMAGE}},
-        **problems(404, 409, 422),
+        206: {"description": "A part of the result.", "content": {"*/*": _IMAGE}},
+        **problems(400, 404, 409, 416, 422),
     },
     tags=["jobs"],
 )
@@ -178,7 +176,7 @@ def read_result(job: Job) -> Response:
             value=job.id,
             remedy=None if job.state in FINISHED else "wait until it is done",
         )
-    return _file_response(job.result, {})
+    return ResultResponse(job.result, job.notes)
 
 
 @router.delete(
@@ -203,7 +201,7 @@ def list_models(service: Served) -> ModelList:
 
 
 async def _wait(request: Request, task: Task) -> bool:
-    """Wait for a task; returns False if the client has gone away, and cancels the task."""
+    """Wait for a task; returns False if the client has gone away."""
     loop = asyncio.get_running_loop()
     finished = asyncio.Event()
 
@@ -221,36 +219,9 @@ async def _wait(request: Request, task: Task) -> bool:
     finally:
         for each in waiting:
             each.cancel()
-    if not finished.is_set():
-        task.cancel()
     return finished.is_set() and task.state != "cancelled"
 
 
 async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _file_response(
-    path: Path, headers: dict[str, str], background: BackgroundTask | None = None
-) -> FileResponse:
-    media_type = FORMATS.get(_plain_suffix(path))
-    return FileResponse(
-        path,
-        filename=path.name,
-        media_type=media_type,
-        headers=headers,
-        background=background,
-    )
-
-
-def _plain_suffix(path: Path) -> str:
-    """The suffix as the option ``format`` spells it."""
-    suffix = path.suffix.lower().removeprefix(".")
-    spellings = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "jif": "jpg", "jfi": "jpg"}
-    return {**spellings, "tiff": "tif", "apng": "png"}.get(suffix, suffix)
-
-
-def _to_header(text: str) -> str:
-    """Text in the characters that headers may have."""
-    return " ".join(text.encode("ascii", "backslashreplace").decode().split())
