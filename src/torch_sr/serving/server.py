@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -76,7 +81,11 @@ def run_server(
 
 
 class _Server(uvicorn.Server):
-    """Stops the service while the last responses are sent."""
+    """Stops the service while the last responses are sent.
+
+    A signal is a normal end. The second one ends the process at once, which loses no job: what is
+    not finished is computed at the next start.
+    """
 
     def __init__(
         self, config: uvicorn.Config, service: Service, grace: float, on_start: Callable[[], None]
@@ -90,7 +99,34 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_start()
 
+    def capture_signals(self) -> Any:
+        """Handle signals; unlike uvicorn, they are not raised again at the end."""
+        return _handling(self.handle_exit)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            os._exit(128 + sig)
+        self.should_exit = True
+        _log.warning(
+            "stopping; running requests get %g seconds, and the same signal again ends them",
+            self._grace,
+        )
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         stopping = asyncio.create_task(asyncio.to_thread(self._service.stop, self._grace))
         await super().shutdown(sockets)
         await stopping
+
+
+@contextmanager
+def _handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {sig: signal.signal(sig, handle) for sig in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
