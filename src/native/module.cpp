@@ -85,6 +85,8 @@ std::vector<std::string> instruction_sets() {
 
 NB_MODULE(_native, m) {
   using namespace torch_sr;
+  // Threads of a program may still compute when it ends, and then hold networks.
+  nb::set_leak_warnings(false);
   m.def("instruction_sets", &instruction_sets);
   nb::class_<NativeNetwork>(m, "NativeNetwork")
       .def_static(

@@ -21,7 +21,7 @@ from torch_sr.serving.tasks import FINISHED, State, Task, TaskQueue
 from torch_sr.serving.workers import Workers
 
 _SECONDS_BETWEEN_CLEANUPS = 60.0
-_SECONDS_TO_END = 30.0  # for the tile that a thread computes
+_SECONDS_TO_END = 2.0  # for threads whose tasks have been stopped
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +130,6 @@ class Service:
         self._stopping.set()
         for task in self._queue.close():
             self._interrupt(task)
-            task.end_early()
         running = [task for workers in self._workers for task in list(workers.running)]
         deadline = time.monotonic() + grace
         for task in running:
@@ -138,6 +137,11 @@ class Service:
                 self._interrupt(task)
         for workers in self._workers:
             workers.join(_SECONDS_TO_END)
+
+    @property
+    def is_computing(self) -> bool:
+        """Whether a thread still computes a tile of a task that was stopped."""
+        return any(workers.running for workers in self._workers)
 
     def close(self) -> None:
         """Release the folder, after :meth:`stop`."""

@@ -85,10 +85,9 @@ class Task:
         self.finished: float | None = None
         self.queue: TaskQueue | None = None
         self._on_change = on_change
-        self._stop_reason: RequestError | None = None
         self._start = time.monotonic()  # unlike the time of day, it does not jump
         self._cancelled = False
-        self._returned = False
+        self._is_ending = False
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._ended = threading.Event()
@@ -134,13 +133,14 @@ class Task:
             self.finish("cancelled")
 
     def stop(self, reason: RequestError) -> None:
-        """Let it fail after the current tile."""
-        self._stop_reason = reason
+        """Let it fail now; if it is computed, that ends after the current tile."""
+        self._cancelled = True
+        self.finish("failed", error=reason)
 
     def put_back(self) -> None:
-        """Stop after the current tile, and leave it queued for the next start of the service."""
-        self._returned = True
+        """Leave it queued for the next start; if it is computed, that ends after the tile."""
         self._cancelled = True
+        self._end("queued")
 
     def check(self, time_limit: float) -> None:
         """Called after each tile.
@@ -149,7 +149,7 @@ class Task:
             StoppedError: it was cancelled or stopped.
             RequestError: it takes too long.
         """
-        if self._cancelled or self._stop_reason is not None:
+        if self._cancelled:
             raise StoppedError
         if time.monotonic() - self._start > time_limit:
             raise RequestError(
@@ -161,30 +161,27 @@ class Task:
     def start(self) -> bool:
         """Mark it as running; returns whether it is still wanted."""
         if self._cancelled:
-            self.end_early()
+            self.finish("cancelled")
             return False
         self.started, self._start = time.time(), time.monotonic()
         self._announce("running")
         self.state = "running"
         return True
 
-    def end_early(self) -> None:
-        """Finish a task that was cancelled, stopped or put back."""
-        if self._stop_reason is not None:
-            self.finish("failed", error=self._stop_reason)
-        elif self._returned:
-            self._end("queued")
-        else:
-            self.finish("cancelled")
-
     def finish(
         self, state: State, *, error: RequestError | None = None, notes: tuple[str, ...] = ()
     ) -> None:
-        """Mark it as finished."""
-        self.error, self.notes, self.finished = error, notes, time.time()
-        self._end(state)
+        """Mark it as finished, unless it is already."""
+        self._end(state, error, notes)
 
-    def _end(self, state: State) -> None:
+    def _end(
+        self, state: State, error: RequestError | None = None, notes: tuple[str, ...] = ()
+    ) -> None:
+        with self._lock:
+            if self._is_ending:
+                return
+            self._is_ending = True
+        self.error, self.notes, self.finished = error, notes, time.time()
         self._announce(state)
         with self._lock:
             self.state = state

@@ -84,7 +84,7 @@ class Workers:
         try:
             notes = self._upscale(task)
         except StoppedError:
-            task.end_early()
+            task.finish("cancelled")
         except Exception as error:
             task.finish("failed", error=self._explain(task, error))
         else:

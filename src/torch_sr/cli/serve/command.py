@@ -76,6 +76,8 @@ def serve(*, options: ServeOptions) -> None:
         )
     finally:
         service.close()
+    if service.is_computing:  # nothing depends on the tile any more, and it may take minutes
+        os._exit(0)
 
 
 def _check_access(options: ServeOptions) -> None:
