@@ -179,7 +179,7 @@ class Answer:
     body: bytes = b""
 
 
-def call_app(app, path, *parts, method="POST", headers=(), query=b"", timeout=20):
+def call_app(app, path, *parts, method="POST", headers=(), query=b"", timeout=20, ends_early=False):
     """Send a request to an ASGI application, part by part.
 
     Args:
@@ -188,6 +188,7 @@ def call_app(app, path, *parts, method="POST", headers=(), query=b"", timeout=20
         parts: of the body; a number is a pause in seconds, None the end of the connection.
         method, headers, query: of the request.
         timeout: seconds after which the test fails.
+        ends_early: whether the connection ends before the body is complete.
     """
     answer = Answer()
     given = {key.lower(): value for key, value in [("host", "127.0.0.1"), *headers]}
@@ -215,7 +216,8 @@ def call_app(app, path, *parts, method="POST", headers=(), query=b"", timeout=20
             await asyncio.sleep(left.pop(0))
         if left and left[0] is not None:
             body = left.pop(0)
-            return {"type": "http.request", "body": body, "more_body": bool(left)}
+            more = any(isinstance(part, bytes) for part in left) or ends_early
+            return {"type": "http.request", "body": body, "more_body": more}
         if not gone_at_end:
             await done.wait()
         return {"type": "http.disconnect"}

@@ -72,6 +72,25 @@ class RequestError(ServiceError):
         )
 
 
+def internal_error() -> RequestError:
+    """The error of a bug, which is in the log."""
+    return RequestError(
+        "an error inside the server",
+        status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        remedy="ask its operator to look into the log",
+    )
+
+
+def too_large(most: int) -> RequestError:
+    """The error of an upload with more bytes than this."""
+    return RequestError(
+        f"the upload has more than {most} bytes",
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        field="image",
+        remedy="send a smaller file",
+    )
+
+
 def no_room(purpose: str, remedy: str = "try again later") -> RequestError:
     """The error of a full disk, or of too many jobs.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 from torch_sr.inference.files.jobs import Job
 from torch_sr.inference.files.targets import result_name
-from torch_sr.serving.errors import explaining_full_disk
+from torch_sr.serving.errors import RequestError, explaining_full_disk
 from torch_sr.serving.folders import Folders
 from torch_sr.serving.offers import Offers
 from torch_sr.serving.requests import UpscaleRequest
@@ -39,9 +40,19 @@ class Intake:
         self._on_change = on_change
 
     def make_task(
-        self, upload: Path, name: str | None, request: UpscaleRequest, *, is_job: bool = False
+        self,
+        upload: Path,
+        name: str | None,
+        request: UpscaleRequest,
+        *,
+        is_job: bool = False,
+        images_only: bool = False,
     ) -> Task:
         """Check a request and its upload, which gets its own folder, or is deleted.
+
+        Args:
+            upload, name, request, images_only: see :meth:`Service.submit`.
+            is_job: see :class:`~torch_sr.serving.tasks.Task`.
 
         Raises:
             RequestError: the request, the upload or its size is refused.
@@ -54,6 +65,8 @@ class Intake:
                 folder.mkdir()
             upload.replace(folder / clean)
             work = self.find_work(folder / clean, request)
+            if images_only and work.job.is_video:
+                raise _no_video(clean)
             scale = self._offers.find(request.model).scale_factor
             job = examine(work.job, scale, work.options, self._limits)
         except BaseException:
@@ -89,3 +102,13 @@ class Intake:
         """
         work = self.find_work(source, request, pixels)
         return Task(task_id, name, work, is_job=True, on_change=self._on_change)
+
+
+def _no_video(name: str) -> RequestError:
+    return RequestError(
+        f"{name} is a video",
+        status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        field="image",
+        value=name,
+        remedy="send it to /v1/jobs",
+    )

@@ -191,10 +191,8 @@ class Service:
         Raises:
             RequestError: the request, the upload or its size is refused, or the queue is full.
         """
-        task = self._intake.make_task(upload, name, request)
+        task = self._intake.make_task(upload, name, request, images_only=images_only)
         try:
-            if images_only and task.work.job.is_video:
-                raise _no_video(task.name)
             self._queue.put(task)
         except RequestError:
             self._folders.remove(task.folder)
@@ -280,13 +278,3 @@ class Service:
             lambda: sum(upscalers.num_loaded for upscalers in self._upscalers),
         )
         watch("torch_sr_ready", "1 if requests are accepted.", lambda: self.obstacle is None)
-
-
-def _no_video(name: str) -> RequestError:
-    return RequestError(
-        f"{name} is a video",
-        status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        field="image",
-        value=name,
-        remedy="send it to /v1/jobs",
-    )

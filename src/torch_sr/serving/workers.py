@@ -10,7 +10,7 @@ from http import HTTPStatus
 from torch_sr.errors import DeviceMemoryError, TorchSRError
 from torch_sr.inference.files.batch import write_result
 from torch_sr.inference.files.jobs import Job
-from torch_sr.serving.errors import RequestError, is_disk_full, no_room
+from torch_sr.serving.errors import RequestError, internal_error, is_disk_full, no_room
 from torch_sr.serving.metrics import ServiceMetrics
 from torch_sr.serving.offers import Upscalers
 from torch_sr.serving.tasks import StoppedError, Task, TaskQueue
@@ -125,12 +125,4 @@ class Workers:
             )
         if is_disk_full(error):
             return no_room("for the result")
-        return _internal()
-
-
-def _internal() -> RequestError:
-    return RequestError(
-        "an error inside the server",
-        status=HTTPStatus.INTERNAL_SERVER_ERROR,
-        remedy="ask its operator to look into the log",
-    )
+        return internal_error()

@@ -13,6 +13,7 @@ from torch_sr._version import __version__
 from torch_sr.serving.api.documents import Problem
 from torch_sr.serving.api.middleware import (
     AddHeaders,
+    AnswerBugs,
     AnswerHead,
     CheckOrigin,
     CheckToken,
@@ -58,6 +59,7 @@ def make_app(
     add_handlers(app)
     # The last is the outermost.
     app.add_middleware(AnswerHead)
+    app.add_middleware(AnswerBugs)
     app.add_middleware(LimitBodies, limits=service.settings.limits)
     if token is not None:
         app.add_middleware(CheckToken, token=token)

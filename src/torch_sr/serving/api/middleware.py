@@ -6,6 +6,7 @@ All are plain ASGI, so that bodies and responses are streamed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Collection
@@ -17,9 +18,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from torch_sr.serving.addresses import is_loopback
 from torch_sr.serving.api.problems import ProblemResponse
-from torch_sr.serving.errors import RequestError
+from torch_sr.serving.errors import RequestError, internal_error, too_large
 from torch_sr.serving.metrics import ServiceMetrics
 from torch_sr.serving.settings import Limits
+
+_log = logging.getLogger(__name__)
 
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _HEADERS = {
@@ -178,6 +181,34 @@ class CheckToken:
         return scheme.lower() != "bearer" or not same_token(given.strip(), self._token)
 
 
+class AnswerBugs:
+    """Answers requests that fail inside the server, within the other middleware.
+
+    Starlette's own handler is outside of them, so that its responses have no security headers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def note_start(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note_start)
+        except RequestError:  # of the limits
+            raise
+        except Exception:
+            if started or scope["type"] != "http":
+                raise
+            _log.exception("%s %s", scope["method"], scope["path"])
+            await ProblemResponse(internal_error())(scope, receive, send)
+
+
 class AnswerHead:
     """Answers ``HEAD`` as ``GET``, without the body."""
 
@@ -220,7 +251,7 @@ class LimitBodies:
         announced = Headers(scope=scope).get("content-length", "")
         most = self._most if is_api_path(scope["path"]) else self._most_of_page
         if announced.isdecimal() and int(announced[:20]) > most:
-            await ProblemResponse(self._too_large())(scope, receive, send)
+            await ProblemResponse(too_large(self._limits.max_upload))(scope, receive, send)
             return
         started = False
 
@@ -257,18 +288,10 @@ class LimitBodies:
                 received += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
                 if received > most:
-                    raise self._too_large()
+                    raise too_large(self._limits.max_upload)
             return message
 
         return limited
-
-    def _too_large(self) -> RequestError:
-        return RequestError(
-            f"the upload has more than {self._limits.max_upload} bytes",
-            status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            field="image",
-            remedy="send a smaller file",
-        )
 
 
 def same_token(given: str, token: str) -> bool:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from torch_sr.serving.errors import RequestError
+from torch_sr.serving.errors import RequestError, internal_error
 
 PROBLEM_TYPE = "application/problem+json"
 _PLACES = ("query", "path", "header", "body")
@@ -101,10 +101,4 @@ async def _on_disconnect(_: Request, __: Exception) -> Response:
 
 async def _on_bug(_: Request, __: Exception) -> Response:
     """The exception itself is logged by the server; clients do not see it."""
-    return ProblemResponse(
-        RequestError(
-            "an error inside the server",
-            status=HTTPStatus.INTERNAL_SERVER_ERROR,
-            remedy="ask its operator to look into the log",
-        )
-    )
+    return ProblemResponse(internal_error())

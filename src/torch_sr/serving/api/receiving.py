@@ -17,7 +17,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from torch_sr.serving.api.problems import refuse_invalid
-from torch_sr.serving.errors import RequestError, explaining_full_disk
+from torch_sr.serving.errors import RequestError, explaining_full_disk, too_large
 from torch_sr.serving.requests import FORMATS, UpscaleRequest
 from torch_sr.serving.service import Service
 
@@ -62,14 +62,17 @@ async def receive(request: Request, service: Service, file_format: str | None = 
             value=kind,
             remedy="send multipart/form-data with a part named image, or the file as the body",
         )
+    most = service.settings.limits.max_upload
     upload = await run_in_threadpool(service.new_upload)
     try:
         if kind != _FORM:
-            await _save_body(request, upload)
+            await _save_body(request, upload, most)
             return Received(upload, _name_in_header(request), options)
         form = await _read_form(request)
         try:
             image = _only_file(form)
+            if image.size is not None and image.size > most:
+                raise too_large(most)
             texts = [(key, value) for key, value in form.multi_items() if isinstance(value, str)]
             options = _parse_options(texts, request, file_format)
             with explaining_full_disk():
@@ -141,11 +144,13 @@ def _parse_options(
         raise refuse_invalid(error) from error
 
 
-async def _save_body(request: Request, upload: Path) -> None:
+async def _save_body(request: Request, upload: Path, most: int) -> None:
     received = 0
     with explaining_full_disk(), upload.open("wb") as file:
         async for chunk in request.stream():
             received += len(chunk)
+            if received > most:
+                raise too_large(most)
             # The disk is the page cache here; a thread for each chunk would take longer.
             file.write(chunk)
     if not received:
