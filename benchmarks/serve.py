@@ -96,9 +96,16 @@ class Server:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def restart(self) -> None:
-        """Start it again after a kill."""
+    def restart(self, chosen: random.Random) -> int:
+        """Start it again after a kill; returns how often it was also killed while it started."""
+        kills = 0
+        while chosen.random() < 0.2:
+            with subprocess.Popen(self._command, stdout=self._log, stderr=self._log) as process:
+                time.sleep(chosen.uniform(0.2, 1.5))
+                process.kill()
+            kills += 1
         self.process = self._start()
+        return kills
 
     def stop(self) -> None:
         """Stop it gracefully."""
@@ -242,7 +249,7 @@ def measure_kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     expected = [digest_of(options.model, folder, image) for image in images]
     server = Server(folder / "served", "--model", options.model, "--queue", "1000")
     accepted: dict[str, str] = {}
-    repeats = 0
+    repeats, more_kills = 0, 0
     for kill in range(options.kills + 1):
         last = kill == options.kills
         deadline = time.monotonic() + chosen.uniform(0.02, 1.0)
@@ -264,7 +271,7 @@ def measure_kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 break
         if not last:
             killer.join()
-            server.restart()
+            more_kills += server.restart(chosen)
     found = Counter(
         wait_for(server.port, job, expected[int(key[4:]) % len(expected)])
         for key, job in accepted.items()
@@ -273,6 +280,7 @@ def measure_kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     server.stop()
     return {
         "kills": options.kills,
+        "kills_while_it_started": more_kills,
         "accepted": len(accepted),
         "repeated_requests": repeats,
         "jobs_stored": jobs,
