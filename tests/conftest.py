@@ -1,6 +1,7 @@
 """Fixtures for all tests: small images, tiny models and trainings, and commands in this process."""
 
 import os
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError
 
@@ -93,7 +94,12 @@ def save_photo():
 @pytest.fixture
 def pair(tmp_path, monkeypatch):
     """A tiny pair in place of the shipped models, which stays in ``tmp_path / "pair"``."""
-    (tmp_path / "pair").mkdir()
+    return make_pair(tmp_path / "pair", monkeypatch)
+
+
+def make_pair(folder, monkeypatch):
+    """Train nothing: write a tiny pair into a folder, in place of the shipped models."""
+    folder.mkdir()
     pair = weights.Pair("compact-x4", "compact-x4-real", 0.7)
     torch.manual_seed(0)
     network = RRDBNet(rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
@@ -102,12 +108,26 @@ def pair(tmp_path, monkeypatch):
             for parameter in network.parameters():
                 parameter += 0.05 * torch.randn_like(parameter)
             network.conv_last.bias.fill_(0.5)
-        path = tmp_path / "pair" / f"{name}.safetensors"
+        path = folder / f"{name}.safetensors"
         metadata = {"name": name, "license": "LGPL-2.1"}
         save_generator(path, network, metadata=metadata, dtype=torch.float16)
         monkeypatch.setitem(weights.SHIPPED, name, str(path))
     monkeypatch.setattr(weights, "PAIRS", (pair,))
     return pair
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, if it is installed."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("needs Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -167,19 +166,6 @@ def test_a_page_that_cannot_be_written(report, tmp_path):
 
 
 # --- In a browser -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("needs Chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])

@@ -49,6 +49,7 @@ def mount_page(app: FastAPI, service: Service, *, token: str | None) -> FastAPI:
     limits = service.settings.limits
     visitors = Visitors(service.settings.folder.resolve() / "page")
     os.environ["GRADIO_TEMP_DIR"] = str(visitors.folder)
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)  # events between two summaries
     import gradio as gr  # takes seconds
 
     from torch_sr.serving.page.handlers import Handlers

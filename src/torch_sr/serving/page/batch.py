@@ -20,7 +20,7 @@ _RETRY = 1.0  # seconds until a full queue is tried again
 _FULL = 429
 
 
-@dataclass
+@dataclass(eq=False)
 class Item:
     """A file and what becomes of it.
 
@@ -55,7 +55,7 @@ class Item:
         return self.task.progress if self.task else 0.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Batch:
     """Files of one visitor, upscaled with the same request.
 
@@ -107,6 +107,14 @@ class Batch:
         if self.started is None or self.progress < 0.02:
             return None
         return (time.monotonic() - self.started) * (1 / self.progress - 1)
+
+    def key(self, item: Item) -> str:
+        """What stands for a file on the page; no two batches have the same."""
+        return f"{self.folder.name}/{self.items.index(item)}"
+
+    def find(self, key: str | None) -> Item | None:
+        """The file of a key, if it is of this batch."""
+        return next((item for item in self.items if self.key(item) == key), None)
 
     def step(self) -> None:
         """Submit files while there is room, and take over the results of finished tasks."""

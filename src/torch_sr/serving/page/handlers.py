@@ -91,13 +91,11 @@ class Handlers:
         """Cancel what a closed page has sent."""
         self._visitors.leave(_page(request))
 
-    def show(self, number: int | None, request: gr.Request) -> Updates:
+    def show(self, key: str | None, request: gr.Request) -> Updates:
         """The slider's images, their caption and the button to download a result."""
         batch = self._visitors.get(_page(request))
-        if batch is None or number is None or not 0 <= number < len(batch.items):
-            return gr.skip(), gr.skip(), gr.skip()
-        item = batch.items[number]
-        if item.result is None:
+        item = batch.find(key) if batch else None
+        if batch is None or item is None or item.result is None:
             return gr.skip(), gr.skip(), gr.skip()
         preview, caption = _preview(item, batch)
         images = (str(preview.before), str(preview.after)) if preview else None
@@ -133,7 +131,7 @@ class Handlers:
 
 async def _follow(batch: Batch) -> AsyncIterator[Updates]:
     """Advance a batch, and yield what is to be seen of it whenever that has changed."""
-    seen: list[Item] = []
+    seen = 0  # results
     last: tuple[str, str] | None = None
     while True:
         await asyncio.to_thread(batch.step)
@@ -141,24 +139,22 @@ async def _follow(batch: Batch) -> AsyncIterator[Updates]:
         texts = words.summary(batch), words.file_list(batch)
         if texts != last or finished:
             archive = await asyncio.to_thread(_archive, batch) if finished else None
-            yield _view(batch, texts, new_result=len(batch.results) > len(seen), archive=archive)
-            seen, last = batch.results, texts
+            yield _view(batch, texts, shown=seen, archive=archive)
+            seen, last = len(batch.results), texts
         if finished:
             return
         await asyncio.sleep(_INTERVAL)
 
 
-def _view(
-    batch: Batch, texts: tuple[str, str], *, new_result: bool, archive: Path | None
-) -> Updates:
+def _view(batch: Batch, texts: tuple[str, str], *, shown: int, archive: Path | None) -> Updates:
     """Updates of start, summary, files, cancel, the results' panel, the choice and the ZIP."""
     finished = batch.is_finished
     results = batch.results
-    choices = [(item.name, batch.items.index(item)) for item in results]
     chooser = gr.skip()
-    if new_result:
+    if len(results) > shown:
+        choices = [(item.name, batch.key(item)) for item in results]
         chooser = gr.update(choices=choices, visible=len(choices) > 1)
-        if len(results) == 1 or not results:
+        if not shown:
             chooser["value"] = choices[0][1]
     return (
         gr.update(interactive=finished),
