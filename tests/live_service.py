@@ -34,7 +34,9 @@ def live_service(folder, *, token=None, port=0, limits=None, **settings):
     service = Service(settings)
     listening = bind("127.0.0.1", port)
     app = make_app(service, token=token, hosts=("localhost",), page=False)
-    config = uvicorn.Config(app, http="h11", ws="none", log_level="warning")
+    config = uvicorn.Config(
+        app, http="h11", ws="none", log_level="warning", timeout_keep_alive=60
+    )  # slow machines pause between requests
     server = uvicorn.Server(config)
     service.start()
     thread = threading.Thread(target=server.run, args=([listening],))

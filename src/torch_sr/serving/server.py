@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -16,7 +17,6 @@ from typing import Any
 import uvicorn
 
 from torch_sr.errors import ConfigError
-from torch_sr.files import explain
 from torch_sr.serving.service import Service
 
 _MOST_CONNECTIONS = 1000
@@ -35,15 +35,26 @@ def bind(host: str, port: int) -> socket.socket:
         (family, kind, _, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        listening = socket.socket(family, kind)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except (OSError, UnicodeError) as error:  # a part of the name may be too long
+        raise ConfigError(f"--host {host}: check the name: {_reason(error)}") from error
+    listening = socket.socket(family, kind)
+    try:
+        if os.name != "nt":  # there, it lets two servers listen on one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(1024)
     except OSError as error:
+        listening.close()
+        wrong = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
         raise ConfigError(
-            f"--host {host} --port {port}: choose another port or host: {explain(error)}"
+            f"--host {host} --port {port}: choose another {wrong}: {_reason(error)}"
         ) from error
     return listening
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, without its numbers."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def run_server(

@@ -50,7 +50,7 @@ def make_app(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     policy = "default-src 'none'"
     _add_health(app, service)
-    app.mount("/v1", _make_api(service, token=token))
+    app.mount("/v1", make_api(service, token=token))
     if page:
         from torch_sr.serving.page import PAGE_POLICY, mount_page
 
@@ -69,7 +69,13 @@ def make_app(
     return app
 
 
-def _make_api(service: Service, *, token: str | None) -> FastAPI:
+def make_api(service: Service | None = None, *, token: str | None = None) -> FastAPI:
+    """What is below ``/v1``.
+
+    Args:
+        service: None if only the OpenAPI document is used.
+        token: see :func:`make_app`.
+    """
     api = FastAPI(
         title="torch-sr",
         version=__version__,

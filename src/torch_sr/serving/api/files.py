@@ -85,5 +85,11 @@ class ResultResponse(FileResponse):
 
 
 def to_header(text: str) -> str:
-    """Text in the characters that headers may have."""
-    return " ".join(text.encode("ascii", "backslashreplace").decode().split())
+    r"""Text in the characters that headers may have; notes quote what is in damaged files.
+
+    >>> to_header("na\u00efve\n chunk IEN\x00")
+    'na\\xefve chunk IEN\\x00'
+    """
+    plain = " ".join(text.split())
+    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in plain)
+    return printable.encode("ascii", "backslashreplace").decode()

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from torch_sr.serving.errors import RequestError, internal_error
 
@@ -92,7 +93,21 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     # Not of request.url, which contains the header Host and may not be an address.
     detail = f"{request.method} {request.scope['path']}: {error.detail}"
     problem = RequestError(detail, status=error.status_code, remedy=remedy)
-    return ProblemResponse(problem, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    return ProblemResponse(problem, headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of all routes of a path; Starlette names those of the first one only."""
+
+    def is_allowed(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    allowed = [method for method in ("DELETE", "GET", "POST") if is_allowed(method)]
+    return [*allowed, "HEAD"] if "GET" in allowed else allowed
 
 
 async def _on_disconnect(_: Request, __: Exception) -> Response:

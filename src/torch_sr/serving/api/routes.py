@@ -33,7 +33,17 @@ _SECONDS_BETWEEN_EVENTS = 0.25
 _UPLOAD = (400, 403, 408, 413, 415, 422, 429, 500, 503)
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 
-router = APIRouter()
+_LINKS = {
+    name: {"operationId": operation, "parameters": {"job_id": "$response.body#/id"}}
+    for name, operation in {
+        "state": "read_job",
+        "events": "follow_job",
+        "result": "read_result",
+        "delete": "delete_job",
+    }.items()
+}
+
+router = APIRouter(generate_unique_id_function=lambda route: route.name)
 
 
 def _get_service(request: Request) -> Service:
@@ -89,7 +99,7 @@ async def upscale(request: Request, service: Served) -> Response:
     "/jobs",
     status_code=HTTPStatus.ACCEPTED,
     summary="Accept an image or a video as a job",
-    responses=problems(*_UPLOAD, 409, 507),
+    responses={202: {"links": _LINKS}, **problems(*_UPLOAD, 409, 507)},
     openapi_extra=upload_schema(accepts="image or video"),
     tags=["jobs"],
 )
