@@ -282,6 +282,16 @@ def test_everything_is_canceled(tmp_path, queue):
     assert words.summary(batch) == "Canceled."
 
 
+def test_a_closed_page_leaves_no_task(tmp_path, queue):
+    batch = make_batch(tmp_path, queue)
+    batch.step()
+    for task in queue.tasks:
+        task.state, task.cancel = "running", lambda: None  # until the end of a tile
+    batch.close()
+    assert batch.is_finished
+    assert not any(task.result.exists() for task in queue.tasks)  # discarded
+
+
 def test_an_upload_that_was_deleted_is_reported(tmp_path, queue):
     (tmp_path / "batch").mkdir()
     batch = Batch(queue, [Item("a.jpg", tmp_path / "a.jpg")], UpscaleRequest(), tmp_path / "batch")
@@ -303,7 +313,7 @@ def test_old_files_are_deleted_and_those_in_use_are_kept(tmp_path, queue):
     time.sleep(0.1)
     visitors.sweep()
     assert list(visitors.folder.iterdir()) == [batch.folder]
-    visitors.leave("page")
+    batch.close()
     time.sleep(0.1)
     visitors.sweep()
     visitors.sweep()
@@ -673,7 +683,7 @@ def test_a_phone(visit, photo, tmp_path, width):
     page.get_by_label("Width or height in pixels").check()
     page.get_by_role("button", name="More options").click()
     drop(page, long, photo)
-    page.get_by_label("As the model makes it").check()
+    page.get_by_label("4 times").check()
     start(page)
     page.get_by_text("2 files upscaled.").wait_for()
     page.locator("#comparison img").first.wait_for()

@@ -138,6 +138,14 @@ class Batch:
             elif item.state == "waiting":
                 item.state = "cancelled"
 
+    def close(self) -> None:
+        """Cancel the tasks, and do not wait for them."""
+        self.cancel()
+        for item in self.items:
+            if item.task and not item.is_finished:
+                self.service.discard(item.task)
+                item.state = "cancelled"
+
     def _submit(self, item: Item) -> None:
         upload = self.service.new_upload()
         try:

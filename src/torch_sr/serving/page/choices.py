@@ -12,11 +12,6 @@ from torch_sr.serving.errors import RequestError
 from torch_sr.serving.offers import OfferedModel
 from torch_sr.serving.requests import UpscaleRequest
 
-SIZES = {
-    "As the model makes it": "model",
-    "Another factor": "factor",
-    "Width or height in pixels": "pixels",
-}
 FORMATS = {
     "As the image": "",
     "PNG": "png",
@@ -39,6 +34,15 @@ def distinct(offers: Iterable[OfferedModel]) -> list[OfferedModel]:
             kept.append(model)
             pairs.append(pair)
     return kept
+
+
+def sizes(model: OfferedModel) -> dict[str, str]:
+    """The ways to choose the size of a result, as they are called."""
+    return {
+        f"{model.scale_factor} times": "model",
+        "Another factor": "factor",
+        "Width or height in pixels": "pixels",
+    }
 
 
 def to_request(

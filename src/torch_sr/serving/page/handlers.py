@@ -12,9 +12,10 @@ import gradio as gr
 from torch_sr.errors import ImageError
 from torch_sr.inference.files.kinds import is_video
 from torch_sr.serving.errors import RequestError
+from torch_sr.serving.offers import OfferedModel
 from torch_sr.serving.page import words
 from torch_sr.serving.page.batch import Batch, Item
-from torch_sr.serving.page.choices import distinct, to_request
+from torch_sr.serving.page.choices import distinct, sizes, to_request
 from torch_sr.serving.page.downloads import write_zip
 from torch_sr.serving.page.examples import EXAMPLES
 from torch_sr.serving.page.previews import Preview, make_preview
@@ -80,42 +81,52 @@ class Handlers:
             async for updates in _follow(batch):
                 yield updates
         finally:  # also when the page was closed
-            batch.cancel()
-            await asyncio.shield(asyncio.to_thread(batch.step))
+            batch.close()
 
     def cancel(self, request: gr.Request) -> None:
         """Cancel everything that the page has sent; :meth:`upscale` then ends by itself."""
-        self._visitors.leave(_page(request))
+        if batch := self._visitors.get(_page(request)):
+            batch.cancel()
 
     def close(self, request: gr.Request) -> None:
-        """Cancel what a closed page has sent."""
-        self._visitors.leave(_page(request))
+        """Cancel what a closed page has sent.
+
+        Its results can be downloaded until they are swept: a phone that is locked seems to have
+        closed the page.
+        """
+        if batch := self._visitors.get(_page(request)):
+            batch.close()
 
     def show(self, key: str | None, request: gr.Request) -> Updates:
-        """The slider's images, their caption and the button to download a result."""
+        """The slider's images, its controls, a caption and the button to download a result."""
         batch = self._visitors.get(_page(request))
         item = batch.find(key) if batch else None
         if batch is None or item is None or item.result is None:
-            return gr.skip(), gr.skip(), gr.skip()
+            return (gr.skip(),) * 4
         preview, caption = _preview(item, batch)
         images = (str(preview.before), str(preview.after)) if preview else None
         label = f"Download {item.result.name}"
         return (
             gr.update(value=images, visible=preview is not None),
+            gr.update(visible=preview is not None),
             caption,
             gr.update(value=str(item.result), label=label, visible=True),
         )
 
-    def choose_model(self, name: str) -> Any:
-        """The strength's slider, which some models have."""
-        default = self._find(name).default_strength
-        return gr.update(visible=default is not None, value=1.0 if default is None else default)
+    def choose_model(self, name: str) -> Updates:
+        """The slider of the strength, which some models have, and the sizes to choose from."""
+        model = self._find(name)
+        default = model.default_strength
+        return (
+            gr.update(visible=default is not None, value=1.0 if default is None else default),
+            gr.update(choices=list(sizes(model).items())),
+        )
 
     def take_example(self, chosen: gr.SelectData) -> list[str]:
         """The file of an example, as if the visitor had uploaded it."""
         return [str(EXAMPLES[int(chosen.index)].path)]
 
-    def _find(self, name: str) -> Any:
+    def _find(self, name: str) -> OfferedModel:
         for model in self.models:
             if model.name == name:
                 return model

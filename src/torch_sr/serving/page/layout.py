@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from torch_sr.serving.page.choices import FORMATS, SIZES, USUAL_QUALITY
+from torch_sr.serving.page.choices import FORMATS, USUAL_QUALITY, sizes
 from torch_sr.serving.page.examples import EXAMPLES
 from torch_sr.serving.page.handlers import DETAIL, WHOLE, Handlers
 
@@ -15,6 +15,7 @@ TITLE = "torch-sr: enlarge images"
 STATIC = Path(__file__).parent / "static"
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _QUICK: dict[str, Any] = {**_PRIVATE, "show_progress": "hidden", "concurrency_limit": None}
+_MOST_BATCHES = 100  # at once; those of further visitors wait
 _FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _MONOSPACE = ("ui-monospace", "Consolas", "monospace")
 
@@ -57,7 +58,7 @@ def build_page(handlers: Handlers, *, accepts_video: bool) -> gr.Blocks:
             handlers.upscale,
             choices,
             [start, *state],
-            **_QUICK,
+            **{**_QUICK, "concurrency_limit": _MOST_BATCHES},
         )
         page.unload(handlers.close)
     page.queue(default_concurrency_limit=None, api_open=False)
@@ -86,8 +87,7 @@ def _choices(handlers: Handlers, *, accepts_video: bool) -> list[Any]:
         buttons=[],
     )
     examples.select(handlers.take_example, None, images, **_QUICK)
-    model, strength = _model(handlers)
-    size = gr.Radio(list(SIZES.items()), value="model", label="Size of the result")
+    model, strength, size = _model(handlers)
     factor = gr.Number(2, label="Factor", step=0.1, visible=False)
     with gr.Row(visible=False) as sides:
         info = "0: in proportion"
@@ -108,7 +108,7 @@ def _choices(handlers: Handlers, *, accepts_video: bool) -> list[Any]:
     return [images, model, strength, size, factor, width, height, file_format, quality, keep]
 
 
-def _model(handlers: Handlers) -> tuple[Any, Any]:
+def _model(handlers: Handlers) -> tuple[Any, Any, Any]:
     models = handlers.models
     model = gr.Dropdown(
         [(f"{model.name} ({model.scale_factor}x)", model.name) for model in models],
@@ -122,12 +122,14 @@ def _model(handlers: Handlers) -> tuple[Any, Any]:
         1,
         value=1.0 if default is None else default,
         step=0.05,
-        label="Strength: from 0, faithful, to 1, restoring",
-        info="A restoring model also removes noise and traces of compression.",
+        label="Strength, from faithful to restoring",
+        info="Faithful only enlarges; restoring also removes noise and traces of compression.",
+        elem_id="strength",
         visible=default is not None,
     )
-    model.change(handlers.choose_model, model, strength, **_QUICK)
-    return model, strength
+    size = gr.Radio(list(sizes(models[0]).items()), value="model", label="Size of the result")
+    model.change(handlers.choose_model, model, [strength, size], **_QUICK)
+    return model, strength, size
 
 
 def _show_size(size: str) -> tuple[Any, Any]:
@@ -149,7 +151,7 @@ def _results(handlers: Handlers) -> list[Any]:
             buttons=["fullscreen"],
         )
         caption = gr.Markdown(latex_delimiters=[])
-        with gr.Row():
+        with gr.Row() as controls:
             view = gr.Radio([WHOLE, DETAIL], value=WHOLE, label="View", min_width=200)
             divider = gr.Slider(
                 0, 100, 50, step=1, label="Move the divider", buttons=[], min_width=200
@@ -157,7 +159,7 @@ def _results(handlers: Handlers) -> list[Any]:
         with gr.Row():
             one = gr.DownloadButton("Download", variant="primary", visible=False)
             everything = gr.DownloadButton("Download all as ZIP", visible=False)
-    shown = [slider, caption, one]
+    shown = [slider, controls, caption, one]
     chosen.change(
         handlers.show, chosen, shown, show_progress="minimal", concurrency_limit=2, **_PRIVATE
     )

@@ -37,23 +37,14 @@ class Visitors:
 
     def set(self, page: str, batch: Batch) -> None:
         """Replace the batch of a page; an earlier one is canceled."""
-        self.leave(page)
+        if earlier := self.get(page):
+            earlier.close()
         self._batches[page] = (batch, time.monotonic())
 
     def get(self, page: str) -> Batch | None:
         """The batch of a page, if it was not deleted in the meantime."""
         found = self._batches.get(page)
         return found[0] if found else None
-
-    def leave(self, page: str) -> None:
-        """Cancel what a page has sent, because it was closed or sent something else.
-
-        Its results can be downloaded until they are swept: a phone that is locked seems to have
-        closed the page.
-        """
-        batch = self.get(page)
-        if batch:
-            batch.cancel()
 
     def is_busy(self, page: str) -> bool:
         """Whether something that a page has sent is not finished."""

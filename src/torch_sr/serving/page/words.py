@@ -72,6 +72,7 @@ def caption(item: Item, preview: Preview | None) -> str:
             f"{width} by {height}" for width, height in (preview.source_size, preview.result_size)
         )
         sentences.append(f"From {before} to {after} pixels.")
+        sentences.append("Zoom with the mouse wheel or with two fingers.")
         if preview.is_part:
             sentences.append(
                 "The image is too large for a browser: this is the part in the middle. "
