@@ -22,7 +22,8 @@ def summary(batch: Batch) -> str:
         active = f"Upscaling {count(len(items), 'file')}"
         if len(items) > 1:
             active += f", {done + failed} finished"
-        return f"{active}. {time_left(batch.seconds_left)}"
+        left = time_left(batch.seconds_left)
+        return f"{active}. {left[:1].upper()}{left[1:]}." if left else f"{active}."
     parts = [f"{count(done, 'file')} upscaled"] if done or not batch.cancelled else []
     parts += [f"{failed} not possible"] if failed else []
     parts += ["canceled"] if batch.cancelled else []
@@ -46,8 +47,9 @@ def _line(item: Item) -> str:
         gap = ": " if error == item.error else ""
         return f'<li class="failed">{name}{gap}{escape(error)}</li>'
     if item.state == "running":
-        share = f"{_bar(item.progress, item.name)} {item.progress:.0%}"
-        return f"<li>{name} {share} {time_left(item.task.seconds_left if item.task else None)}</li>"
+        left = time_left(item.task.seconds_left if item.task else None)
+        share = ", ".join([f"{item.progress:.0%}", *([left] if left else [])])
+        return f"<li>{name} {_bar(item.progress, item.name)} {share}</li>"
     return f"<li>{name}: {_state(item)}</li>"
 
 
