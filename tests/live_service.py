@@ -28,7 +28,7 @@ def save_tiny_model(folder):
 
 
 @contextlib.contextmanager
-def live_service(folder, *, token=None, port=0, limits=None, **settings):
+def live_service(folder, *, token=None, port=0, limits=None, grace=5, **settings):
     """Serve the API without the page: yields the address and the service."""
     settings = ServiceSettings(folder, devices=("cpu",), limits=limits or Limits(), **settings)
     service = Service(settings)
@@ -45,7 +45,7 @@ def live_service(folder, *, token=None, port=0, limits=None, **settings):
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", service
     finally:
         server.should_exit = True
-        service.stop(grace=5)
+        service.stop(grace)
         thread.join()
         service.close()
         listening.close()

@@ -237,6 +237,24 @@ def test_a_job_is_polled_if_events_end_early(client, large, slow, monkeypatch):
     assert seen[-1] == "done"
 
 
+def test_a_job_survives_a_restart_of_the_service(model, tmp_path, large, slow, monkeypatch):
+    monkeypatch.setattr("torch_sr.client._POLL_SECONDS", 0.05)
+    settings = {"models": (str(model),), "tile_size": 32, "grace": 0}
+    with live_service(tmp_path / "service", **settings) as (url, _):
+        client = Client(url, retries=5)
+        job = client.submit(large)
+        running = threading.Event()
+        done = threading.Thread(target=job.wait, args=(lambda job: running.set(),))
+        done.start()
+        assert running.wait(10)
+    assert job.state != "done"
+    with live_service(tmp_path / "service", port=int(url.rpartition(":")[2]), **settings):
+        done.join(20)
+        assert job.state == "done"
+        assert job.result()
+        client.close()
+
+
 # --- Retries --------------------------------------------------------------------------------------
 
 JOB = {"id": "j", "state": "done", "progress": 1.0}
