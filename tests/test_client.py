@@ -230,15 +230,15 @@ def test_a_job_fails(client, image, monkeypatch):
 
 
 def test_a_job_is_polled_if_events_end_early(client, large, slow, monkeypatch):
-    monkeypatch.setattr("torch_sr.client._POLL_SECONDS", 0.05)
-    monkeypatch.setattr("torch_sr.client._SILENCE_SECONDS", 0.05)  # less than between events
+    monkeypatch.setattr("torch_sr.client.jobs._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("torch_sr.client.jobs._SILENCE_SECONDS", 0.05)  # less than between events
     seen = []
     client.submit(large).wait(lambda job: seen.append(job.state))
     assert seen[-1] == "done"
 
 
 def test_a_job_survives_a_restart_of_the_service(model, tmp_path, large, slow, monkeypatch):
-    monkeypatch.setattr("torch_sr.client._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("torch_sr.client.jobs._POLL_SECONDS", 0.05)
     settings = {"models": (str(model),), "tile_size": 32, "grace": 0}
     with live_service(tmp_path / "service", **settings) as (url, _):
         client = Client(url, retries=5)
@@ -279,9 +279,9 @@ def scripted(*answers):
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
+            self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
-            self.close_connection = True
 
         do_GET = do_POST  # noqa: N815
 
