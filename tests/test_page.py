@@ -35,7 +35,7 @@ from torch_sr.serving.page.visitors import Visitors  # noqa: E402
 from torch_sr.serving.requests import UpscaleRequest  # noqa: E402
 from torch_sr.serving.server import _Server  # noqa: E402
 from torch_sr.serving.service import Service  # noqa: E402
-from torch_sr.serving.settings import ServiceSettings  # noqa: E402
+from torch_sr.serving.settings import Limits, ServiceSettings  # noqa: E402
 
 # --- Previews -----------------------------------------------------------------------------------
 
@@ -416,9 +416,10 @@ TILE = 64
 
 
 @contextmanager
-def serving(folder, **options):
+def serving(folder, limits=None, **options):
     """A service with its page, at an address."""
-    service = Service(ServiceSettings(folder, devices=("cpu",), tile_size=TILE))
+    limits = limits or Limits()
+    service = Service(ServiceSettings(folder, devices=("cpu",), tile_size=TILE, limits=limits))
     service.start()
     app = make_app(service, **options)
     config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=20)
@@ -649,7 +650,7 @@ def test_paste_and_examples(visit, photo):
         list(photo.read_bytes()),
     )
     page.locator("#images .file", has_text="pasted").wait_for()
-    page.locator("#examples button").nth(2).press("Enter")
+    page.get_by_role("button", name="An astronaut").press("Enter")
     page.locator("#images .file", has_text="astronaut").wait_for()
     start(page)
     page.get_by_text("astronaut.jpg: done").wait_for()
@@ -744,7 +745,8 @@ def test_login_and_stop(browser, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ.get("GRADIO_TEMP_DIR", ""))
     context = browser.new_context(bypass_csp=True, color_scheme="dark")
     context.set_default_timeout(10_000)
-    with serving(tmp_path / "service", token="secret") as server:
+    limits = Limits(max_upload=3000)
+    with serving(tmp_path / "service", limits, token="secret") as server:
         page = context.new_page()
         page.goto(server.address)
         assert not severe(axe.run(page))
@@ -755,9 +757,20 @@ def test_login_and_stop(browser, tmp_path, monkeypatch):
         page.get_by_role("button", name="Log in").click()
         page.get_by_role("button", name="Upscale").wait_for()
         assert page.url == server.address
+        cookies = {cookie["name"]: cookie["value"] for cookie in context.cookies()}
+        assert upload(server, cookies, 2000, 2000) == 200
+        assert upload(server, cookies, 2000, 4000) == 413
+        assert upload(server, {}, 2000) == 401
         began = time.monotonic()
     assert time.monotonic() - began < 8  # an open page does not delay the stop
     context.close()
+
+
+def upload(server, cookies, *sizes):
+    """Send files to the page's own address; the status."""
+    files = [("files", (f"{n}.jpg", b"a" * size)) for n, size in enumerate(sizes)]
+    address = f"{server.address}gradio_api/upload"
+    return httpx.post(address, files=files, cookies=cookies).status_code
 
 
 def severe(results):

@@ -31,5 +31,8 @@ const complete = () => {
     outer.title = "Add files";
     outer.tabIndex = -1;
   }
+  for (const button of document.querySelectorAll("#examples button[aria-label^='Thumbnail']")) {
+    button.setAttribute("aria-label", button.querySelector("img").alt);
+  }
 };
 new MutationObserver(complete).observe(document, { childList: true, subtree: true });
