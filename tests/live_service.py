@@ -11,6 +11,7 @@ import uvicorn
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.serving.api.app import make_app
+from torch_sr.serving.connections import WatchedProtocol
 from torch_sr.serving.server import bind
 from torch_sr.serving.service import Service
 from torch_sr.serving.settings import Limits, ServiceSettings
@@ -35,7 +36,7 @@ def live_service(folder, *, token=None, port=0, limits=None, grace=5, **settings
     listening = bind("127.0.0.1", port)
     app = make_app(service, token=token, hosts=("localhost",), page=False)
     config = uvicorn.Config(
-        app, http="h11", ws="none", log_level="warning", timeout_keep_alive=60
+        app, http=WatchedProtocol, ws="none", log_level="warning", timeout_keep_alive=60
     )  # slow machines pause between requests
     server = uvicorn.Server(config)
     service.start()

@@ -31,6 +31,7 @@ from serving_kit import (
 from test_serving_api import post, problem, saved
 
 from torch_sr.models.catalog import ZOO
+from torch_sr.serving import connections
 from torch_sr.serving.requests import UpscaleRequest
 from torch_sr.serving.settings import Limits
 
@@ -769,3 +770,84 @@ def test_what_is_not_http(live):
         exchange(port, nonsense, read=False)
     assert b" 200 " in exchange(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")[:20]
     assert service.fault is None
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let the server check its connections often, and wait for a short time only."""
+    monkeypatch.setattr(connections, "_SECONDS_BETWEEN_CHECKS", 0.05)
+    monkeypatch.setattr(connections, "SECONDS_FOR_HEADERS", 0.3)
+    monkeypatch.setattr(connections, "SECONDS_TO_READ", 0.3)
+
+
+def is_closed_by_server(connection, seconds=5.0):
+    """Whether the server ends a connection soon."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def ends_while_sending(connection, parts):
+    """Whether the server ends a connection before all parts are sent, slowly."""
+    try:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(0.02)
+    except OSError:
+        return True
+    return False
+
+
+def test_connections_without_a_request_are_closed(live, impatient):
+    with socket.create_connection(("127.0.0.1", live[0])) as silent:
+        assert is_closed_by_server(silent)
+    with socket.create_connection(("127.0.0.1", live[0])) as slow:
+        assert ends_while_sending(slow, [b"GET /healthz HTTP/1.1\r\nX: ", *[b"a"] * 300])
+
+
+def test_a_refused_upload_that_goes_on_is_closed(live, impatient):
+    with socket.create_connection(("127.0.0.1", live[0])) as flooding:
+        flooding.sendall(HEAD + b"Content-Length: 99999999\r\n\r\n")
+        assert ends_while_sending(flooding, [b"abcdefgh"] * 300)
+
+
+def test_a_client_that_does_not_read_its_response_is_closed(live, impatient):
+    port, service = live
+    job = service.submit_job(upload(service), "a.png", UpscaleRequest())
+    result = wait_until(lambda: service.find_job(job.id).result)
+    result.write_bytes(bytes(30_000_000))
+    with socket.create_connection(("127.0.0.1", port)) as lazy:
+        path = f"/v1/jobs/{job.id}/result"
+        lazy.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        time.sleep(1)
+        lazy.settimeout(5)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while more := lazy.recv(1 << 20):
+                received += len(more)
+    assert received < 30_000_000
+    service.remove_job(job.id)
+
+
+def test_a_client_that_reads_slowly_gets_all(live, impatient):
+    port, service = live
+    job = service.submit_job(upload(service), "a.png", UpscaleRequest())
+    result = wait_until(lambda: service.find_job(job.id).result)
+    result.write_bytes(bytes(8_000_000))
+    received = b""
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(
+            b"GET /v1/jobs/%s/result HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            % job.id.encode()
+        )
+        while more := slow.recv(1 << 20):
+            received += more
+            time.sleep(0.05)
+    assert len(received) > 8_000_000
+    service.remove_job(job.id)

@@ -22,4 +22,5 @@ computes it with the :class:`~torch_sr.Upscaler` that ``torch-sr upscale`` uses.
     api/          the HTTP API
     page/         the page
     server.py     uvicorn, signals and a graceful stop
+    connections.py  end connections that stall
 """

@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from torch_sr.errors import ConfigError
+from torch_sr.serving.connections import WatchedProtocol
 from torch_sr.serving.service import Service
 
 _MOST_CONNECTIONS = 1000
@@ -78,7 +79,7 @@ def run_server(
     """
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=WatchedProtocol,
         ws="none",
         lifespan="on",
         log_level="info" if access_log else "warning",
