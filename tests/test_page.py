@@ -82,6 +82,14 @@ def test_of_a_large_result_the_same_middle_part_is_shown_on_both_sides(tmp_path,
     assert distance(before, enlarged(cat[0], 4).crop(box)) < 1.5
 
 
+def test_of_a_long_result_a_part_is_shown(tmp_path):
+    PillowImage.new("L", (70_000, 2), 90).save(tmp_path / "long.png")
+    preview = make_preview(tmp_path / "long.png", tmp_path / "long.png", tmp_path)
+    assert preview.is_part
+    assert PillowImage.open(preview.before).size == PillowImage.open(preview.after).size
+    assert PillowImage.open(preview.after).size == (16_000, 2)
+
+
 def test_colors_of_another_profile_are_shown_as_srgb(tmp_path):
     srgb = pyvips.Image.new_from_array(np.full((40, 40, 3), (200, 60, 60), np.uint8))
     p3 = srgb.copy(interpretation="srgb").icc_transform("p3", input_profile="srgb")
@@ -763,6 +771,7 @@ def test_login_and_stop(browser, tmp_path, monkeypatch):
         assert upload(server, {}, 2000) == 401
         began = time.monotonic()
     assert time.monotonic() - began < 8  # an open page does not delay the stop
+    assert not (tmp_path / "service/page").exists()
     context.close()
 
 

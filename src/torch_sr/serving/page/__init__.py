@@ -64,6 +64,7 @@ def mount_page(app: FastAPI, service: Service, *, token: str | None) -> FastAPI:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            visitors.clear()
 
     gr.set_static_paths([EXAMPLES_FOLDER])
     page = build_page(Handlers(service, visitors), accepts_video=service.accepts_video)

@@ -79,8 +79,8 @@ class Guard:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
+        if scope["type"] != "http":  # Gradio needs no WebSockets
+            await send({"type": "websocket.close"})
             return
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
         request = Request(scope, receive)
@@ -150,10 +150,13 @@ class Guard:
     async def _stay(self, page: str, connection: Awaitable[None]) -> None:
         """Keep the connection that each open page holds, which would delay the server's stop."""
         task = asyncio.ensure_future(connection)
-        while not task.done():
-            await asyncio.wait([task], timeout=_STOP_SECONDS)
-            if self._is_stopping() and not self._visitors.is_busy(page):
-                task.cancel()
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=_STOP_SECONDS)
+                if self._is_stopping() and not self._visitors.is_busy(page):
+                    break
+        finally:
+            task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 

@@ -16,6 +16,7 @@ from torch_sr.images import Header, ImageReader, Metadata
 from torch_sr.images.compositing import flatten
 
 MAX_PIXELS = 16_000_000  # of a preview; iPhones refuse images of more than 16.7 million
+MAX_SIDE = 16_000  # of a preview, in pixels; browsers draw no larger ones
 _ROWS = 256  # that are read at once
 
 
@@ -83,11 +84,11 @@ def make_preview(
 
 
 def middle(header: Header, limit: int) -> Area:
-    """The largest area of at most ``limit`` pixels around the center, of the image's shape."""
+    """An area of at most ``limit`` pixels around the center, about of the image's shape."""
     height, width = header.height, header.width
     shrink = min(1.0, math.sqrt(limit / (height * width)))
-    rows = max(1, int(height * shrink))
-    columns = max(1, min(int(width * shrink), limit // rows))
+    rows = max(1, min(int(height * shrink), MAX_SIDE))
+    columns = max(1, min(int(width * shrink), limit // rows, MAX_SIDE))
     return Area((height - rows) // 2, (width - columns) // 2, rows, columns)
 
 

@@ -59,6 +59,10 @@ class Visitors:
                 total += path.stat().st_size
         return total
 
+    def clear(self) -> None:
+        """Delete everything, when the server stops."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def sweep(self) -> None:
         """Delete files and batches that are too old and not in use."""
         now = time.monotonic()
