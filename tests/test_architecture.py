@@ -168,6 +168,13 @@ def test_listing_the_models_needs_no_pytorch():
     assert not loaded & (HEAVY | {"torch"})
 
 
+def test_the_client_needs_only_httpx():
+    code = "from torch_sr import Client; Client('http://127.0.0.1:7860').close()"
+    loaded = loaded_by(code)
+    assert "httpx" in loaded
+    assert not loaded & (HEAVY | {"torch", "numpy", "pydantic", "pyvips", "fastapi"})
+
+
 def test_scripts_import_what_exists():
     """Examples, scripts and benchmarks, most of which no test runs."""
     for folder in ("examples", "scripts", "benchmarks"):
