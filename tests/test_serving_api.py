@@ -211,33 +211,23 @@ def name_of(response):
     return re.search(r'filename="([^"]*)"', header)[1]
 
 
-@pytest.mark.parametrize(("name", "result"), NAMES, ids=ascii)
-def test_names_of_files(connect, name, result):
+def test_names_of_files(connect):
     client = connect()
-    quoted = name.replace("\\", r"\\").replace('"', r"\"")
-    form = (
-        b'--x\r\nContent-Disposition: form-data; name="image"; filename="'
-        + name.replace('"', "%22").encode()
-        + b'"\r\n\r\n'
-        + image_bytes()
-        + b"\r\n--x--\r\n"
-    )
-    as_form = client.post(
-        "/v1/upscale", content=form, headers={"content-type": "multipart/form-data; boundary=x"}
-    )
-    header = f'attachment; filename="{quoted}"'.encode()
-    as_body = client.post(
-        "/v1/upscale", content=image_bytes(), headers=[(b"content-disposition", header)]
-    )
-    for response in (as_form, as_body):
-        assert response.status_code in (200, 400), response.text[:300]
-        assert files_in(client.service) == []
-        if response.status_code == 200 and result is not None:
-            if response is as_form and '"' in name:
-                continue  # forms write quotes in another way
-            if response is as_form and not name:
-                continue
-            assert name_of(response) == result
+    for name, result in NAMES:
+        if '"' not in name and name:  # which forms write in other ways
+            kind = "multipart/form-data; boundary=x"
+            form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="%s"\r\n\r\n'
+            form = form % name.encode() + image_bytes() + b"\r\n--x--\r\n"
+            response = client.post("/v1/upscale", content=form, headers={"content-type": kind})
+            assert response.status_code == 200, (name, response.text[:300])
+            assert result in (None, name_of(response)), name
+        quoted = name.replace("\\", r"\\").replace('"', r"\"")
+        header = f'attachment; filename="{quoted}"'.encode()
+        headers = [(b"content-disposition", header)]
+        response = client.post("/v1/upscale", content=image_bytes(), headers=headers)
+        assert response.status_code == 200, (name, response.text[:300])
+        assert result in (None, name_of(response)), name
+    assert files_in(client.service) == []
 
 
 def test_names_in_the_notation_of_rfc_5987(connect):
@@ -298,9 +288,9 @@ def test_forms_in_strange_encodings(connect, charset):
 # --- Formats --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("accept", "kind"),
-    [
+def test_accept_chooses_the_format(connect):
+    client = connect()
+    for accept, kind in [
         ("*/*", "image/png"),
         ("", "image/png"),
         ("image/*", "image/png"),
@@ -311,12 +301,10 @@ def test_forms_in_strange_encodings(connect, charset):
         ("image/webp;q=0, image/jpeg;q=0.1", "image/jpeg"),
         ("image/webp;q=nonsense", "image/webp"),
         ("application/json, */*;q=0.1", "image/png"),
-    ],
-)
-def test_accept_chooses_the_format(connect, accept, kind):
-    response = post(connect(), headers={"accept": accept})
-    assert response.headers["content-type"] == kind
-    assert saved(Pillow.open(io.BytesIO(response.content)), "PNG")
+    ]:
+        response = post(client, headers={"accept": accept})
+        assert response.headers["content-type"] == kind, accept
+        assert saved(Pillow.open(io.BytesIO(response.content)), "PNG")
 
 
 def test_the_option_wins_over_accept(connect):
@@ -346,7 +334,6 @@ WRONG = [
     ({"strength": "much"}, "strength", ""),
     ({"scale": 0}, "scale", ""),
     ({"scale": "inf"}, "scale", ""),
-    ({"scale": 1e-300}, None, ""),
     ({"scale": 2, "height": 5}, "scale", "one of them"),
     ({"width": -1}, "width", ""),
     ({"width": 1.5}, "width", ""),
@@ -360,21 +347,19 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("path", ["/v1/upscale", "/v1/jobs"])
-@pytest.mark.parametrize(("options", "field", "remedy"), WRONG, ids=lambda value: ascii(value)[:40])
-def test_wrong_options_are_named(connect, path, options, field, remedy):
+def test_wrong_options_are_named(connect):
     client = connect()
     form = {"files": {"image": ("a.png", image_bytes())}}
-    data = {key: str(value) for key, value in options.items()}
-    for response in (client.post(path, params=data, **form), client.post(path, data=data, **form)):
-        if field is None and response.status_code in (200, 202):
-            continue
-        document = problem(response, 422)
-        if field is not None:
-            assert document["field"] == field
-        assert document["remedy"]
-        assert remedy in document["remedy"]
-    assert field is None or files_in(client.service) == []
+    for options, field, remedy in WRONG:
+        data = {key: str(value) for key, value in options.items()}
+        for path in ("/v1/upscale", "/v1/jobs"):
+            in_query = client.post(path, params=data, **form)
+            for response in (in_query, client.post(path, data=data, **form)):
+                document = problem(response, 422)
+                assert document["field"] == field, options
+                assert document["remedy"]
+                assert remedy in document["remedy"]
+    assert files_in(client.service) == []
 
 
 def test_options_may_be_given_once(connect):

@@ -241,7 +241,7 @@ def svg(text):
 
 
 def bombs():
-    zeros = zlib.compress(bytes(200_000_000), 9)
+    zeros = zlib.compress(bytes(100_000_000), 9)
     nested = "".join(f'<g id="l{n}">' + f'<use href="#l{n + 1}"/>' * 10 + "</g>" for n in range(9))
     entities = "<!DOCTYPE svg [<!ENTITY a0 'aaaaaaaaaa'>" + "".join(
         f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, 9)
@@ -270,7 +270,7 @@ def bombs():
             f"<?xml version='1.0'?>{entities}]>"
             "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><text>&a8;</text></svg>"
         ).encode(),
-        "svgz": gzip.compress(svg('width="9" height="9"><!--' + " " * 200_000_000 + "-->"), 9),
+        "svgz": gzip.compress(svg('width="9" height="9"><!--' + " " * 100_000_000 + "-->"), 9),
         "jpeg-size": image_bytes(8, 8, "JPEG").replace(
             b"\0\x08\0\x08\x03", struct.pack(">HH", 65_500, 65_500) + b"\x03"
         ),
