@@ -36,9 +36,10 @@ class Visitors:
         return folder
 
     def set(self, page: str, batch: Batch) -> None:
-        """Replace the batch of a page; an earlier one is canceled."""
+        """Replace the batch of a page; an earlier one is canceled and deleted."""
         if earlier := self.get(page):
             earlier.close()
+            shutil.rmtree(earlier.folder, ignore_errors=True)
         self._batches[page] = (batch, time.monotonic())
 
     def get(self, page: str) -> Batch | None:
