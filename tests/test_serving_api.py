@@ -506,6 +506,15 @@ def test_a_job_that_is_not_finished_has_no_result(connect, gate):
     assert client.get(f"/v1/jobs/{job['id']}").json()["result_url"] is None
 
 
+def test_a_result_that_was_deleted_is_missing(connect):
+    client = connect()
+    job = client.post("/v1/jobs", files={"image": ("a.png", image_bytes())}).json()
+    wait_for_job(client.service, job["id"]).result.unlink()
+    document = problem(client.get(f"/v1/jobs/{job['id']}/result"), 404)
+    assert "deleted" in document["detail"]
+    assert document["remedy"] == "send the image again"
+
+
 def test_a_failed_job_says_why(connect):
     client = connect()
     content = image_bytes(200, 200, "JPEG")[:3000]

@@ -364,21 +364,24 @@ def test_a_job_that_ends_the_process_again_and_again_fails(start_service, gate):
 
 def test_a_graceful_stop_is_not_an_attempt(start_service, gate):
     service = start_service(tasks_per_device=1)
-    job = submit_job(service)
+    crashed = submit_job(service)
     gate.wait()
+    waiting = submit_job(service)
     crash(service)
     gate.open()
     with pytest.MonkeyPatch.context() as patch:
         second = Gate(patch)
         service = start_service(tasks_per_device=1)
         second.wait()
-        waiting = submit_job(service)
+        # What may have ended the process comes last.
+        states = [service.find_job(job.id).state for job in (waiting, crashed)]
+        assert states == ["running", "queued"]
         service.stop(0.01)
         attempts = {job_id: attempts for job_id, _, attempts in rows_of(service)}
         service.close()
-    assert attempts == {job.id: 1, waiting.id: 0}
+    assert attempts == {crashed.id: 1, waiting.id: 0}
     service = start_service()
-    assert wait_for_job(service, job.id).state == "done"
+    assert wait_for_job(service, crashed.id).state == "done"
 
 
 def change_row(service, **columns):

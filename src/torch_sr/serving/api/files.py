@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 import anyio
@@ -33,6 +34,9 @@ class ResultResponse(FileResponse):
         path: of the result.
         notes: what it could not keep of its source; they get a header.
         on_end: called when it was sent, and also if the client has gone away.
+
+    Raises:
+        RequestError: the file is missing, with the status 404.
     """
 
     def __init__(
@@ -41,9 +45,18 @@ class ResultResponse(FileResponse):
         notes: tuple[str, ...] = (),
         on_end: Callable[[], None] | None = None,
     ) -> None:
+        try:
+            found = path.stat()
+        except OSError as error:  # it was deleted just now, or by the operator
+            raise RequestError(
+                "the result has been deleted",
+                status=HTTPStatus.NOT_FOUND,
+                remedy="send the image again",
+            ) from error
         suffix = path.suffix.lower().removeprefix(".")
         super().__init__(
             path,
+            stat_result=found,
             filename=path.name,
             media_type=FORMATS.get(_SPELLINGS.get(suffix, suffix)),
             headers={"Torch-SR-Notes": to_header("; ".join(notes))} if notes else {},
