@@ -137,6 +137,29 @@ def test_a_client_that_goes_away_during_its_upload_leaves_nothing(connect, caplo
     assert client.get("/healthz").status_code == 200
 
 
+def test_uploads_on_their_way_are_bounded(connect):
+    client = connect(queue=3, tasks_per_device=2)
+
+    def send_slowly():
+        parts = [part for _ in range(100) for part in (b"a", 0.05)]
+        with contextlib.suppress(TimeoutError):
+            call_app(client.app, "/v1/upscale", *parts, headers=RAW, timeout=0.8)
+
+    threads = [threading.Thread(target=send_slowly) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(files_in(client.service)) == 5)
+    response = post(client)
+    document = problem(response, 429)
+    assert "waiting" in document["detail"]
+    assert int(response.headers["retry-after"]) > 0
+    assert client.get("/readyz").status_code == 200
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: files_in(client.service) == [])
+    assert post(client).status_code == 200
+
+
 @pytest.mark.parametrize("state", ["queued", "running"])
 def test_a_client_that_goes_away_cancels_its_task(connect, gate, state, monkeypatch):
     client = connect(tasks_per_device=1)
@@ -236,6 +259,13 @@ def tiff(width, height):
     return bytes(data)
 
 
+def avif(width, height):
+    data = bytearray(saved(Pillow.new("RGB", (16, 16)), "AVIF"))
+    at = data.index(b"ispe") + 8
+    data[at : at + 8] = struct.pack(">II", width, height)
+    return bytes(data)
+
+
 def svg(text):
     return f'<svg xmlns="http://www.w3.org/2000/svg" {text}</svg>'.encode()
 
@@ -256,6 +286,8 @@ def bombs():
         "png-data": png(4000, 4000).replace(zlib.compress(bytes(100)), zeros),
         "gif": gif(65_535, 65_535),
         "webp": webp(2**24, 2**24),
+        "avif": avif(60_000, 60_000),
+        "avif-line": avif(2**31 - 1, 1),
         "tiff": tiff(60_000, 60_000),
         "tiff-line": tiff(2**32 - 1, 2**32 - 1),
         "bmp": saved(Pillow.new("RGB", (8, 8)), "BMP").replace(
@@ -292,7 +324,18 @@ def bomb_files():
     "name",
     [
         *("png", "png-line", "png-icc", "png-text", "png-text-many", "png-chunks", "png-data"),
-        *("gif", "webp", "tiff", "tiff-line", "bmp", "pnm", "farbfeld-like", "jpeg-size"),
+        *(
+            "avif",
+            "avif-line",
+            "gif",
+            "webp",
+            "tiff",
+            "tiff-line",
+            "bmp",
+            "pnm",
+            "farbfeld-like",
+            "jpeg-size",
+        ),
         *("svg", "svg-huge", "svg-uses", "svg-entities", "svgz"),
     ],
 )

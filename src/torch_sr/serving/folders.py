@@ -51,6 +51,10 @@ class Folders:
         path.touch(mode=0o600)
         return path
 
+    def count_uploads(self) -> int:
+        """How many uploads there are that have not been submitted."""
+        return sum(1 for _ in self.uploads.iterdir())
+
     def remove(self, folder: Path) -> None:
         """Delete a folder of these; nothing happens if it is missing."""
         shutil.rmtree(folder, ignore_errors=True)

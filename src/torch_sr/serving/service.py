@@ -66,6 +66,7 @@ class Service:
             )
             for upscalers in self._upscalers
         ]
+        self._num_threads = settings.tasks_per_device * len(settings.devices)
         self._stopping = threading.Event()
         self._is_ready = False
         self._watch()
@@ -164,7 +165,13 @@ class Service:
     # --- Tasks -----------------------------------------------------------------------------------
 
     def new_upload(self) -> Path:
-        """An empty file for an upload, which :meth:`submit` or :meth:`drop_upload` takes."""
+        """An empty file for an upload, which :meth:`submit` or :meth:`drop_upload` takes.
+
+        Raises:
+            RequestError: the queue is full, or as many uploads are on their way as could be
+                computed and queued: what they take of the disk is bounded.
+        """
+        self._queue.check(self._folders.count_uploads() - self._num_threads)
         with explaining_full_disk():
             return self._folders.new_upload()
 

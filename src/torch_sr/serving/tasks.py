@@ -229,28 +229,37 @@ class TaskQueue:
             RequestError: the queue is full, with the status 429, or the service stops, with 503.
         """
         with self._changed:
-            self.check(even_if_full=even_if_full)
+            self._refuse_if_closed()
+            if not even_if_full:
+                self.check()
             task.queue = self
             self._tasks.append(task)
             self._changed.notify()
 
-    def check(self, *, even_if_full: bool = False) -> None:
-        """Raise what :meth:`put` would raise now."""
+    def check(self, arriving: int = 0) -> None:
+        """Raise what :meth:`put` would raise now.
+
+        Args:
+            arriving: further tasks, of which no more may come than may wait.
+        """
         with self._changed:
-            if self._closed:
+            self._refuse_if_closed()
+            if self.is_full or arriving >= self._most:
                 raise RequestError(
-                    "the server is stopping",
-                    status=HTTPStatus.SERVICE_UNAVAILABLE,
-                    remedy="try again later",
-                    retry_after=10,
-                )
-            if self.is_full and not even_if_full:
-                raise RequestError(
-                    f"{len(self._tasks)} requests are waiting",
+                    f"{max(len(self._tasks), arriving)} requests are waiting",
                     status=HTTPStatus.TOO_MANY_REQUESTS,
                     remedy="try again later",
                     retry_after=self._seconds_to_wait(),
                 )
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise RequestError(
+                "the server is stopping",
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                remedy="try again later",
+                retry_after=10,
+            )
 
     def take(self) -> Task | None:
         """Wait for the next task; None when the queue is closed."""

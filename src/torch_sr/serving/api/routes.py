@@ -89,10 +89,10 @@ async def upscale(request: Request, service: Served) -> Response:
             raise ClientDisconnect
         if task.error is not None:
             raise task.error
+        return ResultResponse(task.result, task.notes, lambda: service.discard(task))
     except BaseException:
         service.discard(task)
         raise
-    return ResultResponse(task.result, task.notes, lambda: service.discard(task))
 
 
 @router.post(

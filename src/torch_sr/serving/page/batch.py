@@ -147,13 +147,12 @@ class Batch:
                 item.state = "cancelled"
 
     def _submit(self, item: Item) -> None:
-        upload = self.service.new_upload()
         try:
+            upload = self.service.new_upload()
             shutil.copyfile(item.source, upload)
             item.task = self.service.submit(upload, name=item.name, request=self.request)
             item.state = item.task.state
-        except RequestError as error:
-            upload.unlink(missing_ok=True)
+        except RequestError as error:  # the service has deleted the upload
             if error.status == _FULL:
                 self._retry_at = time.monotonic() + _RETRY
             else:
