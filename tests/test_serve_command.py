@@ -228,3 +228,9 @@ def test_a_signal_is_a_normal_end(tmp_path, sig):
     assert process.returncode == 0, error
     assert out == ""
     assert "Traceback" not in error
+
+
+def test_small_parts_of_a_response_are_not_held_back():
+    server = pytest.importorskip("torch_sr.serving.server")
+    with server.bind("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # asyncio sets TCP_NODELAY only then
