@@ -38,7 +38,7 @@ def bind(host: str, port: int) -> socket.socket:
         )
     except (OSError, UnicodeError) as error:  # a part of the name may be too long
         raise ConfigError(f"--host {host}: check the name: {_reason(error)}") from error
-    # With the protocol, asyncio sends small parts at once; otherwise each response takes 40 ms more.
+    # With the protocol, asyncio sends small parts at once; otherwise a response takes 40 ms more.
     listening = socket.socket(family, kind, protocol)
     try:
         if os.name != "nt":  # there, it lets two servers listen on one port
