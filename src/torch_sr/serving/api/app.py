@@ -10,13 +10,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from torch_sr._version import __version__
+from torch_sr.serving.api.access import CheckOrigin, CheckToken
 from torch_sr.serving.api.documents import Problem
 from torch_sr.serving.api.middleware import (
     AddHeaders,
     AnswerBugs,
     AnswerHead,
-    CheckOrigin,
-    CheckToken,
     CountRequests,
     LimitBodies,
 )

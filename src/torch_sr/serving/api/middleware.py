@@ -1,4 +1,4 @@
-"""What applies to every request, before any route: limits, token, origin, headers, figures.
+"""What applies to every request, before any route: limits, headers, figures, bugs.
 
 All are plain ASGI, so that bodies and responses are streamed.
 """
@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Collection
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from torch_sr.serving.addresses import is_loopback
 from torch_sr.serving.api.problems import ProblemResponse
 from torch_sr.serving.errors import RequestError, internal_error, too_large
 from torch_sr.serving.metrics import ServiceMetrics
@@ -33,9 +29,9 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_OPEN_PATHS = ("/healthz", "/readyz")
-_API_PATHS = ("/v1", "/metrics", *_OPEN_PATHS)
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+OPEN_PATHS = ("/healthz", "/readyz")
+_API_PATHS = ("/v1", "/metrics", *OPEN_PATHS)
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 def is_api_path(path: str) -> bool:
@@ -100,85 +96,6 @@ class AddHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
-
-
-class CheckOrigin:
-    """Refuses what other web sites send through the browser of a user.
-
-    A site could otherwise use a service on the user's own machine: by a form that it sends there,
-    or by a name that it lets point to 127.0.0.1 (DNS rebinding).
-
-    Args:
-        app: the next application.
-        hosts: names in the header ``Host`` that are accepted; empty for all. Addresses of the
-            machine itself are always accepted.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        self._app = app
-        self._hosts = {host.lower() for host in hosts}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = self._find_error(scope) if scope["type"] == "http" else None
-        if error is None:
-            await self._app(scope, receive, send)
-        else:
-            await ProblemResponse(error)(scope, receive, send)
-
-    def _find_error(self, scope: Scope) -> RequestError | None:
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        name = (urlsplit(f"//{host}").hostname or "") if _is_plain(host) else ""
-        is_known = name in self._hosts or is_loopback(name) or scope["path"] in _OPEN_PATHS
-        if self._hosts and not is_known:
-            return RequestError(
-                "this server is not reached by this name",
-                status=HTTPStatus.MISDIRECTED_REQUEST,
-                field="Host",
-                value=host,
-                remedy="start it with --allowed-hosts and the name",
-            )
-        origin = headers.get("origin")
-        if origin is None or scope["method"] in _SAFE_METHODS:
-            return None
-        site = urlsplit(origin).netloc if _is_plain(origin) else ""
-        if not site or site.lower() != host.lower():
-            return RequestError(
-                "other web sites may not use this server",
-                status=HTTPStatus.FORBIDDEN,
-                field="Origin",
-                value=origin,
-                remedy="send the request from a program, without the header Origin",
-            )
-        return None
-
-
-class CheckToken:
-    """Requires ``Authorization: Bearer`` and the token for the API; the page has a login."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._token = token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._is_refused(scope):
-            await self._app(scope, receive, send)
-            return
-        error = RequestError(
-            "the token is missing or wrong",
-            status=HTTPStatus.UNAUTHORIZED,
-            field="Authorization",
-            remedy="send the header Authorization: Bearer and the token",
-        )
-        response = ProblemResponse(error, {"WWW-Authenticate": "Bearer"})
-        await response(scope, receive, send)
-
-    def _is_refused(self, scope: Scope) -> bool:
-        if not is_api_path(scope["path"]) or scope["path"] in _OPEN_PATHS:
-            return False
-        header = Headers(scope=scope).get("authorization", "").encode("latin-1")
-        scheme, _, given = header.decode(errors="replace").partition(" ")
-        return scheme.lower() != "bearer" or not same_token(given.strip(), self._token)
 
 
 class AnswerBugs:
@@ -294,23 +211,8 @@ class LimitBodies:
         return limited
 
 
-def same_token(given: str, token: str) -> bool:
-    """Compare in a time that does not depend on how much is right."""
-    return secrets.compare_digest(given.encode(errors="replace"), token.encode())
-
-
-def _is_plain(address: str) -> bool:
-    """Whether :func:`urlsplit` takes it; it raises for some brackets."""
-    try:
-        urlsplit(f"//{address}")
-        urlsplit(address)
-    except ValueError:
-        return False
-    return True
-
-
 def _method(scope: Scope) -> str:
-    return scope["method"] if scope["method"] in (*_SAFE_METHODS, "POST", "DELETE") else "other"
+    return scope["method"] if scope["method"] in (*SAFE_METHODS, "POST", "DELETE") else "other"
 
 
 def _route(scope: Scope) -> str:
