@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from http import HTTPStatus
@@ -174,6 +175,22 @@ class Service:
         self._queue.check(self._folders.count_uploads() - self._num_threads)
         with explaining_full_disk():
             return self._folders.new_upload()
+
+    def copy_upload(self, file: Path) -> Path:
+        """An upload with the content of a file.
+
+        Raises:
+            RequestError: as :meth:`new_upload`.
+            OSError: the file cannot be read.
+        """
+        upload = self.new_upload()
+        try:
+            with explaining_full_disk():
+                shutil.copyfile(file, upload)
+        except BaseException:
+            self.drop_upload(upload)
+            raise
+        return upload
 
     def drop_upload(self, upload: Path) -> None:
         """Delete an upload that is not submitted."""

@@ -92,8 +92,7 @@ def make_api(service: Service | None = None, *, token: str | None = None) -> Fas
     def openapi() -> dict[str, Any]:
         document = make_openapi()
         schemas = document["components"]["schemas"]
-        if "Problem" not in schemas or token is None:
-            schemas.setdefault("Problem", Problem.model_json_schema())
+        schemas.setdefault("Problem", Problem.model_json_schema())
         if token is not None:
             document["components"]["securitySchemes"] = {
                 "token": {"type": "http", "scheme": "bearer"}

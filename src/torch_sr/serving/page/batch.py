@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -148,8 +147,7 @@ class Batch:
 
     def _submit(self, item: Item) -> None:
         try:
-            upload = self.service.new_upload()
-            shutil.copyfile(item.source, upload)
+            upload = self.service.copy_upload(item.source)
             item.task = self.service.submit(upload, name=item.name, request=self.request)
             item.state = item.task.state
         except RequestError as error:  # the service has deleted the upload
