@@ -205,9 +205,9 @@ class Tasks:
     def __init__(self, folder, refusals=()):
         self.folder, self.refusals, self.tasks = folder, list(refusals), []
 
-    def new_upload(self):
+    def copy_upload(self, file):
         path = self.folder / f"upload{len(list(self.folder.iterdir()))}"
-        path.touch()
+        path.write_bytes(file.read_bytes())
         return path
 
     def submit(self, upload, name, request):

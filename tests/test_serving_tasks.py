@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from serving_kit import (
@@ -271,6 +272,9 @@ def test_a_full_disk_refuses_uploads(start_service, monkeypatch):
     monkeypatch.setattr("pathlib.Path.touch", full)
     assert refuse(service.new_upload).status == 507
     monkeypatch.undo()
+    monkeypatch.setattr("shutil.copyfile", full)
+    assert refuse(lambda: service.copy_upload(Path(__file__))).status == 507
+    assert not list((service.settings.folder / "uploads").iterdir())
 
 
 def test_a_model_that_cannot_be_loaded_any_more_is_not_the_fault_of_the_client(
