@@ -21,6 +21,7 @@ from torch_sr.errors import ImageError, MissingExtraError
 from torch_sr.images.reading.kinds import Kind
 from torch_sr.images.vips import blank, libvips
 
+_YCBCR = 6  # PhotometricInterpretation of a TIFF
 _PSD_MODES = {0: "bitmap", 1: "gray", 2: "indexed", 3: "RGB", 4: "CMYK", 8: "duotone"}
 
 
@@ -60,6 +61,8 @@ def load_with_pillow(
         with _open(path, kind, padding) as image:
             if page:
                 image.seek(page)
+            if kind.plugin == "TIFF":
+                _correct_ycbcr(image)
             width, height = image.size
             check_size(width, height, max_pixels)
             notes = _left_out(image, kind, path)
@@ -90,6 +93,14 @@ def _open(path: PathLike, kind: Kind, padding: bytes | None) -> Any:
     if padding is None:
         return make(os.fspath(path))
     return make(io.BytesIO(Path(path).read_bytes() + padding), os.fspath(path))
+
+
+def _correct_ycbcr(image: Any) -> None:
+    """Read uncompressed YCbCr of a TIFF: Pillow before 13 takes it for what JPEG decodes to."""
+    wrong = all(t.codec_name == "raw" and t.args[0] == "RGBX" for t in image.tile)
+    if wrong and image.tag_v2.get(262) == _YCBCR:
+        image._mode = "YCbCr"
+        image.tile = [t._replace(args=("YCbCr", *t.args[1:])) for t in image.tile]
 
 
 def _pixels(image: Any, kind: Kind, path: PathLike) -> Pixels:
