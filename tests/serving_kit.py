@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import threading
 import time
 from dataclasses import dataclass, field, fields
@@ -97,8 +98,13 @@ def wait_for_job(service, job_id, *states):
 def files_in(service):
     """The names of all files and folders of uploads, requests and jobs."""
     root = service.settings.folder
-    found = [path for kind in ("uploads", "requests", "jobs") for path in (root / kind).rglob("*")]
-    return sorted(str(path.relative_to(root)) for path in found)
+    found = [
+        os.path.relpath(os.path.join(folder, name), root)
+        for kind in ("uploads", "requests", "jobs")
+        for folder, folders, files in os.walk(root / kind)  # unlike rglob, while some are deleted
+        for name in folders + files
+    ]
+    return sorted(found)
 
 
 class Gate:
