@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def files_in(service):
     """The names of all files and folders of uploads, requests and jobs."""
     root = service.settings.folder
     found = [
-        os.path.relpath(os.path.join(folder, name), root)
+        str(Path(folder, name).relative_to(root))
         for kind in ("uploads", "requests", "jobs")
         for folder, folders, files in os.walk(root / kind)  # unlike rglob, while some are deleted
         for name in folders + files
