@@ -80,7 +80,7 @@ class Workers:
                     self.running.discard(task)
 
     def _compute(self, task: Task) -> None:
-        """Compute a task; whatever happens, it is finished afterwards."""
+        """Compute a task; it is finished afterwards, also after an unexpected error."""
         try:
             notes = self._upscale(task)
         except StoppedError:

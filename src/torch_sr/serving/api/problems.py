@@ -19,7 +19,7 @@ from torch_sr.serving.errors import RequestError, internal_error
 
 PROBLEM_TYPE = "application/problem+json"
 _PLACES = ("query", "path", "header", "body")
-_CLIENT_CLOSED = 499  # nobody receives this response; it is for the figures
+_CLIENT_CLOSED = 499  # the client is gone; this status is for the figures
 
 
 class ProblemResponse(Response):

@@ -14,7 +14,7 @@ from torch_sr.serving.requests import UpscaleRequest
 from torch_sr.serving.service import Service
 from torch_sr.serving.tasks import Task
 
-AHEAD = 2  # tasks of a visitor in the queue, so that others need not wait for all of his files
+AHEAD = 2  # tasks of a visitor in the queue, so that others need not wait for all files
 _RETRY = 1.0  # seconds until a full queue is tried again
 _FULL = 429
 

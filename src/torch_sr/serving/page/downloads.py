@@ -29,7 +29,7 @@ def write_zip(path: Path, files: Sequence[Path]) -> Path:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Number names that occur before, whatever their case.
+    """Number names that occur before, in upper or lower case.
 
     >>> unique_names(["a.png", "A.png", "b.png"])
     ['a.png', 'A (2).png', 'b.png']
