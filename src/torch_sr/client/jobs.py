@@ -113,7 +113,7 @@ class RemoteJob:
         """Write the result to a file, completely or not at all.
 
         Args:
-            target: the file; its format is that which was requested, which its suffix does not change.
+            target: the file; its suffix does not change the format, which was requested.
             overwrite: replace ``target`` if it exists.
 
         Raises:
