@@ -760,7 +760,7 @@ def test_login_and_stop(browser, tmp_path, monkeypatch):
         assert not severe(axe.run(page))
         page.get_by_label("Token").fill("wrong")
         page.get_by_role("button", name="Log in").click()
-        page.get_by_text("This is not the token.").wait_for()
+        page.get_by_text("This is not the token; check it and try again.").wait_for()
         page.get_by_label("Token").fill("secret")
         page.get_by_role("button", name="Log in").click()
         page.get_by_role("button", name="Upscale").wait_for()

@@ -124,7 +124,7 @@ class Guard:
             response.set_cookie(_COOKIE, self._key(), httponly=True, samesite="lax", secure=secure)
         elif path == "/":
             page = (STATIC / "login.html").read_text(encoding="utf-8")
-            message = "This is not the token." if given else ""
+            message = "This is not the token; check it and try again." if given else ""
             response = HTMLResponse(page.replace("{message}", message), 401)
         else:
             response = PlainTextResponse("Log in on the page first", 401)
