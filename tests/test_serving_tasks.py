@@ -320,7 +320,7 @@ def test_a_thread_that_has_ended_is_a_fault(start_service, monkeypatch):
         ({}, image_bytes(60, 60), 413),
         ({"model": "other"}, None, 422),
         ({"model": "../../etc/passwd"}, None, 422),
-        ({"model": "/work/model.safetensors"}, None, 422),
+        ({"model": "/models/model.safetensors"}, None, 422),
         ({"scale": 2, "width": 9}, None, 422),
         ({"scale": 64}, image_bytes(20, 20), 413),
         ({"width": 900_000}, None, 413),

@@ -20,7 +20,7 @@ OnBatch = Callable[[int], None]
 
 
 class Device:
-    """Lets one call at a time through, no matter by which engine."""
+    """Lets the engines of one device compute one call at a time."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()

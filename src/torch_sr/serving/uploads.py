@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -13,7 +14,6 @@ from torch_sr.images.reading.kinds import find_kind
 from torch_sr.inference.files.jobs import Job
 from torch_sr.inference.files.kinds import VIDEO_SUFFIXES
 from torch_sr.inference.files.options import BatchOptions
-from torch_sr.inference.files.survey import survey
 from torch_sr.serving.errors import RequestError
 from torch_sr.serving.settings import Limits
 
@@ -70,18 +70,12 @@ def examine(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) 
         RequestError: it cannot be read, or it or its result is too large.
     """
     try:
-        if job.is_video:
-            _check_video(job, scale_factor, options, limits)
-        else:
-            _check_image(job, scale_factor, options, limits)
-        (checked,) = survey([job], scale_factor, options)
-        if checked.refusal:
-            raise ImageError(checked.refusal)
+        count_pixels = _check_video if job.is_video else _check_image
+        return replace(job, pixels=count_pixels(job, scale_factor, options, limits))
+    except RequestError:
+        raise
     except TorchSRError as error:
-        if isinstance(error, RequestError):
-            raise
         raise unreadable(job, str(error)) from error
-    return checked
 
 
 def unreadable(job: Job, message: str) -> RequestError:
@@ -93,26 +87,31 @@ def unreadable(job: Job, message: str) -> RequestError:
     return RequestError(detail, field="image", value=job.source.name)
 
 
-def _check_image(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) -> None:
+def _check_image(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) -> int:
+    """Refuse an image that cannot be upscaled; returns its pixels."""
     _refuse_other_files(job)
     header = read_header(job.source, pages=holds_pages(job.target))
     _refuse_above(limits.max_pixels, header.num_pixels, job, "it has")
     size = _result_size(header.height, header.width, scale_factor, options)
     _refuse_above(limits.max_result_pixels, math.prod(size) * header.pages, job, _ITS_RESULT)
     check_format(job.target, *size, file_format=options.write.file_format)
+    return header.num_pixels
 
 
-def _check_video(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) -> None:
+def _check_video(job: Job, scale_factor: int, options: BatchOptions, limits: Limits) -> int:
+    """Refuse a video that cannot be upscaled; returns the pixels of its frames."""
     with job.source.open("rb") as file:
         head = file.read(8)
     if _TEXT.fullmatch(head) and not head.startswith(_NOT_TEXT):
         raise _not_accepted(job, "is a text; playlists, which name other files, are not read")
-    from torch_sr.inference.video.upscaling import read_video_info
+    from torch_sr.inference.video.upscaling import check_target, read_video_info
 
     info = read_video_info(job.source)
     _refuse_above(limits.max_pixels, info.height * info.width, job, "each image has")
     size = _result_size(info.height, info.width, scale_factor, options)
     _refuse_above(limits.max_result_pixels, math.prod(size), job, _ITS_RESULT)
+    check_target(job.target, options.codec)
+    return info.height * info.width * (info.frames or 1)
 
 
 def _result_size(

@@ -57,7 +57,7 @@ class ServeOptions:
     allowed_hosts: Annotated[
         tuple[str, ...],
         Option(
-            "Names by which the server is reached, comma-separated.",
+            "Host names of the server, comma-separated; requests with another one are refused.",
             panel=_ACCESS,
             default="all; on 127.0.0.1, only this machine's",
             parse=split_commas,

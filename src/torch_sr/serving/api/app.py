@@ -43,7 +43,7 @@ def make_app(
     Args:
         service: is started and stopped by the caller.
         token: that requests must have; None for none.
-        hosts: names by which the server may be reached; empty for all.
+        hosts: names that are accepted in the header ``Host``; empty for all.
         page: whether to serve the page as well.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
