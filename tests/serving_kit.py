@@ -19,7 +19,7 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 
 import httpx
 
-from torch_sr.serving import workers
+from torch_sr.serving import computing
 from torch_sr.serving.api.app import make_app
 from torch_sr.serving.requests import UpscaleRequest
 from torch_sr.serving.service import Service
@@ -118,7 +118,7 @@ class Gate:
     def __init__(self, monkeypatch):
         self.held = 0
         self._open = threading.Event()
-        compute = workers.write_result
+        compute = computing.write_result
 
         def process(upscaler, job, options, on_tile, on_note):
             self.held += 1
@@ -126,7 +126,7 @@ class Gate:
                 on_tile(job, 1, 4)
             return compute(upscaler, job, options, on_tile, on_note)
 
-        monkeypatch.setattr(workers, "write_result", process)
+        monkeypatch.setattr(computing, "write_result", process)
 
     def open(self):
         self._open.set()

@@ -21,7 +21,7 @@ from serving_kit import (
 )
 
 from torch_sr.errors import DeviceMemoryError, ImageError, ModelError
-from torch_sr.serving import workers
+from torch_sr.serving import computing
 from torch_sr.serving.errors import RequestError
 from torch_sr.serving.requests import UpscaleRequest
 
@@ -41,7 +41,7 @@ def fail_with(monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(workers, "write_result", fail)
+    monkeypatch.setattr(computing, "write_result", fail)
 
 
 def error_of(task):
@@ -257,7 +257,7 @@ def test_a_full_disk_is_not_the_fault_of_the_image(start_service, monkeypatch):
             raise ImageError(f"{job.target}: cannot be written") from error
 
     service = start_service()
-    monkeypatch.setattr(workers, "write_result", full)
+    monkeypatch.setattr(computing, "write_result", full)
     error = error_of(submit(service))
     assert (error.status, error.field) == (507, None)
     assert str(service.settings.folder) not in str(error)
@@ -285,7 +285,7 @@ def test_a_model_that_cannot_be_loaded_any_more_is_not_the_fault_of_the_client(
     def fail(*_, **__):
         raise ModelError("/secret/weights.pth: no such file")
 
-    monkeypatch.setattr(service._upscalers[0], "get", fail)
+    monkeypatch.setattr(service._computers[0].upscalers, "get", fail)
     error = error_of(submit(service))
     assert error.status == 500
     assert "secret" not in str(error)
@@ -417,7 +417,7 @@ def test_the_models_that_were_not_used_for_longest_are_unloaded(start_service):
         task = submit(service, strength=strength)
         assert task.wait(10)
         assert task.state == "done", task.error
-    assert service._upscalers[0].num_loaded == 2
+    assert service._computers[0].upscalers.num_loaded == 2
 
 
 def test_strengths_are_different_images(start_service):

@@ -13,7 +13,8 @@ computes it with the :class:`~torch_sr.Upscaler` that ``torch-sr upscale`` uses.
     uploads.py    names of uploaded files, and the checks before a task is accepted
     intake.py     make a task of an upload and a request
     tasks.py      tasks and the bounded queue
-    workers.py    threads that compute tasks
+    workers.py    threads that have tasks computed
+    computing.py  what computes a task: a device of this machine, or something else
     batching.py   equal tiles of several tasks in one call
     folders.py    uploads, and the files of tasks and jobs
     jobs.py       tasks that are stored

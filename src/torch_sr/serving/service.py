@@ -9,12 +9,13 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 
+from torch_sr.serving.computing import MakeComputers, use_devices
 from torch_sr.serving.errors import RequestError, explaining_full_disk
 from torch_sr.serving.folders import Folders
 from torch_sr.serving.intake import Intake
 from torch_sr.serving.jobs import Jobs, JobStatus
 from torch_sr.serving.metrics import ServiceMetrics
-from torch_sr.serving.offers import OfferedModel, Offers, Upscalers
+from torch_sr.serving.offers import OfferedModel, Offers
 from torch_sr.serving.requests import UpscaleRequest
 from torch_sr.serving.settings import ServiceSettings
 from torch_sr.serving.store import JobStore
@@ -28,19 +29,22 @@ _log = logging.getLogger(__name__)
 
 
 class Service:
-    """Computes uploads on one or more devices.
+    """Accepts uploads, and lets computers compute them.
 
     Between :meth:`start` and :meth:`stop`, all methods may be called by several threads.
 
     Args:
         settings: folder, models, devices and limits.
+        make_computers: makes what computes the tasks, by default the devices of this machine.
 
     Raises:
         ConfigError: the folder is used by another service, or cannot be used.
         ModelError, DownloadError, DeviceError: the default model cannot be used.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(
+        self, settings: ServiceSettings, make_computers: MakeComputers = use_devices
+    ) -> None:
         self.settings = settings
         self.metrics = ServiceMetrics()
         self._offers = Offers(settings.models)
@@ -54,20 +58,12 @@ class Service:
         limits = settings.limits
         self._intake = Intake(self._offers, self._folders, limits, self._on_change)
         self._jobs = Jobs(self._store, self._folders, self._intake, self._queue, limits)
-        self._upscalers = [
-            Upscalers(settings, device, self.metrics.count_batch) for device in settings.devices
-        ]
+        self._computers = make_computers(settings, self.metrics)
         self._workers = [
-            Workers(
-                self._queue,
-                upscalers,
-                self.metrics,
-                settings.limits.time_limit,
-                settings.tasks_per_device,
-            )
-            for upscalers in self._upscalers
+            Workers(self._queue, computer, self.metrics, limits.time_limit)
+            for computer in self._computers
         ]
-        self._num_threads = settings.tasks_per_device * len(settings.devices)
+        self._num_threads = sum(computer.tasks_at_once for computer in self._computers)
         self._stopping = threading.Event()
         self._is_ready = False
         self._watch()
@@ -115,8 +111,8 @@ class Service:
     def start(self) -> None:
         """Load the default model, take up unfinished jobs, and start to compute."""
         choice = self._offers.choose(None, None)
-        for upscalers in self._upscalers:
-            upscalers.get(choice)
+        for computer in self._computers:
+            computer.start(choice)
         self._jobs.recover()
         for workers in self._workers:
             workers.start()
@@ -146,7 +142,9 @@ class Service:
         return any(workers.running for workers in self._workers)
 
     def close(self) -> None:
-        """Release the folder, after :meth:`stop`."""
+        """Release the folder and the computers, after :meth:`stop`."""
+        for computer in self._computers:
+            computer.stop()
         self._store.close()
         self._folders.release()
 
@@ -295,10 +293,5 @@ class Service:
             "torch_sr_tasks_running",
             "Tasks that are decoded, computed or encoded now.",
             lambda: sum(len(workers.running) for workers in self._workers),
-        )
-        watch(
-            "torch_sr_models_loaded",
-            "Models that are loaded, on all devices together.",
-            lambda: sum(upscalers.num_loaded for upscalers in self._upscalers),
         )
         watch("torch_sr_ready", "1 if requests are accepted.", lambda: self.obstacle is None)
