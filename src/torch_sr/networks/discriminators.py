@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from torch_sr.errors import ModelError
+from torch_sr.networks.synced_norm import SyncedBatchNorm2d
 
 
 class VGGDiscriminator(nn.Module):
@@ -26,6 +27,8 @@ class VGGDiscriminator(nn.Module):
         vgg_blk_ch: output channels of each convolution; one that repeats the channels of the
             convolution before it has a stride of two.
         fc_features: outputs of each hidden dense layer.
+        synced: normalize over the mini-batches of all processes, see
+            :class:`~torch_sr.networks.synced_norm.SyncedBatchNorm2d`.
 
     Raises:
         ModelError: for images of another size than it was built for.
@@ -37,9 +40,12 @@ class VGGDiscriminator(nn.Module):
         img_channels: int = 3,
         vgg_blk_ch: Sequence[int] = (64, 64, 128, 128, 256, 256, 512, 512),
         fc_features: Sequence[int] = (100,),
+        *,
+        synced: bool = False,
     ) -> None:
         super().__init__()
         self.crop_size = crop_size
+        norm = SyncedBatchNorm2d if synced else nn.BatchNorm2d
         height, width = crop_size
         features: list[nn.Module] = []
         for number, (before, after) in enumerate(pairwise([img_channels, *vgg_blk_ch])):
@@ -47,7 +53,7 @@ class VGGDiscriminator(nn.Module):
             stride = 2 if after == before and not first else 1
             height, width = -(-height // stride), -(-width // stride)
             features.append(nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=first))
-            features += [] if first else [nn.BatchNorm2d(after)]
+            features += [] if first else [norm(after)]
             features.append(nn.LeakyReLU(0.2, inplace=True))
         self.features = nn.Sequential(*features)
         sizes = [vgg_blk_ch[-1] * height * width, *fc_features]

@@ -25,15 +25,22 @@ def build_generator(config: Hyperparameters) -> RRDBNet:
     return RRDBNet(**config.generator_kwargs)
 
 
-def build_discriminator(config: Hyperparameters) -> nn.Module:
-    """The discriminator for the crops of the GAN stage, with initial weights from the seed."""
+def build_discriminator(config: Hyperparameters, *, synced: bool = False) -> nn.Module:
+    """The discriminator for the crops of the GAN stage, with initial weights from the seed.
+
+    Args:
+        config: all hyper-parameters.
+        synced: whether several processes share each mini-batch.
+    """
     torch.manual_seed(config.seed + 1)  # independent of whether a PSNR stage ran before
     sizes = config.discriminator
     if sizes.kind == "unet":
         return UNetDiscriminator(config.img_channels, sizes.unet_channels)
     crop = config.training.cr_patch_size
     assert crop is not None  # checked by the configuration
-    return VGGDiscriminator(crop, config.img_channels, sizes.vgg_blk_ch, sizes.fc_features)
+    return VGGDiscriminator(
+        crop, config.img_channels, sizes.vgg_blk_ch, sizes.fc_features, synced=synced
+    )
 
 
 def build_perceptual_loss(config: Hyperparameters) -> PerceptualLoss:
@@ -78,7 +85,8 @@ def build_stage(
             accumulate=settings.accumulate,
         )
     assert perceptual is not None
-    discriminator = prepare_network(build_discriminator(config), settings)
+    several = context.fabric.world_size > 1
+    discriminator = prepare_network(build_discriminator(config, synced=several), settings)
     return GANStage(
         context.fabric,
         generator,

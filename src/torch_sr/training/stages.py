@@ -7,7 +7,6 @@ A stage neither logs nor saves; the trainer does this, without knowing the losse
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +20,7 @@ from torch_sr.losses import (
     relativistic_discriminator_loss,
     relativistic_generator_loss,
 )
+from torch_sr.networks.synced_norm import mean_of_processes
 from torch_sr.training.learner import Learner
 from torch_sr.training.schedules import milestone_factor, pretraining_factor
 from torch_sr.training.stage_base import LossMeans, Stage, StepResult, extra_losses
@@ -156,10 +156,8 @@ class GANStage(Stage):
 
     def _average_logits(self, logits: Tensor) -> Tensor:
         """Average over the mini-batches of all processes, as one large mini-batch would."""
-        if self._fabric.world_size == 1:
-            return logits.mean()
-        everywhere: Any = self._fabric.all_gather(logits, sync_grads=True)
-        return torch.mean(everywhere)
+        mean = logits.mean()
+        return mean if self._fabric.world_size == 1 else mean_of_processes(mean)
 
     def __init__(
         self,
