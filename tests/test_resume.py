@@ -325,7 +325,10 @@ def test_other_samples_inside_an_epoch_are_refused(settings):
     interrupt = Recorder(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     stopped = train_run(config, settings, run="1", loggers=[interrupt])
     resumed = replace(settings, resume=stopped.checkpoint)
-    for override, words in (("seed=4", "seed 3 to 4"), ("batch_size=1", "batch_size 2 to 1")):
+    for override, words in (
+        ("seed=4", "seed: 3, now 4"),
+        ("batch_size=1", "batch_size x processes: 2, now 1"),
+    ):
         with pytest.raises(CheckpointError, match=words):
             train_run(parse_config(TINY, overrides=[override]), resumed, run="1")
     assert train_run(config, resumed, run="1").finished

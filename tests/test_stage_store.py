@@ -133,7 +133,7 @@ def test_inside_an_epoch_other_samples_are_refused(make_store):
     parts = make_store()
     parts.state.progress.batch = 1
     parts.store.save_checkpoint()
-    with pytest.raises(CheckpointError, match=r"finish epoch 1 .*\(seed 3 to 4\)"):
+    with pytest.raises(CheckpointError, match=r"finish epoch 1 .*\(seed: 3, now 4\)"):
         make_store(seed=4).store.restore(load_checkpoint(parts.store.checkpoint_file))
 
 

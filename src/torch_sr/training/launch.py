@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -15,7 +16,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from torch_sr.devices import FABRIC_PRECISIONS, choose_device, choose_precision
-from torch_sr.errors import DeviceError
+from torch_sr.errors import DeviceError, TrainingError
 from torch_sr.training.settings import RunSettings
 
 # PyTorch renamed the option, and warns about the old name.
@@ -24,6 +25,10 @@ _SYNC_BUFFERS = next(
     for name in ("forward_sync_buffers", "broadcast_buffers")
     if name in signature(DistributedDataParallel).parameters
 )
+
+
+_LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+"""Words in the RuntimeError of gloo; other backends raise subclasses."""
 
 
 def is_first_process() -> bool:
@@ -79,11 +84,42 @@ def leave_in_order() -> Iterator[None]:
             torch.distributed.destroy_process_group()
 
 
+@contextmanager
+def explain_lost_process() -> Iterator[None]:
+    """Turn the errors of a connection to a process that ended into one line.
+
+    Raises:
+        TrainingError: another process ended or cannot be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError)
+        if not lost and not any(words in str(error) for words in _LOST):
+            raise
+        raise TrainingError(
+            "start the training again with --name and --resume auto, which resumes its last "
+            "checkpoint (torchrun --max-restarts does so itself): another process ended or cannot "
+            f"be reached ({_shorten(error)}); see its own error"
+        ) from error
+
+
+def _shorten(error: RuntimeError) -> str:
+    """The first line of an error, without the place in the sources where it occurred."""
+    return re.sub(r"^\[[^]]*\]\s*", "", str(error).partition("\n")[0])[:100]
+
+
 def _count_processes(settings: RunSettings, device: torch.device) -> tuple[int, int]:
     """The number of processes in total and on this machine."""
     if "WORLD_SIZE" in os.environ and "RANK" in os.environ:  # torchrun has started them
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        return int(os.environ["WORLD_SIZE"]), here
+        total = int(os.environ["WORLD_SIZE"])
+        if total % here:
+            raise DeviceError(
+                f"start equally many processes on all machines with --nproc-per-node: {here} of "
+                f"{total} processes are on this one"
+            )
+        return total, here
     gpus = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
     wanted = settings.devices or gpus
     if wanted > gpus and device.type != "cpu":

@@ -16,6 +16,7 @@ from torch_sr.evaluation.metric_table import MetricFunction
 from torch_sr.losses import PerceptualLoss
 from torch_sr.models.zoo import find_model
 from torch_sr.networks.rrdb import RRDBNet
+from torch_sr.training.agreement import check_same_images, check_same_run, share_start
 from torch_sr.training.building import (
     build_generator,
     build_perceptual_loss,
@@ -23,7 +24,12 @@ from torch_sr.training.building import (
     prepare_network,
 )
 from torch_sr.training.context import RunContext
-from torch_sr.training.launch import is_first_process, launch, leave_in_order
+from torch_sr.training.launch import (
+    explain_lost_process,
+    is_first_process,
+    launch,
+    leave_in_order,
+)
 from torch_sr.training.loggers.base import Logger
 from torch_sr.training.loggers.combined import CombinedLogger
 from torch_sr.training.loggers.opening import open_loggers
@@ -148,7 +154,7 @@ def train_run(
     if not config.stages:
         raise ConfigError("pretraining.num_epoch and training.num_epoch are both 0; raise one")
     check_extra_metrics(settings.val_metrics)
-    with leave_in_order():
+    with leave_in_order(), explain_lost_process():
         start = start or _read_start(settings)
         changes = start.check(config)
         fabric = launch(settings)
@@ -159,17 +165,12 @@ def train_run(
             settings,
             CombinedLogger(loggers if fabric.is_global_zero else ()),
         )
-        _check_same_start(fabric, start)
-        with (
-            fabric.rank_zero_first()
-        ):  # the first process decodes and downloads, the others reuse it
-            extra = _build_extra_metrics(fabric, config, settings)
-            data = {
-                name: open_stage_data(name, context, extra, cache_progress)
-                for name in start.stages(config)
-            }
-            perceptual = _build_perceptual(context, data)
-        return _train_stages(context, start, changes, data, perceptual)
+        check_same_run(fabric, config, settings)
+        shared = share_start(fabric, start)
+        changes = changes if shared is start else shared.check(config)
+        data, perceptual = _open_in_turn(context, shared.stages(config), cache_progress)
+        check_same_images(fabric, data)
+        return _train_stages(context, shared, changes, data, perceptual)
 
 
 def _read_hparams(config: Hyperparameters | Mapping[str, Any] | str | Path) -> Hyperparameters:
@@ -188,18 +189,25 @@ def _read_start(settings: RunSettings) -> StartingPoint:
     return read_start(path, stage=settings.start_stage, partial=settings.partial)
 
 
-def _check_same_start(fabric: Fabric, start: StartingPoint) -> None:
-    """Check that all processes resume the same checkpoint, because each reads its own file."""
-    checkpoint = start.checkpoint
-    mine: Any = None
-    if checkpoint is not None:
-        mine = (checkpoint["run"], checkpoint["stage"], checkpoint["progress"].get("step"))
-    first: Any = fabric.broadcast(mine)
-    if mine != first:
-        raise CheckpointError(
-            f"give all machines the same --out or checkpoint: process {fabric.global_rank} resumes "
-            f"from {mine}, the first process from {first}"
-        )
+def _open_in_turn(
+    context: RunContext, stages: Sequence[str], progress: Progress | None
+) -> tuple[dict[str, StageData], PerceptualLoss | None]:
+    """Open the data of the stages and the perceptual loss: decode images, download weights.
+
+    The first process comes first, then the first of each machine, which may have a cache of its
+    own, then the others.
+    """
+    fabric = context.fabric
+
+    def open_all() -> tuple[dict[str, StageData], PerceptualLoss | None]:
+        extra = _build_extra_metrics(fabric, context.config, context.settings)
+        data = {name: open_stage_data(name, context, extra, progress) for name in stages}
+        return data, _build_perceptual(context, data)
+
+    with fabric.rank_zero_first():
+        opened = open_all() if fabric.is_global_zero else None
+    with fabric.rank_zero_first(local=True):
+        return open_all() if opened is None else opened
 
 
 def _build_extra_metrics(
@@ -271,14 +279,14 @@ def _fit(
     """Train a stage; restore its checkpoint first if the run starts from one."""
     checkpoint = start.checkpoint
     if checkpoint is not None and checkpoint["stage"] == trainer.stage.name:
-        _restore(trainer, start, checkpoint)
+        changes = [*changes, *_restore(trainer, start, checkpoint)]
         notes = [f"changed since the checkpoint: {change}" for change in changes]
     return trainer.fit(notes)
 
 
-def _restore(trainer: Trainer, start: StartingPoint, checkpoint: Mapping[str, Any]) -> None:
+def _restore(trainer: Trainer, start: StartingPoint, checkpoint: Mapping[str, Any]) -> list[str]:
     try:
-        trainer.store.restore(checkpoint)
+        return trainer.store.restore(checkpoint)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CheckpointError(

@@ -54,7 +54,7 @@ def train_config(
         print(config.to_json(), end="")
         return None
     result = start_training(config, settings, check=check)
-    if result is not None:
+    if result is not None and is_first_process():
         show_use(result, settings.resume)
     return result
 

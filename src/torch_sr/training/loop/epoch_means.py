@@ -31,13 +31,21 @@ class EpochMeans:
         self._skipped = self._skipped + skipped
         self.skipped_in_a_row = (self.skipped_in_a_row + 1) * skipped
 
+    def share(self) -> None:
+        """Replace the sums by their means over the processes; call it on all of them.
+
+        Before a checkpoint, because all processes resume from that of the first.
+        """
+        if self._fabric.world_size > 1 and self._losses:
+            shared: Any = self._fabric.all_reduce(self._losses, reduce_op="mean")
+            self._losses = shared
+
     def means(self) -> dict[str, float]:
         """The mean of every loss over steps and processes; ``skipped_steps`` if there are any."""
-        losses: Any = self._losses
-        if self._fabric.world_size > 1:
-            losses = self._fabric.all_reduce(losses, reduce_op="mean")
+        self.share()
         taken, skipped = float(self._taken), float(self._skipped)
-        means = {name: float(total) / taken for name, total in losses.items()} if taken else {}
+        losses = self._losses if taken else {}
+        means = {name: float(total) / taken for name, total in losses.items()}
         return means | ({"skipped_steps": skipped} if skipped else {})
 
     def start_epoch(self) -> None:

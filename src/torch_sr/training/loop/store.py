@@ -142,32 +142,36 @@ class StageStore:
         self.restore(self._fabric.broadcast(checkpoint))
         self._state.validation_due = self.awaits_validation = False
 
-    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+    def restore(self, checkpoint: Mapping[str, Any]) -> list[str]:
         """Resume from a checkpoint of this stage.
+
+        Returns:
+            a text for every change of the samples since then.
 
         Raises:
             CheckpointError: it is inside an epoch that would continue with other samples.
         """
         self._state.load_state_dict(checkpoint)
-        self._check_samples(checkpoint["samples"])
+        changes = self._compare_samples(checkpoint["samples"])
         self._stage.load_state_dict(checkpoint["stage_state"])
         self._fabric.strategy.precision.load_state_dict(checkpoint["scaler"])
         _set_random_state(checkpoint["random"], self._fabric.device)
         self._step, self.awaits_validation = -1, self._state.validation_due
+        return changes
 
-    def _check_samples(self, before: Mapping[str, int]) -> None:
-        progress, now = self._state.progress, self._samples
-        if not progress.batch or before == now:
-            return
-        changes = ", ".join(
-            f"{name} {before.get(name)} to {now[name]}"
-            for name in now
-            if before.get(name) != now[name]
-        )
-        raise CheckpointError(
-            f"finish epoch {progress.epoch + 1} with the earlier settings, or start a new run from "
-            f"a model: the epoch would continue with other samples ({changes})"
-        )
+    def _compare_samples(self, recipe: Mapping[str, int]) -> list[str]:
+        before, now = _order(recipe), _order(self._samples)
+        changes = [
+            f"{name}: {before[name]}, now {now[name]}" for name in now if before[name] != now[name]
+        ]
+        progress = self._state.progress
+        if progress.batch and changes:
+            raise CheckpointError(
+                f"finish epoch {progress.epoch + 1} with the earlier settings, or start a new run "
+                "from a model: the epoch would continue with other samples "
+                f"({', '.join(changes)})"
+            )
+        return changes
 
     def _save(self, path: Path, good: bool, keep: int = 0, *, replace: bool = False) -> None:
         self._loggers.on_activity("store")
@@ -207,6 +211,12 @@ class StageStore:
             self._notes,
         )
         save_generator(path, network, stage=self._stage.name, metadata=metadata)
+
+
+def _order(recipe: Mapping[str, int]) -> dict[str, int]:
+    """What the order of the samples depends on, however many processes share them."""
+    crops = recipe["batch_size"] * recipe.get("processes", 1)
+    return {"images": recipe["images"], "seed": recipe["seed"], "batch_size x processes": crops}
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

@@ -160,6 +160,7 @@ class Trainer:
             answer: Any = self._fabric.all_reduce(asked, reduce_op="sum")
             requested = float(answer) > 0
         if requested:
+            self.state.sums.share()
             self.store.save_checkpoint_if_newer()
         return requested
 
@@ -170,6 +171,7 @@ class Trainer:
         the epoch; a run that resumes there starts with the validation.
         """
         state, progress = self.state, self.state.progress
+        state.sums.share()
         state.validation_due |= self.schedule.needs_validation(progress)
         validated: Validated | None = None
         if state.validation_due:
