@@ -22,7 +22,7 @@ LAYERS = [
     {"config"},
     {"models", "data"},
     {"losses", "inference"},
-    {"evaluation", "serving"},
+    {"evaluation", "planning", "serving"},
     {"training"},
     {"cli"},
     {"__main__"},

@@ -38,6 +38,10 @@ COMMANDS = {
         f"{_CLI}.serve.command:serve",
         "Serve a page and an HTTP API that upscale images.",
     ),
+    "plan": Lazy(
+        f"{_CLI}.plan.command:plan",
+        "Print what a large job will cost: devices, hours, network, requests, storage, money.",
+    ),
     "doctor": Lazy(
         f"{_CLI}.doctor.command:doctor",
         "Report devices, engines, packages and folders; exit code 1 if something is broken.",

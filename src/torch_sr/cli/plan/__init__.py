@@ -1,0 +1,1 @@
+"""``torch-sr plan``: what a large job will cost."""
