@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from torch_sr.cli.options import COMPUTATION, COMPUTE_DEVICE, ENGINE, PRECISION, THREADS, TILE_SIZE
+from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.inference.files.options import BatchOptions
 from torch_sr.models.weights import DEFAULT_MODEL, find_pair
 from torch_sr.options import Option
@@ -123,3 +124,4 @@ class UpscaleOptions:
     ] = False
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     batch: BatchOptions = field(default_factory=BatchOptions)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)

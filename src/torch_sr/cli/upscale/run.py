@@ -43,6 +43,11 @@ def upscale_all(images: Sequence[str], options: UpscaleOptions, *, as_json: bool
     batch = _batch_options(options)
     number, count = _parse_shard(options.shard)
     names = [name for argument in images for name in _expand(argument)]
+    if options.cluster.address is not None:
+        from torch_sr.cli.upscale.cluster import upscale_on_cluster
+
+        upscale_on_cluster(names, options, batch, as_json=as_json)
+        return
     findings = find_jobs(
         names,
         options.out,
