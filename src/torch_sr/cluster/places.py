@@ -49,7 +49,7 @@ class Place:
     @property
     def name(self) -> str:
         """The last part."""
-        return PurePosixPath(self._inner).name
+        return self.path.name if self.is_local else PurePosixPath(urlsplit(self.url).path).name
 
     def join(self, relative: str) -> Place:
         """A file below this folder."""
@@ -79,10 +79,6 @@ class Place:
             return fs.PyFileSystem(fs.FSSpecHandler(system)), inner
         except (OSError, ValueError, ImportError) as error:
             raise ImageError(f"{self.url}: check the URL: {_reason(error)}") from error
-
-    @property
-    def _inner(self) -> str:
-        return os.fspath(self.path) if self.is_local else self._opened[1]
 
     def exists(self) -> bool:
         """Whether there is a file."""
