@@ -22,6 +22,7 @@ LAYERS = [
     {"config"},
     {"models", "data"},
     {"losses", "inference"},
+    {"cluster"},
     {"evaluation", "planning", "serving"},
     {"training"},
     {"cli"},
