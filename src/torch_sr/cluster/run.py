@@ -92,7 +92,7 @@ def _connect(address: str | None) -> Any:
     if not ray.is_initialized():
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
-            ray.init(address=None if address == "local" else address, **options)
+            ray.init(address=address, **options)  # None would find the cluster of a dead process
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"--ray {address}: check the address, or use local: {' '.join(str(error).split())}"
