@@ -15,6 +15,7 @@
     ├── DeviceError           a device or precision that this machine does not have
     │   └── DeviceMemoryError     a device without enough memory
     ├── ServiceError          a service that cannot be reached, refuses a request or fails
+    ├── ClusterError          a cluster that fails, or cannot compute what is asked
     └── MissingExtraError     an optional package that is not installed
 """
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 __all__ = [
     "CheckpointError",
+    "ClusterError",
     "ConfigError",
     "DataError",
     "DeviceError",
@@ -115,6 +117,10 @@ class ServiceError(TorchSRError):
         self.value = value
         self.remedy = remedy
         self.retry_after = retry_after
+
+
+class ClusterError(TorchSRError):
+    """A cluster fails, or its machines cannot compute what is asked."""
 
 
 class MissingExtraError(TorchSRError):

@@ -1,13 +1,12 @@
 """START HERE: super-resolve more images than one machine can, with Ray.
 
-The driver lists the sources, some ten thousand at a time; Ray Data hands them to actors, each of
-which holds the model; an actor computes an image as ``torch-sr upscale`` does and writes the result
-whole or not at all.
+The sources are listed as a stream; Ray Data hands them to actors, each of which holds the model; an
+actor computes an image as ``torch-sr upscale`` does, and writes the result whole or not at all.
 
 ::
 
     places.py    files in folders and object stores: list, read, write
-    listing.py   sources, as they are listed -> items to process
+    listing.py   sources -> items to process, grouped into tasks
     workers.py   the actor that computes items
     ledger.py    what was started and finished, so that nothing is done twice or retried forever
     run.py       the pipeline: items -> outcomes

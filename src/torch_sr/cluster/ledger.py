@@ -7,34 +7,71 @@ ended several times is given up.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of an item.
+
+    Args:
+        existed: whether its result existed before a worker was given the item.
+        given: whether a worker was given it before.
+        outcome: if it was finished.
+    """
+
+    existed: bool
+    given: bool = False
+    outcome: dict[str, Any] | None = None
 
 
 class Ledger:
     """The attempts and outcomes of the items that are being processed.
 
-    Args:
-        most_attempts: to compute an item whose worker ends.
+    An entry lives from the start of its item until the driver has its outcome, so the ledger's size
+    does not grow with the number of items.
     """
 
-    def __init__(self, most_attempts: int) -> None:
-        self._most = most_attempts
-        self._attempts: dict[str, int] = {}
-        self._outcomes: dict[str, dict[str, Any]] = {}
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._attempts: Counter[str] = Counter()
+        self._tasks_reported = 0
 
-    def begin(self, source: str) -> tuple[int, dict[str, Any] | None]:
-        """Note that an item is started; returns the number of attempts, and a known outcome."""
-        if (outcome := self._outcomes.get(source)) is not None:
-            return 0, outcome
-        self._attempts[source] = attempts = self._attempts.get(source, 0) + 1
-        return attempts, None
+    def open(self, sources: Sequence[str], existed: Sequence[bool]) -> list[Entry]:
+        """Note that a worker was given items; returns what was known of them before.
+
+        Args:
+            sources: of the items.
+            existed: whether their results exist, which counts for items that are new.
+        """
+        known = [
+            self._entries.get(name, Entry(result_is_there))
+            for name, result_is_there in zip(sources, existed, strict=True)
+        ]
+        for name, entry in zip(sources, known, strict=True):
+            self._entries[name] = replace(entry, given=True)
+        return known
+
+    def attempt(self, source: str) -> int:
+        """Note that an item is computed alone; returns how often that was the case."""
+        self._attempts[source] += 1
+        return self._attempts[source]
 
     def finish(self, source: str, outcome: dict[str, Any]) -> None:
         """Note the outcome of an item."""
-        self._outcomes[source] = outcome
-        self._attempts.pop(source, None)
+        if (entry := self._entries.get(source)) is not None:  # None: a worker was late
+            self._entries[source] = replace(entry, outcome=outcome)
 
-    def clear(self) -> None:
-        """Forget all items, when the driver has received all their outcomes."""
-        self._attempts.clear()
-        self._outcomes.clear()
+    def forget(self, sources: Sequence[str]) -> None:
+        """Remove the items of a task, because the driver has received their outcomes."""
+        self._tasks_reported += 1
+        for name in sources:
+            self._entries.pop(name, None)
+            self._attempts.pop(name, None)
+
+    def tasks_reported(self) -> int:
+        """How many tasks were forgotten so far."""
+        return self._tasks_reported

@@ -37,10 +37,8 @@ class ClusterSettings:
         address: of Ray; ``local`` starts it on this machine, ``auto`` finds a running one.
         workers: the least and the most; None for as many as the cluster has devices for.
         worker_cpus: of each, which are its threads.
-        worker_gpus: of each; parts of 1 share a GPU.
-        most_attempts: to compute an image whose worker ends.
-        images_listed: how many are listed at a time.
-        images_per_task, bytes_per_task: what a worker is given at a time.
+        worker_gpus: of each; parts of 1 share a GPU. None for one, if the cluster has GPUs.
+        images_per_task, bytes_per_task: the most that a worker is given at a time.
     """
 
     address: Annotated[
@@ -66,12 +64,14 @@ class ClusterSettings:
         float, Option("Processors of each worker.", ("--ray-cpus",), panel=_PANEL, min=0.1)
     ] = 1.0
     worker_gpus: Annotated[
-        float,
+        float | None,
         Option(
-            "GPUs of each worker; 0.5 lets two share one.", ("--ray-gpus",), panel=_PANEL, min=0
+            "GPUs of each worker; 0.5 lets two share one.",
+            ("--ray-gpus",),
+            panel=_PANEL,
+            min=0,
+            default="1 if the cluster has GPUs",
         ),
-    ] = 0.0
-    most_attempts: int = 3
-    images_listed: int = 100_000
+    ] = None
     images_per_task: int = 16
     bytes_per_task: int = 64_000_000

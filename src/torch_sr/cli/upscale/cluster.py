@@ -6,8 +6,9 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,7 +16,7 @@ import typer
 from torch_sr.cli.downloads import find_model
 from torch_sr.cli.upscale.options import UpscaleOptions
 from torch_sr.cli.upscale.progress import duration, short
-from torch_sr.cluster.listing import Item, list_items
+from torch_sr.cluster.listing import Item, Listing
 from torch_sr.cluster.places import is_url
 from torch_sr.cluster.workers import WorkerSettings
 from torch_sr.images import display_name
@@ -126,17 +127,31 @@ class ClusterReport:
 
 def _find_items(
     names: Sequence[str], options: UpscaleOptions, batch: BatchOptions
-) -> Iterator[Item]:
-    """URLs are listed while they are processed; paths are found as without a cluster."""
+) -> Iterable[Item]:
+    """URLs are listed while they are processed; paths are found as without a cluster.
+
+    Raises:
+        ImageError: there is nothing to process.
+        typer.BadParameter: ``--out`` is missing.
+    """
     file_format = batch.write.file_format
     if any(map(is_url, [*names, options.out or ""])):
         if options.out is None:
             raise typer.BadParameter("--out: name the folder or URL for the results")
-        yield from list_items(names, options.out, suffix=options.suffix, file_format=file_format)
-        return
+        listing = Listing(
+            tuple(map(_absolute, names)), _absolute(options.out), options.suffix, file_format
+        )
+        next(iter(listing))  # raises its error before the cluster is started
+        return listing
     found = find_jobs(names, options.out, suffix=options.suffix, file_format=file_format)
-    for job in found.jobs:
-        yield Item(str(job.source.absolute()), str(job.target.absolute()), refusal=job.refusal)
+    return [
+        Item(str(job.source.absolute()), str(job.target.absolute()), refusal=job.refusal)
+        for job in found.jobs
+    ]
+
+
+def _absolute(name: str) -> str:
+    return name if is_url(name) else str(Path(name).absolute())
 
 
 def _upscaler_arguments(choice: ModelChoice, options: UpscaleOptions) -> dict[str, Any]:
