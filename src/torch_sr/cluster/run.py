@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from torch_sr._version import __version__
 from torch_sr.cluster.ledger import Entry, Ledger
 from torch_sr.cluster.listing import Item, group
 from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.cluster.workers import Worker, WorkerSettings
-from torch_sr.errors import ClusterError, ConfigError, MissingExtraError
+from torch_sr.errors import ClusterError, ConfigError, MissingExtraError, TorchSRError
 
 _POLL = 0.1  # seconds between two looks of a listing that is too far ahead
+_CONNECT = 10.0  # seconds
 _MOST_AHEAD = 1000  # tasks that are listed and not reported yet, or 8 for each worker
 
 
@@ -45,6 +55,8 @@ def upscale_on_ray(
     try:
         for row in _dataset(ray, items, settings, cluster, ledger).iter_rows():
             outcomes = json.loads(row["outcomes"])
+            if isinstance(outcomes, str):
+                raise ClusterError(outcomes)
             yield from outcomes
             ledger.forget.remote([outcome["source"] for outcome in outcomes])
     except ray.exceptions.RayError as error:
@@ -64,12 +76,11 @@ def _dataset(
         .flat_map(
             _lister(items, cluster, most, ledger),
             num_cpus=0,
-            max_retries=0,  # what it has listed already would be listed again
-            scheduling_strategy=_here(ray),
+            label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
         )
         .map_batches(
             _RayWorker,
-            fn_constructor_args=(settings, ledger),
+            fn_constructor_args=(settings, ledger, __version__),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
@@ -103,15 +114,43 @@ def _lister(
 
 
 class _RayWorker:
-    """A :class:`Worker` in an actor of Ray Data."""
+    """A :class:`Worker` in an actor of Ray Data, with metrics for Ray's dashboard."""
 
-    def __init__(self, settings: WorkerSettings, ledger: Any) -> None:
-        self._worker = Worker(settings, _RemoteLedger(ledger))
+    def __init__(self, settings: WorkerSettings, ledger: Any, version: str) -> None:
+        from ray.util.metrics import Counter
+
+        self._files = Counter("torch_sr_files", "Files, by status.", tag_keys=("status",))
+        self._pixels = Counter("torch_sr_pixels", "Pixels of the sources that are done.")
+        self._seconds = Counter("torch_sr_seconds", "Seconds from first row to finished file.")
+        self._problem: str | None = None
+        try:
+            _check_version(version)
+            self._worker = Worker(settings, _RemoteLedger(ledger))
+        except TorchSRError as error:  # Ray would print a traceback of many pages
+            self._problem = f"the machine {socket.gethostname()}: {error}"
 
     def __call__(self, batch: Any) -> dict[str, list[str]]:
+        if self._problem is not None:
+            return {"outcomes": [json.dumps(self._problem)]}
         tasks = map(json.loads, batch.column("items").to_pylist())
         rows = [self._worker.process([Item(**fields) for fields in task]) for task in tasks]
+        for row in chain.from_iterable(rows):
+            self._count(row)
         return {"outcomes": [json.dumps(row) for row in rows]}
+
+    def _count(self, row: dict[str, Any]) -> None:
+        self._files.inc(tags={"status": row["status"]})
+        if row["status"] == "done":
+            self._pixels.inc(row["pixels"])
+            self._seconds.inc(row["seconds"])
+
+
+def _check_version(version: str) -> None:
+    if version != __version__:
+        raise ClusterError(
+            f"it has torch-sr {__version__}, and the machine of the command {version}; install the "
+            "same version on all machines"
+        )
 
 
 class _RemoteLedger:
@@ -136,37 +175,63 @@ class _RemoteLedger:
 
 
 def _connect(cluster: ClusterSettings) -> Any:
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors arrive as exceptions
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise MissingExtraError("ray", "cluster") from error
     if not ray.is_initialized():
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        assert cluster.address is not None
+        _check_address(cluster.address)
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         try:
-            # None as the address would find the cluster of a process that has ended.
-            ray.init(address=cluster.address, **options)
+            with _without_stderr():
+                ray.init(address=cluster.address, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"--ray {cluster.address}: check the address, or use local: "
-                f"{' '.join(str(error).split())}"
-            ) from error
+            raise _unreachable(cluster.address, error) from error
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the report is ours
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # a block for each row, which is a task
     return ray
 
 
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Discard what native code prints, such as the log level that Ray was given."""
+    with Path(os.devnull).open("wb") as nothing:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _check_address(address: str) -> None:
+    """Raise an error if nothing listens there: Ray would try for minutes."""
+    url = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        if url.port is not None:
+            socket.create_connection((url.hostname, url.port), timeout=_CONNECT).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())
+    return ConfigError(f"--ray {address}: check the address, or use auto or local: {reason}")
+
+
 def _start_ledger(ray: Any) -> Any:
     """Start the ledger on the driver's machine, which has to live anyway."""
-    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=_here(ray)).remote()
-
-
-def _here(ray: Any) -> Any:
-    """The scheduling strategy of what runs on the driver's machine."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 def _gpus(ray: Any, cluster: ClusterSettings, settings: WorkerSettings) -> float:
@@ -189,4 +254,5 @@ def _room(ray: Any, cpus: float, gpus: float) -> int:
 def _explained(error: Exception) -> str:
     """The last line of the error of a machine, which says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"the cluster failed: {lines[-1] if lines else type(error).__name__}"
+    reason = lines[-1] if lines else type(error).__name__
+    return f"the cluster failed: {re.sub(r'^torch_sr[.]errors[.][A-Za-z]+: ', '', reason)}"

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from torch_sr.cluster.listing import Item
 from torch_sr.cluster.ledger import Entry
+from torch_sr.cluster.listing import Item
 from torch_sr.cluster.places import Place, StoreError
 from torch_sr.errors import ImageError, TorchSRError
 from torch_sr.images import display_name

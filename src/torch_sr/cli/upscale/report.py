@@ -45,7 +45,7 @@ class Report:
         self._as_json = as_json
         self._quiet = quiet
         self._outcomes: list[Outcome] = []
-        self._notes = _Notes()
+        self._notes = Notes()
         self._start = time.monotonic()
 
     @property
@@ -146,7 +146,7 @@ class Report:
         return ", ".join(filter(None, reasons))
 
 
-class _Notes:
+class Notes:
     """Notes by kind; notes that differ only in numbers are of the same kind."""
 
     def __init__(self) -> None:
