@@ -6,9 +6,11 @@ each format, on one core. The speeds of networks are those of one core, too. Run
     python benchmarks/plan.py --photos ../shared/data/photos --json constants.json
     torch-sr plan --constants constants.json --images 1000 --megapixels 2 --device cpu
     python benchmarks/plan.py --published
+    python benchmarks/plan.py --listing 200000
 
 ``--published`` measures nothing: it prints speeds that others have published, and the part of the
-GPU's peak that they are, which is what ``torch-sr plan`` assumes by default.
+GPU's peak that they are, which is what ``torch-sr plan`` assumes by default. ``--listing`` measures
+the memory that pyarrow needs for the names of a folder, which it lists as a whole.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from torch_sr import Upscaler
 from torch_sr.cli.doctor.machine import find_processor
@@ -90,7 +95,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu (one core) or cuda")
     parser.add_argument("--json", type=Path, help="where the constants go")
     parser.add_argument("--published", action="store_true", help="print published speeds")
+    parser.add_argument("--listing", type=int, metavar="N", help="list a folder of N names")
     options = parser.parse_args()
+    if options.listing:
+        print(f"{measure_listing(options.listing):.0f} bytes of memory a name")
+        return
     if options.published:
         print(published_table())
         return
@@ -146,6 +155,20 @@ def published_table() -> str:
     low, high = (constants[name] for name in ("utilization", "utilization.best"))
     lines.append(f"\ntorch-sr plan assumes {low:.0%}, and {high:.0%} at best.")
     return "\n".join(lines)
+
+
+def measure_listing(number: int) -> float:
+    """Bytes of memory for each name while a folder is listed and its names are kept."""
+    from pyarrow import fs
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name in range(number):
+            Path(folder, f"photo_{name:012}.jpg").touch()
+        process = psutil.Process()
+        before = process.memory_info().rss
+        infos = fs.LocalFileSystem().get_file_info(fs.FileSelector(folder))
+        names = [(info.base_name, info.size) for info in infos]
+        return (process.memory_info().rss - before) / len(names)
 
 
 if __name__ == "__main__":

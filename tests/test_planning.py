@@ -20,7 +20,6 @@ from torch_sr.planning import (
     Constant,
     Constants,
     NetworkCost,
-    Prices,
     Workload,
     make_plan,
     read_constants,
@@ -48,9 +47,13 @@ FIGURES = {
     "store.lists": 1,
     "store.read_bytes": 1e6,
     "store.upload_requests": 2,
+    "store.single_bytes": 0,
     "store.part_bytes": 1e7,
     "store.page": 1000,
     "limit.ray_tasks": 10,
+    "price.gets": 0.4,
+    "price.puts": 5.0,
+    "price.storage": 0.02,
     **{
         f"format.{name}.{what}": value
         for name in ("jpg", "png", "webp")
@@ -109,11 +112,14 @@ def test_requests_are_the_hand_computed_ones():
     assert plan.requests.gets == 1000 * (2 + 3)
     assert plan.requests.puts == 1000 * (2 + 3)
     assert plan.requests.lists == 1000 + 1
+    small = constants(store_single_bytes=8e6)
+    assert make_plan(job(), NETWORK, small).requests.puts == 1000
+    assert make_plan(job(), NETWORK, constants()).requests.puts == 1000 * (2 + 1)
 
 
 def test_money_is_the_hand_computed_one():
-    prices = Prices(device_hour=3.0, gets=0.4, puts=5.0, storage=0.02, transfer=0.1)
-    plan = make_plan(job(prices=prices, months=6), NETWORK, constants())
+    work = job(device_price=3.0, transfer_price=0.1, months=6)
+    plan = make_plan(work, NETWORK, constants())
     assert plan.money.devices == pytest.approx(3 * plan.device_hours)
     assert plan.money.requests == pytest.approx(3 * 0.4 + (3 + 1.001) * 5)
     assert plan.money.storage == pytest.approx(8 * 0.02 * 6)
@@ -124,10 +130,11 @@ def test_money_is_the_hand_computed_one():
 
 
 def test_what_has_no_price_is_left_out():
-    plan = make_plan(job(prices=Prices(storage=0.02)), NETWORK, constants())
-    assert plan.money.devices is plan.money.requests is plan.money.transfer is None
-    assert plan.money.known == plan.money.storage
-    assert plan.money.unknown == ["devices", "requests", "transfer"]
+    plan = make_plan(job(), NETWORK, constants())
+    assert plan.money.devices is plan.money.transfer is None
+    assert plan.money.known == plan.money.requests + plan.money.storage
+    assert plan.money.unknown == ["devices", "transfer"]
+    assert {"price.gets", "price.puts", "price.storage"} <= set(plan.constants)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +271,7 @@ def test_better_hardware_is_never_slower(cores, network, utilization):
         ({"hours": 3.0}, "devices and hours: give one of them"),
         ({"source_megabytes": 0.0}, "source_megabytes 0"),
         ({"result_format": "bmp"}, "result_format 'bmp': the formats are jpg, png, webp"),
-        ({"prices": Prices(device_hour=-1.0)}, "price device_hour -1"),
+        ({"device_price": -1.0}, "device_price -1: write a number of 0 or more"),
     ],
 )
 def test_an_impossible_job_is_refused(changes, message):

@@ -21,6 +21,7 @@ PAGES = (
     ROOT / "docs/commands.md",
     ROOT / "docs/data.md",
     ROOT / "docs/models.md",
+    ROOT / "docs/scale.md",
     ROOT / "docs/serving.md",
     ROOT / "docs/testing.md",
     ROOT / "docs/training.md",

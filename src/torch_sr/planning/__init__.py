@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from torch_sr.planning.constants import Constant, Constants, read_constants
 from torch_sr.planning.costs import Plan, make_plan
-from torch_sr.planning.workload import NetworkCost, Prices, Workload
+from torch_sr.planning.workload import NetworkCost, Workload
 
 __all__ = [
     "Constant",
     "Constants",
     "NetworkCost",
     "Plan",
-    "Prices",
     "Workload",
     "make_plan",
     "read_constants",

@@ -79,8 +79,8 @@ class Money:
     """
 
     devices: float | None
-    requests: float | None
-    storage: float | None
+    requests: float
+    storage: float
     transfer: float | None
 
     @property
@@ -206,7 +206,7 @@ def make_plan(workload: Workload, network: NetworkCost, constants: Constants) ->
         hours=hours,
         fastest_hours=_fastest(workload, network, constants, devices),
         requests=requests,
-        money=_money(workload, image, requests, devices * hours),
+        money=_money(workload, image, requests, devices * hours, constants),
         limits=find_limits(
             constants,
             tasks=workload.images / per_task,
@@ -347,28 +347,34 @@ def _fastest(
 def _requests(workload: Workload, image: ImageCost, constants: Constants) -> Requests:
     reads = math.ceil(image.bytes_in / _positive("store.read_bytes", constants))
     parts = max(1, math.ceil(image.bytes_out / _positive("store.part_bytes", constants)))
+    writes: float = 1
+    if image.bytes_out > constants["store.single_bytes"]:  # an upload in parts
+        writes = constants["store.upload_requests"] + parts
     images = workload.images
     return Requests(
         gets=round(images * (constants["store.heads"] + reads)),
-        puts=round(images * (constants["store.upload_requests"] + parts)),
+        puts=round(images * writes),
         lists=round(images * constants["store.lists"])
         + math.ceil(images / _positive("store.page", constants)),
     )
 
 
-def _money(workload: Workload, image: ImageCost, requests: Requests, device_hours: float) -> Money:
-    prices = workload.prices
+def _money(
+    workload: Workload,
+    image: ImageCost,
+    requests: Requests,
+    device_hours: float,
+    constants: Constants,
+) -> Money:
     stored = workload.images * image.bytes_out / 1e9
     moved = stored + workload.images * image.bytes_in / 1e9
-    asked = None
-    if prices.gets is not None and prices.puts is not None:
-        asked = requests.gets / 1000 * prices.gets
-        asked += (requests.puts + requests.lists) / 1000 * prices.puts
+    asked = requests.gets / 1000 * constants["price.gets"]
+    asked += (requests.puts + requests.lists) / 1000 * constants["price.puts"]
     return Money(
-        devices=_times(device_hours, prices.device_hour),
+        devices=_times(device_hours, workload.device_price),
         requests=asked,
-        storage=_times(stored * workload.months, prices.storage),
-        transfer=_times(moved, prices.transfer),
+        storage=stored * workload.months * constants["price.storage"],
+        transfer=_times(moved, workload.transfer_price),
     )
 
 

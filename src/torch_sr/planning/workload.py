@@ -1,9 +1,9 @@
-"""What is to be computed, by which network, on which devices, at which prices."""
+"""What is to be computed, by which network, on which devices."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch_sr.errors import ConfigError
@@ -57,24 +57,6 @@ class NetworkCost:
 
 
 @dataclass(frozen=True)
-class Prices:
-    """Prices in US dollars; None leaves a line out.
-
-    Args:
-        device_hour: of a device, with its share of the machine.
-        gets, puts: of 1000 requests that read, and of 1000 that write or list.
-        storage: of a gigabyte (10^9 bytes) for a month.
-        transfer: of a gigabyte in or out.
-    """
-
-    device_hour: float | None = None
-    gets: float | None = None
-    puts: float | None = None
-    storage: float | None = None
-    transfer: float | None = None
-
-
-@dataclass(frozen=True)
 class Workload:
     """A job.
 
@@ -88,7 +70,9 @@ class Workload:
         source_megabytes, result_megabytes: mean sizes of files, in millions of bytes; None for
             those of measured photographs.
         months: how long the results are stored.
-        prices: what costs money.
+        device_price: US dollars of a device for an hour, with its share of the machine; None if
+            unknown.
+        transfer_price: US dollars of a gigabyte (10^9 bytes) in or out; None if unknown.
 
     Raises:
         ConfigError: a value is impossible.
@@ -104,15 +88,14 @@ class Workload:
     source_megabytes: float | None = None
     result_megabytes: float | None = None
     months: float = 1.0
-    prices: Prices = field(default_factory=Prices)
+    device_price: float | None = None
+    transfer_price: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in _numbers(self):
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} {value:g}: write a number above 0")
-        for name, value in _numbers(self.prices):
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"price {name} {value:g}: write a number of 0 or more")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, (int, float)):
+                _check_number(each.name, value)
         for name in ("source_format", "result_format"):
             if (value := getattr(self, name)) not in FORMATS:
                 raise ConfigError(f"{name} {value!r}: the formats are {', '.join(FORMATS)}")
@@ -126,13 +109,12 @@ class Workload:
         return height, max(1, round(pixels / height))
 
 
-def _numbers(settings: Any) -> list[tuple[str, float]]:
-    found = ((each.name, getattr(settings, each.name)) for each in fields(settings))
-    return [
-        (name, value)
-        for name, value in found
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    ]
+def _check_number(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        least = "of 0 or more" if name.endswith("_price") else "above 0"
+        raise ConfigError(f"{name} {value:g}: write a number {least}")
+    if value == 0 and not name.endswith("_price"):
+        raise ConfigError(f"{name} 0: write a number above 0")
 
 
 def _recorded_overlap(model: Model) -> int | None:

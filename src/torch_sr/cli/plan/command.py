@@ -35,7 +35,7 @@ def plan(*, options: PlanOptions, as_json: AsJSON = False) -> None:
 
     constants = read_constants(options.assumed.constants)
     constants = constants.replaced(dict(_given(options)))
-    workload = _workload(options, constants)
+    workload = _workload(options)
     _check_device(workload.device, constants, measure=options.assumed.measure)
     model = load_model(options.model)
     name = _name(options.model)
@@ -49,10 +49,9 @@ def plan(*, options: PlanOptions, as_json: AsJSON = False) -> None:
     print(json.dumps(found.to_dict(), indent=2) if as_json else to_text(found))
 
 
-def _workload(options: PlanOptions, constants: Constants) -> Workload:
-    from torch_sr.planning import Prices, Workload
+def _workload(options: PlanOptions) -> Workload:
+    from torch_sr.planning import Workload
 
-    prices = options.prices
     return Workload(
         images=options.images or 0,
         megapixels=options.megapixels or 0.0,
@@ -63,14 +62,9 @@ def _workload(options: PlanOptions, constants: Constants) -> Workload:
         result_format=options.result_format or options.source_format,
         source_megabytes=options.source_mb,
         result_megabytes=options.result_mb,
-        months=prices.months,
-        prices=Prices(
-            device_hour=prices.device_price,
-            gets=constants["price.gets"],
-            puts=constants["price.puts"],
-            storage=constants["price.storage"],
-            transfer=prices.transfer_price,
-        ),
+        months=options.prices.months,
+        device_price=options.prices.device_price,
+        transfer_price=options.prices.transfer_price,
     )
 
 

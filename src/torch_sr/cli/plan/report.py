@@ -8,15 +8,10 @@ from collections.abc import Iterator
 from torch_sr.planning import Plan
 from torch_sr.planning.limits import Limit
 
-_WIDTH = 16  # of the names
+_WIDTH, _INDENT = 100, 14  # of the text, and of the names in it
 _KNOWN = {"cited": "from published figures", "given": "as given", "assumed": "an estimate"}
 _PACE = {"compute": "network", "processors": "processors", "connection": "connection"}
-_PRICES = {
-    "devices": "--device-price",
-    "requests": "--get-price, --put-price",
-    "storage": "--storage-price",
-    "transfer": "--transfer-price",
-}
+_PRICES = {"devices": "--device-price", "transfer": "--transfer-price"}
 
 
 def to_text(plan: Plan) -> str:
@@ -27,8 +22,9 @@ def to_text(plan: Plan) -> str:
 
 def _head(plan: Plan) -> Iterator[str]:
     work, network = plan.workload, plan.network
+    images = f"{work.images:,} {'image' if work.images == 1 else 'images'}"
     yield (
-        f"{work.images:,} images of {work.megapixels:g} megapixels, {work.source_format} to "
+        f"{images} of {work.megapixels:g} megapixels, {work.source_format} to "
         f"{work.result_format}, with {network.name} (x{network.scale_factor}), on "
         f"{_devices(plan.devices, work.device)}"
     )
@@ -107,9 +103,9 @@ def _money(plan: Plan) -> Iterator[str]:
         if value is None:
             yield _row(name, f"unknown; give {_PRICES[name]}")
         else:
-            yield _row(name, f"{value:,.2f}{months if name == 'storage' else ''}")
+            yield _row(name, f"{number(value)}{months if name == 'storage' else ''}")
     rest = f", without {' and '.join(plan.money.unknown)}" if plan.money.unknown else ""
-    yield _row("together", f"{plan.money.known:,.2f}{rest}")
+    yield _row("together", f"{number(plan.money.known)}{rest}")
 
 
 def _limits(plan: Plan) -> Iterator[str]:
@@ -132,18 +128,22 @@ def _sources(plan: Plan) -> Iterator[str]:
     for kind, source, date in sorted(sources):
         dated = f" ({date})" if date else ""
         text = f"{', '.join(sources[kind, source, date])}: {kind}{dated}: {source}"
-        yield textwrap.fill(
-            text,
-            100,
-            initial_indent="  ",
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield _filled(text, "  ", 4)
 
 
 def _row(name: str, text: str) -> str:
-    return f"  {name:{_WIDTH}}{text}"
+    return _filled(text, f"  {name:{_INDENT}}", _INDENT + 2)
+
+
+def _filled(text: str, start: str, indent: int) -> str:
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=start,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _known(kind: str) -> str:
