@@ -5,8 +5,9 @@ by a pair of virtual interfaces; otherwise, two loopback addresses. Each runs to
 process on the CPU (gloo), and starts it again if it ends with an error, as Kubernetes and Slurm do.
 
     equality  both stages with two processes, and with one process and the doubled batch
-    kills     at seeded times, all processes of a machine are killed (SIGKILL); as root, for every
-              second kill its network is cut first, so that the other machine is not notified
+    kills     at seeded times, all processes of a machine are killed (SIGKILL). In half of the runs
+              its network is cut first (only as root), so that the other machine is not notified;
+              in half, each machine has an --out of its own
 
 Run with::
 
@@ -224,6 +225,23 @@ def ip(*words: str) -> None:
 # --- A training -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Kill:
+    """When a machine is killed.
+
+    Args:
+        line: number of lines in the log of the training.
+        delay: seconds after this line.
+        victim: the machine.
+        cut: cut its network first.
+    """
+
+    line: int
+    delay: float
+    victim: int
+    cut: bool
+
+
 @dataclass
 class Training:
     """A training on two machines, which start torchrun again as long as it fails."""
@@ -231,34 +249,29 @@ class Training:
     data: Data
     out: Path
     machines: Sequence[Machine]
-    port: int
+    shared: bool = True
+    """Whether both machines have the same --out."""
     starts: int = 0
+
+    def __post_init__(self) -> None:
+        self._port = free_port()
 
     @property
     def metrics_file(self) -> Path:
-        """The log of the first process."""
+        """The log of the first process, which runs on the first machine."""
         return self.out / "logs" / NAME / "metrics.jsonl"
 
-    def run(
-        self, after: int | None = None, delay: float = 0, victim: int = 0, cut: bool = False
-    ) -> float:
-        """Train to the end; returns the seconds.
-
-        Args:
-            after: number of lines in the log after which a machine is killed; None kills none.
-            delay: seconds between that line and the kill.
-            victim: the machine that is killed.
-            cut: cut its network first.
-        """
+    def run(self, kill: Kill | None = None) -> float:
+        """Train to the end, though a machine may be killed; returns the seconds."""
         began = time.monotonic()
         while not self._finished():
             if time.monotonic() - began > SECONDS:
                 raise SystemExit(f"not finished after {SECONDS} s, see {self.out}")
             self._start_missing()
-            if after is not None and self._lines() >= after:
-                time.sleep(delay)
-                self._kill(self.machines[victim], cut)
-                after = None
+            if kill is not None and self._lines() >= kill.line:
+                time.sleep(kill.delay)
+                self._kill(self.machines[kill.victim], kill.cut)
+                kill = None
             time.sleep(0.02)
         for machine in self.machines:
             machine.process = None
@@ -289,37 +302,23 @@ class Training:
         first = self.machines[0].address
         launcher = [
             "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3",
-            "--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first}:{self.port}", "--rdzv-id", NAME,
+            "--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first}:{self._port}", "--rdzv-id", NAME,
             "--rdzv-conf", f"is_host={int(machine is self.machines[0])},keep_alive_interval=1",
             "--local-addr", machine.address, "--monitor-interval", "0.1",
         ]  # fmt: skip
-        train = [str(self.data.config(2)), *train_options(self.data, self.out), "--resume", "auto"]
-        return [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            *launcher,
-            "-m",
-            "torch_sr",
-            "train",
-            *train,
-        ]
+        own = self.shared or machine is self.machines[0]
+        out = self.out if own else self.out.with_name(f"{self.out.name}-second")
+        train = [str(self.data.config(2)), *train_options(self.data, out), "--resume", "auto"]
+        command = [sys.executable, "-m", "torch.distributed.run", *launcher]
+        return [*command, "-m", "torch_sr", "train", *train]
 
 
 def train_options(data: Data, out: Path) -> list[str]:
     """The options that all trainings have."""
-    root = str(data.folder / "data")
     return [
-        "--data-root",
-        root,
-        "--out",
-        str(out),
-        "--name",
-        NAME,
-        "--device",
-        "cpu",
-        "--no-tensorboard",
-    ]
+        "--data-root", str(data.folder / "data"), "--out", str(out), "--name", NAME,
+        "--device", "cpu", "--no-tensorboard",
+    ]  # fmt: skip
 
 
 def free_port() -> int:
@@ -340,14 +339,15 @@ def equality(options: argparse.Namespace, folder: Path, machines: Sequence[Machi
         [*alone, *train_options(data, folder / "alone")],
         check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    seconds = Training(data, folder / "whole", machines, free_port()).run()
+    seconds = Training(data, folder / "whole", machines).run()
     results: dict[str, Any] = {"steps of each stage": 2 * EPOCHS, "seconds": seconds}
-    print("| stage | largest difference of a weight | of a logged loss |\n|---|---|---|")
+    print_row("stage", "largest difference of a weight", "of a logged loss")
+    print_row(*3 * ["---"])
     for stage in STAGES:
         weights = largest_weight_difference(folder / "alone", folder / "whole", stage)
         losses = largest_loss_difference(folder / "alone", folder / "whole", stage)
         results[stage] = {"weights": weights, "losses": losses}
-        print(f"| {stage} | {weights:.1e} | {losses:.1e} |", flush=True)
+        print_row(stage, f"{weights:.1e}", f"{losses:.1e}")
     return results
 
 
@@ -355,41 +355,44 @@ def kills(options: argparse.Namespace, folder: Path, machines: Sequence[Machine]
     """Kill a machine in each training, and compare the result with the undisturbed one."""
     data, whole = Data(folder), folder / "whole"
     if not (whole / "logs").exists():
-        Training(data, whole, machines, free_port()).run()
+        Training(data, whole, machines).run()
     random_numbers = random.Random(options.seed)
     lines = len(read_log(whole))
+    header = "kill", "machine", "network", "--out", "at line", "starts", "time", "weights", "losses"
+    print_row(*header)
+    print_row(*("---" for _ in header))
     rows = []
-    print(
-        "| kill | machine | network | after line | starts of torchrun | time | weights | losses |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
     for number in range(options.kills):
-        after, delay = random_numbers.randrange(lines - 1), random_numbers.uniform(0, 0.3)
-        victim, cut = number % 2, bool(machines[0].namespace) and number // 2 % 2 == 1
-        training = Training(data, folder / f"kill-{number}", machines, free_port())
-        seconds = training.run(after, delay, victim, cut)
-        row = {
-            "machine": victim,
-            "cut": cut,
-            "after": after,
-            "starts": training.starts,
-            "seconds": round(seconds, 1),
-            "weights": all(
-                largest_weight_difference(whole, training.out, stage) == 0 for stage in STAGES
-            ),
-            "losses": last_losses(whole) == last_losses(training.out),
-        }
-        rows.append(row)
-        shown = [number + 1, "first" if victim == 0 else "second", "cut" if cut else "up", after]
-        shown += [
+        kill = Kill(
+            line=random_numbers.randrange(lines - 1),
+            delay=random_numbers.uniform(0, 0.3),
+            victim=number % 2,
+            cut=bool(machines[0].namespace) and number // 2 % 2 == 1,
+        )
+        training = Training(data, folder / f"kill-{number}", machines, number // 4 % 2 == 0)
+        seconds = training.run(kill)
+        weights = max(largest_weight_difference(whole, training.out, stage) for stage in STAGES)
+        equal = weights == 0, last_losses(whole) == last_losses(training.out)
+        print_row(
+            number + 1,
+            ("first", "second")[kill.victim],
+            "cut" if kill.cut else "up",
+            "shared" if training.shared else "own",
+            kill.line,
             training.starts,
             f"{seconds:.0f} s",
-            *("equal" if row[key] else "DIFFERENT" for key in ("weights", "losses")),
-        ]
-        print("|", " | ".join(map(str, shown)), "|", flush=True)
-    equal = sum(row["weights"] and row["losses"] for row in rows)
-    print(f"{equal} of {len(rows)} equal to the undisturbed training, bit for bit")
+            *("equal" if same else "DIFFERENT" for same in equal),
+        )
+        rows.append({**vars(kill), "shared": training.shared, "seconds": seconds, "equal": equal})
+    print(
+        f"{sum(all(row['equal']) for row in rows)} of {len(rows)} equal to the undisturbed training"
+    )
     return rows
+
+
+def print_row(*values: object) -> None:
+    """Print a row of a table."""
+    print("|", " | ".join(map(str, values)), "|", flush=True)
 
 
 def largest_weight_difference(first: Path, second: Path, stage: str) -> float:

@@ -173,3 +173,10 @@ def test_one_process_normalizes_like_pytorch(monkeypatch):
     assert len(results[0]) == 7
     for left, right in zip(*results, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
+
+
+def test_several_processes_do_not_plan_a_training_on_photographs(run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, errors = run("train", "--images", "photos")
+    assert code == 2
+    assert "train with the configuration that it writes" in " ".join(errors.split())

@@ -189,7 +189,7 @@ class Hyperparameters(Section):
     scale_factor: Scale = 4
     """How many times higher and wider a high-resolution image is than its low-resolution one."""
     batch_size: Count = 16
-    """Crops in a mini-batch."""
+    """Crops in a mini-batch of one process; several processes train like one with the sum."""
     img_channels: Channels = 3
     """Channels of an image: 1 for gray, 3 for RGB, 4 for RGB and alpha."""
     seed: Seed = 0

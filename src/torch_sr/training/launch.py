@@ -106,7 +106,7 @@ def explain_lost_process() -> Iterator[None]:
 
 def _shorten(error: RuntimeError) -> str:
     """The first line of an error, without the place in the sources where it occurred."""
-    return re.sub(r"^\[[^]]*\]\s*", "", str(error).partition("\n")[0])[:100]
+    return re.sub(r"^\[[^]]*\][\s:]*", "", str(error).partition("\n")[0])[:100]
 
 
 def _count_processes(settings: RunSettings, device: torch.device) -> tuple[int, int]:

@@ -252,6 +252,8 @@ def _train_stages(
         if name == PSNR_STAGE:
             generator.load_state_dict(trainer.stage.evaluated.state_dict())
         trained, notes = True, []
+    # If the first process dies while it stores the model, the others must not have finished.
+    context.fabric.barrier()
     return TrainingResult(tuple(results))
 
 

@@ -201,7 +201,7 @@ class RunSettings:
     devices: Annotated[
         int | None,
         Option(
-            "Processes, each with its own device and mini-batch.",
+            "Processes, each with its own device and a mini-batch of batch_size.",
             panel=_COMPUTE,
             min=1,
             default="all GPUs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -76,10 +77,10 @@ def _check_usage(photos: PhotoOptions, settings: RunSettings) -> None:
         )
     if photos.minutes is not None and not 0 < photos.minutes < float("inf"):
         raise typer.BadParameter(f"--minutes {photos.minutes:g}: give a number above 0")
-    if settings.devices not in (None, 1):
+    if settings.devices not in (None, 1) or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise typer.BadParameter(
-            "--devices: --images trains on one device; to use several, train with the "
-            "configuration that it writes"
+            "--devices, or torchrun with several processes: --images trains on one device; to use "
+            "several, train with the configuration that it writes"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -113,6 +114,8 @@ def run_training(config: Hyperparameters, settings: RunSettings) -> TrainingResu
         typer.Exit: with code 130 after a stop.
     """
     first = is_first_process()
+    if not first:  # it has the same warnings as the first
+        logging.getLogger("torch_sr").setLevel(logging.ERROR)
     start = read_start(settings.resume, stage=settings.start_stage, partial=settings.partial)
     _download_data(config, start.stages(config), settings)
     _download_weights(config, start.stages(config))
