@@ -26,8 +26,8 @@ PARSERS: dict[str, Callable[[str], object]] = {
     ".cff": yaml.safe_load,
     ".json": json.loads,
     ".toml": tomllib.loads,
-    ".yaml": yaml.safe_load,
-    ".yml": yaml.safe_load,
+    ".yaml": lambda text: list(yaml.safe_load_all(text)),
+    ".yml": lambda text: list(yaml.safe_load_all(text)),
 }
 
 
