@@ -347,7 +347,13 @@ def worker_settings(model: str, **upscaler: Any) -> WorkerSettings:
 @contextmanager
 def local_cluster(cpus: int) -> Iterator[None]:
     """A cluster of one machine with so many processors, which need not exist."""
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        _system_config={"worker_niceness": 0},  # as the bare loop has
+    )
     try:
         yield
     finally:

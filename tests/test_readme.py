@@ -18,6 +18,7 @@ from torch_sr.models.weights import SHIPPED, shipped_path
 ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
+    ROOT / "docs/cluster.md",
     ROOT / "docs/commands.md",
     ROOT / "docs/data.md",
     ROOT / "docs/models.md",

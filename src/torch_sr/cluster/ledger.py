@@ -60,10 +60,12 @@ class Ledger:
         self._attempts[source] += 1
         return self._attempts[source]
 
-    def finish(self, source: str, outcome: dict[str, Any]) -> None:
-        """Note the outcome of an item."""
-        if (entry := self._entries.get(source)) is not None:  # None: a worker was late
-            self._entries[source] = replace(entry, outcome=outcome)
+    def finish(self, outcomes: Sequence[dict[str, Any]]) -> None:
+        """Note the outcomes of items."""
+        for outcome in outcomes:
+            name = outcome["source"]
+            if (entry := self._entries.get(name)) is not None:  # None: a worker was late
+                self._entries[name] = replace(entry, outcome=outcome)
 
     def forget(self, sources: Sequence[str]) -> None:
         """Remove the items of a task, because the driver has received their outcomes."""

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.cluster.workers import Worker, WorkerSettings
 from torch_sr.errors import ClusterError, ConfigError, MissingExtraError, TorchSRError
 
+_BETWEEN_FINISHES = 1.0  # seconds; what a worker finished since is done again if it is lost
 _POLL = 0.1  # seconds between two looks of a listing that is too far ahead
 _CONNECT = 10.0  # seconds
 _MOST_AHEAD = 1000  # tasks that are listed and not reported yet, or 8 for each worker
@@ -125,7 +127,8 @@ class _RayWorker:
         self._problem: str | None = None
         try:
             _check_version(version)
-            self._worker = Worker(settings, _RemoteLedger(ledger))
+            self._ledger = _RemoteLedger(ledger)
+            self._worker = Worker(settings, self._ledger)
         except TorchSRError as error:  # Ray would print a traceback of many pages
             self._problem = f"the machine {socket.gethostname()}: {error}"
 
@@ -134,6 +137,7 @@ class _RayWorker:
             return {"outcomes": [json.dumps(self._problem)]}
         tasks = map(json.loads, batch.column("items").to_pylist())
         rows = [self._worker.process([Item(**fields) for fields in task]) for task in tasks]
+        self._ledger.flush()
         for row in chain.from_iterable(rows):
             self._count(row)
         return {"outcomes": [json.dumps(row) for row in rows]}
@@ -154,24 +158,39 @@ def _check_version(version: str) -> None:
 
 
 class _RemoteLedger:
-    """The ledger, for a worker on any machine."""
+    """The ledger, for a worker on any machine. It is asked seldom, because all workers share it."""
 
     def __init__(self, ledger: Any) -> None:
         import ray
 
         self._get = ray.get
         self._ledger = ledger
+        self._finished: list[dict[str, Any]] = []
+        self._sent = time.monotonic()
+        self._lock = threading.Lock()
 
     def open(self, sources: Sequence[str], existed: Sequence[bool]) -> list[Entry]:
         entries: list[Entry] = self._get(self._ledger.open.remote(sources, existed))
         return entries
 
     def attempt(self, source: str) -> int:
+        self.flush()
         attempts: int = self._get(self._ledger.attempt.remote(source))
         return attempts
 
-    def finish(self, source: str, outcome: dict[str, Any]) -> None:
-        self._ledger.finish.remote(source, outcome)  # not waited for: it only saves work
+    def finish(self, outcomes: Sequence[dict[str, Any]]) -> None:
+        with self._lock:
+            self._finished += outcomes
+        if time.monotonic() - self._sent > _BETWEEN_FINISHES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the outcomes; it is not waited for, because they only save work."""
+        with self._lock:
+            finished, self._finished = self._finished, []
+            self._sent = time.monotonic()
+        if finished:
+            self._ledger.finish.remote(finished)
 
 
 def _connect(cluster: ClusterSettings) -> Any:

@@ -73,5 +73,5 @@ class ClusterSettings:
             default="1 if the cluster has GPUs",
         ),
     ] = None
-    images_per_task: int = 16
-    bytes_per_task: int = 64_000_000
+    images_per_task: int = 64
+    bytes_per_task: int = 256_000_000

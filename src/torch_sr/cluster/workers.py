@@ -35,7 +35,7 @@ class Notes(Protocol):
 
     def attempt(self, source: str) -> int: ...
 
-    def finish(self, source: str, outcome: dict[str, Any]) -> None: ...
+    def finish(self, outcomes: Sequence[dict[str, Any]]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Worker:
     def _finish(self, item: Item, outcome: Outcome) -> dict[str, Any]:
         row = {**outcome.to_dict(), "worker": self._name}
         row |= {"source": item.source, "target": item.target}
-        self._notes.finish(item.source, row)
+        self._notes.finish([row])
         return row
 
     def _compute(self, item: Item, *, existed: bool) -> Outcome:
