@@ -9,6 +9,7 @@ actor computes an image as ``torch-sr upscale`` does, and writes the result whol
     listing.py   sources -> items to process, grouped into tasks
     workers.py   the actor that computes items
     ledger.py    what was started and finished, so that nothing is done twice or retried forever
+    connection.py  connect to Ray
     run.py       the pipeline: items -> outcomes
     settings.py  workers, and what each of them gets
 """

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from torch_sr._version import __version__
+from torch_sr.cluster.connection import connect, find_gpus, find_room
 from torch_sr.cluster.ledger import Entry, Ledger
 from torch_sr.cluster.listing import Item, group
 from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.cluster.workers import Worker, WorkerSettings
-from torch_sr.errors import ClusterError, ConfigError, MissingExtraError, TorchSRError
+from torch_sr.errors import ClusterError, TorchSRError
 
 _BETWEEN_FINISHES = 1.0  # seconds; what a worker finished since is done again if it is lost
 _POLL = 0.1  # seconds between two looks of a listing that is too far ahead
-_CONNECT = 10.0  # seconds
 _MOST_AHEAD = 1000  # tasks that are listed and not reported yet, or 8 for each worker
 
 
@@ -52,7 +47,7 @@ def upscale_on_ray(
         ConfigError: the cluster cannot be reached.
         ClusterError: it failed, or its machines cannot run a worker.
     """
-    ray = _connect(cluster)
+    ray = _connect(cluster.address)
     ledger = _start_ledger(ray)
     try:
         for row in _dataset(ray, items, settings, cluster, ledger).iter_rows():
@@ -71,8 +66,8 @@ def _dataset(
     ray: Any, items: Iterable[Item], settings: WorkerSettings, cluster: ClusterSettings, ledger: Any
 ) -> Any:
     """A row for each task, with the outcomes of its items."""
-    gpus = _gpus(ray, cluster, settings)
-    least, most = cluster.workers or (1, _room(ray, cluster.worker_cpus, gpus))
+    gpus = find_gpus(ray, cluster, str(settings.upscaler.get("device", "auto")))
+    least, most = cluster.workers or (1, find_room(ray, cluster.worker_cpus, gpus))
     return (
         ray.data.from_items([{"list": "all"}])
         .flat_map(
@@ -193,56 +188,15 @@ class _RemoteLedger:
             self._ledger.finish.remote(finished)
 
 
-def _connect(cluster: ClusterSettings) -> Any:
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors arrive as exceptions
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError("ray", "cluster") from error
-    if not ray.is_initialized():
-        assert cluster.address is not None
-        _check_address(cluster.address)
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-        try:
-            with _without_stderr():
-                ray.init(address=cluster.address, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise _unreachable(cluster.address, error) from error
+def _connect(address: str | None) -> Any:
+    ray = connect(address)
+    from ray.data import DataContext
+
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the report is ours
-    context = ray.data.DataContext.get_current()
+    context = DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # a block for each row, which is a task
     return ray
-
-
-@contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Discard what native code prints, such as the log level that Ray was given."""
-    with Path(os.devnull).open("wb") as nothing:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        os.dup2(nothing.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _check_address(address: str) -> None:
-    """Raise an error if nothing listens there: Ray would try for minutes."""
-    url = urlsplit(address if "://" in address else f"//{address}")
-    try:
-        if url.port is not None:
-            socket.create_connection((url.hostname, url.port), timeout=_CONNECT).close()
-    except (OSError, ValueError) as error:
-        raise _unreachable(address, error) from error
-
-
-def _unreachable(address: str, error: Exception) -> ConfigError:
-    reason = " ".join(str(error).split())
-    return ConfigError(f"--ray {address}: check the address, or use auto or local: {reason}")
 
 
 def _start_ledger(ray: Any) -> Any:
@@ -251,23 +205,6 @@ def _start_ledger(ray: Any) -> Any:
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here).remote()
-
-
-def _gpus(ray: Any, cluster: ClusterSettings, settings: WorkerSettings) -> float:
-    """The GPUs of a worker: by default one, if the cluster has any and they may be used."""
-    if cluster.worker_gpus is not None:
-        return cluster.worker_gpus
-    may = str(settings.upscaler.get("device", "auto")).startswith(("auto", "cuda"))
-    return 1.0 if may and ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-
-
-def _room(ray: Any, cpus: float, gpus: float) -> int:
-    """How many workers the cluster has devices for now; autoscaling may add some."""
-    have = ray.cluster_resources()
-    rooms = [have.get("CPU", 0) / cpus]
-    if gpus:
-        rooms.append(have.get("GPU", 0) / gpus)
-    return max(1, int(min(rooms)))
 
 
 def _explained(error: Exception) -> str:

@@ -12,7 +12,7 @@ from torch_sr.inference.files.jobs import Job
 from torch_sr.models.loading import ModelChoice
 from torch_sr.serving.errors import RequestError, internal_error, is_disk_full, no_room
 from torch_sr.serving.metrics import ServiceMetrics
-from torch_sr.serving.offers import Upscalers
+from torch_sr.serving.offers import FindModel, Upscalers
 from torch_sr.serving.settings import ServiceSettings
 from torch_sr.serving.tasks import Work
 from torch_sr.serving.uploads import unreadable
@@ -72,11 +72,18 @@ class DeviceComputer:
         settings: of the service.
         name: of the device.
         metrics: where its calls of engines are counted.
+        find_model: see :class:`~torch_sr.serving.offers.Upscalers`.
     """
 
-    def __init__(self, settings: ServiceSettings, name: str, metrics: ServiceMetrics) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        name: str,
+        metrics: ServiceMetrics,
+        find_model: FindModel = lambda name: name,
+    ) -> None:
         self.tasks_at_once = settings.tasks_per_device
-        self.upscalers = Upscalers(settings, name, metrics.count_batch)
+        self.upscalers = Upscalers(settings, name, metrics.count_batch, find_model)
 
     def start(self, choice: ModelChoice) -> None:
         """Load a model."""

@@ -37,6 +37,11 @@ class ServiceMetrics:
         self._failures = Counter(
             "torch_sr_failures", "Failed tasks, by status.", ("status",), registry=self._registry
         )
+        self._repeats = Counter(
+            "torch_sr_repeats",
+            "Tasks that were sent again, because a machine of the cluster ended.",
+            registry=self._registry,
+        )
         self._wait = Histogram(
             "torch_sr_queue_seconds",
             "Time that tasks waited.",
@@ -87,6 +92,10 @@ class ServiceMetrics:
             self._compute.observe(seconds)
         if status is not None:
             self._failures.labels(str(status)).inc()
+
+    def count_repeat(self) -> None:
+        """Count a task that a cluster computes again."""
+        self._repeats.inc()
 
     def count_pixels(self, pixels: int) -> None:
         """Count the pixels of a source that was upscaled."""

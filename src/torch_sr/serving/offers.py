@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,15 @@ from torch_sr.errors import ConfigError
 from torch_sr.inference.upscaler import Upscaler
 from torch_sr.models.catalog import ZOO
 from torch_sr.models.loading import ModelChoice, choose_model, load
+from torch_sr.models.model import Model
 from torch_sr.models.weights import DEFAULT_MODEL, SHIPPED, canonical_name, find_pair
 from torch_sr.models.zoo import name_of, open_model
 from torch_sr.serving.batching import Device, OnBatch, SharedEngine
 from torch_sr.serving.errors import RequestError
 from torch_sr.serving.settings import ServiceSettings
+
+FindModel = Callable[[str | Path], str | Path | Model]
+"""The model of a name or file, or what to load it by."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +126,21 @@ class Upscalers:
         settings: of the service.
         name: of the device.
         on_batch: see :data:`~torch_sr.serving.batching.OnBatch`.
+        find_model: returns what to load for the name of a model.
     """
 
     def __init__(
-        self, settings: ServiceSettings, name: str = "auto", on_batch: OnBatch | None = None
+        self,
+        settings: ServiceSettings,
+        name: str = "auto",
+        on_batch: OnBatch | None = None,
+        find_model: FindModel = lambda name: name,
     ) -> None:
         self._settings = settings
         self._name = name
         self._device = Device()
         self._on_batch = on_batch
+        self._find_model = find_model
         self._loading = threading.Lock()
         self._loaded: OrderedDict[tuple[ModelChoice, bool], Upscaler] = OrderedDict()
 
@@ -157,7 +167,7 @@ class Upscalers:
     def _load(self, choice: ModelChoice, *, tta: bool) -> Upscaler:
         how = self._settings
         return Upscaler(
-            choice.model,
+            self._find_model(choice.model),
             strength=choice.strength,
             device=self._name,
             precision=how.precision,

@@ -10,6 +10,7 @@ from typing import Annotated
 from torch_sr.errors import ConfigError
 from torch_sr.options import Option
 
+SHORTEST_TOKEN = 16
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _PANEL = "Limits"
 

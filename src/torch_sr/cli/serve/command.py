@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,8 +13,11 @@ from torch_sr.cli.serve.options import ServeOptions
 from torch_sr.errors import MissingExtraError
 from torch_sr.files import expand_home
 from torch_sr.serving.addresses import is_loopback
+from torch_sr.serving.settings import SHORTEST_TOKEN
 
-_SHORTEST_TOKEN = 16
+if TYPE_CHECKING:
+    from torch_sr.serving.computing import MakeComputers
+    from torch_sr.serving.settings import ServiceSettings
 
 
 def serve(*, options: ServeOptions) -> None:
@@ -24,6 +28,7 @@ def serve(*, options: ServeOptions) -> None:
     Ctrl-C or SIGTERM stops it; accepted jobs continue at the next start.
     """
     _check_access(options)
+    _check_cluster(options)
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
@@ -33,28 +38,16 @@ def serve(*, options: ServeOptions) -> None:
     from torch_sr.serving.api.app import make_app
     from torch_sr.serving.server import bind, run_server
     from torch_sr.serving.service import Service
-    from torch_sr.serving.settings import ServiceSettings
 
     for name in options.model:
         find_model(name)  # downloads it, with progress
     listening = bind(options.host, options.port)
-    service = Service(
-        ServiceSettings(
-            folder=_default_folder() if options.folder is None else expand_home(options.folder),
-            models=options.model,
-            devices=tuple(options.device.split(",")),
-            precision=options.precision,
-            engine=options.engine,
-            threads=options.threads,
-            tile_size=options.tile_size,
-            limits=options.limits,
-        )
-    )
+    on_cluster = options.cluster.address is not None
+    service = Service(make_settings(options, on_cluster=on_cluster), _find_computers(options))
     hosts = options.allowed_hosts
     if not hosts and is_loopback(options.host):
         hosts = ("localhost",)
     app = make_app(service, token=options.token, hosts=hosts, page=options.page)
-    service.start()
     address = _address(options.host, listening.getsockname()[1])
 
     def announce() -> None:
@@ -66,6 +59,7 @@ def serve(*, options: ServeOptions) -> None:
             webbrowser.open(address)
 
     try:
+        service.start()
         run_server(
             app,
             service,
@@ -80,19 +74,61 @@ def serve(*, options: ServeOptions) -> None:
         os._exit(0)
 
 
+def make_settings(options: ServeOptions, *, on_cluster: bool) -> ServiceSettings:
+    """How the options set up a service.
+
+    Args:
+        options: of the command.
+        on_cluster: whether a cluster computes, where a worker has some of the processors.
+    """
+    from torch_sr.serving.settings import ServiceSettings
+
+    threads = options.threads
+    if on_cluster and threads is None:
+        threads = max(1, round(options.cluster.worker_cpus))
+    return ServiceSettings(
+        folder=_default_folder() if options.folder is None else expand_home(options.folder),
+        models=options.model,
+        devices=tuple(options.device.split(",")),
+        precision=options.precision,
+        engine=options.engine,
+        threads=threads,
+        tile_size=options.tile_size,
+        limits=options.limits,
+    )
+
+
+def _find_computers(options: ServeOptions) -> MakeComputers:
+    """The devices of this machine, or those of a cluster."""
+    from torch_sr.serving.computing import use_devices
+
+    if options.cluster.address is None:
+        return use_devices
+    from torch_sr.serving.cluster.deploy import use_cluster
+
+    return use_cluster(options.cluster)
+
+
 def _check_access(options: ServeOptions) -> None:
     if options.token is not None and options.no_token:
         raise typer.BadParameter("--token and --no-token: give one of them")
-    if options.token is not None and len(options.token) < _SHORTEST_TOKEN:
+    if options.token is not None and len(options.token) < SHORTEST_TOKEN:
         raise typer.BadParameter(
             f"--token: make it longer: it has {len(options.token)} characters, at least "
-            f"{_SHORTEST_TOKEN} are needed; "
+            f"{SHORTEST_TOKEN} are needed; "
             "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
         )
     if options.token is None and not options.no_token and not is_loopback(options.host):
         raise typer.BadParameter(
             f"--host {options.host}: give a --token, since other machines can reach this address; "
             "--no-token lets everyone use it"
+        )
+
+
+def _check_cluster(options: ServeOptions) -> None:
+    if options.cluster.address is not None and "," in options.device:
+        raise typer.BadParameter(
+            f"--device {options.device}: name one device for each worker of --ray"
         )
 
 

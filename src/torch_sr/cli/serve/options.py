@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from torch_sr.cli.options import COMPUTE_DEVICE, ENGINE, PRECISION, THREADS, TILE_SIZE
+from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.options import Option, split_commas
 from torch_sr.serving.settings import Limits
 
@@ -76,3 +77,4 @@ class ServeOptions:
     engine: Annotated[str, ENGINE] = "auto"
     threads: Annotated[int | None, THREADS] = None
     tile_size: Annotated[int | None, replace(TILE_SIZE, default="what fits into memory")] = None
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -1,0 +1,99 @@
+"""Connect to a Ray cluster, and see what it has."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from torch_sr.cluster.settings import ClusterSettings
+from torch_sr.errors import ConfigError, MissingExtraError
+
+_CONNECT = 10.0  # seconds
+
+
+def connect(address: str | None) -> Any:
+    """The package ``ray``, connected to a cluster.
+
+    Args:
+        address: see :class:`ClusterSettings`.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        ConfigError: the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors arrive as exceptions
+    if address == "local":  # otherwise it would report to Ray's makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("ray", "cluster") from error
+    if not ray.is_initialized():
+        assert address is not None
+        _check_address(address)
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+        try:
+            with _without_stderr():
+                ray.init(address=address, **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise _unreachable(address, error) from error
+    return ray
+
+
+def find_gpus(ray: Any, cluster: ClusterSettings, device: str) -> float:
+    """The GPUs of a worker: by default one, if the cluster has any and they may be used.
+
+    Args:
+        ray: see :func:`connect`.
+        cluster: what was asked for.
+        device: of :class:`torch_sr.Upscaler`.
+    """
+    if cluster.worker_gpus is not None:
+        return cluster.worker_gpus
+    may = device.startswith(("auto", "cuda"))
+    return 1.0 if may and ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+
+
+def find_room(ray: Any, cpus: float, gpus: float) -> int:
+    """How many workers the cluster has devices for now; autoscaling may add some."""
+    have = ray.cluster_resources()
+    rooms = [have.get("CPU", 0) / cpus]
+    if gpus:
+        rooms.append(have.get("GPU", 0) / gpus)
+    return max(1, int(min(rooms)))
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Discard what native code prints, such as the log level that Ray was given."""
+    with Path(os.devnull).open("wb") as nothing:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _check_address(address: str) -> None:
+    """Raise an error if nothing listens there: Ray would try for minutes."""
+    url = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        if url.port is not None:
+            socket.create_connection((url.hostname, url.port), timeout=_CONNECT).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())
+    return ConfigError(f"--ray {address}: check the address, or use auto or local: {reason}")
