@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -18,6 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from torch_sr.cli.main import app
+from torch_sr.cli.serve.application import read_options
 from torch_sr.cli.serve.options import ServeOptions
 from torch_sr.serving import server, service
 
@@ -205,3 +207,75 @@ def test_the_proxy_passes_what_the_service_needs():
     assert megabytes * 2**20 > ServeOptions().limits.max_upload + 100_000
     assert re.search(r"proxy_read_timeout (\d+)h;", text)[1] == "1"
     assert ServeOptions().limits.time_limit == 3600
+
+
+# --- Kubernetes -----------------------------------------------------------------------------------
+
+
+def ray_service():
+    """The specification of the RayService."""
+    text = (DEPLOY / "kubernetes" / "serve.yaml").read_text(encoding="utf-8")
+    claim, service = yaml.safe_load_all(text)
+    assert (claim["kind"], service["kind"]) == ("PersistentVolumeClaim", "RayService")
+    (volume,) = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    return service["spec"]
+
+
+def ray_application():
+    (application,) = yaml.safe_load(ray_service()["serveConfigV2"])["applications"]
+    return application
+
+
+def test_the_application_of_the_manifest():
+    application = ray_application()
+    module, _, name = application["import_path"].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
+    options = read_options(application["args"])
+    assert options.folder.is_relative_to("/data")
+    (group,) = ray_service()["rayClusterConfig"]["workerGroupSpecs"]
+    assert options.cluster.workers == (group["minReplicas"], group["maxReplicas"])
+    (container,) = group["template"]["spec"]["containers"]
+    resources = container["resources"]
+    assert options.cluster.worker_cpus == float(resources["requests"]["cpu"])
+    assert options.cluster.worker_gpus == resources["limits"]["nvidia.com/gpu"]
+
+
+def test_the_manifest_keeps_the_jobs():
+    spec = ray_service()
+    assert spec["upgradeStrategy"] == {"type": "None"}  # two ingresses cannot use one folder
+    head = spec["rayClusterConfig"]["headGroupSpec"]
+    (ingress,) = ray_application()["deployments"]
+    wanted = ingress["ray_actor_options"]["resources"]
+    assert json.loads(json.loads(head["rayStartParams"]["resources"])) == wanted
+    pod = head["template"]["spec"]
+    (container,) = pod["containers"]
+    (variable,) = container["env"]
+    assert variable["name"] == "TORCH_SR_TOKEN"
+    (mounted,) = container["volumeMounts"]
+    folder = read_options(ray_application()["args"]).folder
+    assert folder.is_relative_to(mounted["mountPath"])
+    grace = read_options(ray_application()["args"]).grace
+    assert pod["terminationGracePeriodSeconds"] > grace + server._SECONDS_TO_SEND
+
+
+def test_the_pods_are_restricted():
+    cluster = ray_service()["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        assert str(pod["securityContext"]["runAsUser"]) == last("USER").partition(":")[0]
+        for container in pod["containers"]:
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert "memory" in container["resources"]["limits"]
+
+
+def test_ray_accepts_the_manifest():
+    schema = pytest.importorskip("ray.serve.schema", reason="needs the extra cluster")
+    spec = ray_service()
+    schema.ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"]))
+    application = importlib.import_module("torch_sr.cli.serve.application")
+    built = application.build(ray_application()["args"])
+    (ingress,) = ray_application()["deployments"]
+    assert built._bound_deployment.name == ingress["name"]
+    text = (DEPLOY / "kubernetes" / "Dockerfile").read_text(encoding="utf-8")
+    assert f"'ray[serve]=={spec['rayClusterConfig']['rayVersion']}'" in text

@@ -40,7 +40,7 @@ class Extra:
 
 EXTRAS = (
     Extra("client", "httpx", "a client of torch-sr serve"),
-    Extra("cluster", "ray", "torch-sr upscale --ray: clusters and object stores"),
+    Extra("cluster", "ray", "--ray of torch-sr upscale and serve, and object stores"),
     Extra("heif", "pillow-heif", "HEIC images"),
     Extra("jxl", "pillow-jxl-plugin", "JPEG XL images"),
     Extra("ncnn", "ncnn", "GPUs of AMD, Intel and Apple"),

@@ -106,6 +106,7 @@ class OwnReplicas:
         self.tasks_at_once = self._workers[1] * settings.tasks_per_device
         self._name = _name_in(settings.folder)
         self._running: SharedReplicas | None = None
+        self._is_deployed = False
 
     def start(self, choice: ModelChoice) -> None:
         """Start them, and load a model; one of them is enough to begin.
@@ -118,15 +119,19 @@ class OwnReplicas:
         application = deployment.bind(self._settings, choice, models.find(choice), __version__)
         target = self._serve.RunTarget(application, name=self._name, route_prefix=None)
         self._serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
+        self._is_deployed = True
         (handle,) = self._serve.run_many([target], wait_for_applications_running=False)
         self._wait()
         self._running = SharedReplicas(handle, self.tasks_at_once, models)
 
     def stop(self) -> None:
         """End them, and Ray if it was started for them."""
-        if self._ray.is_initialized():
-            self._serve.delete(self._name)
-            self._ray.shutdown()
+        if self._is_deployed:
+            try:
+                self._serve.delete(self._name)
+            except Exception:  # the cluster has ended, or cannot be reached
+                _log.exception("the workers of %s could not be ended", self._name)
+        self._ray.shutdown()
 
     def send(self, work: Work) -> Answer:
         """Send a task to one of them."""
@@ -225,7 +230,7 @@ class _Answer:
         except RayTaskError:  # an error of our code, which would happen again
             raise
         except (RayError, RayServeException) as error:
-            raise ReplicaEndedError(" ".join(str(error).split())) from error
+            raise ReplicaEndedError(type(error).__name__) from error
 
     def cancel(self) -> None:
         self._generator.cancel()
