@@ -176,6 +176,16 @@ def test_the_client_needs_only_httpx():
     assert not loaded & (HEAVY | {"torch", "numpy", "pydantic", "pyvips", "fastapi"})
 
 
+def test_a_service_without_a_cluster_needs_no_ray():
+    pytest.importorskip("fastapi", reason="needs the extra serve")
+    loaded = loaded_by(
+        "import torch_sr.cli.serve.command, torch_sr.serving.service\n"
+        "import torch_sr.serving.cluster.deploy"
+    )
+    assert "prometheus_client" in loaded
+    assert not loaded & {"ray", "pyarrow", "grpc"}
+
+
 def test_scripts_import_what_exists():
     """Examples, scripts and benchmarks, most of which no test runs."""
     for folder in ("examples", "scripts", "benchmarks"):

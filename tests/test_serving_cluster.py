@@ -15,6 +15,7 @@ import pytest
 from live_service import save_tiny_model
 from serving_kit import (
     Gate,
+    call_app,
     files_in,
     image_bytes,
     make_settings,
@@ -43,6 +44,7 @@ from torch_sr.serving.service import Service
 from torch_sr.serving.tasks import StoppedError, Work
 
 __all__ = ["start_service"]  # a fixture
+TOKEN = "a-token-of-many-characters"
 CHOICE = ModelChoice("compact-x4", 0.7)
 
 
@@ -416,6 +418,105 @@ def test_messages_survive_the_way(tmp_path):
     assert pickle.loads(pickle.dumps(order())) == order()
 
 
+# --- The ingress, without Ray's processes --------------------------------------------------------
+
+
+class Handle:
+    """A replica in this process in place of a handle of Ray Serve.
+
+    Attributes:
+        errors: that the next answers end with.
+    """
+
+    def __init__(self, replica):
+        self.errors = []
+        self.sent = []
+        self._replica = replica
+
+    def options(self, *, method_name, stream):
+        assert (method_name, stream) == ("compute", True)
+        return self
+
+    def remote(self, order, parts, model):
+        self.sent.append((order.source, model))
+        return _Generator(self, order, parts)
+
+
+class _Generator:
+    def __init__(self, handle, order, parts):
+        self._handle, self._order, self._parts = handle, order, parts
+
+    def __iter__(self):
+        if self._handle.errors:
+            raise self._handle.errors.pop(0)
+        yield from ask(self._handle._replica, self._order, self._parts)
+
+    def cancel(self):
+        pass
+
+
+@pytest.fixture
+def handle(make_replica):
+    pytest.importorskip("ray.serve", reason="needs the extra cluster")
+    return Handle(make_replica())
+
+
+@pytest.fixture
+def ingress(handle, tmp_path, monkeypatch):
+    from torch_sr.serving.cluster.ingress import Ingress
+
+    monkeypatch.setenv("TORCH_SR_TOKEN", TOKEN)
+    settings = make_settings(tmp_path / "serve")
+    access = {"token": None, "no_token": False, "hosts": (), "page": False}
+    return Ingress(settings, handle, 2, **access, grace=1)
+
+
+def post(ingress, content, token=TOKEN):
+    headers = [("content-type", "image/png"), ("authorization", f"Bearer {token}")]
+    app = ingress.__serve_build_asgi_app__()
+    return call_app(app, "/v1/upscale", content, headers=headers)
+
+
+def test_the_ingress_answers_as_the_service_does(ingress, handle, tmp_path):
+    answer = post(ingress, image_bytes(9, 12))
+    assert (answer.status, answer.body) == (200, expected(tmp_path, image_bytes(9, 12)))
+    assert post(ingress, image_bytes(), token="wrong").status == 401
+    assert handle.sent == [("image.png", None)]
+    ingress.check_health()
+
+
+def test_the_ingress_needs_a_token(handle, tmp_path, monkeypatch):
+    from torch_sr.serving.cluster.ingress import Ingress
+
+    monkeypatch.setenv("TORCH_SR_TOKEN", "short")
+    access = {"token": None, "no_token": False, "hosts": (), "page": False}
+    with pytest.raises(ConfigError, match="set TORCH_SR_TOKEN to at least 16 characters"):
+        Ingress(make_settings(tmp_path / "serve"), handle, 2, **access, grace=1)
+
+
+def test_a_fault_ends_the_ingress(ingress, monkeypatch):
+    monkeypatch.setattr(ingress._service._workers[0]._threads[0], "is_alive", lambda: False)
+    with pytest.raises(RuntimeError, match="a thread has ended"):
+        ingress.check_health()
+
+
+def test_the_end_of_the_ingress_releases_the_folder(ingress, handle, tmp_path):
+    ingress.__del__()
+    Service(make_settings(tmp_path / "serve")).close()
+
+
+def test_only_lost_replicas_are_tried_again(ingress, handle, tmp_path):
+    from ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError
+    from ray.serve.exceptions import RayServeException
+
+    handle.errors = [ActorDiedError(), TaskCancelledError(), RayServeException("none is left")]
+    assert post(ingress, image_bytes()).status == 200
+    assert len(handle.sent) == 4
+    handle.errors = [RayTaskError("compute", "a traceback", ValueError("a fault"))]
+    assert post(ingress, image_bytes()).status == 500
+    assert len(handle.sent) == 5
+
+
 # --- The application of Ray Serve -----------------------------------------------------------------
 
 
@@ -488,15 +589,15 @@ def test_replicas_that_are_killed_lose_nothing(on_ray, tmp_path):
 
     def upscale(number):
         task = submit(on_ray, "a.png", contents[number % 4])
-        assert task.wait(60)
+        assert task.wait(300)  # Ray starts slowly where processors are shared
         assert task.state == "done", task.error
         return task.result.read_bytes() == wanted[number % 4]
 
     with ThreadPoolExecutor(4) as pool:
         equal = [pool.submit(upscale, number) for number in range(24)]
-        wait_until(lambda: sum(each.done() for each in equal) > 3, 60)
+        wait_until(lambda: sum(each.done() for each in equal) > 3, 300)
         replicas()[0].send_signal(signal.SIGKILL)
         assert all(each.result() for each in equal)
     refused = submit(on_ray, "b.png", image_bytes(30, 30)[:600])
-    assert refused.wait(20)
+    assert refused.wait(60)
     assert (refused.error.status, refused.error.value) == (422, "b.png")

@@ -154,7 +154,7 @@ class OwnReplicas:
             if time.monotonic() - warned > _SECONDS_BETWEEN_WARNINGS:
                 warned = time.monotonic()
                 _log.warning(
-                    "waiting for a worker with %g processors and %g GPUs",
+                    "waiting for the first worker, which needs: processors: %g, GPUs: %g",
                     self._cluster.worker_cpus,
                     self._cluster.worker_gpus,
                 )
@@ -191,7 +191,8 @@ class ServeReplica(Replica):
         super().__init__(settings, choice, model, version, _get)
 
     def __del__(self) -> None:  # Ray Serve calls it before it ends the process
-        self.close()
+        if hasattr(self, "_lock"):  # it has started
+            self.close()
 
 
 def make_deployment(

@@ -71,9 +71,10 @@ class Ingress:
         if self._service.fault is not None:
             raise RuntimeError(self._service.fault)
 
-    def __del__(self) -> None:
-        self._service.stop(self._grace)
-        self._service.close()
+    def __del__(self) -> None:  # Ray Serve calls it before it ends the process
+        if hasattr(self, "_service"):  # it has started
+            self._service.stop(self._grace)
+            self._service.close()
 
 
 def make_application(
