@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 from torch_sr.errors import ImageError, MissingExtraError
 from torch_sr.files import atomic_write, explain
 
-_LARGE = 1 << 20  # bytes that are copied at once
+_LARGE = 8 << 20  # bytes that are copied at once; a store gets a request for each
 _ARROW = ("s3", "gs", "gcs", "hdfs", "abfs", "abfss")  # which pyarrow reads and writes itself
 _SHOWN_WHEN_WHOLE = ("s3", "gs", "gcs", "abfs", "abfss", "az", "oss")  # object stores
 
@@ -187,6 +187,9 @@ def _open_store(url: str) -> tuple[Any, str]:
         raise MissingExtraError("pyarrow", "cluster") from error
     try:
         if urlsplit(url).scheme in _ARROW:
+            with contextlib.suppress(ValueError):  # an older Arrow, or a wrong URL
+                system, root = fs.FileSystem.from_uri(_in_one_request(url))
+                return system, root
             system, root = fs.FileSystem.from_uri(url)
             return system, root
         import fsspec
@@ -195,6 +198,17 @@ def _open_store(url: str) -> tuple[Any, str]:
         return fs.PyFileSystem(fs.FSSpecHandler(system)), root
     except (OSError, ValueError, ImportError) as error:
         raise ImageError(f"{url}: check the URL: {_reason(error)}") from error
+
+
+def _in_one_request(url: str) -> str:
+    """Let Arrow write a small file to S3 in one request, rather than as an upload in parts.
+
+    >>> _in_one_request("s3://bucket?region=eu-1"), _in_one_request("gs://bucket")
+    ('s3://bucket?region=eu-1&allow_delayed_open=true', 'gs://bucket')
+    """
+    if urlsplit(url).scheme != "s3" or "allow_delayed_open" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}allow_delayed_open=true"
 
 
 def _copy_to_store(system: Any, inner: str, source: Path) -> None:
