@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_output import validate
 
-from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.errors import ConfigError
 from torch_sr.models.inspection import count_macs
 from torch_sr.models.loading import load
@@ -378,9 +377,3 @@ def test_the_speed_of_a_model_can_be_measured(monkeypatch):
     assert name == "speed.cpu.compact-x4"
     assert constant.kind == "measured"
     assert 1 < constant.value < 10_000  # GFLOP/s of a core
-
-
-def test_tasks_are_those_of_the_pipeline():
-    table, pipeline = read_constants(), ClusterSettings()
-    assert table["task.images"] == pipeline.images_per_task
-    assert table["task.bytes"] == pipeline.bytes_per_task

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.errors import ConfigError
 
 Kind = Literal["measured", "cited", "assumed", "given"]
@@ -89,7 +90,7 @@ def read_constants(path: Path | None = None) -> Constants:
         ConfigError: the file cannot be read, or has something else in it.
     """
     text = (files("torch_sr.planning") / "constants.json").read_text(encoding="utf-8")
-    own = Constants(parse_constants(text, "constants.json"))
+    own = Constants(parse_constants(text, "constants.json") | _tasks())
     if path is None:
         return own
     try:
@@ -99,6 +100,15 @@ def read_constants(path: Path | None = None) -> Constants:
             f"{path}: cannot be read; write it with benchmarks/plan.py --json: {error}"
         ) from error
     return own.replaced(parse_constants(text, str(path)))
+
+
+def _tasks() -> dict[str, Constant]:
+    """The most that ``torch-sr upscale --ray`` gives a worker at a time."""
+    design, source = ClusterSettings(), "torch-sr upscale --ray"
+    return {
+        "task.images": Constant(design.images_per_task, "images", "given", source),
+        "task.bytes": Constant(design.bytes_per_task, "bytes", "given", source),
+    }
 
 
 def parse_constants(text: str, origin: str) -> dict[str, Constant]:
