@@ -96,4 +96,7 @@ def _check_address(address: str) -> None:
 
 def _unreachable(address: str, error: Exception) -> ConfigError:
     reason = " ".join(str(error).split())
-    return ConfigError(f"--ray {address}: check the address, or use auto or local: {reason}")
+    return ConfigError(
+        f"--ray {address}: check the address, and set RAY_AUTH_MODE=token if the cluster has a "
+        f"token; auto finds the cluster of this machine: {reason}"
+    )

@@ -22,6 +22,7 @@ from torch_sr.cluster.workers import Worker, WorkerSettings
 from torch_sr.errors import ClusterError, TorchSRError
 
 _BETWEEN_FINISHES = 1.0  # seconds; what a worker finished since is done again if it is lost
+_BETWEEN_TRIMS = 1000  # tasks
 _POLL = 0.1  # seconds between two looks of a listing that is too far ahead
 _MOST_AHEAD = 1000  # tasks that are listed and not reported yet, or 8 for each worker
 
@@ -50,12 +51,15 @@ def upscale_on_ray(
     ray = _connect(cluster.address)
     ledger = _start_ledger(ray)
     try:
-        for row in _dataset(ray, items, settings, cluster, ledger).iter_rows():
+        dataset = _dataset(ray, items, settings, cluster, ledger)
+        for number, row in enumerate(dataset.iter_rows()):
             outcomes = json.loads(row["outcomes"])
             if isinstance(outcomes, str):
                 raise ClusterError(outcomes)
             yield from outcomes
             ledger.forget.remote([outcome["source"] for outcome in outcomes])
+            if number % _BETWEEN_TRIMS == 0:
+                _trim(dataset)
     except ray.exceptions.RayError as error:
         raise ClusterError(_explained(error)) from error
     finally:
@@ -87,6 +91,13 @@ def _dataset(
             num_gpus=gpus or None,
         )
     )
+
+
+def _trim(dataset: Any) -> None:
+    """Discard the statistics that Ray Data keeps of each task, about 3 kB, for its summary."""
+    executor = getattr(dataset, "_current_executor", None)
+    for operator in getattr(executor, "_topology", None) or ():
+        getattr(operator, "_output_blocks_stats", []).clear()
 
 
 def _lister(

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,6 +65,7 @@ class Worker:
         self._settings = settings
         self._notes = notes
         self._upscaler = Upscaler(**settings.upscaler)
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     def process(self, items: Sequence[Item]) -> list[dict[str, Any]]:
@@ -74,12 +75,12 @@ class Worker:
         of them ends this worker too, no other item is blamed for it.
         """
         sources = [item.source for item in items]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            entries = self._notes.open(sources, list(pool.map(self._exists, items)))
-            futures = [
-                None if entry.given else pool.submit(self._first, item, entry)
-                for item, entry in zip(items, entries, strict=True)
-            ]
+        entries = self._notes.open(sources, list(self._pool.map(self._exists, items)))
+        futures = [
+            None if entry.given else self._pool.submit(self._first, item, entry)
+            for item, entry in zip(items, entries, strict=True)
+        ]
+        wait(filter(None, futures))
         return [
             future.result() if future else self._again(item, entry)
             for item, entry, future in zip(items, entries, futures, strict=True)
