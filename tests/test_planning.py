@@ -33,7 +33,8 @@ FIGURES = {
     "device.round.tflops": 100.0,
     "device.round.bandwidth": 1000.0,
     "utilization": 0.2,
-    "tile_pixels": 1e9,
+    "tile_pixels.gpu": 1e9,
+    "tile_pixels.cpu": 1e9,
     "overlap": 10,
     "cores.gpu": 4,
     "network.gpu": 8,
@@ -41,7 +42,8 @@ FIGURES = {
     "efficiency": 0.5,
     "task.images": 10,
     "task.bytes": 1e9,
-    "task.ledger_calls": 2,
+    "ledger.calls_per_task": 1,
+    "ledger.calls_per_second": 1,
     "convert": 0.001,
     "store.heads": 2,
     "store.lists": 1,
@@ -205,6 +207,19 @@ def test_a_limit_is_reached_at_the_number_of_devices_that_it_names():
     assert limit.load == pytest.approx(plan.images_per_second / 10)
     reached = devices_plan(plan, constants(), limit.devices).limits[0]
     assert 0.95 < reached.share <= 1.001
+
+
+def test_the_limits_of_one_driver_are_optional():
+    table = constants().replaced(
+        {
+            "limit.images": Constant(1000, "images/s", "measured", ""),
+            "limit.ledger_calls": Constant(100, "calls/s", "measured", ""),
+        }
+    )
+    plan = make_plan(job(images=10**6), NETWORK, table)
+    loads = {limit.unit: limit.load for limit in plan.limits}
+    assert loads["images/s"] == pytest.approx(plan.images_per_second)
+    assert loads["calls/s"] == pytest.approx(plan.images_per_second / 10 + plan.devices)
 
 
 def test_borders_and_tiles_are_computed_too():

@@ -278,7 +278,7 @@ def _compute_seconds(
     pixels = computed_pixels(
         *workload.size(),
         int(constants["overlap"]) if overlap is None else overlap,
-        constants["tile_pixels"],
+        constants["tile_pixels.cpu" if device == "cpu" else "tile_pixels.gpu"],
     )
     operations = 2 * network.macs * pixels
     own = f"speed.{device}.{network.name}"

@@ -39,6 +39,7 @@ _LIMITS = {
     "limit.store_puts": ("writes to a store", "spread the results over several prefixes"),
     "limit.list_names": ("the driver's listing", "start several jobs, each with a part"),
     "limit.ray_tasks": ("Ray's scheduler", "more images a task, or several clusters"),
+    "limit.images": ("the driver, ledger and Ray", "start several jobs, each with a part"),
     "limit.ledger_calls": ("the ledger", "more images a task, or several jobs"),
 }
 
@@ -66,7 +67,9 @@ def find_limits(
         "limit.store_puts": puts,
         "limit.list_names": images,
         "limit.ray_tasks": tasks,
-        "limit.ledger_calls": tasks * constants["task.ledger_calls"],
+        "limit.images": images,
+        "limit.ledger_calls": tasks * constants["ledger.calls_per_task"]
+        + devices * seconds * constants["ledger.calls_per_second"],
     }
     found = list(_limits(constants, loads, seconds, devices))
     return sorted(found, key=lambda limit: limit.share, reverse=True)
