@@ -259,8 +259,37 @@ def test_the_manifest_keeps_the_jobs():
     assert pod["terminationGracePeriodSeconds"] > grace + server._SECONDS_TO_SEND
 
 
-def test_the_pods_are_restricted():
-    cluster = ray_service()["rayClusterConfig"]
+def ray_job():
+    """The specification of the RayJob."""
+    text = (DEPLOY / "kubernetes" / "upscale.yaml").read_text(encoding="utf-8")
+    job = yaml.safe_load(text)
+    assert job["kind"] == "RayJob"
+    return job["spec"]
+
+
+def test_the_job_of_the_manifest():
+    program, command, *words = shlex.split(ray_job()["entrypoint"])
+    assert (program, command) == ("torch-sr", "upscale")
+    command = typer.main.get_command(app).commands["upscale"].lazy.load("upscale")
+    parsed = command.make_context("upscale", words).params
+    (group,) = ray_job()["rayClusterSpec"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    resources = container["resources"]
+    assert parsed["ray_workers"] == (group["minReplicas"], group["maxReplicas"])
+    assert parsed["ray_cpus"] == float(resources["requests"]["cpu"])
+    assert parsed["ray_gpus"] == resources["limits"]["nvidia.com/gpu"]
+    assert parsed["skip_existing"]
+    assert (
+        ray_job()["rayClusterSpec"]["rayVersion"] == ray_service()["rayClusterConfig"]["rayVersion"]
+    )
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [ray_service()["rayClusterConfig"], ray_job()["rayClusterSpec"]],
+    ids=["serve", "upscale"],
+)
+def test_the_pods_are_restricted(cluster):
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         pod = group["template"]["spec"]
         assert str(pod["securityContext"]["runAsUser"]) == last("USER").partition(":")[0]
@@ -278,4 +307,4 @@ def test_ray_accepts_the_manifest():
     (ingress,) = ray_application()["deployments"]
     assert built._bound_deployment.name == ingress["name"]
     text = (DEPLOY / "kubernetes" / "Dockerfile").read_text(encoding="utf-8")
-    assert f"'ray[serve]=={spec['rayClusterConfig']['rayVersion']}'" in text
+    assert f"'ray[data,serve]=={spec['rayClusterConfig']['rayVersion']}'" in text
