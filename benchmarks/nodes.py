@@ -53,7 +53,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="+", choices=list(PARTS))
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0, help="of the times of the kills")
     parser.add_argument("--loopback", action="store_true", help="no network namespaces")
     parser.add_argument("--keep", type=Path, help="keep the files of the runs in this folder")

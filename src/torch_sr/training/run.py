@@ -85,7 +85,8 @@ def train(
         LogError: the logs cannot be written.
         ModelError: the weights of the perceptual loss are not available, or a model cannot be
             read.
-        TrainingError: the training diverges, see :class:`~torch_sr.config.WatchConfig`.
+        TrainingError: the training diverges, see :class:`~torch_sr.config.WatchConfig`, or another
+            of several processes ended.
 
     >>> import tempfile
     >>> import numpy as np
