@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 
+from torch_sr.cli.upscale.cluster_report import ClusterReport
 from torch_sr.cluster import places, workers
 from torch_sr.cluster.ledger import Entry, Ledger
 from torch_sr.cluster.listing import Item, Listing, group
@@ -17,6 +18,7 @@ from torch_sr.cluster.settings import parse_workers
 from torch_sr.cluster.workers import Worker, WorkerSettings
 from torch_sr.errors import ConfigError, ImageError
 from torch_sr.inference.files.options import BatchOptions
+from torch_sr.models.loading import ModelChoice
 
 
 @pytest.fixture
@@ -326,3 +328,57 @@ def test_a_store_that_fails_once_is_tried_again(folder, pair, monkeypatch):
 def test_a_wrong_number_of_workers(text):
     with pytest.raises(ConfigError, match="is not a number of workers"):
         parse_workers(text)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shard", "1/2"], "leave out --shard and --compare"),
+        (["--device", "cuda:0,cuda:1"], "name one --device"),
+        (["--ray-workers", "none"], "is not a number of workers"),
+    ],
+)
+def test_options_that_do_not_fit_a_cluster(run, folder, options, message):
+    code, _, err = run("upscale", folder / "in", "--ray", "local", *options)
+    assert code == 2
+    assert message in " ".join(err.replace("│", "").split())
+
+
+def test_urls_need_a_cluster_and_a_target(run, folder):
+    url = (folder / "in").as_uri()
+    code, _, err = run("upscale", url)
+    assert code == 2
+    assert "URLs need --ray" in err
+    code, _, err = run("upscale", url, "--ray", "local")
+    assert code == 2
+    assert "name the folder or URL for the results" in " ".join(err.replace("│", "").split())
+    code, _, err = run("upscale", "s3://me:secret@bucket/a", "--ray", "local", "-o", folder)
+    assert code == 2
+    assert "a password in a URL" in " ".join(err.replace("│", "").split())
+    assert "secret" not in err
+
+
+def test_an_address_without_a_cluster(run, folder, pair):
+    pytest.importorskip("ray")
+    code, _, err = run("upscale", folder / "in", "--ray", "127.0.0.1:1", "-m", "compact-x4")
+    assert code == 1
+    assert "--ray 127.0.0.1:1: check the address" in err
+
+
+def test_the_report(run, capsys):
+    report = ClusterReport(ModelChoice("compact-x4", 0.0), 4)
+    row = {"source": "a", "target": "b", "pixels": 10**6, "status": "done", "seconds": 1.0}
+    report.add({**row, "worker": "one:1", "notes": ["cropped to 8 bits"]})
+    report.add({**row, "worker": "two:2", "status": "failed", "message": "a: broken"})
+    report.add({**row, "worker": "one:1"})
+    report.close()
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["b", "b"]
+    assert "failed: a: broken" in err
+    assert "note: a: cropped to 8 bits" in err
+    assert "one:1: 2 files, 2.00 megapixels" in err
+    assert "2 done, 1 failed, 1 not finished (--skip-existing resumes); 2.00 megapixels" in err
+    assert report.failed == 1

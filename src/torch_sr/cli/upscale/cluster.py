@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -40,6 +41,8 @@ def upscale_on_cluster(
 
     if options.shard is not None or options.compare:
         raise typer.BadParameter("--ray: leave out --shard and --compare")
+    if "," in options.compute.device:
+        raise typer.BadParameter("--ray: name one --device; --ray-gpus gives each worker its own")
     choice = choose_model(options.model, options.strength)
     settings = WorkerSettings(_upscaler_arguments(choice, options), batch)
     items = _find_items(names, options, batch)
@@ -67,6 +70,8 @@ def _find_items(
     """
     file_format = batch.write.file_format
     if any(map(is_url, [*names, options.out or ""])):
+        for url in filter(is_url, [*names, options.out or ""]):
+            _check_secret(url)
         if options.out is None:
             raise typer.BadParameter("--out: name the folder or URL for the results")
         listing = Listing(
@@ -79,6 +84,17 @@ def _find_items(
         Item(str(job.source.absolute()), str(job.target.absolute()), refusal=job.refusal)
         for job in found.jobs
     ]
+
+
+def _check_secret(url: str) -> None:
+    """Refuse a URL with a password, because URLs are printed."""
+    parts = urlsplit(url)
+    if parts.password is not None:
+        shown = f"{parts.scheme}://...@{parts.hostname}{parts.path}"
+        raise typer.BadParameter(
+            f"{shown}: a password in a URL would be in all reports; give it in environment variables "
+            "or the configuration of the store"
+        )
 
 
 def _absolute(name: str) -> str:
