@@ -92,8 +92,8 @@ def _check_secret(url: str) -> None:
     if parts.password is not None:
         shown = f"{parts.scheme}://...@{parts.hostname}{parts.path}"
         raise typer.BadParameter(
-            f"{shown}: a password in a URL would be in all reports; give it in environment variables "
-            "or the configuration of the store"
+            f"{shown}: a password in a URL would be in all reports; give it in environment "
+            "variables or the configuration of the store"
         )
 
 
