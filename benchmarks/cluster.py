@@ -175,7 +175,7 @@ class Refused:
 def measure_ceiling(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Images per second for tasks of one and of many images."""
     results = {}
-    for images, count in ((1, 4_000), (16, 20_000), (256, 100_000)):
+    for images, count in ((1, 4_000), (64, 100_000)):
         with local_cluster(cpus=2):
             run = collect(Refused(count), options.model, 2, images=images)
         results[images] = {
@@ -326,7 +326,7 @@ def run_on_ray(source: Path, target: Path, model: str, workers: int) -> Run:
     return collect(Listing([source.as_uri()], target.as_uri()), model, workers)
 
 
-def collect(items: Any, model: str, workers: int, *, images: int = 16, **upscaler: Any) -> Run:
+def collect(items: Any, model: str, workers: int, *, images: int = 64, **upscaler: Any) -> Run:
     """Process items, and measure."""
     settings = ClusterSettings("local", (workers, workers), images_per_task=images)
     started, count = None, 0

@@ -10,14 +10,17 @@ import shutil
 import pytest
 
 from torch_sr.cli.upscale.cluster_report import ClusterReport
-from torch_sr.cluster import places, workers
+from torch_sr.cluster import folders, places, stores
+from torch_sr.cluster.folders import Folder
 from torch_sr.cluster.ledger import Entry, Ledger
 from torch_sr.cluster.listing import Item, Listing, group
-from torch_sr.cluster.places import Folder, Place, StoreError, is_url
+from torch_sr.cluster.places import Place, is_url
 from torch_sr.cluster.settings import parse_workers
+from torch_sr.cluster.stores import StoreError
 from torch_sr.cluster.workers import Worker, WorkerSettings
 from torch_sr.errors import ConfigError, ImageError
 from torch_sr.inference.files.options import BatchOptions
+from torch_sr.inference.files.sizes import target_size
 from torch_sr.models.loading import ModelChoice
 
 
@@ -99,9 +102,59 @@ def test_files_with_the_same_result_are_refused(folder):
     assert found["a.bmp"] == "a_sr.png"
     assert "would overwrite" in found["a.png"]
     assert "a_sr.png, which is the result of" in found["a.png"]
-    named = listed([f"{url}/a.png", f"{url}/deep/../a.png"], (folder / "out").as_uri())
-    assert "would overwrite" in named["a.png"]
-    assert "would overwrite itself" in listed([f"{url}/a.png"], url, suffix="")["a.png"]
+    shutil.copy(folder / "in" / "a.png", folder / "in" / "deep" / "a.png")
+    named = Listing([f"{url}/a.png", f"{url}/deep/a.png"], (folder / "out").as_uri())
+    assert "would overwrite" in list(named)[1].refusal
+
+
+def test_a_file_that_is_named_twice_is_listed_once(folder):
+    url = (folder / "in").as_uri()
+    names = [f"{url}/a.png", f"{url}/deep/../a.png", str(folder / "in" / "a.png")]
+    assert len(list(Listing(names, "s3://bucket/out"))) == 1
+
+
+def test_sources_are_not_overwritten(folder):
+    url = (folder / "in").as_uri()
+    shutil.copy(folder / "in" / "a.png", folder / "in" / "a.jpg")
+    shutil.copy(folder / "in" / "a.png", folder / "in" / "a_sr.png")
+    assert "which is a source" in listed([f"{url}/a.png"], url, suffix="")["a.png"]
+    found = listed([f"{url}/a.png", f"{url}/a_sr.png"], url)
+    assert "a_sr.png, which is a source" in found["a.png"]
+    found = listed([url], url, suffix="", file_format="png")
+    assert "a.png, which is a source" in found["a.jpg"]
+    assert "a.png, which is a source" in found["a.png"]
+
+
+@pytest.mark.parametrize("spelling", ["{url}/", "{path}", "{path}/deep/..", "{url}//"])
+def test_the_folder_of_the_sources_in_another_spelling(folder, spelling):
+    url = (folder / "in").as_uri()
+    shutil.copy(folder / "in" / "a.png", folder / "in" / "a_sr.png")
+    found = listed([url], spelling.format(url=url, path=folder / "in"))
+    assert set(found) == {"a.png", "b.png", "c.png"}
+
+
+def test_keys_of_stores():
+    key = Place("s3://bucket/a/b?region=eu-1&endpoint_override=minio:9000").key
+    assert Place("s3://bucket/a//b/?endpoint_override=minio:9000").key == key
+    assert Place("s3://bucket/a/b?endpoint_override=other:9000").key != key
+    assert Place("s3://bucket/a%20b").key == Place("s3://bucket/a b").key
+
+
+def test_odd_entries_of_a_folder_do_not_end_the_listing(folder):
+    (folder / "in" / "loop.png").symlink_to("loop.png")
+    (folder / "in" / "gone.png").symlink_to("missing.png")
+    (folder / "in" / os.fsdecode(b"\xff.png")).write_bytes((folder / "in" / "a.png").read_bytes())
+    items = items_of(folder)
+    assert len(items) == 6
+    rows = make_worker(Ledger()).process(items)
+    failed = [row["source"].rpartition("/")[2] for row in rows if row["status"] == "failed"]
+    assert failed == ["gone.png", "loop.png"]
+    assert (folder / "out" / os.fsdecode(b"\xff_sr.png")).exists()
+
+
+def test_typescript_is_not_a_video(folder):
+    (folder / "in" / "code.ts").write_text("let x = 1;")
+    assert "code.ts" not in listed([(folder / "in").as_uri()], "s3://bucket/out")
 
 
 def test_one_file_and_its_result_can_be_named(folder):
@@ -115,6 +168,8 @@ def test_one_file_and_its_result_can_be_named(folder):
         (["s3://b/photos", "s3://b/more"], "s3://b/out", "s3://b/photos: name one folder"),
         (["s3://b/a.png", "s3://b/b.png"], "s3://b/out.png", "is one file, and there are 2"),
         (["s3://b/a.png"], "s3://b/out", "leads into another folder"),
+        (["s3://b/a.png"], "s3://b/out.xyz", "'.xyz' cannot be written"),
+        (["s3://b/photos"], "s3://b/out.png", "is one file, and s3://b/photos a folder"),
     ],
 )
 def test_arguments_that_do_not_fit_together(sources, out, message):
@@ -131,7 +186,7 @@ def test_a_sub_folder_that_cannot_be_listed_is_a_failure(folder, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return scan(path)
 
-    monkeypatch.setattr(places.os, "scandir", refuse)
+    monkeypatch.setattr(folders.os, "scandir", refuse)
     last = items_of(folder)[-1]
     assert last.source.endswith("/deep")
     assert "Permission denied" in last.refusal
@@ -202,7 +257,7 @@ def test_a_file_of_a_store_is_whole_or_missing(folder, monkeypatch):
         to_file.write(from_file.read(10))
         raise OSError("the network is gone")
 
-    monkeypatch.setattr(places.shutil, "copyfileobj", fail)
+    monkeypatch.setattr(stores.shutil, "copyfileobj", fail)
     other = Place("memory://bucket/b.png")
     with pytest.raises(ImageError, match=r"b\.png: the network is gone"):
         other.upload(source)
@@ -308,9 +363,45 @@ def test_a_broken_file_does_not_stop_the_others(folder, pair):
     assert "b.png" in rows[1]["message"]
 
 
+def test_a_result_is_kept_if_the_store_cannot_be_asked_about_it(folder, pair, monkeypatch):
+    def refuse(_):
+        raise ImageError("access was denied")
+
+    monkeypatch.setattr(Place, "exists", refuse)
+    (row,) = make_worker(Ledger()).process(items_of(folder)[:1])
+    assert (row["status"], row["message"]) == ("failed", "access was denied")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("of another class"), OSError(28, "No space left")])
+def test_errors_of_any_class_concern_one_file(folder, pair, monkeypatch, error):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(stores, "_WAIT", 0.0)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(places, "read_file", fail)
+    Place("memory://any/a.png").upload(folder / "in" / "a.png")
+    (item,) = Listing(["memory://any"], (folder / "out").as_uri())
+    (row,) = make_worker(Ledger()).process([item])
+    assert row["status"] == "failed"
+    assert "memory://any/a.png: " in row["message"]
+
+
+def test_messages_name_places_not_temporary_files(folder, pair):
+    pytest.importorskip("pyarrow")
+    Place("memory://names/a.png").upload(folder / "in" / "a.png")
+    (item,) = Listing(["memory://names"], "memory://results", file_format="jpg")
+    size = target_size(None, 70_000, 70_000)
+    (row,) = make_worker(Ledger(), size=size).process([item])
+    assert row["status"] == "failed"
+    assert "memory://results/a_sr.jpg" in row["message"]
+    assert "torch-sr-" not in row["message"]
+
+
 def test_a_store_that_fails_once_is_tried_again(folder, pair, monkeypatch):
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr(workers, "_WAIT", 0.0)
+    monkeypatch.setattr(stores, "_WAIT", 0.0)
     (item,) = itertools.islice(Listing([(folder / "in").as_uri()], "memory://again"), 1)
     upload, failures = Place.upload, [StoreError("busy")]
 
@@ -337,14 +428,23 @@ def test_a_wrong_number_of_workers(text):
     ("options", "message"),
     [
         (["--shard", "1/2"], "leave out --shard and --compare"),
-        (["--device", "cuda:0,cuda:1"], "name one --device"),
+        (["--device", "cuda:0,cuda:1"], "leave out the numbers of devices"),
+        (["--device", "cuda:1"], "leave out the numbers of devices"),
+        (["-o", "s3://bucket/out"], "patterns need a local --out"),
         (["--ray-workers", "none"], "is not a number of workers"),
     ],
 )
 def test_options_that_do_not_fit_a_cluster(run, folder, options, message):
-    code, _, err = run("upscale", folder / "in", "--ray", "local", *options)
+    source = folder / "in" / ("*.png" if "patterns" in message else "")
+    code, _, err = run("upscale", source, "--ray", "local", *options)
     assert code == 2
     assert message in " ".join(err.replace("│", "").split())
+
+
+def test_options_of_a_cluster_need_one(run, folder):
+    code, _, err = run("upscale", folder / "in", "--ray-workers", "2")
+    assert code == 2
+    assert "need --ray" in err
 
 
 def test_urls_need_a_cluster_and_a_target(run, folder):
@@ -370,15 +470,22 @@ def test_an_address_without_a_cluster(run, folder, pair):
 
 def test_the_report(run, capsys):
     report = ClusterReport(ModelChoice("compact-x4", 0.0), 4)
-    row = {"source": "a", "target": "b", "pixels": 10**6, "status": "done", "seconds": 1.0}
+    row = {
+        "source": "a",
+        "target": "b",
+        "pixels": 10**6,
+        "status": "done",
+        "seconds": 1.0,
+        "ended": 9.0,
+    }
     report.add({**row, "worker": "one:1", "notes": ["cropped to 8 bits"]})
     report.add({**row, "worker": "two:2", "status": "failed", "message": "a: broken"})
-    report.add({**row, "worker": "one:1"})
+    report.add({**row, "worker": "one:1", "ended": 11.0})
     report.close()
     out, err = capsys.readouterr()
     assert out.splitlines() == ["b", "b"]
     assert "failed: a: broken" in err
     assert "note: a: cropped to 8 bits" in err
-    assert "one:1: 2 files, 2.00 megapixels" in err
+    assert "one:1: 2 files, 2.00 megapixels, 0.667 MP/s" in err  # from 8 to 11
     assert "2 done, 1 failed, 1 not finished (--skip-existing resumes); 2.00 megapixels" in err
     assert report.failed == 1

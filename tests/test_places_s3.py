@@ -7,9 +7,10 @@ from unittest import mock
 
 import pytest
 
-from torch_sr.cluster import places
+from torch_sr.cluster import places, stores
 from torch_sr.cluster.listing import Listing
-from torch_sr.cluster.places import Place, StoreError
+from torch_sr.cluster.places import Place
+from torch_sr.cluster.stores import StoreError
 from torch_sr.errors import ImageError
 from torch_sr.planning import NetworkCost, Workload, make_plan, read_constants
 
@@ -145,7 +146,7 @@ def test_a_read_that_ends_early_leaves_no_result(store, tmp_path, monkeypatch):
         target.write(source.read(11_000_000))
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(places.shutil, "copyfileobj", fail)
+    monkeypatch.setattr(stores.shutil, "copyfileobj", fail)
     with pytest.raises(StoreError, match="the disk is gone"):
         store.place("a.png").upload(tmp_path / "there")
     assert store.keys() == []
@@ -157,7 +158,7 @@ def test_an_upload_that_the_store_gives_up_leaves_no_result(store, tmp_path, mon
         endpoint_override=store.client.meta.endpoint_url,
         retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=0),  # they take ten seconds
     )
-    monkeypatch.setattr(places, "_open_store", lambda _: (arrow, BUCKET))
+    monkeypatch.setattr(places, "open_store", lambda _: (arrow, BUCKET))
     (tmp_path / "there").write_bytes(os.urandom(24_000_000))
 
     def give_up(source, target, length):
@@ -169,7 +170,7 @@ def test_an_upload_that_the_store_gives_up_leaves_no_result(store, tmp_path, mon
             )
         target.write(source.read())
 
-    monkeypatch.setattr(places.shutil, "copyfileobj", give_up)
+    monkeypatch.setattr(stores.shutil, "copyfileobj", give_up)
     with pytest.raises(ImageError, match=r"a\.png"):
         store.place("a.png").upload(tmp_path / "there")
     assert store.keys() == []

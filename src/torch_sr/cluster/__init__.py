@@ -5,7 +5,9 @@ actor computes an image as ``torch-sr upscale`` does, and writes the result whol
 
 ::
 
-    places.py    files in folders and object stores: list, read, write
+    places.py    files and folders, by paths and URLs: list, read, write
+    folders.py   walk through folders
+    stores.py    object stores and other file systems behind URLs
     listing.py   sources -> items to process, grouped into tasks
     workers.py   the actor that computes items
     ledger.py    what was started and finished, so that nothing is done twice or retried forever

@@ -16,6 +16,8 @@ from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.errors import ConfigError, MissingExtraError
 
 _CONNECT = 10.0  # seconds
+_STARTED: set[str] = set()  # addresses of clusters that this process has started
+_log = logging.getLogger(__name__)
 
 
 def connect(address: str | None) -> Any:
@@ -42,6 +44,8 @@ def connect(address: str | None) -> Any:
         try:
             with _without_stderr():
                 ray.init(address=address, **options)
+            if address == "local":
+                _STARTED.add(ray.get_runtime_context().gcs_address)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise _unreachable(address, error) from error
     return ray
@@ -59,6 +63,22 @@ def find_gpus(ray: Any, cluster: ClusterSettings, device: str) -> float:
         return cluster.worker_gpus
     may = device.startswith(("auto", "cuda"))
     return 1.0 if may and ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+
+
+def check_fit(ray: Any, cpus: float, gpus: float) -> None:
+    """Report that no machine of the cluster is large enough for a worker now.
+
+    Raises:
+        ConfigError: that cannot change, because the cluster is this process's own.
+    """
+    wanted = {"CPU": cpus, "GPU": gpus}
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(has.get(name, 0) >= n for name, n in wanted.items()) for has in machines):
+        return
+    problem = f"no machine has {cpus:g} processors and {gpus:g} GPUs for a worker"
+    if ray.get_runtime_context().gcs_address in _STARTED:
+        raise ConfigError(f"{problem}; lower --ray-cpus or --ray-gpus")
+    _log.warning("%s now; waiting until one joins the cluster", problem)
 
 
 def find_room(ray: Any, cpus: float, gpus: float) -> int:

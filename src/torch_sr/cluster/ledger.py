@@ -1,8 +1,8 @@
 """What was started and finished, so that nothing is done twice or retried forever.
 
 When a machine is lost, Ray computes again what it had not handed on. The ledger is an actor on the
-driver's machine: an item that was finished is not computed again, and one during which workers
-ended several times is given up.
+driver's machine: an item that was finished is not computed again, and one that crashes its worker
+several times is given up.
 """
 
 from __future__ import annotations

@@ -6,10 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_sr.cluster.places import Folder, Place
+from torch_sr.cluster.folders import Folder
+from torch_sr.cluster.places import Place, is_url
 from torch_sr.errors import ImageError
 from torch_sr.inference.files.kinds import is_source_name
-from torch_sr.inference.files.targets import check_suffix, check_target_format, result_name
+from torch_sr.inference.files.targets import (
+    check_suffix,
+    check_target_format,
+    result_name,
+    single_target,
+    target_file,
+)
 
 
 @dataclass(frozen=True)
@@ -55,32 +62,41 @@ class Listing:
                 arguments do not fit together.
         """
         check_suffix(self.suffix)
-        check_target_format(self.file_format, None)
-        if len(self.sources) == 1 and not is_source_name(Path(Place(self.sources[0]).name)):
+        target = self._single_target()
+        check_target_format(self.file_format, target)
+        if len(self.sources) == 1 and _is_folder(self.sources[0]):
+            if target is not None:
+                raise ImageError(f"{self.out} is one file, and {self.sources[0]} a folder")
             return self._in_folder(Place(self.sources[0]))
-        return self._named()
+        return self._named(target)
 
-    def _named(self) -> Iterator[Item]:
-        places = [Place(url) for url in self.sources]
-        if folders := [str(place) for place in places if not is_source_name(Path(place.name))]:
+    def _single_target(self) -> Path | None:
+        """The name of the file that ``out`` names, if it is not a folder."""
+        out = Place(self.out)
+        if out.is_local and not is_url(self.out):
+            return single_target(self.out)
+        return None if self.out.partition("?")[0].endswith("/") else target_file(out.name)
+
+    def _named(self, target: Path | None) -> Iterator[Item]:
+        places = {place.key: place for place in map(Place, self.sources)}
+        if folders := [url for url in self.sources if _is_folder(url)]:
             raise ImageError(
                 f"{folders[0]}: name one folder, or only files, if there are URLs; for several "
                 "folders run the command for each"
             )
+        if target is not None and len(places) > 1:
+            raise ImageError(f"{self.out} is one file, and there are {len(places)} sources")
         out, written = Place(self.out), dict[str, str]()
-        if is_source_name(Path(out.name)):
-            if len(places) > 1:
-                raise ImageError(f"{out} is one file, and there are {len(places)} sources")
-            yield Item(self.sources[0], out.url, refusal=_refusal(self.sources[0], out.url))
-            return
-        for url, place in zip(self.sources, places, strict=True):
-            target = out.join(self._result_name(place.name)).url
-            yield Item(url, target, refusal=_refusal(url, target, written.setdefault(target, url)))
+        for source in places.values():
+            result = out if target else out.join(self._result_name(source))
+            writer = written.setdefault(result.key, source.url)
+            refusal = _refusal(source, result, writer, result.key in places)
+            yield Item(source.url, result.url, refusal=refusal)
 
     def _in_folder(self, root: Place) -> Iterator[Item]:
         found = False
         for folder in root.folders(without=Place(self.out)):
-            if folder.problem is not None and not folder.name:
+            if folder.problem is not None and not folder.name and not found:
                 raise ImageError(folder.problem)
             for item in self._items(root, folder):
                 found = True
@@ -90,26 +106,32 @@ class Listing:
 
     def _items(self, root: Place, folder: Folder) -> Iterator[Item]:
         """The files of one folder, except what are results in it, if they are written there."""
-        source, target = root.join(folder.name), Place(self.out).join(folder.name)
-        if not folder.name:
-            source, target = root, Place(self.out)
+        source, target = root, Place(self.out)
+        if folder.name:
+            source, target = source.join(folder.name), target.join(folder.name)
         if folder.problem is not None:
             yield Item(source.url, target.url, refusal=folder.problem)
             return
-        files = [
-            (name, self._result_name(name), size)
-            for name, size in folder.files
-            if is_source_name(Path(name))
-        ]
-        results = {result for _, result, _ in files} if source == target else set()
+        here = source.path if source.is_local else Path()
+        names = {
+            name: self._result_name(source.join(name))
+            for name, _ in folder.files
+            if is_source_name(here / name)
+        }
+        same = source.key == target.key
+        results = set(names.values()) if same and self.suffix else set()
+        kept = names.keys() - results
         written: dict[str, str] = {}
-        for name, result, size in files:
-            if name not in results or name == result:
-                url, to = source.join(name).url, target.join(result).url
-                yield Item(url, to, size, _refusal(url, to, written.setdefault(to, url)))
+        for name, num_bytes in folder.files:
+            if name in kept:
+                file, result = source.join(name), target.join(names[name])
+                writer = written.setdefault(names[name], file.url)
+                refusal = _refusal(file, result, writer, same and names[name] in kept)
+                yield Item(file.url, result.url, num_bytes, refusal)
 
-    def _result_name(self, name: str) -> str:
-        return result_name(Path(name), self.suffix, self.file_format)
+    def _result_name(self, source: Place) -> str:
+        name = source.path if source.is_local else Path(source.name)
+        return result_name(name, self.suffix, self.file_format)
 
 
 def group(items: Iterable[Item], most: int, most_bytes: int, workers: int) -> Iterator[list[Item]]:
@@ -147,12 +169,23 @@ def group(items: Iterable[Item], most: int, most_bytes: int, workers: int) -> It
 _SHARES = 8  # a task is at most this part of what each worker has got on average
 
 
-def _refusal(source: str, target: str, writer: str | None = None) -> str | None:
-    if source == target:
-        return f"{source}: would overwrite itself; choose another --suffix or --out"
-    if writer in (None, source):
+def _is_folder(url: str) -> bool:
+    if url.partition("?")[0].endswith("/"):
+        return True
+    place = Place(url)
+    return not is_source_name(place.path if place.is_local else Path(place.name))
+
+
+def _refusal(source: Place, result: Place, writer: str, is_source: bool) -> str | None:
+    """Why a file is not processed: its result is a source, or of another file as well."""
+    if is_source:
+        return (
+            f"{source}: would overwrite {result}, which is a source; choose another --suffix or "
+            "--out"
+        )
+    if writer == source.url:
         return None
     return (
-        f"{source}: would overwrite {target}, which is the result of {writer}; choose another "
+        f"{source}: would overwrite {result}, which is the result of {writer}; choose another "
         "--suffix, --format or --out"
     )

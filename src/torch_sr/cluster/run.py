@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from torch_sr._version import __version__
-from torch_sr.cluster.connection import connect, find_gpus, find_room
+from torch_sr.cluster.connection import check_fit, connect, find_gpus, find_room
 from torch_sr.cluster.ledger import Entry, Ledger
 from torch_sr.cluster.listing import Item, group
 from torch_sr.cluster.settings import ClusterSettings
@@ -71,6 +71,7 @@ def _dataset(
 ) -> Any:
     """A row for each task, with the outcomes of its items."""
     gpus = find_gpus(ray, cluster, str(settings.upscaler.get("device", "auto")))
+    check_fit(ray, cluster.worker_cpus, gpus)
     least, most = cluster.workers or (1, find_room(ray, cluster.worker_cpus, gpus))
     return (
         ray.data.from_items([{"list": "all"}])
@@ -211,7 +212,7 @@ def _connect(address: str | None) -> Any:
 
 
 def _start_ledger(ray: Any) -> Any:
-    """Start the ledger on the driver's machine, which has to live anyway."""
+    """Start the ledger on the driver's machine: without it, the run ends in any case."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from torch_sr.cluster.ledger import Entry
 from torch_sr.cluster.listing import Item
-from torch_sr.cluster.places import Place, StoreError
+from torch_sr.cluster.places import Place
+from torch_sr.cluster.stores import retrying
 from torch_sr.errors import ImageError, TorchSRError
 from torch_sr.images import display_name
 from torch_sr.inference.files.batch import Outcome, process_job
@@ -24,8 +25,6 @@ from torch_sr.inference.files.survey import survey
 from torch_sr.inference.upscaler import Upscaler
 
 _AT_ONCE = 2  # images of a worker: one is computed, one is read or written
-_TRIES = 3  # to read or write a file of a store
-_WAIT = 1.0  # seconds before the second try; twice as long before each further one
 
 
 class Notes(Protocol):
@@ -45,7 +44,7 @@ class WorkerSettings:
     Args:
         upscaler: arguments of :class:`~torch_sr.Upscaler`.
         options: how files are converted.
-        most_attempts: to compute an image during which workers end.
+        most_attempts: to compute an image that may have crashed its worker.
     """
 
     upscaler: dict[str, Any]
@@ -74,8 +73,11 @@ class Worker:
         Items that a worker was given before are computed after the others and one at a time: if one
         of them ends this worker too, no other item is blamed for it.
         """
-        sources = [item.source for item in items]
-        entries = self._notes.open(sources, list(self._pool.map(self._exists, items)))
+        checked = list(self._pool.map(self._check, items))
+        items = [item for item, _ in checked]
+        entries = self._notes.open(
+            [item.source for item in items], [exists for _, exists in checked]
+        )
         futures = [
             None if entry.given else self._pool.submit(self._first, item, entry)
             for item, entry in zip(items, entries, strict=True)
@@ -86,13 +88,14 @@ class Worker:
             for item, entry, future in zip(items, entries, futures, strict=True)
         ]
 
-    def _exists(self, item: Item) -> bool:
+    def _check(self, item: Item) -> tuple[Item, bool]:
+        """See whether the result exists; if that is not known, the item is refused."""
         if self._settings.options.existing == "overwrite" or item.refusal is not None:
-            return False
+            return item, False
         try:
-            return bool(_retrying(Place(item.target).exists))
-        except TorchSRError:
-            return False  # and reading or writing it will fail, and say why
+            return item, retrying(Place(item.target).exists)
+        except TorchSRError as error:
+            return replace(item, refusal=str(error)), False
 
     def _first(self, item: Item, entry: Entry) -> dict[str, Any]:
         return self._finish(item, self._compute(item, existed=entry.existed))
@@ -110,7 +113,7 @@ class Worker:
         return self._finish(item, Outcome(_job_of(item), "failed", message))
 
     def _finish(self, item: Item, outcome: Outcome) -> dict[str, Any]:
-        row = {**outcome.to_dict(), "worker": self._name}
+        row = {**outcome.to_dict(), "worker": self._name, "ended": time.time()}
         row |= {"source": item.source, "target": item.target}
         self._notes.finish([row])
         return row
@@ -128,13 +131,16 @@ class Worker:
                     "--overwrite replaces it"
                 )
             return self._run(job, Place(item.source), Place(item.target))
-        except TorchSRError as error:
-            return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start)
+        except (TorchSRError, OSError, MemoryError) as error:
+            message = str(error) if isinstance(error, TorchSRError) else f"{item.source}: {error}"
+            return Outcome(job, "failed", message, seconds=time.perf_counter() - start)
 
     def _run(self, job: Job, source: Place, target: Place) -> Outcome:
         """Compute an item; files of stores are copied to and from a temporary folder."""
         if job.refusal is not None:
             raise ImageError(job.refusal)
+        if source.is_local and target.is_local:
+            return self._write(Job(source.path, target.path))
         with TemporaryDirectory(prefix="torch-sr-") as folder:
             job = Job(
                 source.path if source.is_local else Path(folder, "source", source.name),
@@ -142,30 +148,30 @@ class Worker:
             )
             if not source.is_local:
                 job.source.parent.mkdir()
-                _retrying(lambda: source.download(job.source))
-            # A result may be there by now, of a worker that has ended: it is replaced.
-            options = replace(self._settings.options, existing="overwrite")
-            (job,) = survey([job], self._upscaler.scale_factor, options)
-            outcome = process_job(self._upscaler, job, options, lambda *_: None)
+                retrying(lambda: source.download(job.source))
+            outcome = self._write(job)
             if outcome.status == "done" and not target.is_local:
-                _retrying(lambda: target.upload(job.target))
-        if outcome.message is not None:
-            message = outcome.message.replace(display_name(job.source), str(source))
-            outcome = replace(outcome, message=message)
-        return outcome
+                retrying(lambda: target.upload(job.target))
+        return _renamed(outcome, {job.source: source, job.target: target})
+
+    def _write(self, job: Job) -> Outcome:
+        # A result may be there by now, of a worker that has ended: it is replaced.
+        options = replace(self._settings.options, existing="overwrite")
+        (job,) = survey([job], self._upscaler.scale_factor, options)
+        return process_job(self._upscaler, job, options, lambda *_: None)
+
+
+def _renamed(outcome: Outcome, places: dict[Path, Place]) -> Outcome:
+    """The outcome with places in place of the names of temporary files."""
+
+    def rename(text: str) -> str:
+        for path, place in places.items():
+            text = text.replace(display_name(path), str(place))
+        return text
+
+    message = None if outcome.message is None else rename(outcome.message)
+    return replace(outcome, message=message, notes=tuple(map(rename, outcome.notes)))
 
 
 def _job_of(item: Item) -> Job:
     return Job(Path(item.source), Path(item.target), item.refusal)
-
-
-def _retrying(function: Callable[[], Any]) -> Any:
-    """Call a function again if a store fails, which it does from time to time."""
-    for attempt in range(1, _TRIES + 1):
-        try:
-            return function()
-        except StoreError:
-            if attempt == _TRIES:
-                raise
-            time.sleep(_WAIT * 2 ** (attempt - 1))
-    raise AssertionError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from torch_sr.cli.upscale.options import UpscaleOptions
 from torch_sr.cluster.listing import Item, Listing
 from torch_sr.cluster.places import is_url
 from torch_sr.cluster.workers import WorkerSettings
+from torch_sr.files import expand_home
 from torch_sr.inference.files.jobs import find_jobs
 from torch_sr.inference.files.options import BatchOptions
 from torch_sr.models.loading import ModelChoice, choose_model
@@ -41,22 +44,35 @@ def upscale_on_cluster(
 
     if options.shard is not None or options.compare:
         raise typer.BadParameter("--ray: leave out --shard and --compare")
-    if "," in options.compute.device:
-        raise typer.BadParameter("--ray: name one --device; --ray-gpus gives each worker its own")
+    if set(",:") & set(options.compute.device):
+        raise typer.BadParameter(
+            "--ray: leave out the numbers of devices; --ray-gpus gives each worker its own"
+        )
     choice = choose_model(options.model, options.strength)
     settings = WorkerSettings(_upscaler_arguments(choice, options), batch)
     items = _find_items(names, options, batch)
     total = len(items) if isinstance(items, list) else None
     report = ClusterReport(choice, total, as_json=as_json, quiet=options.quiet)
-    try:
-        with show_cluster_progress(report, total, quiet=options.quiet) as show:
-            for row in upscale_on_ray(items, settings, options.cluster):
-                report.add(row)
-                show()
-    finally:
-        report.close()
+    if total != 0:
+        _report_all(report, total, upscale_on_ray(items, settings, options.cluster), options.quiet)
+    report.close()
     if report.failed:
         raise typer.Exit(1)
+
+
+def _report_all(
+    report: ClusterReport, total: int | None, rows: Iterable[dict[str, Any]], quiet: bool
+) -> None:
+    """Report files as they are finished; totals even after an interrupt."""
+    try:
+        with show_cluster_progress(report, total, quiet=quiet) as show:
+            for row in rows:
+                report.add(row)
+                show()
+    except BaseException:
+        if report.files:
+            report.close()
+        raise
 
 
 def _find_items(
@@ -70,8 +86,8 @@ def _find_items(
     """
     file_format = batch.write.file_format
     if any(map(is_url, [*names, options.out or ""])):
-        for url in filter(is_url, [*names, options.out or ""]):
-            _check_secret(url)
+        for name in [*names, options.out or ""]:
+            _check(name)
         if options.out is None:
             raise typer.BadParameter("--out: name the folder or URL for the results")
         listing = Listing(
@@ -81,14 +97,25 @@ def _find_items(
         return listing
     found = find_jobs(names, options.out, suffix=options.suffix, file_format=file_format)
     return [
-        Item(str(job.source.absolute()), str(job.target.absolute()), refusal=job.refusal)
+        Item(_absolute(job.source), _absolute(job.target), _num_bytes(job.source), job.refusal)
         for job in found.jobs
     ]
 
 
-def _check_secret(url: str) -> None:
-    """Refuse a URL with a password, because URLs are printed."""
-    parts = urlsplit(url)
+def _num_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # reading it will fail too, and say why
+        return 0
+
+
+def _check(name: str) -> None:
+    """Refuse a URL with a password, because URLs are printed, and patterns next to URLs."""
+    if not is_url(name):
+        if glob.has_magic(name) and not Path(name).exists():
+            raise typer.BadParameter(f"{name}: patterns need a local --out, and no URLs")
+        return
+    parts = urlsplit(name)
     if parts.password is not None:
         shown = f"{parts.scheme}://...@{parts.hostname}{parts.path}"
         raise typer.BadParameter(
@@ -97,8 +124,12 @@ def _check_secret(url: str) -> None:
         )
 
 
-def _absolute(name: str) -> str:
-    return name if is_url(name) else str(Path(name).absolute())
+def _absolute(name: str | Path) -> str:
+    """A path that is valid on all machines; a slash at the end remains."""
+    if is_url(str(name)):
+        return str(name)
+    slash = os.sep if str(name).endswith(os.sep) else ""
+    return f"{expand_home(name).absolute()}{slash}"
 
 
 def _upscaler_arguments(choice: ModelChoice, options: UpscaleOptions) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class WorkerTotals:
     """What a worker has done.
 
     Args:
-        start, end: of its first and its last file, on the driver's clock, in seconds.
+        start, end: of its first and its last file, on its own clock, in seconds.
         files: those that are done.
         pixels: of their sources.
     """
@@ -77,6 +77,11 @@ class ClusterReport:
         self._start = time.monotonic()
 
     @property
+    def files(self) -> int:
+        """The number of files that were reported."""
+        return self._counts.total()
+
+    @property
     def failed(self) -> int:
         """The number of files that failed."""
         return self._counts["failed"]
@@ -84,7 +89,7 @@ class ClusterReport:
     def add(self, row: dict[str, Any]) -> None:
         """Print the result of a file, and its notes."""
         self._counts[row["status"]] += 1
-        self._count_work(row)
+        self._count_work(row, row.pop("ended"))
         for text in row.get("notes", ()):
             if self._notes.add(text) and not self._as_json:
                 self._say(f"note: {row['source']}: {text}")
@@ -95,10 +100,10 @@ class ClusterReport:
         if row["status"] == "failed":
             print(f"failed: {row['message']}", file=sys.stderr, flush=True)
 
-    def _count_work(self, row: dict[str, Any]) -> None:
-        now = time.monotonic()
-        totals = self._workers.setdefault(row["worker"], WorkerTotals(now - row["seconds"], now))
-        totals.end = now
+    def _count_work(self, row: dict[str, Any], ended: float) -> None:
+        began = ended - row["seconds"]
+        totals = self._workers.setdefault(row["worker"], WorkerTotals(began, ended))
+        totals.start, totals.end = min(totals.start, began), max(totals.end, ended)
         if row["status"] == "done":
             totals.files += 1
             totals.pixels += row["pixels"]

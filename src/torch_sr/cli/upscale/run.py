@@ -16,6 +16,7 @@ from torch_sr.cli.upscale.options import UpscaleOptions
 from torch_sr.cli.upscale.progress import show_progress
 from torch_sr.cli.upscale.report import Report
 from torch_sr.cluster.places import is_url
+from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.images import display_name
 from torch_sr.inference.files.batch import Outcome, upscale_files
 from torch_sr.inference.files.jobs import Job, find_jobs, read_names, shard
@@ -49,6 +50,8 @@ def upscale_all(images: Sequence[str], options: UpscaleOptions, *, as_json: bool
 
         upscale_on_cluster(names, options, batch, as_json=as_json)
         return
+    if options.cluster != ClusterSettings():
+        raise typer.BadParameter("--ray-workers, --ray-cpus and --ray-gpus need --ray")
     if urls := [name for name in names if is_url(name)]:
         raise typer.BadParameter(f"{urls[0]}: URLs need --ray; --ray local uses this machine only")
     findings = find_jobs(

@@ -24,10 +24,22 @@ def single_target(out: str | Path | None) -> Path | None:
         return None
     if os.path.isdir(out):  # noqa: PTH112 - Path's own method raises for some names
         return None
-    shown, ending = display_name(out), Path(out).suffix.lower()
+    target = target_file(out)
+    if target is None and os.path.exists(out):  # noqa: PTH110 - does not raise either
+        raise ImageError(
+            f"{display_name(out)} is a file, not a folder for results; choose another name"
+        )
+    return target
+
+
+def target_file(name: str | Path) -> Path | None:
+    """The name of a file for a result, or None if its suffix is not one.
+
+    Raises:
+        ImageError: its suffix is unknown.
+    """
+    shown, ending = display_name(name), Path(name).suffix.lower()
     if not any(letter.isalpha() for letter in ending):
-        if os.path.exists(out):  # noqa: PTH110 - does not raise either
-            raise ImageError(f"{shown} is a file, not a folder for results; choose another name")
         return None
     if ending not in IMAGE_SUFFIXES | VIDEO_SUFFIXES | {*WRITABLE_SUFFIXES}:
         known = ", ".join((*WRITABLE_SUFFIXES, *CONTAINERS))
@@ -35,7 +47,7 @@ def single_target(out: str | Path | None) -> Path | None:
             f"{shown}: '{ending}' cannot be written; use {known}; for a folder of this name "
             f"write {shown}{os.sep}"
         )
-    return Path(out)
+    return Path(name)
 
 
 def check_target_format(file_format: str | None, target: Path | None) -> None:

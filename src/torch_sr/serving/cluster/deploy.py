@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr._version import __version__
-from torch_sr.cluster.connection import connect, find_gpus, find_room
+from torch_sr.cluster.connection import check_fit, connect, find_gpus, find_room
 from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.errors import ClusterError, MissingExtraError
 from torch_sr.models.loading import ModelChoice, load
@@ -100,6 +100,7 @@ class OwnReplicas:
         self._serve = find_serve()
         self._settings = settings
         gpus = find_gpus(self._ray, cluster, settings.devices[0])
+        check_fit(self._ray, cluster.worker_cpus, gpus)
         self._cluster = replace(cluster, worker_gpus=gpus)
         room = find_room(self._ray, cluster.worker_cpus, gpus)
         self._workers = cluster.workers or (room, room)
