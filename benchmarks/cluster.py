@@ -109,19 +109,20 @@ def measure_scaling(options: argparse.Namespace, folder: Path) -> dict[str, Any]
     """Images per second of 1 to 16 workers whose engine sleeps, relative to one worker's."""
     make_images(folder / "in", options.images * max(WORKERS), side=16)
     seconds = seconds_per_tile(options.model, options.side)
-    speeds = {}
+    runs = {}
     for workers in WORKERS:
         names = sorted((folder / "in").iterdir())[: options.images * workers]
         items = [Item(str(name), str(folder / f"{workers}" / name.name)) for name in names]
         with local_cluster(cpus=workers):
-            run = collect(items, options.model, workers, wrap_engine=partial(Sleeping, seconds))
-        speeds[workers] = run.images_per_second
+            sleeping = partial(Sleeping, seconds)
+            runs[workers] = collect(items, options.model, workers, wrap_engine=sleeping)
+    speeds = {workers: run.middle_images_per_second for workers, run in runs.items()}
     return {
         "seconds_per_tile": round(seconds, 4),
         "images_per_s": {n: round(speed, 3) for n, speed in speeds.items()},
         "efficiency": {n: round(speed / n / speeds[1], 4) for n, speed in speeds.items()},
-        "efficiency_of_a_perfect_engine": {
-            n: round(speed * seconds / n, 4) for n, speed in speeds.items()
+        "images_per_s_with_start_and_end": {
+            n: round(run.images_per_second, 3) for n, run in runs.items()
         },
     }
 
@@ -310,15 +311,24 @@ def compare(rows: list[dict[str, Any]], expected: dict[str, str], out: Path) -> 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, measured from its first outcome to its last."""
+    """A finished run.
 
-    images: int
-    seconds: float
+    Args:
+        times: when each outcome arrived, after the start of the first image, in seconds.
+    """
+
+    times: list[float]
 
     @property
     def images_per_second(self) -> float:
-        """Without the start of the workers."""
-        return self.images / self.seconds
+        """From the start of the first image to the last outcome."""
+        return len(self.times) / self.times[-1]
+
+    @property
+    def middle_images_per_second(self) -> float:
+        """Without the first two fifths, in which workers start, and the last tenth."""
+        first, last = round(0.4 * len(self.times)), round(0.9 * len(self.times)) - 1
+        return (last - first) / (self.times[last] - self.times[first])
 
 
 def run_on_ray(source: Path, target: Path, model: str, workers: int) -> Run:
@@ -329,13 +339,12 @@ def run_on_ray(source: Path, target: Path, model: str, workers: int) -> Run:
 def collect(items: Any, model: str, workers: int, *, images: int = 64, **upscaler: Any) -> Run:
     """Process items, and measure."""
     settings = ClusterSettings("local", (workers, workers), images_per_task=images)
-    started, count = None, 0
+    times: list[float] = []
     for row in upscale_on_ray(items, worker_settings(model, **upscaler), settings):
-        started = started or time.perf_counter() - row["seconds"]
-        count += 1
-        last = time.perf_counter()
-    assert started is not None
-    return Run(count, last - started)
+        if not times:
+            start = time.perf_counter() - row["seconds"]
+        times.append(time.perf_counter() - start)
+    return Run(times)
 
 
 def worker_settings(model: str, **upscaler: Any) -> WorkerSettings:
@@ -390,8 +399,8 @@ def plot(scaling: dict[str, Any], path: Path) -> None:
 
     speeds = {int(n): speed for n, speed in scaling["images_per_s"].items()}
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(speeds, [n * speeds[1] for n in speeds], "--", color="gray", label="linear")
-    axes.plot(speeds, speeds.values(), "o-", label="measured (the engine sleeps)")
+    axes.plot(list(speeds), [n * speeds[1] for n in speeds], "--", color="gray", label="linear")
+    axes.plot(list(speeds), list(speeds.values()), "o-", label="measured (the engine sleeps)")
     for n, speed in speeds.items():
         axes.annotate(
             f"{speed / n / speeds[1]:.0%}", (n, speed), (4, -14), textcoords="offset points"

@@ -148,14 +148,15 @@ def group(items: Iterable[Item], most: int, most_bytes: int, workers: int) -> It
 
     >>> items = [Item(str(n), "", 5) for n in range(40)]
     >>> [len(each) for each in group(items, most=8, most_bytes=1000, workers=1)]
-    [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 3]
-    >>> [len(each) for each in group(items[:5], most=8, most_bytes=12, workers=1)]
+    [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1]
+    >>> [len(each) for each in group(items[:5], most=8, most_bytes=12, workers=4)]
     [1, 1, 1, 1, 1]
     """
     held: list[Item] = []
     total = given = 0
     for item in items:
-        limit = min(most, max(1, given // (_SHARES * workers)))
+        least = 1 if given < workers else 2  # a worker reads one while it computes the other
+        limit = min(most, max(least, given // (_SHARES * workers)))
         if held and (len(held) >= limit or total + item.num_bytes > most_bytes):
             yield held
             given += len(held)
@@ -166,7 +167,7 @@ def group(items: Iterable[Item], most: int, most_bytes: int, workers: int) -> It
         yield held
 
 
-_SHARES = 8  # a task is at most this part of what each worker has got on average
+_SHARES = 16  # a task is at most this part of what each worker has got on average
 
 
 def _is_folder(url: str) -> bool:
