@@ -106,7 +106,7 @@ def measure_overhead(options: argparse.Namespace, folder: Path) -> dict[str, Any
 
 
 def measure_scaling(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Images per second of 1 to 16 workers whose engine sleeps, relative to one worker's."""
+    """Images per second of 1 to 16 workers whose engine sleeps, relative to those of the engine."""
     make_images(folder / "in", options.images * max(WORKERS), side=16)
     seconds = seconds_per_tile(options.model, options.side)
     runs = {}
@@ -116,11 +116,11 @@ def measure_scaling(options: argparse.Namespace, folder: Path) -> dict[str, Any]
         with local_cluster(cpus=workers):
             sleeping = partial(Sleeping, seconds)
             runs[workers] = collect(items, options.model, workers, wrap_engine=sleeping)
-    speeds = {workers: run.middle_images_per_second for workers, run in runs.items()}
+    speeds = {workers: run.images_per_second_together for workers, run in runs.items()}
     return {
         "seconds_per_tile": round(seconds, 4),
         "images_per_s": {n: round(speed, 3) for n, speed in speeds.items()},
-        "efficiency": {n: round(speed / n / speeds[1], 4) for n, speed in speeds.items()},
+        "efficiency": {n: round(speed * seconds / n, 4) for n, speed in speeds.items()},
         "images_per_s_with_start_and_end": {
             n: round(run.images_per_second, 3) for n, run in runs.items()
         },
@@ -314,21 +314,28 @@ class Run:
     """A finished run.
 
     Args:
-        times: when each outcome arrived, after the start of the first image, in seconds.
+        rows: the outcomes.
     """
 
-    times: list[float]
+    rows: list[dict[str, Any]]
 
     @property
     def images_per_second(self) -> float:
-        """From the start of the first image to the last outcome."""
-        return len(self.times) / self.times[-1]
+        """From the start of the first image to the end of the last one."""
+        start = min(row["ended"] - row["seconds"] for row in self.rows)
+        return len(self.rows) / (max(row["ended"] for row in self.rows) - start)
 
     @property
-    def middle_images_per_second(self) -> float:
-        """Without the first two fifths, in which workers start, and the last tenth."""
-        first, last = round(0.4 * len(self.times)), round(0.9 * len(self.times)) - 1
-        return (last - first) / (self.times[last] - self.times[first])
+    def images_per_second_together(self) -> float:
+        """While all workers were at work: after the last has begun, until the first has ended."""
+        begins: dict[str, float] = {}
+        ends: dict[str, float] = {}
+        for row in self.rows:
+            name, end = row["worker"], row["ended"]
+            begins[name] = min(begins.get(name, end), end - row["seconds"])
+            ends[name] = max(ends.get(name, end), end)
+        first, last = max(begins.values()), min(ends.values())
+        return sum(first < row["ended"] <= last for row in self.rows) / (last - first)
 
 
 def run_on_ray(source: Path, target: Path, model: str, workers: int) -> Run:
@@ -339,12 +346,7 @@ def run_on_ray(source: Path, target: Path, model: str, workers: int) -> Run:
 def collect(items: Any, model: str, workers: int, *, images: int = 64, **upscaler: Any) -> Run:
     """Process items, and measure."""
     settings = ClusterSettings("local", (workers, workers), images_per_task=images)
-    times: list[float] = []
-    for row in upscale_on_ray(items, worker_settings(model, **upscaler), settings):
-        if not times:
-            start = time.perf_counter() - row["seconds"]
-        times.append(time.perf_counter() - start)
-    return Run(times)
+    return Run(list(upscale_on_ray(items, worker_settings(model, **upscaler), settings)))
 
 
 def worker_settings(model: str, **upscaler: Any) -> WorkerSettings:
@@ -399,11 +401,15 @@ def plot(scaling: dict[str, Any], path: Path) -> None:
 
     speeds = {int(n): speed for n, speed in scaling["images_per_s"].items()}
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(list(speeds), [n * speeds[1] for n in speeds], "--", color="gray", label="linear")
-    axes.plot(list(speeds), list(speeds.values()), "o-", label="measured (the engine sleeps)")
+    linear = [n / scaling["seconds_per_tile"] for n in speeds]
+    axes.plot(list(speeds), linear, "--", color="gray", label="the engine alone")
+    axes.plot(list(speeds), list(speeds.values()), "o-", label="on the cluster (the engine sleeps)")
     for n, speed in speeds.items():
         axes.annotate(
-            f"{speed / n / speeds[1]:.0%}", (n, speed), (4, -14), textcoords="offset points"
+            f"{speed * scaling['seconds_per_tile'] / n:.0%}",
+            (n, speed),
+            (4, -14),
+            textcoords="offset points",
         )
     axes.set(xlabel="workers", ylabel="images per second", xticks=list(speeds))
     axes.legend(frameon=False)
