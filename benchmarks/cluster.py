@@ -405,12 +405,9 @@ def plot(scaling: dict[str, Any], path: Path) -> None:
     axes.plot(list(speeds), linear, "--", color="gray", label="the engine alone")
     axes.plot(list(speeds), list(speeds.values()), "o-", label="on the cluster (the engine sleeps)")
     for n, speed in speeds.items():
-        axes.annotate(
-            f"{speed * scaling['seconds_per_tile'] / n:.0%}",
-            (n, speed),
-            (4, -14),
-            textcoords="offset points",
-        )
+        share = f"{speed * scaling['seconds_per_tile'] / n:.0%}"
+        axes.annotate(share, (n, speed), (7, -9), textcoords="offset points")
+    axes.set(xlim=(0, 17.5), ylim=(0, None))
     axes.set(xlabel="workers", ylabel="images per second", xticks=list(speeds))
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
