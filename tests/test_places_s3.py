@@ -76,7 +76,8 @@ def running():
 
 
 @pytest.fixture
-def store(running):
+def store(running, monkeypatch):
+    monkeypatch.setattr(stores, "_WAIT", 0.0)
     found = Store(*running)
     found.client.create_bucket(Bucket=BUCKET)
     found.requests.clear()

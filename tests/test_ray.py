@@ -61,6 +61,7 @@ class Fatal:
         return self._engine(lr)
 
 
+@pytest.mark.slow
 def test_a_lost_machine_and_a_fatal_image(cluster, tmp_path, save_photo, run):
     for number in range(24):
         save_photo(tmp_path / "in" / f"{number:02}.png", 24, 32, seed=number)
