@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import random
 import statistics
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +32,7 @@ from typing import Any
 import numpy as np
 import psutil
 import ray
+from parts import Part, run_parts, timed
 from ray.cluster_utils import Cluster
 
 from torch_sr import Upscaler
@@ -66,13 +65,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--plot", type=Path, help="draw the scaling")
     options = parser.parse_args()
-    results = {}
-    for part in options.parts:
-        with tempfile.TemporaryDirectory(prefix="torch-sr-cluster-") as folder:
-            results[part] = PARTS[part](options, Path(folder))
-        print(f"{part}: {json.dumps(results[part], indent=2)}", flush=True)
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    results = run_parts(PARTS, options)
     if options.plot is not None:
         plot(results["scaling"], options.plot)
 
@@ -388,13 +381,6 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def plot(scaling: dict[str, Any], path: Path) -> None:
     """Draw images per second over the number of workers."""
     import matplotlib.pyplot as plt
@@ -413,7 +399,7 @@ def plot(scaling: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
+PARTS: dict[str, Part] = {
     "overhead": measure_overhead,
     "scaling": measure_scaling,
     "ceiling": measure_ceiling,

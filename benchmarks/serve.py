@@ -23,7 +23,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -35,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from parts import Part, run_parts, timed
 
 from torch_sr import Upscaler
 from torch_sr.images import Image, read_image, write_image
@@ -58,13 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the times of the kills")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
-    results = {}
-    for part in options.parts:
-        with tempfile.TemporaryDirectory(prefix="torch-sr-serve-") as folder:
-            results[part] = PARTS[part](options, Path(folder))
-        print(f"{part}: {json.dumps(results[part], indent=2)}", flush=True)
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    run_parts(PARTS, options)
 
 
 class Server:
@@ -290,7 +284,7 @@ def measure_kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Path], Any]] = {
+PARTS: dict[str, Part] = {
     "load": measure_load,
     "overhead": measure_overhead,
     "memory": measure_memory,
@@ -348,13 +342,6 @@ def in_threads(functions: list[Callable[[], None]]) -> None:
     with ThreadPoolExecutor(len(functions)) as pool:
         for future in [pool.submit(function) for function in functions]:
             future.result()
-
-
-def timed(function: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def describe(latencies: list[float], seconds: float) -> dict[str, float]:

@@ -14,19 +14,17 @@ Run with::
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-from serve import Client, Server, describe, encode, in_threads, load, running, timed
+from parts import Part, run_parts, timed
+from serve import Client, Server, describe, encode, in_threads, load, running
 
 from torch_sr import Upscaler
 
@@ -47,13 +45,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the times of the kills")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
-    results = {}
-    for part in options.parts:
-        with tempfile.TemporaryDirectory(prefix="torch-sr-serve-") as folder:
-            results[part] = PARTS[part](options, Path(folder))
-        print(f"{part}: {json.dumps(results[part], indent=2)}", flush=True)
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    run_parts(PARTS, options)
 
 
 def measure_overhead(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
@@ -127,7 +119,7 @@ def measure_kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"kills": options.kills, **results}
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Path], Any]] = {
+PARTS: dict[str, Part] = {
     "overhead": measure_overhead,
     "load": measure_load,
     "kills": measure_kills,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from torch_sr._version import __version__
 from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.errors import ConfigError, MissingExtraError
 
@@ -24,7 +26,7 @@ def connect(address: str | None) -> Any:
     """The package ``ray``, connected to a cluster.
 
     Args:
-        address: see :class:`ClusterSettings`.
+        address: see :class:`ClusterSettings`; None for ``auto``.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -38,7 +40,7 @@ def connect(address: str | None) -> Any:
     except ImportError as error:
         raise MissingExtraError("ray", "cluster") from error
     if not ray.is_initialized():
-        assert address is not None
+        address = address or "auto"
         _check_address(address)
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         try:
@@ -88,6 +90,29 @@ def find_room(ray: Any, cpus: float, gpus: float) -> int:
     if gpus:
         rooms.append(have.get("GPU", 0) / gpus)
     return max(1, int(min(rooms)))
+
+
+def check_version(version: str) -> None:
+    """Check that this machine of the cluster has the same torch-sr as the command.
+
+    Raises:
+        ConfigError: it has another one.
+    """
+    if version != __version__:
+        raise ConfigError(
+            f"{socket.gethostname()} has torch-sr {__version__}, and the machine of the command "
+            f"{version}; install the same version on all machines"
+        )
+
+
+def last_line(text: str) -> str:
+    r"""The last line of a traceback, which says what is wrong, without the class of our errors.
+
+    >>> last_line("Traceback ...\ntorch_sr.errors.DeviceError: device 'cuda': not available")
+    "device 'cuda': not available"
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason is known"]
+    return re.sub(r"^torch_sr[.]errors[.]\w+: ", "", lines[-1])
 
 
 @contextmanager

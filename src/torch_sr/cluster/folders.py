@@ -58,7 +58,8 @@ def walk(
         return
     entries = [entry for entry in entries if not entry.name.startswith(".")]
     folders = [entry for entry in entries if _is_folder(entry)]
-    yield Folder(name, [(each.name, _size(each)) for each in entries if each not in folders])
+    names = {entry.name for entry in folders}
+    yield Folder(name, [(each.name, _size(each)) for each in entries if each.name not in names])
     for entry in folders:
         real = os.path.realpath(entry.path)
         if real != omitted and real not in above:

@@ -18,6 +18,8 @@ from torch_sr.inference.files.targets import (
     target_file,
 )
 
+_SHARES = 16  # a task is at most this part of what each worker has got on average
+
 
 @dataclass(frozen=True)
 class Item:
@@ -72,10 +74,9 @@ class Listing:
 
     def _single_target(self) -> Path | None:
         """The name of the file that ``out`` names, if it is not a folder."""
-        out = Place(self.out)
-        if out.is_local and not is_url(self.out):
+        if not is_url(self.out):
             return single_target(self.out)
-        return None if self.out.partition("?")[0].endswith("/") else target_file(out.name)
+        return None if _has_slash(self.out) else target_file(Place(self.out).name)
 
     def _named(self, target: Path | None) -> Iterator[Item]:
         places = {place.key: place for place in map(Place, self.sources)}
@@ -167,11 +168,12 @@ def group(items: Iterable[Item], most: int, most_bytes: int, workers: int) -> It
         yield held
 
 
-_SHARES = 16  # a task is at most this part of what each worker has got on average
+def _has_slash(url: str) -> bool:
+    return url.partition("?")[0].endswith("/")
 
 
 def _is_folder(url: str) -> bool:
-    if url.partition("?")[0].endswith("/"):
+    if _has_slash(url):
         return True
     place = Place(url)
     return not is_source_name(place.path if place.is_local else Path(place.name))

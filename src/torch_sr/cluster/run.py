@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import socket
 import threading
 import time
@@ -14,7 +13,14 @@ from itertools import chain
 from typing import Any
 
 from torch_sr._version import __version__
-from torch_sr.cluster.connection import check_fit, connect, find_gpus, find_room
+from torch_sr.cluster.connection import (
+    check_fit,
+    check_version,
+    connect,
+    find_gpus,
+    find_room,
+    last_line,
+)
 from torch_sr.cluster.ledger import Entry, Ledger
 from torch_sr.cluster.listing import Item, group
 from torch_sr.cluster.settings import ClusterSettings
@@ -61,7 +67,7 @@ def upscale_on_ray(
             if number % _BETWEEN_TRIMS == 0:
                 _trim(dataset)
     except ray.exceptions.RayError as error:
-        raise ClusterError(_explained(error)) from error
+        raise ClusterError(f"the cluster failed: {last_line(str(error))}") from error
     finally:
         ray.kill(ledger)
 
@@ -72,7 +78,8 @@ def _dataset(
     """A row for each task, with the outcomes of its items."""
     gpus = find_gpus(ray, cluster, str(settings.upscaler.get("device", "auto")))
     check_fit(ray, cluster.worker_cpus, gpus)
-    least, most = cluster.workers or (1, find_room(ray, cluster.worker_cpus, gpus))
+    room = find_room(ray, cluster.worker_cpus, gpus)
+    least, most = cluster.workers or (1, room)
     return (
         ray.data.from_items([{"list": "all"}])
         .flat_map(
@@ -86,7 +93,10 @@ def _dataset(
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
-                min_size=least, max_size=most, initial_size=most, max_tasks_in_flight_per_actor=2
+                min_size=least,
+                max_size=most,
+                initial_size=min(most, max(least, room)),
+                max_tasks_in_flight_per_actor=2,
             ),
             num_cpus=cluster.worker_cpus,
             num_gpus=gpus or None,
@@ -133,11 +143,11 @@ class _RayWorker:
         self._seconds = Counter("torch_sr_seconds", "Seconds from first row to finished file.")
         self._problem: str | None = None
         try:
-            _check_version(version)
+            check_version(version)
             self._ledger = _RemoteLedger(ledger)
             self._worker = Worker(settings, self._ledger)
         except TorchSRError as error:  # Ray would print a traceback of many pages
-            self._problem = f"the machine {socket.gethostname()}: {error}"
+            self._problem = f"a worker on {socket.gethostname()} did not start: {error}"
 
     def __call__(self, batch: Any) -> dict[str, list[str]]:
         if self._problem is not None:
@@ -154,14 +164,6 @@ class _RayWorker:
         if row["status"] == "done":
             self._pixels.inc(row["pixels"])
             self._seconds.inc(row["seconds"])
-
-
-def _check_version(version: str) -> None:
-    if version != __version__:
-        raise ClusterError(
-            f"it has torch-sr {__version__}, and the machine of the command {version}; install the "
-            "same version on all machines"
-        )
 
 
 class _RemoteLedger:
@@ -217,10 +219,3 @@ def _start_ledger(ray: Any) -> Any:
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here).remote()
-
-
-def _explained(error: Exception) -> str:
-    """The last line of the error of a machine, which says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[-1] if lines else type(error).__name__
-    return f"the cluster failed: {re.sub(r'^torch_sr[.]errors[.][A-Za-z]+: ', '', reason)}"

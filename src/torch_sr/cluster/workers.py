@@ -27,7 +27,7 @@ from torch_sr.inference.upscaler import Upscaler
 _AT_ONCE = 2  # images of a worker: one is computed, one is read or written
 
 
-class Notes(Protocol):
+class AnyLedger(Protocol):
     """The methods of a :class:`~torch_sr.cluster.ledger.Ledger` that workers use."""
 
     def open(self, sources: Sequence[str], existed: Sequence[bool]) -> list[Entry]: ...
@@ -57,12 +57,12 @@ class Worker:
 
     Args:
         settings: what to compute.
-        notes: where attempts and outcomes are noted.
+        ledger: where attempts and outcomes are noted.
     """
 
-    def __init__(self, settings: WorkerSettings, notes: Notes) -> None:
+    def __init__(self, settings: WorkerSettings, ledger: AnyLedger) -> None:
         self._settings = settings
-        self._notes = notes
+        self._ledger = ledger
         self._upscaler = Upscaler(**settings.upscaler)
         self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
@@ -75,7 +75,7 @@ class Worker:
         """
         checked = list(self._pool.map(self._check, items))
         items = [item for item, _ in checked]
-        entries = self._notes.open(
+        entries = self._ledger.open(
             [item.source for item in items], [exists for _, exists in checked]
         )
         futures = [
@@ -103,7 +103,7 @@ class Worker:
     def _again(self, item: Item, entry: Entry) -> dict[str, Any]:
         if entry.outcome is not None:
             return entry.outcome
-        attempts, most = self._notes.attempt(item.source), self._settings.most_attempts
+        attempts, most = self._ledger.attempt(item.source), self._settings.most_attempts
         if attempts <= most:
             return self._first(item, entry)
         message = (
@@ -115,7 +115,7 @@ class Worker:
     def _finish(self, item: Item, outcome: Outcome) -> dict[str, Any]:
         row = {**outcome.to_dict(), "worker": self._name, "ended": time.time()}
         row |= {"source": item.source, "target": item.target}
-        self._notes.finish([row])
+        self._ledger.finish([row])
         return row
 
     def _compute(self, item: Item, *, existed: bool) -> Outcome:

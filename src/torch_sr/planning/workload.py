@@ -1,4 +1,4 @@
-"""What is to be computed, by which network, on which devices."""
+"""Describe a job: its images, its network and its devices."""
 
 from __future__ import annotations
 

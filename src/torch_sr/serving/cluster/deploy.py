@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_sr._version import __version__
-from torch_sr.cluster.connection import check_fit, connect, find_gpus, find_room
+from torch_sr.cluster.connection import check_fit, connect, find_gpus, find_room, last_line
 from torch_sr.cluster.settings import ClusterSettings
 from torch_sr.errors import ClusterError, MissingExtraError
 from torch_sr.models.loading import ModelChoice, load
@@ -150,7 +149,7 @@ class OwnReplicas:
             if status.status in ("DEPLOY_FAILED", "UNHEALTHY"):
                 reason = deployment.message if deployment is not None else status.message
                 raise ClusterError(
-                    f"--ray {self._cluster.address}: the workers do not start: {_last_line(reason)}"
+                    f"--ray {self._cluster.address}: the workers do not start: {last_line(reason)}"
                 )
             if time.monotonic() - warned > _SECONDS_BETWEEN_WARNINGS:
                 warned = time.monotonic()
@@ -276,9 +275,3 @@ def _name_in(folder: Path) -> str:
     if not file.exists():
         file.write_text(f"torch-sr-{secrets.token_hex(4)}", encoding="ascii")
     return file.read_text(encoding="ascii")
-
-
-def _last_line(text: str) -> str:
-    """The last line of a traceback, without the module of the error."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason is known"]
-    return re.sub(r"^[\w.]+\.(\w+: )", r"\1", lines[-1])

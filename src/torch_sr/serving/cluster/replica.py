@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from torch_sr._version import __version__
-from torch_sr.errors import ConfigError
+from torch_sr.cluster.connection import check_version
 from torch_sr.inference.files.jobs import Job
 from torch_sr.models.loading import ModelChoice
 from torch_sr.models.model import Model
@@ -58,11 +58,7 @@ class Replica:
         version: str = __version__,
         get: Callable[[Any], Any] = lambda value: value,
     ) -> None:
-        if version != __version__:
-            raise ConfigError(
-                f"this machine of the cluster has torch-sr {__version__}, and the service "
-                f"{version}; install the same"
-            )
+        check_version(version)
         self._time_limit = settings.limits.time_limit
         self._get = get
         self._models: dict[str | Path, Any] = {}
