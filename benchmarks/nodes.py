@@ -153,7 +153,7 @@ class Machine:
         env = os.environ | {
             "GLOO_SOCKET_IFNAME": self.interface,
             "OMP_NUM_THREADS": "1",
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # see docs/cluster_training.md
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # see docs/guides/cluster_training.md
         }
         with log.open("ab") as file:
             self.process = subprocess.Popen(

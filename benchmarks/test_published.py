@@ -2,7 +2,7 @@
 
     TORCH_SR_DATA=../shared/data pytest benchmarks
 
-Needs Set5, Set14 and BSDS500, in the folders that docs/data.md names; without them everything is
+Needs Set5, Set14 and BSDS500, in the folders that docs/guides/data.md names; without them everything is
 skipped. What these tests cover is covered in tests/ as well, on images made for the purpose.
 """
 
@@ -180,4 +180,4 @@ def test_benchmark_images_are_left_out(tmp_path, shared_data):
 def test_real_photographs_keep_what_they_have(shared_data, tmp_path):
     script = runpy.run_path(str(ROOT / "benchmarks" / "formats.py"))
     table = script["make_photo_table"](shared_data / "photos", tmp_path)
-    assert table in (ROOT / "docs" / "upscaling.md").read_text(encoding="utf-8")
+    assert table in (ROOT / "docs" / "guides" / "upscaling.md").read_text(encoding="utf-8")

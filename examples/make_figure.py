@@ -1,4 +1,4 @@
-"""Draw the README's figure from ``dahlia.jpg``, and ``docs/sheet.png``.
+"""Draw the README's figure from ``dahlia.jpg``, and ``docs/images/sheet.png``.
 
 Run from the root of the repository. The sheet is drawn as by ``torch-sr test -o``, from the
 photograph of the cat Chelsea (Stéfan van der Walt, CC0) in scikit-image (``dev`` extra).
@@ -35,7 +35,7 @@ def main() -> None:
     results = {"bicubic": imresize(lr, SCALE), "compact-x4": Upscaler("compact-x4").upscale(lr)}
     metrics = {name: score(sr, hr) for name, sr in results.items()}
     sheet = draw_sheet(Comparison("cat", "cat", lr, hr, results, metrics))
-    write_image(FOLDER.parent / "docs" / "sheet.png", Image.from_array(sheet))
+    write_image(FOLDER.parent / "docs" / "images" / "sheet.png", Image.from_array(sheet))
 
 
 def draw_comparison(lr: np.ndarray) -> None:

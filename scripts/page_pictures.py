@@ -1,6 +1,6 @@
 """Take the pictures of the page in the documentation, with the shipped model.
 
-    python scripts/page_pictures.py           writes docs/serve.png and docs/serve_phone.png
+    python scripts/page_pictures.py           writes docs/images/serve.png and docs/images/serve_phone.png
     python scripts/page_pictures.py FOLDER    writes them, and the same in dark mode, into a folder
 
 Needs the extras ``serve`` and ``dev``, and Chromium.
@@ -33,7 +33,7 @@ WINDOWS = {"serve": (1280, 900, 1), "serve_phone": (390, 844, 2)}
 
 def main() -> None:
     """Serve, and take the pictures."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs"
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images" / "images"
     schemes = ("light", "dark") if len(sys.argv) > 1 else ("light",)
     with serving() as address, sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")

@@ -1,4 +1,4 @@
-"""Write what the commands in docs/scale.md print below each of them.
+"""Write what the commands in docs/guides/scale.md print below each of them.
 
 python scripts/plan_examples.py            write it
 python scripts/plan_examples.py --check    exit with 1 if the page is not up to date
@@ -19,7 +19,7 @@ import typer
 
 from torch_sr.cli.main import COMMANDS
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "guides" / "scale.md"
 EXAMPLE = re.compile(r"```sh\n(torch-sr plan [^`]*)\n```\n\n```text\n([^`]*)```")
 
 

@@ -17,7 +17,7 @@ from torch_sr.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 SBATCH = ROOT / "deploy" / "slurm" / "train.sbatch"
-DOCS = ROOT / "docs" / "cluster_training.md"
+DOCS = ROOT / "docs" / "guides" / "cluster_training.md"
 SBATCH_OPTIONS = {
     "cpus-per-task", "gpus-per-node", "job-name", "mem", "nodes", "ntasks-per-node", "open-mode",
     "output", "requeue", "signal", "time",

@@ -25,7 +25,7 @@ def test_examples(name):
     assert not result.failed
 
 
-@pytest.mark.parametrize("page", ["models.md"])
+@pytest.mark.parametrize("page", ["guides/models.md"])
 def test_examples_on_a_page(page, tmp_path, monkeypatch):
     docs = Path(__file__).parents[1] / "docs"
     monkeypatch.chdir(tmp_path)

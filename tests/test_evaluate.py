@@ -119,7 +119,7 @@ def test_the_example_of_the_docs(tmp_path, monkeypatch):
     Pillow.fromarray(squares).save(tmp_path / "photos" / "squares.png")
     monkeypatch.setenv("TORCH_SR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    docs = Path(__file__).resolve().parents[1] / "docs" / "testing.md"
+    docs = Path(__file__).resolve().parents[1] / "docs" / "guides" / "testing.md"
     result = doctest.testfile(str(docs), module_relative=False)
     assert result.attempted
     assert not result.failed

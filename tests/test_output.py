@@ -1,4 +1,4 @@
-"""Exit codes, and that what ``--json`` prints is what docs/output.schema.json says."""
+"""Exit codes, and that what ``--json`` prints is what docs/reference/output.schema.json says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "reference"
 SCHEMA = json.loads((DOCS / "output.schema.json").read_text(encoding="utf-8"))
 
 

@@ -172,7 +172,9 @@ def test_a_model_that_is_only_in_a_package_names_it(home):
 
 
 def test_the_list_shows_the_package(installed, run):
-    schema = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (ROOT / "docs" / "reference" / "output.schema.json").read_text(encoding="utf-8")
+    )
     rows = json.loads(run("models", "list", "--json")[1])
     jsonschema.validate(rows, {**schema, "$ref": "#/$defs/models_list"})
     row = next(row for row in rows if row["name"] == NAME)
@@ -193,7 +195,9 @@ def test_the_list_shows_how_to_get_missing_models(installed, cached, run, monkey
 
 
 def test_info_shows_the_package(installed, cached, run):
-    schema = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (ROOT / "docs" / "reference" / "output.schema.json").read_text(encoding="utf-8")
+    )
     found = json.loads(run("models", "info", NAME, "--json")[1])
     jsonschema.validate(found, {**schema, "$ref": "#/$defs/models_info"})
     assert (found["name"], found["source"]) == (NAME, "package")

@@ -38,7 +38,7 @@ def text_files():
         "*.y*ml",
         "**/*.json",
         ".github/**/*.*",
-        "docs/*.md",
+        "docs/**/*.md",
     ):
         for path in ROOT.glob(pattern):
             if not SKIPPED & set(path.relative_to(ROOT).parts):

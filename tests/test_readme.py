@@ -18,15 +18,7 @@ from torch_sr.models.weights import SHIPPED, shipped_path
 ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
-    ROOT / "docs/cluster.md",
-    ROOT / "docs/commands.md",
-    ROOT / "docs/data.md",
-    ROOT / "docs/models.md",
-    ROOT / "docs/scale.md",
-    ROOT / "docs/serving.md",
-    ROOT / "docs/testing.md",
-    ROOT / "docs/training.md",
-    ROOT / "docs/upscaling.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "examples/reproduce_enhanced_srgan.md",
     *(shipped_path(name).with_suffix(".md") for name in SHIPPED),
 )

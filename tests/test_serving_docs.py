@@ -1,4 +1,4 @@
-"""What docs/serving.md shows works: every example is run against a service on this machine."""
+"""What docs/guides/serving.md shows works: every example is run against a service on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from live_service import live_service
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "serving.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:7860"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
@@ -99,7 +99,7 @@ def test_no_curl_example_is_left_out():
     ids=["images", "jobs", "errors"],
 )
 def test_python(service, folder, capsys, text, written, printed):
-    exec(compile(text.replace(ADDRESS, service[0]), "docs/serving.md", "exec"), {})
+    exec(compile(text.replace(ADDRESS, service[0]), "docs/guides/serving.md", "exec"), {})
     out = capsys.readouterr().out
     assert kinds(folder) == written
     assert re.match(printed, out)

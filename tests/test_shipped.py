@@ -22,7 +22,7 @@ from torch_sr.models.weights import (
 )
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "guides"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

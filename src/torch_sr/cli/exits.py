@@ -1,7 +1,7 @@
 """End a command: errors in one line or as JSON, and exit codes.
 
 The exit codes are 0 (success), 1 (something failed), 2 (wrong usage) and 130 (interrupted); see
-docs/commands.md.
+docs/reference/commands.md.
 """
 
 from __future__ import annotations

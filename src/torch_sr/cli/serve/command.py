@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def serve(*, options: ServeOptions) -> None:
     """Serve a page and an HTTP API that upscale images.
 
-    The page is at http://127.0.0.1:7860, the API below /v1; docs/serving.md describes both.
+    The page is at http://127.0.0.1:7860, the API below /v1; docs/guides/serving.md describes both.
 
     Ctrl-C or SIGTERM stops it; accepted jobs continue at the next start.
     """
