@@ -3,7 +3,7 @@
 Each image is made, super-resolved by a new process, and deleted. The peak of the resident memory
 is what the operating system reports for that process. Run with::
 
-    python benchmarks/memory.py --megapixels 0.25 1 4 16 --formats png tif --out docs/images/memory.png
+    python benchmarks/memory.py --out docs/images/memory.png
 """
 
 from __future__ import annotations

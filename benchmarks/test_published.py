@@ -2,7 +2,7 @@
 
     TORCH_SR_DATA=../shared/data pytest benchmarks
 
-Needs Set5, Set14 and BSDS500, in the folders that docs/guides/data.md names; without them everything is
+Needs Set5, Set14 and BSDS500, in the folders that docs/guides/data.md names; without them, all is
 skipped. What these tests cover is covered in tests/ as well, on images made for the purpose.
 """
 

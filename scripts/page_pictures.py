@@ -1,6 +1,6 @@
 """Take the pictures of the page in the documentation, with the shipped model.
 
-    python scripts/page_pictures.py           writes docs/images/serve.png and docs/images/serve_phone.png
+    python scripts/page_pictures.py           writes serve.png and serve_phone.png in docs/images
     python scripts/page_pictures.py FOLDER    writes them, and the same in dark mode, into a folder
 
 Needs the extras ``serve`` and ``dev``, and Chromium.

@@ -1,4 +1,4 @@
-"""What docs/guides/serving.md shows works: every example is run against a service on this machine."""
+"""Every example of docs/guides/serving.md works: it is run against a service on this machine."""
 
 from __future__ import annotations
 

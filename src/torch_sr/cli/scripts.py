@@ -1,10 +1,10 @@
 """The scripts ``train.py``, ``test.py``, ``inference.py`` and ``net_interpolation.py``.
 
-They have the options of enhanced-srgan (docs/reference/description.md) and run the matching commands of
-torch-sr. Additional options (``--data-root``, ``--device`` …) are in the help, but not in the
-usage line. Some options that the description uses in examples, but not in its usage lines, are
-accepted without being shown: ``train.py --config-json``, ``train.py --load-model-path``, and the
-ESRGAN model as the first positional argument of ``net_interpolation.py``.
+They have the options of enhanced-srgan (docs/reference/description.md) and run the matching
+commands of torch-sr. Additional options (``--data-root``, ``--device`` …) are in the help, but not
+in the usage line. Some options that the description uses in examples, but not in its usage lines,
+are accepted without being shown: ``train.py --config-json``, ``train.py --load-model-path``, and
+the ESRGAN model as the first positional argument of ``net_interpolation.py``.
 """
 
 from __future__ import annotations

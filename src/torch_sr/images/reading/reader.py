@@ -42,8 +42,8 @@ class ImageReader:
     """An open image file, to read rows from top to bottom, page after page.
 
     Args:
-        path: PNG, JPEG, WebP, TIFF, AVIF, HEIC, GIF, BMP or another kind that docs/guides/upscaling.md
-            lists.
+        path: PNG, JPEG, WebP, TIFF, AVIF, HEIC, GIF, BMP or another kind that
+            docs/guides/upscaling.md lists.
         max_pixels: refuse a page of more pixels than this before decoding; ``None``: no limit.
         pages: read all frames or pages, one below the other, or those of animations only
             (``"frames"``); otherwise the first only.
