@@ -23,7 +23,7 @@ LAYERS = [
     {"models", "data"},
     {"losses", "inference"},
     {"cluster"},
-    {"evaluation", "planning", "serving"},
+    {"evaluation", "exporting", "planning", "serving"},
     {"training"},
     {"cli"},
     {"__main__"},

@@ -18,6 +18,7 @@ from torch_sr.cli.doctor.engines import EngineRow
 from torch_sr.cli.doctor.machine import Card, Machine
 from torch_sr.cli.doctor.packages import EXTRAS
 from torch_sr.errors import DeviceError
+from torch_sr.models.onnx.session import import_onnxruntime
 
 SOFTWARE = Card("vulkan:0", "llvmpipe, software")
 
@@ -178,21 +179,39 @@ def test_a_native_engine_that_does_not_load_is_broken(monkeypatch):
     assert (row.status, "undefined symbol" in row.note) == ("broken", True)
 
 
+def rows_of(engine, *cards):
+    return [row for row in engines.find_engines(cards) if row.engine == engine]
+
+
 def test_without_ncnn(monkeypatch):
     monkeypatch.setattr(engines, "find_version", lambda package: None)
-    row = engines.find_engines([])[-1]
-    assert (row.engine, row.status) == ("ncnn", "missing")
+    (row,) = rows_of("ncnn")
+    assert row.status == "missing"
     assert row.note == "run: pip install 'torch-sr[ncnn]'"
 
 
 def test_ncnn_without_a_vulkan_driver():
     pytest.importorskip("ncnn")
-    cpu, row = engines.find_engines([])[-2:]
+    cpu, row = rows_of("ncnn")
     assert (cpu.device, cpu.status) == ("cpu", "available")
     assert (row.status, "no Vulkan driver" in row.note) == ("missing", True)
-    assert engines.find_engines([SOFTWARE])[-1] == EngineRow(
+    assert rows_of("ncnn", SOFTWARE)[-1] == EngineRow(
         "ncnn", "vulkan:0", cpu.version, note=SOFTWARE.name
     )
+
+
+def test_onnx_runtime_is_not_timed(started):
+    pytest.importorskip("onnxruntime")
+    row = rows_of("onnx")[-1]
+    assert (row.device, row.status, row.note) == ("cpu", "available", "for ONNX files")
+    assert engines.time_engines([row]) == [row]
+
+
+def test_without_onnx_runtime(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    import_onnxruntime.cache_clear()
+    (row,) = rows_of("onnx")
+    assert (row.status, row.note) == ("missing", "run: pip install 'torch-sr[onnx]'")
 
 
 def test_a_graphics_card_that_pytorch_does_not_find(monkeypatch):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch_sr.evaluation.evaluate import Evaluation as Evaluation
     from torch_sr.evaluation.evaluate import evaluate as evaluate
     from torch_sr.evaluation.method import Method as Method
+    from torch_sr.exporting.export import ExportedModel as ExportedModel
+    from torch_sr.exporting.export import export as export
     from torch_sr.images import Header as Header
     from torch_sr.images import Image as Image
     from torch_sr.images import Metadata as Metadata
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from torch_sr.models.loading import load as load
     from torch_sr.models.model import Model as Model
     from torch_sr.models.network_weights import NetworkWeights as NetworkWeights
+    from torch_sr.models.onnx.network import OnnxNetwork as OnnxNetwork
     from torch_sr.networks.configs import CompactConfig as CompactConfig
     from torch_sr.networks.configs import RRDBConfig as RRDBConfig
     from torch_sr.networks.rrdb import RRDBNet as RRDBNet
@@ -64,6 +67,7 @@ _MODULES = {
     "evaluation.compare": ("Comparison", "ImageScore"),
     "evaluation.evaluate": ("Evaluation", "evaluate"),
     "evaluation.method": ("Method",),
+    "exporting.export": ("ExportedModel", "export"),
     "images": ("Header", "Image", "Metadata", "ValueRange", "WriteOptions"),
     "inference.engines": ("Engine",),
     "inference.upscaler": ("Upscaler",),
@@ -74,6 +78,7 @@ _MODULES = {
     "models.loading": ("load",),
     "models.model": ("Model",),
     "models.network_weights": ("NetworkWeights",),
+    "models.onnx.network": ("OnnxNetwork",),
     "networks.configs": ("CompactConfig", "RRDBConfig"),
     "networks.rrdb": ("RRDBNet",),
     "training.loggers.base": ("Logger",),

@@ -77,6 +77,11 @@ def spans(length: int, tile_size: int, overlap: int) -> list[Span]:
     ]
 
 
+def largest_overlap(size: tuple[int, int]) -> int:
+    """The largest overlap of tiles that cannot be larger than a height and width."""
+    return (min(size) - 1) // 4
+
+
 def plan(
     height: int, width: int, overlap: int, max_area: int, max_rows: int | None = None
 ) -> tuple[list[Span], list[Span]]:

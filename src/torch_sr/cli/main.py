@@ -34,6 +34,10 @@ COMMANDS = {
         f"{_CLI}.interpolate.command:interpolate",
         "Mix the weights of networks: (1 - alpha) * FIRST + alpha * SECOND.",
     ),
+    "export": Lazy(
+        f"{_CLI}.export.command:export",
+        "Write a model as ONNX, TorchScript, OpenVINO or ncnn, checked against PyTorch.",
+    ),
     "serve": Lazy(
         f"{_CLI}.serve.command:serve",
         "Serve a page and an HTTP API that upscale images.",

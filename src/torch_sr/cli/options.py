@@ -41,7 +41,7 @@ COMPUTE_DEVICE = replace(DEVICE, help=f"{DEVICE.help[:-1]}, vulkan (with ncnn)."
 PRECISION = Option("auto (fp16 on CUDA, else fp32), fp32, bf16 or fp16.", panel=COMPUTATION)
 ENGINE = Option(
     "auto (the fastest that is exact), native (CPU, fp32, without PyTorch), torch, cuda (NVIDIA, "
-    "experimental), or ncnn (GPUs with Vulkan).",
+    "experimental), ncnn (GPUs with Vulkan), or onnx (ONNX files, which need no other).",
     panel=COMPUTATION,
 )
 THREADS = Option(

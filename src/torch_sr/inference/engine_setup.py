@@ -15,9 +15,10 @@ from torch_sr.models.info import ModelInfo
 from torch_sr.models.loading import load
 from torch_sr.models.model import Model
 from torch_sr.models.network_weights import is_network
+from torch_sr.models.onnx.network import OnnxNetwork
 from torch_sr.models.weights import DEFAULT_MODEL, find_pair
 
-ENGINES = ("auto", "native", "torch", "cuda", "ncnn")
+ENGINES = ("auto", "native", "torch", "cuda", "ncnn", "onnx")
 _VULKAN = "vulkan"  # the devices that only ncnn can use
 
 
@@ -67,12 +68,19 @@ def start_engine(
         DeviceError: the device, the precision or the engine is not available, or the model
             overflows in the precision.
     """
+    if model.onnx is not None:
+        return _start_onnx(model.onnx, device, precision, engine, threads)
     if engine == "auto":
         engine = os.environ.get("TORCH_SR_ENGINE", "auto")
     if engine not in ENGINES:
         raise DeviceError(f"engine {engine!r}: unknown; use {', '.join(ENGINES)}")
     if threads is not None:
         threads = min(threads, usable_cpus())  # more would wait for each other
+    if engine == "onnx":
+        raise DeviceError(
+            f"engine onnx: use --engine auto, or write an ONNX file with `torch-sr export`; "
+            f"{model.info.origin} is not one"
+        )
     if engine == "ncnn" or (engine == "auto" and device.partition(":")[0] == _VULKAN):
         return _start_ncnn(model, device, precision, threads)
     if engine == "cuda":
@@ -117,6 +125,19 @@ def _is_cpu(device: str) -> bool:
 
         return choose_device(device).type == "cpu"
     return device in ("auto", "cpu")
+
+
+def _start_onnx(
+    network: OnnxNetwork, device: str, precision: str, engine: str, threads: int | None
+) -> Engine:
+    from torch_sr.inference.engines.onnx import OnnxEngine
+
+    if engine not in ("auto", "onnx"):
+        raise DeviceError(
+            f"engine {engine}: use --engine onnx; {network.path} is an ONNX file, which only ONNX "
+            "Runtime computes"
+        )
+    return OnnxEngine(network, device, precision, threads=threads)
 
 
 def _start_ncnn(model: Model, device: str, precision: str, threads: int | None) -> Engine:
@@ -207,9 +228,22 @@ def _permitted_precision(precision: str, device: str, info: ModelInfo) -> str:
     )
 
 
-def recorded_overlap(name: str | Path | None, strength: float | None, engine: Engine) -> int | None:
-    """The recorded overlap of a shipped model in fp32; None if it has to be measured."""
-    pair = find_pair(DEFAULT_MODEL if name is None else name)
+def recorded_overlap(given: object, model: Model, engine: Engine) -> int | None:
+    """The recorded overlap of a shipped model in fp32 or of an ONNX file.
+
+    Args:
+        given: the model as the caller named it.
+        model: as it was loaded.
+        engine: that computes it.
+
+    Returns:
+        None if it has to be measured.
+    """
+    if model.onnx is not None:
+        return model.onnx.overlap
+    if not isinstance(given, (str, Path, type(None))):
+        return None
+    pair, strength = find_pair(DEFAULT_MODEL if given is None else given), model.info.strength
     if pair is None or strength is None or getattr(engine, "precision", "fp32") != "fp32":
         return None
     return pair.overlaps.get(strength)

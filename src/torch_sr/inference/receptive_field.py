@@ -10,9 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from torch_sr.aliases import Doubles, Floats
+from torch_sr.errors import ConfigError
 from torch_sr.inference.engines import Engine
+from torch_sr.tiling import largest_overlap
 
 _OVERLAPS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
+_ASSUMED = 16
 _TOLERANCE = 0.1 / 255
 _HEIGHT, _WIDTH, _CUT = 48, 136, 48
 
@@ -21,8 +24,11 @@ def measure_overlap(engine: Engine) -> int:
     """The least overlap, in low-resolution pixels, at which tiles agree to a tenth of a level.
 
     For networks that use the whole image, as those with global pooling do, no overlap is
-    enough; they get the largest tried, 40.
+    enough; they get the largest tried, 40. A network that takes images of one size only cannot be
+    measured in this way; it gets 16, or the most that its size permits.
     """
+    if (size := getattr(engine, "input_size", None)) is not None:
+        return min(_ASSUMED, largest_overlap(size))
     errors = edge_errors(engine)
     for overlap in _OVERLAPS:
         distance = (np.arange(len(errors)) + 0.5) / engine.scale_factor
@@ -31,6 +37,19 @@ def measure_overlap(engine: Engine) -> int:
         if float((weights * errors).max()) <= _TOLERANCE:
             return overlap
     return _OVERLAPS[-1]
+
+
+def check_overlap(overlap: int, size: tuple[int, int]) -> None:
+    """Refuse an overlap that tiles of a height and width cannot have.
+
+    Raises:
+        ConfigError: it is too large.
+    """
+    if overlap > (most := largest_overlap(size)):
+        raise ConfigError(
+            f"overlap {overlap}: use at most {most}; the network takes images of "
+            f"{size[1]}x{size[0]} pixels only"
+        )
 
 
 def edge_errors(engine: Engine) -> Doubles:

@@ -19,7 +19,7 @@ from torch_sr.images.image import max_value
 from torch_sr.inference.borders import ReadRows
 from torch_sr.inference.engines import Engine
 from torch_sr.inference.look_ahead import map_ahead
-from torch_sr.inference.receptive_field import measure_overlap
+from torch_sr.inference.receptive_field import check_overlap, measure_overlap
 from torch_sr.inference.transparency import REACH, bleed, without_halo
 from torch_sr.tiling import Span, join_tiles, plan, spans
 
@@ -34,6 +34,9 @@ class Tiles:
         measured: the network itself, whose receptive field is measured if no overlap is given.
         tiling: returns ``free``, ``avoided`` (as large as memory allows) or ``never``.
         overlap: context on each inner side of a tile, in low-resolution pixels.
+
+    Raises:
+        ConfigError: the overlap is too large for the only size that the network takes.
     """
 
     def __init__(
@@ -43,8 +46,11 @@ class Tiles:
         self._measured = measured
         self._tiling = tiling
         self._overlap = overlap
+        self._input_size = _find_input_size(engine, measured)
         self._measuring = threading.Lock()
         self._max_area: float = np.inf  # pixels of a tile, after a larger one did not fit
+        if self._input_size is not None and overlap is not None:
+            check_overlap(overlap, self._input_size)
 
     @property
     def overlap(self) -> int:
@@ -65,6 +71,9 @@ class Tiles:
             tile_size: the largest square; by default it depends on the device.
         """
         height, width = header.height, header.width
+        if self._input_size is not None:
+            sides = [min(side, tile_size or side) for side in self._input_size]
+            return spans(height, sides[0], self.overlap), spans(width, sides[1], self.overlap)
         if self._tiling() == "never":
             return [Span(0, height)], [Span(0, width)]
         area = self._max_area if tile_size else min(self.engine.tile_area, self._max_area)
@@ -160,6 +169,14 @@ class Tiles:
             lambda row: tile[:, row.start : row.stop], rows, columns, np.float32, lambda: None
         )
         return np.concatenate(list(parts), axis=1)
+
+
+def _find_input_size(engine: Engine, measured: Engine) -> tuple[int, int] | None:
+    """The height and width of the largest tile, if the network takes only one size."""
+    size: tuple[int, int] | None = getattr(measured, "input_size", None)
+    if size is None or engine is measured:
+        return size
+    return min(size), min(size)  # an ensemble also turns the tiles
 
 
 class Strips:

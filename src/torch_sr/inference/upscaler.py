@@ -79,7 +79,8 @@ class Upscaler:
         engine: ``native`` for torch-sr's own code, which computes RRDBNet and SRVGGNetCompact in
             fp32 on a CPU, faster and without PyTorch; ``torch`` for PyTorch; ``auto`` for the first
             that can. Their results differ by rounding, by about 1e-5 at most. ``ncnn`` (GPUs with
-            Vulkan) and ``cuda`` (NVIDIA's, experimental) are never chosen by ``auto``.
+            Vulkan) and ``cuda`` (NVIDIA's, experimental) are never chosen by ``auto``; ``onnx`` is
+            for ONNX files, which have no other.
         threads: processors to compute with on a CPU, by default all that may be used; of PyTorch,
             this sets the number for the whole process.
         tile_size: the largest square, in low-resolution pixels, that the network sees at once;
@@ -132,8 +133,8 @@ class Upscaler:
         if started is None:
             self._model = open_model(model, scale_factor, strength)
             started = start_engine(self._model, device, precision, engine, threads)
-            if overlap is None and (model is None or isinstance(model, (str, Path))):
-                overlap = recorded_overlap(model, self._model.info.strength, started)
+            if overlap is None:
+                overlap = recorded_overlap(model, self._model, started)
         if wrap_engine is not None:
             started = wrap_engine(started)
         self.info: ModelInfo | None = None if self._model is None else self._model.info

@@ -69,8 +69,11 @@ class ForeignGenerator(nn.Module):
         halves = {"fp16": descriptor.supports_half, "bf16": descriptor.supports_bfloat16}
         self.precisions = ("fp32", *(name for name, works in halves.items() if works))
         self.tiling = _TILING[descriptor.tiling.name]
+        self.multiple_of = int(descriptor.size_requirements.multiple_of)
+        self.least_side = max(1, int(descriptor.size_requirements.minimum))
         self.network = descriptor.model  # registered, so that .to() moves what the descriptor calls
         self._call = self._resized if output_scale else descriptor
+        self._call_network = descriptor._call_fn
 
     def forward(self, lr: Tensor) -> Tensor:
         """Super-resolve a batch."""
@@ -78,6 +81,18 @@ class ForeignGenerator(nn.Module):
             warnings.simplefilter("ignore")
             sr: Tensor = self._call(lr)
         return sr
+
+    def super_resolve(self, lr: Tensor) -> Tensor:
+        """Super-resolve a batch of a size that the network takes, in a way that can be traced.
+
+        Args:
+            lr: the sides are multiples of ``multiple_of``, and at least ``least_side``.
+        """
+        sr: Tensor = self._call_network(self.network, lr)
+        if self.output_scale is not None:
+            height, width = (side * self.output_scale for side in lr.shape[-2:])
+            sr = F.interpolate(sr, (height, width), mode="bicubic", align_corners=False)
+        return sr.clamp(0, 1)
 
     def rules(self) -> dict[str, Any]:
         """The rules for using the network, as fields of ``ModelInfo``."""

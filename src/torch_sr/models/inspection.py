@@ -29,7 +29,8 @@ class ModelReport:
             ``.bin``, which has the numbers.
         weights_sha256: of the parameters; see :mod:`torch_sr.models.files.records`.
         tensor_types: how many tensors there are of each type.
-        macs_per_pixel: multiply-accumulate operations for each pixel of the input.
+        macs_per_pixel: multiply-accumulate operations for each pixel of the input; None for an
+            ONNX file.
         receptive_field: side, in pixels of the input, of the square that one pixel of the output
             may depend on, by counting layers; None for architectures other than RRDBNet.
         license: as recorded, otherwise that of the architecture if it is restrictive.
@@ -40,7 +41,7 @@ class ModelReport:
     sha256: str
     weights_sha256: str
     tensor_types: dict[str, int]
-    macs_per_pixel: int
+    macs_per_pixel: int | None
     receptive_field: int | None
     license: str | None
 
@@ -66,7 +67,7 @@ def inspect_model(path: str | Path) -> ModelReport:
         sha256=find_digest(info.files[-1], "sha256"),
         weights_sha256=model.weights_sha256,
         tensor_types=info.tensor_types,
-        macs_per_pixel=count_macs(network, info.img_channels),
+        macs_per_pixel=None if model.onnx else count_macs(network, info.img_channels),
         receptive_field=receptive_field(network) if isinstance(network, RRDBNet) else None,
         license=info.metadata.get("license") or info.restriction,
     )

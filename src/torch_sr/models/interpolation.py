@@ -127,6 +127,7 @@ def _open_parent(model: ModelLike, name: str | None, number: int) -> Model:
         return Model.from_network(model, name=name or f"model {number}")
     opened = open_model(model) if isinstance(model, (str, Path)) else model
     assert isinstance(opened, Model)
+    opened.require_weights("mix")
     return opened if name is None else opened.with_info(replace(opened.info, name=name))
 
 

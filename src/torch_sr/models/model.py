@@ -17,6 +17,7 @@ from torch_sr.models.files.records import weights_sha256
 from torch_sr.models.files.tensors import count_types
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.network_weights import NetworkWeights, find_weights, is_rrdbnet
+from torch_sr.models.onnx.network import OnnxNetwork
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ class Model:
 
     Args:
         network: ``(N, C, H, W)`` in [0, 1] to ``(N, C, H * s, W * s)``, in evaluation mode; or its
-            weights, of which it is built when it is first used.
+            weights or its ONNX file, of which it is built when it is first used.
         info: what is known of it.
         weights_sha256: hash of the parameters as they are stored; computed if omitted.
 
@@ -48,15 +49,19 @@ class Model:
 
     def __init__(
         self,
-        network: nn.Module | NetworkWeights,
+        network: nn.Module | NetworkWeights | OnnxNetwork,
         info: ModelInfo,
         *,
         weights_sha256: str | None = None,
     ) -> None:
         self._weights: NetworkWeights | None = None
         self._network: nn.Module | None = None
+        self.onnx: OnnxNetwork | None = None
+        """The ONNX file that computes the results; None for a network with weights."""
         if isinstance(network, NetworkWeights):
             self._weights = network
+        elif isinstance(network, OnnxNetwork):
+            self.onnx = network
         else:
             self._network = network
         self.info = info
@@ -109,12 +114,13 @@ class Model:
 
     def copy(self) -> Model:
         """An independent copy, whose network may be moved or changed."""
-        network = self._weights or copy.deepcopy(self.network)
+        network = self.onnx or self._weights or copy.deepcopy(self.network)
         return Model(network, self.info, weights_sha256=self.weights_sha256)
 
     def with_info(self, info: ModelInfo) -> Model:
         """The same network with other records."""
-        return Model(self._weights or self.network, info, weights_sha256=self.weights_sha256)
+        network = self.onnx or self._weights or self.network
+        return Model(network, info, weights_sha256=self.weights_sha256)
 
     def __call__(self, lr: Tensor) -> Tensor:
         """Super-resolve whole images in inference mode, without tiles or gradients.
@@ -138,6 +144,21 @@ class Model:
             sr: Tensor = self.network(lr)
         return sr
 
+    def require_weights(self, use: str) -> None:
+        """Refuse an ONNX file where the parameters themselves are needed.
+
+        Args:
+            use: what they are needed for, a verb.
+
+        Raises:
+            ModelError: the model is an ONNX file.
+        """
+        if self.onnx is not None:
+            raise ModelError(
+                f"{self.info.origin}: use the model it was exported from; an ONNX file has no "
+                f"weights to {use}"
+            )
+
     def __repr__(self) -> str:
         info = self.info
         size = f"x{info.scale_factor}, {info.img_channels} channels"
@@ -148,6 +169,8 @@ class Model:
     def network(self) -> nn.Module:
         """The network in PyTorch, which is imported now if it was not."""
         weights = self._weights
+        if self._network is None and self.onnx is not None:
+            self._network = self.onnx.build()
         if self._network is None and weights is not None:
             self._network = weights.build()
             self._weights = None  # the network may be moved, trained or changed
@@ -160,6 +183,8 @@ class Model:
 
         None for another network than RRDBNet or SRVGGNetCompact in float32.
         """
+        if self.onnx is not None:
+            return None
         if (weights := self._weights) is not None:
             return weights
         return find_weights(self.network)
@@ -188,7 +213,8 @@ class Model:
     def weights_sha256(self) -> str:
         """SHA-256 of the parameters: as stored in the file, or of the network in memory.
 
-        It does not depend on the layout or the format of the file.
+        It does not depend on the layout or the format of the file. For an ONNX file, it is that of
+        the file.
         """
         if self._stored_sha256 is not None:
             return self._stored_sha256
@@ -256,6 +282,7 @@ class Model:
         """
         from torch_sr.models.saving import save_model
 
+        self.require_weights("convert")
         return save_model(self.network, self.info, Path(path), layout=layout, dtype=dtype)
 
     def _check_input(self, lr: Tensor) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from torch_sr.aliases import Floats
 from torch_sr.errors import ModelError
+from torch_sr.files import find_digest
 from torch_sr.models.files.hparams import infer_config
 from torch_sr.models.files.layouts import (
     CanonicalState,
@@ -32,6 +33,7 @@ from torch_sr.models.files.tensors import StoredTensor, count_types
 from torch_sr.models.info import ModelInfo
 from torch_sr.models.model import Model
 from torch_sr.models.network_weights import NetworkWeights, infer_compact
+from torch_sr.models.onnx.reading import SUFFIX, read_onnx
 from torch_sr.networks.configs import CompactConfig, RRDBConfig
 
 if TYPE_CHECKING:
@@ -43,11 +45,16 @@ _HPARAMS = frozenset(field.name for field in dataclasses.fields(RRDBConfig))
 def read_model(path: str | Path) -> Model:
     """Read a model of any layout or architecture from a file, once.
 
-    Its network is built when it is needed: on the CPU, in float32 and evaluation mode.
+    Its network is built when it is needed: on the CPU, in float32 and evaluation mode. An ONNX file
+    is run by ONNX Runtime instead.
 
     Raises:
         ModelError: the file cannot be read, is damaged or unsafe, or has no usable generator.
+        MissingExtraError: it is an ONNX file, and ONNX Runtime is not installed.
     """
+    if Path(path).suffix.lower() == SUFFIX:
+        found, info = read_onnx(Path(path))
+        return Model(found, info, weights_sha256=find_digest(found.path))
     raw = load_state(path)
     try:
         state = strip_prefixes(raw.tensors)

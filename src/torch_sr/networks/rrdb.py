@@ -105,14 +105,14 @@ class RRDBNet(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         if self.pixel_unshuffle == 1:
-            return self._super_resolve(lr)
+            return self.super_resolve(lr)
         height, width = lr.shape[-2:]
-        sr = self._super_resolve(
-            F.pixel_unshuffle(_pad_to(lr, self.pixel_unshuffle), self.pixel_unshuffle)
-        )
+        sr = self.super_resolve(_pad_to(lr, self.pixel_unshuffle))
         return sr[..., : height * self.scale_factor, : width * self.scale_factor]
 
-    def _super_resolve(self, x: Tensor) -> Tensor:
+    def super_resolve(self, lr: Tensor) -> Tensor:
+        """Super-resolve images whose sides are multiples of ``pixel_unshuffle``."""
+        x = lr if self.pixel_unshuffle == 1 else F.pixel_unshuffle(lr, self.pixel_unshuffle)
         shallow = self.conv_first(x)  # (N, F, H, W)
         features = shallow + self.conv_body(self.body(shallow))
         for upscale in self._upscaling:

@@ -52,6 +52,7 @@ class SharedEngine:
     def __init__(self, engine: Engine, device: Device, on_batch: OnBatch | None = None) -> None:
         self.scale_factor = engine.scale_factor
         self.img_channels = engine.img_channels
+        self.input_size: tuple[int, int] | None = getattr(engine, "input_size", None)
         self._engine = engine
         self._device = device
         self._on_batch = on_batch

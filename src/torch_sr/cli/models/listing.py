@@ -40,7 +40,10 @@ def known_models() -> list[dict[str, Any]]:
     known = {model.file for model in ZOO.values()}
     kept = models_dir().glob("*") if models_dir().is_dir() else iter(())
     for path in sorted(kept):
-        if path.suffix in (".pth", ".pt", ".safetensors", ".param") and path.name not in known:
+        if (
+            path.suffix in (".pth", ".pt", ".safetensors", ".param", ".onnx")
+            and path.name not in known
+        ):
             rows.append(_row(path.name, "yours", path=str(path)))
     return rows
 

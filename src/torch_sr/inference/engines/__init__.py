@@ -11,7 +11,8 @@ class Engine(Protocol):
     """The interface of engines, for :class:`~torch_sr.Upscaler`.
 
     An engine may also have ``tiles_ahead``, how many tiles to start before the results of earlier
-    ones are used; it is then called by several threads at once.
+    ones are used; it is then called by several threads at once. One whose network takes images of
+    one size only has it as ``input_size``, height and width, and pads smaller ones itself.
     """
 
     scale_factor: int

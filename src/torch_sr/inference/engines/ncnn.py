@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -203,14 +203,8 @@ class NcnnEngine:
 
     def _run(self, net: Any, image: Floats) -> Floats:
         """``(C, H, W)`` to ``(C, H * s, W * s)``."""
-        try:
-            extractor = net.create_extractor()
-            extractor.input(INPUT, import_ncnn().Mat(np.ascontiguousarray(image)).clone())
-            code, made = extractor.extract(OUTPUT)
-            if code == 0 and not made.empty():
-                return np.array(made, dtype=np.float32)
-        except (MemoryError, RuntimeError):
-            pass  # reported below, as a code would be
+        if (sr := _extract(net, image)) is not None:
+            return sr
         raise DeviceMemoryError(
             f"not enough memory on {self.device} for {image.shape[2]}x{image.shape[1]} pixels at "
             "once; free some, or choose a smaller model"
@@ -233,9 +227,9 @@ class NcnnEngine:
                 graph.read_text(encoding="utf-8"), self.img_channels
             )
             with _silenced():
-                net = self._new_net(precision)
-                codes = net.load_param(str(graph)), net.load_model(str(weights_path(graph)))
-        if any(codes):
+                net = _new_net(self.vulkan, self._threads, half=precision == "fp16")
+                loaded = _load_files(net, graph)
+        if not loaded:
             raise DeviceMemoryError(
                 f"not enough memory on {self.device} for the model; free some, or choose a "
                 "smaller one"
@@ -249,17 +243,61 @@ class NcnnEngine:
             graph = graph_of_compact(self._parameters)
         write_ncnn(path, graph, half=False)
 
-    def _new_net(self, precision: str) -> Any:
-        net = import_ncnn().Net()
-        half = precision == "fp16"
-        net.opt.use_vulkan_compute = self.vulkan is not None
-        net.opt.num_threads = self._threads
-        net.opt.use_fp16_packed = net.opt.use_fp16_storage = half
-        net.opt.use_fp16_arithmetic = False  # sums of hundreds of products lose too many digits
-        net.opt.use_bf16_packed = net.opt.use_bf16_storage = False
-        if self.vulkan is not None:
-            net.set_vulkan_device(self.vulkan.index)
-        return net
+
+def open_files(graph: Path) -> Callable[[Floats], Floats]:
+    """Load the two files of an ncnn model as they are, to run them on the CPU in fp32.
+
+    Args:
+        graph: the ``.param``.
+
+    Returns:
+        a function of an image ``(C, H, W)`` in [0, 1], whose sides the network takes.
+
+    Raises:
+        ModelError: ncnn cannot load them.
+        MissingExtraError: ncnn is not installed.
+    """
+    net = _new_net(None, usable_cpus(), half=False)
+    with _silenced():
+        loaded = _load_files(net, graph)
+    if not loaded:
+        raise ModelError(f"{graph}: ncnn cannot load it")
+
+    def run(image: Floats) -> Floats:
+        if (sr := _extract(net, image)) is None:
+            raise ModelError(f"{graph}: ncnn cannot run it")
+        return sr
+
+    return run
+
+
+def _new_net(vulkan: VulkanDevice | None, threads: int, *, half: bool) -> Any:
+    """An empty network for a device; on None, the CPU."""
+    net = import_ncnn().Net()
+    net.opt.use_vulkan_compute = vulkan is not None
+    net.opt.num_threads = threads
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = half
+    net.opt.use_fp16_arithmetic = False  # sums of hundreds of products lose too many digits
+    net.opt.use_bf16_packed = net.opt.use_bf16_storage = False
+    if vulkan is not None:
+        net.set_vulkan_device(vulkan.index)
+    return net
+
+
+def _load_files(net: Any, graph: Path) -> bool:
+    """Load a ``.param`` and its ``.bin`` into a network; whether that worked."""
+    return not (net.load_param(str(graph)) or net.load_model(str(weights_path(graph))))
+
+
+def _extract(net: Any, image: Floats) -> Floats | None:
+    """Run a network on an image ``(C, H, W)``; None if there is not enough memory."""
+    try:
+        extractor = net.create_extractor()
+        extractor.input(INPUT, import_ncnn().Mat(np.ascontiguousarray(image)).clone())
+        code, made = extractor.extract(OUTPUT)
+    except (MemoryError, RuntimeError):
+        return None
+    return None if code or made.empty() else np.array(made, dtype=np.float32)
 
 
 def _choose_precision(precision: str, vulkan: VulkanDevice | None) -> str:

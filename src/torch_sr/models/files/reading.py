@@ -133,6 +133,11 @@ def load_state(path: str | Path) -> RawWeights:
             path = find_graph(path) or path
         if path.is_dir():
             raise ModelError(f"{path} is a folder; name the weights file in it")
+        if path.suffix.lower() == ".onnx":
+            raise ModelError(
+                f"{path}: use the model it was exported from; an ONNX file has no weights to read "
+                "or records to change"
+            )
         with path.open("rb") as file:
             head = file.read(512)
         if is_graph(head) or is_weights(path, head):

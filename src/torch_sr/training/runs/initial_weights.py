@@ -34,6 +34,7 @@ def like_overrides(name_or_path: str | Path) -> list[str]:
         DownloadError: it cannot be downloaded.
     """
     loaded = open_model(name_or_path)
+    loaded.require_weights("train")
     if not isinstance(loaded.network, RRDBNet):
         raise ModelError(
             f"{name_or_path}: choose an RRDBNet (ESRGAN) model, the only architecture that can be "

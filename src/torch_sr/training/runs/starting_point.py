@@ -174,7 +174,9 @@ def read_start(
         return StartingPoint()
     checkpoint = load_newest(path)
     if checkpoint is None:
-        return StartingPoint(path, model=read_model(path), chosen_stage=stage, partial=partial)
+        model = read_model(path)
+        model.require_weights("train")
+        return StartingPoint(path, model=model, chosen_stage=stage, partial=partial)
     if options:
         raise CheckpointError(
             f"{path}: leave out {options}, which needs a model, to resume this checkpoint; or "

@@ -1,0 +1,1 @@
+"""``torch-sr export``: write a model for other programs."""
