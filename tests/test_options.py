@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from torch_sr.cli.lazy import Lazy
-from torch_sr.cli.main import COMMANDS, DATA, MODELS
+from torch_sr.cli.main import COMMANDS, CONFIG, DATA, MODELS
 from torch_sr.cli.options import with_options
 from torch_sr.errors import ConfigError
 from torch_sr.options import Option, build, option_fields, spell, split_commas
@@ -130,6 +130,7 @@ def commands():
     return {
         **COMMANDS,
         **{f"models {name}": lazy for name, lazy in MODELS.items()},
+        **{f"config {name}": lazy for name, lazy in CONFIG.items()},
         **{f"data {name}": lazy for name, lazy in DATA.items()},
     }
 

@@ -83,6 +83,24 @@ MODELS = {
         "Print the path of a model, or without a name the folder of downloaded models.",
     ),
 }
+CONFIG = {
+    "import": Lazy(
+        f"{_CLI}.config.importing:import_file",
+        "Convert an option file of BasicSR, Real-ESRGAN, neosr or traiNNer-redux.",
+    ),
+    "check": Lazy(
+        f"{_CLI}.config.showing:check",
+        "Check a configuration; exit code 1 if a key or value is wrong.",
+    ),
+    "show": Lazy(
+        f"{_CLI}.config.showing:show",
+        "Print the complete configuration, with the defaults of all keys.",
+    ),
+    "schema": Lazy(
+        f"{_CLI}.config.showing:schema",
+        "Print the JSON Schema of a configuration, for editors.",
+    ),
+}
 DATA = {
     "list": Lazy(
         f"{_CLI}.data.listing:list_datasets",
@@ -114,6 +132,7 @@ app = group(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(group("List, download, inspect, convert and make models.", MODELS), name="models")
+app.add_typer(group("Import, check and print configurations of trainings.", CONFIG), name="config")
 app.add_typer(group("List, download, check, prepare and degrade data sets.", DATA), name="data")
 
 

@@ -1,0 +1,1 @@
+"""``torch-sr config``: check, print and import configurations."""
