@@ -393,6 +393,15 @@ def test_files_that_are_refused(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
+def test_values_that_json_does_not_have_are_texts(tmp_path):
+    result = imported(tmp_path, MINIMAL + "made: 2026-11-28\nodd: [.nan, 1]\n")
+    lines = {line["key"]: line for line in json.loads(json.dumps(result.to_dict()))["lines"]}
+    assert lines["made"]["value"] == "2026-11-28"
+    assert lines["odd"]["value"] == ["nan", 1]
+    path = write(tmp_path, "a = [1979-05-27]\nb = 07:32:00\n", "options.toml")
+    assert [leaf.value for leaf in read_options(path).leaves] == [["1979-05-27"], "07:32:00"]
+
+
 def test_aliases_that_multiply_are_refused(tmp_path):
     lines = ["a0: &a0 {x: 1, y: 1}"]
     lines += [f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}" for n in range(1, 40)]

@@ -333,6 +333,7 @@ def test_other_zip_archives_are_named_in_the_error(tmp_path):
         (torch.zeros(3), "has a Tensor instead"),
         ({}, "no generator; it has nothing"),
         ({"epoch": 3, "lr": 0.1}, "no generator; it has epoch, lr"),
+        ({"iter": 5, "optimizers": [], "schedulers": []}, "name the model of the same step"),
         ({"d_model_state_dict": {"w": torch.zeros(1)}}, "no generator; it has d_model_state_dict"),
         ({"discriminator.w": torch.zeros(1)}, "a discriminator and no generator"),
         ({"state_dict": {"netD.w": torch.zeros(1)}}, "a discriminator and no generator"),

@@ -13,6 +13,7 @@ import torch
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
 
+OPTIONS = Path(__file__).parent / "option_files"
 DOCS = Path(__file__).parents[1] / "docs" / "reference"
 SCHEMA = json.loads((DOCS / "output.schema.json").read_text(encoding="utf-8"))
 
@@ -64,6 +65,8 @@ def test_upscale_prints_what_the_schema_says(run, model, photos):
 @pytest.mark.parametrize(
     ("definition", "arguments"),
     [
+        ("config_import", ["config", "import", str(OPTIONS / "basicsr_esrgan.yml")]),
+        ("config_import", ["config", "import", str(OPTIONS / "neosr_test.toml")]),
         ("models_list", ["models", "list"]),
         ("models_info", ["models", "info", "{model}"]),
         ("data_list", ["data", "list"]),

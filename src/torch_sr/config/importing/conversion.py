@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class ImportedOptions:
                 {
                     "line": entry.line or None,
                     "key": entry.key,
-                    "value": entry.value,
+                    "value": _finite(entry.value),
                     "status": entry.status.replace(" ", "_"),
                     "becomes": dict(entry.becomes),
                     "note": entry.note,
@@ -180,6 +181,13 @@ def _convert_training(draft: Draft, *, degraded: bool) -> None:
     convert_validation_data(draft)
     degradations.convert_degradations(draft, used=degraded)
     convert_run(draft)
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON has: infinity and NaN, in lists too, as texts."""
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,14 @@ def _walk_toml(
         for number, item in enumerate(value):
             yield from _walk_toml(item, (*path, number), lines, line)
     else:
-        yield Leaf(path, value, line)
+        yield Leaf(path, _without_dates(value), line)
+
+
+def _without_dates(value: Any) -> Any:
+    """Dates and times as texts, which JSON has."""
+    if isinstance(value, list):
+        return [_without_dates(item) for item in value]
+    return str(value) if isinstance(value, date | time) else value
 
 
 def _read_yaml(name: str, text: str) -> Iterator[Leaf]:
@@ -229,7 +237,7 @@ class _Tree:
                 self._open.pop()
             return values
         try:
-            return self._loader.construct_object(node, deep=True)
+            return _without_dates(self._loader.construct_object(node, deep=True))
         except (ValueError, yaml.YAMLError) as error:
             where = f"{self._name}, line {line}"
             raise refusal(where, f"correct the value {node.value!r}") from error

@@ -277,6 +277,9 @@ def _unwrap(path: Path, content: Mapping[Any, Any]) -> RawWeights:
     }
     if not tensors:
         names = ", ".join(map(str, list(content)[:4])) or "nothing"
+        if {"optimizers", "schedulers"} <= content.keys():  # BasicSR's training states
+            remedy = "name the model of the same step, such as net_g_5000.pth"
+            raise ModelError(f"{path} has no generator, but the state of a training; {remedy}")
         raise ModelError(f"{path} has no generator; it has {names}")
     hparams, stage, given = around.get("hparams"), around.get("stage"), around.get("metadata")
     records = rename_former_keys(_mapping(given))
