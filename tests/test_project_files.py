@@ -17,7 +17,7 @@ from torch_sr import __version__
 tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-SKIPPED = {".git", ".venv", "venv", "build", "data", "logs", "__pycache__"}
+SKIPPED = {".git", ".venv", "venv", "build", "data", "logs", "node_modules", "__pycache__"}
 
 
 def read_yaml(name):
