@@ -44,10 +44,8 @@ def _section(path: str, command: Any) -> Iterator[str]:
     yield f"```text\n{usage}\n```"
     yield _paragraphs(command.help)
     if arguments:
-        lines = [
-            f"| `{argument.name.upper()}` | {_cell(argument.help)} |" for argument in arguments
-        ]
-        yield "\n".join(["| argument | |\n|---|---|", *lines])
+        lines = ["| argument | default | |", "|---|---|---|", *map(_argument_row, arguments)]
+        yield "\n".join(lines)
     shown = [option for option in command.params if _is_option(option) and not option.hidden]
     panels = list(dict.fromkeys(option.rich_help_panel for option in shown))
     for panel, options in groupby(
@@ -66,6 +64,12 @@ def _is_option(parameter: Any) -> bool:
 def _usage(argument: Any) -> str:
     name = argument.name.upper() + ("..." if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
+
+
+def _argument_row(argument: Any) -> str:
+    text, default = _split_default(argument.help or "")
+    name = f"`{argument.name.upper()}`"
+    return f"| {name} | {default or _default(argument)} | {_cell(text)} |"
 
 
 def _row(option: Any) -> str:
@@ -98,9 +102,9 @@ def _value(option: Any) -> str:
 
 def _default(option: Any) -> str:
     value = option.default
-    if value is None or value == () or (option.is_flag and not value):
+    if value is None or value == () or value is False:
         return ""
-    if option.is_flag:
+    if value is True:
         return "on"
     return f"`{value}`"
 

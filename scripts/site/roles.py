@@ -16,10 +16,12 @@ class Roles(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = _to_markdown(obj.docstring.value, obj.path)
+            obj.docstring.value = to_markdown(obj.docstring.value, obj.path)
 
 
-def _to_markdown(text: str, path: str) -> str:
+def to_markdown(text: str, path: str) -> str:
+    """The docstring of the object at a path such as torch_sr.Upscaler, in Markdown."""
+
     def link(match: re.Match[str]) -> str:
         full = match[2] if "." in match[2] else f"{path}.{match[2]}"
         short = match[2].rpartition(".")[2] if match[1] else match[2]
