@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -127,3 +128,10 @@ def test_docstrings_become_markdown(site):
     )
     assert "and `x`:\n" in text
     assert text.endswith("```pycon\n>>> f(1)\n2\n```\n")
+
+
+def test_badges_say_what_the_package_says():
+    script = runpy.run_path(str(ROOT / "scripts" / "badges.py"))
+    for name, text in script["badges"]().items():
+        shown = (ROOT / "docs" / "images" / "badges" / f"{name}.svg").read_text(encoding="utf-8")
+        assert shown == text, "run python scripts/badges.py"
