@@ -18,12 +18,9 @@ from torch_sr.config.importing import degradations, schedules
 from torch_sr.config.importing.datasets import convert_training_data, convert_validation_data
 from torch_sr.config.importing.draft import STATUSES, Draft, Entry
 from torch_sr.config.importing.leaves import Leaf, OptionFile, read_options
-from torch_sr.config.importing.losses import choose_stage, convert_losses, find_losses
-from torch_sr.config.importing.networks import (
-    convert_discriminator,
-    convert_generator,
-    convert_scale,
-)
+from torch_sr.config.importing.losses import convert_losses
+from torch_sr.config.importing.losses_found import choose_stage, find_losses
+from torch_sr.config.importing.networks import convert_discriminator, convert_generator
 from torch_sr.config.importing.programs import PROGRAMS, degrades, recognize
 from torch_sr.config.importing.run_options import convert_run
 from torch_sr.config.importing.testing import convert_tests
@@ -168,7 +165,6 @@ def _report_repeated(draft: Draft, leaf: Leaf, first: Leaf) -> None:
 def _convert_training(draft: Draft, *, degraded: bool) -> None:
     losses = find_losses(draft)
     choose_stage(draft, losses)
-    convert_scale(draft)
     convert_generator(draft)
     convert_discriminator(draft)
     steps = schedules.convert_length(draft)

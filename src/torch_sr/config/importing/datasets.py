@@ -207,6 +207,8 @@ def _convert_augmentation(draft: Draft, leaves: Mapping[str, Leaf]) -> None:
     spatial = "dihedral" if flips or turns else "none"
     becomes = {f"{key}.spatial": spatial}
     partly = flips != turns
+    if flip is None and turn is None:
+        draft.add(becomes, "the file neither flips nor turns the crops")
     if flip is not None:
         draft.take(flip, becomes, "the crops are also turned" if partly and flips else "")
     if turn is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch_sr.config.degradation import KERNELS
-from torch_sr.config.importing.draft import Draft
+from torch_sr.config.importing.draft import Draft, is_off
 from torch_sr.config.importing.leaves import Leaf
 
 _RANGES = {
@@ -134,6 +134,8 @@ def _convert_sharpening(draft: Draft, leaves: Mapping[str, Leaf]) -> None:
 def _convert_other(draft: Draft, key: str, leaf: Leaf) -> None:
     if key == "queue_size":
         draft.skip(leaf, "every crop is degraded on its own, so a batch needs no queue")
+    elif is_off(leaf.value):
+        draft.skip(leaf, "switched off")
     elif key.startswith("resize_mode_list"):
         if set(draft.texts(leaf)) <= _MODES:
             draft.skip(leaf, "area, bilinear and bicubic are equally likely")

@@ -138,6 +138,20 @@ class Draft:
         self._set(becomes)
         self.entries.append(Entry(_DEFAULT_LINE, "", None, "added", dict(becomes), why))
 
+    def give(self, leaf: Leaf | None, becomes: Mapping[str, Any], why: str, absent: str) -> None:
+        """Take a value over; or set what the other program does, if the file does not name it.
+
+        Args:
+            leaf: the value, or None.
+            becomes: as for :meth:`take`.
+            why: what was changed and why, if there is a value.
+            absent: what is set, if there is none.
+        """
+        if leaf is None:
+            self.add(becomes, absent)
+        else:
+            self.take(leaf, becomes, why)
+
     def skip(self, leaf: Leaf, why: str) -> None:
         """Report a value that needs no setting."""
         self._report(leaf, "not needed", {}, why)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from torch_sr.config.importing.draft import Draft
 from torch_sr.config.importing.leaves import Leaf
-from torch_sr.config.messages import show
 from torch_sr.config.values import SCALES
 
 _SIZES = {"num_feat": 64, "num_block": 23, "num_grow_ch": 32}
@@ -31,19 +30,12 @@ _UNETS = ("unetdiscriminatorsn", "unet")
 _VGGS = ("vggstylediscriminator", "vggstylediscriminator128", "vgg", "discriminator_vgg_128")
 
 
-def convert_scale(draft: Draft) -> None:
-    """Convert ``scale``; without it, a file is refused."""
-    leaf = draft.find("scale")
-    if leaf is None:
-        raise draft.absent("add the scale, such as scale: 4")
-    draft.scale_factor = draft.whole(leaf)
-    if draft.scale_factor not in SCALES:
-        raise draft.fault(leaf, "torch-sr trains scale factors of 1, 2, 3, 4 and 8")
-    draft.take(leaf, {"scale_factor": draft.scale_factor})
-
-
 def convert_generator(draft: Draft) -> None:
-    """Convert ``network_g``."""
+    """Convert ``network_g`` and ``scale``.
+
+    Raises:
+        ConfigError: it is not an RRDBNet, or one of a size that torch-sr does not have.
+    """
     leaves = draft.below("network_g")
     kind = leaves.get("type")
     if kind is None:
@@ -52,6 +44,7 @@ def convert_generator(draft: Draft) -> None:
     if sizes is None:
         raise draft.fault(kind, _refuse(str(kind.value)))
     draft.skip(kind, "the generator is always an RRDBNet")
+    _convert_scale(draft)
     _convert_channels(draft, leaves)
     for name, size in sizes.items():
         if name in leaves:
@@ -66,16 +59,25 @@ def convert_generator(draft: Draft) -> None:
 
 def _refuse(kind: str) -> str:
     """Why a generator is refused, and what is possible."""
-    possible = "of RRDBNet (RRDBNet, esrgan, esrgan_lite) with the scale 1, 2, 3, 4 or 8"
+    possible = (
+        "torch-sr trains RRDBNet (RRDBNet, esrgan, esrgan_lite) at the scales 1, 2, 3, 4 and 8"
+    )
     if kind.lower() in _COMPACT:
         return (
-            f"torch-sr runs SRVGGNetCompact (upscale, test, models convert) and trains networks "
-            f"{possible}; small ones replace it: num_feat 32, num_block 3 (configs/compact_x4.json)"
+            f"{possible}; a small one replaces SRVGGNetCompact: num_feat 32, num_block 3 (as in "
+            "configs/compact_x4.json); 'torch-sr upscale -m' uses models of either"
         )
-    return (
-        f"torch-sr trains networks {possible}; models of many other kinds can be used with "
-        "'torch-sr upscale -m' and 'torch-sr test'"
-    )
+    return f"{possible}; 'torch-sr upscale -m' and 'torch-sr test' use models of many other kinds"
+
+
+def _convert_scale(draft: Draft) -> None:
+    leaf = draft.find("scale")
+    if leaf is None:
+        raise draft.absent("add the scale, such as scale: 4")
+    draft.scale_factor = draft.whole(leaf)
+    if draft.scale_factor not in SCALES:
+        raise draft.fault(leaf, "torch-sr trains scale factors of 1, 2, 3, 4 and 8")
+    draft.take(leaf, {"scale_factor": draft.scale_factor})
 
 
 def _convert_channels(draft: Draft, leaves: Mapping[str, Leaf]) -> None:
@@ -114,45 +116,33 @@ def convert_discriminator(draft: Draft) -> None:
         for leaf in leaves.values():
             draft.skip(leaf, "there is no GAN loss, so the discriminator is not trained")
         return
-    kind = leaves.get("type")
+    kind, size = leaves.get("type"), leaves.get("num_feat")
     name = "" if kind is None else draft.text(kind).lower()
-    channels = draft.whole(leaves["num_feat"]) if "num_feat" in leaves else 64
-    vgg = name in _VGGS
-    size = (
-        {"discriminator.vgg_blk_ch": _vgg_channels(channels, _crop(draft))}
-        if vgg
-        else {"discriminator.unet_channels": channels if name in _UNETS else 64}
-    )
-    if kind is None:
-        draft.add({"discriminator.kind": "unet"}, "the file names no discriminator")
-    elif vgg:
+    channels = 64 if size is None else draft.whole(size)
+    if name in _VGGS:
+        widths = {"discriminator.vgg_blk_ch": _vgg_channels(channels, _crop(draft))}
+        becomes = {"discriminator.kind": "vgg", **widths}
         why = "levels down to 4x4 pixels, as there; the kernels that halve have 3x3, there 4x4"
-        draft.take(kind, {"discriminator.kind": "vgg", **size}, why)
-    elif name in _UNETS:
-        draft.take(kind, {"discriminator.kind": "unet"})
     else:
-        why = f"torch-sr does not have {kind.value}; the nearest is Real-ESRGAN's U-Net"
-        draft.take(kind, {"discriminator.kind": "unet"}, why)
-    if "num_feat" in leaves:
-        if vgg or name in _UNETS:
-            draft.take(leaves["num_feat"], size)
-        else:
-            draft.drop(leaves["num_feat"], f"it belongs to {show(name)}")
-    _convert_other_parts(draft, leaves, is_unet=name in _UNETS)
+        widths = {"discriminator.unet_channels": channels}  # type: ignore[dict-item]
+        becomes = {"discriminator.kind": "unet"}
+        why = "" if name in _UNETS else f"there is no {name} here; the nearest is the U-Net"
+    draft.give(kind, becomes, why, "the file names no discriminator")
+    if size is not None and name in (*_VGGS, *_UNETS):
+        draft.take(size, widths)
+    _report_other_parts(draft, leaves, name)
 
 
-def _convert_other_parts(draft: Draft, leaves: Mapping[str, Leaf], *, is_unet: bool) -> None:
-    for name, leaf in leaves.items():
+def _report_other_parts(draft: Draft, leaves: Mapping[str, Leaf], name: str) -> None:
+    for key, leaf in leaves.items():
         if draft.is_reported(leaf):
             continue
-        if name == "num_in_ch":
-            draft.skip(leaf, "as many as img_channels")
-        elif name == "skip_connection" and is_unet and leaf.value is True:
+        if key in ("num_in_ch", "input_size"):
+            draft.skip(leaf, "img_channels and the size of the crops decide")
+        elif key == "skip_connection" and leaf.value is True and name in _UNETS:
             draft.skip(leaf, "the U-Net always has them")
-        elif name == "skip_connection" and is_unet:
+        elif key == "skip_connection" and name in _UNETS:
             draft.take(leaf, {}, "the U-Net of torch-sr always has skip connections")
-        elif name == "input_size":
-            draft.skip(leaf, "the size of the crops")
         else:
             draft.drop(leaf, "the discriminators of torch-sr have no such parameter")
 

@@ -56,7 +56,7 @@ class Program:
 
     def rename(self, leaf: Leaf) -> str:
         """BasicSR's key for a value; degradations have a section of their own."""
-        key = leaf.key
+        key = _EARLIER.get(leaf.key, leaf.key)
         for own, other in self.keys.items():
             if key == own:
                 return other
@@ -68,6 +68,17 @@ class Program:
         return key
 
 
+_EARLIER = {
+    "train.niter": "train.total_iter",
+    "train.manual_seed": "manual_seed",
+    "path.pretrain_model_g": "path.pretrain_network_g",
+    "path.pretrain_model_d": "path.pretrain_network_d",
+    "path.strict_load": "path.strict_load_g",
+    "datasets.train.n_workers": "datasets.train.num_worker_per_gpu",
+    "datasets.train.batch_size": "datasets.train.batch_size_per_gpu",
+    "datasets.train.use_flip": "datasets.train.use_hflip",
+}
+"""The names of keys in BasicSR 1.0, and in trainings of that time."""
 _BASICSR_DEFAULTS = {"train.ema_decay": 0, **_ADAM_BETAS}
 PROGRAMS = {
     "basicsr": Program("BasicSR", defaults=_BASICSR_DEFAULTS),
@@ -77,7 +88,6 @@ PROGRAMS = {
         keys={
             "bfloat16": "amp_bf16",
             "datasets.train.patch_size": "datasets.train.lq_size",
-            "datasets.train.batch_size": "datasets.train.batch_size_per_gpu",
             "datasets.train.accumulate": "datasets.train.accum_iter",
             "train.ema": "train.ema_decay",
             "logger.total_iter": "train.total_iter",

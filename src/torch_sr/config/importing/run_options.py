@@ -248,6 +248,7 @@ _NOT_NEEDED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "train.clamp": (is_off, "results are not clamped during a training"),
     "deterministic": (is_off, "the random numbers are the same in every run"),
     "find_unused_parameters": (is_off, "all parameters are used"),
+    "is_gray": (lambda _: True, "the number of channels decides"),
     "manual_seed": (is_off, "the seed is 0"),
     "name": (is_off, "the run is named after the time"),
     "high_order_degradations_debug": (is_off, "--check draws degraded crops"),

@@ -12,6 +12,11 @@ from torch_sr.config.stages import GAN_STAGE, PSNR_STAGE
 
 _OPTIMIZERS = {"adam": "adam", "adamw": "adamw"}
 _RATES = {"optim_g": {PSNR_STAGE: "lr", GAN_STAGE: "g_lr"}, "optim_d": {GAN_STAGE: "d_lr"}}
+_CHOSEN = {
+    "fused": "chosen by PyTorch",
+    "foreach": "chosen by PyTorch",
+    "decoupled_weight_decay": "the optimizer decides: adamw does, adam does not",
+}
 _DEFAULT_RATES = {PSNR_STAGE: 2e-4, GAN_STAGE: 1e-4}
 _BETAS = (0.9, 0.99)
 _HALVINGS = 5  # of a cosine that is approximated by steps
@@ -81,6 +86,8 @@ def _convert_optimizer(
             draft.take(leaf, {}, "both optimizers warm up over the generator's steps")
         elif key == "schedule_free":
             draft.drop(leaf, "the learning rate follows a schedule; here it is constant")
+        elif key in _CHOSEN:
+            draft.skip(leaf, _CHOSEN[key])
         elif key == "eps" and draft.number(leaf) == 1e-8:
             draft.skip(leaf, "fixed")
         else:
