@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from torch_sr.aliases import Floats
-from torch_sr.errors import ModelError
+from torch_sr.errors import MissingExtraError, ModelError, TorchSRError
 from torch_sr.exporting.check import Agreement, Run, Tolerance, compare, photographs
 from torch_sr.exporting.formats import Format
 from torch_sr.exporting.ncnn import open_ncnn, write_ncnn_model
@@ -65,7 +65,7 @@ class Draft:
         info, title = self.model.info, self.format.title
         if self.model.onnx is not None:
             raise ModelError(
-                f"{info.origin} is an ONNX file; export the model that it was made from"
+                f"{info.origin} is an ONNX file; export the model it was exported from"
             )
         if self.opset is not None and self.format.name != "onnx":
             raise ModelError(f"opset {self.opset}: leave it out; {title} has none")
@@ -111,8 +111,10 @@ class Draft:
 
         try:
             found = compare(reference, _OPENERS[self.format.name](path), images)
-        except (ModelError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[-1][:200]
+        except MissingExtraError:
+            raise
+        except (TorchSRError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[-1].replace(str(path), "the file")[:200]
             raise ModelError(f"{origin}: {title} cannot run it: {reason}{self._hint}") from error
         if not found.within(self.tolerance):
             raise ModelError(

@@ -1,7 +1,8 @@
 """A network -> an ONNX file, through PyTorch's exporter.
 
-The graph is that of ``torch.export``: convolutions and a few other operators, of any batch, height
-and width. The file has no paths of this machine, and is the same each time.
+For RRDBNet and SRVGGNetCompact, the graph is that of ``torch.export``: convolutions and a few other
+operators, of any batch, height and width. Other networks are traced. The file has no paths of this
+machine, and is the same each time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from torch_sr._version import __version__
 from torch_sr.errors import MissingExtraError, ModelError
@@ -23,6 +25,8 @@ from torch_sr.models.onnx.reading import read_onnx
 INPUT, OUTPUT = "lr", "sr"
 DEFAULT_OPSET = 18
 """The version of ONNX's operators; programs of 2023 and later know it."""
+_AXES = {0: "batch", 2: "height", 3: "width"}
+"""The axes whose size may differ from image to image."""
 _LARGEST = 2**31 - 2**20  # bytes of a file without external data
 
 
@@ -56,7 +60,7 @@ def write_onnx(
     if not DEFAULT_OPSET <= opset <= known:
         raise ModelError(f"opset {opset}: use {DEFAULT_OPSET} to {known}")
     try:
-        graph = _trace(network, size, opset)
+        graph = _trace(path, network, size, opset)
     except Exception as error:  # PyTorch's exporter has many
         raise ModelError(_explain(error)) from error
     written = graph.opset_import[0].version
@@ -86,25 +90,51 @@ def open_onnx(path: Path) -> Run:
     return OnnxEngine(read_onnx(path)[0], "cpu")
 
 
-def _trace(network: PortableNetwork, size: tuple[int, int] | None, opset: int) -> Any:
-    """The network as ONNX's protocol buffer, silently."""
-    dim = torch.export.Dim
-    free = {0: dim("batch"), 2: dim("height"), 3: dim("width")}
-    example = network.example(size)
+def _trace(path: Path, network: PortableNetwork, size: tuple[int, int] | None, opset: int) -> Any:
+    """The network as ONNX's protocol buffer, silently; the file may be used meanwhile."""
     with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            opset_version=opset,
-            dynamic_shapes=None if size else (free,),
-        )
+        example, any_size = network.example(size), size is None
+        if network.is_plain:
+            return _by_graph(network, example, any_size, opset)
+        return _by_trace(path, network, example, any_size, opset)
+
+
+def _by_graph(network: PortableNetwork, example: Tensor, any_size: bool, opset: int) -> Any:
+    """The graph of ``torch.export``, which is small and clean."""
+    dims = {axis: torch.export.Dim(name) for axis, name in _AXES.items()}
+    program = torch.onnx.export(
+        network,
+        (example,),
+        dynamo=True,
+        verbose=False,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        opset_version=opset,
+        dynamic_shapes=(dims,) if any_size else None,
+    )
     assert program is not None
     return program.model_proto
+
+
+def _by_trace(
+    path: Path, network: PortableNetwork, example: Tensor, any_size: bool, opset: int
+) -> Any:
+    """What the network computes for an example; ``torch.export`` crashes on some networks."""
+    import onnx
+
+    torch.onnx.export(
+        network,
+        (example,),
+        path,
+        dynamo=False,
+        verbose=False,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        opset_version=opset,
+        dynamic_axes={INPUT: _AXES, OUTPUT: _AXES} if any_size else None,
+    )
+    return onnx.load(path)
 
 
 def _tidy(graph: Any) -> None:

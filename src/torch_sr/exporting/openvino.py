@@ -1,8 +1,10 @@
-"""A network -> the two files of an OpenVINO model, ``.xml`` and ``.bin``."""
+"""A network -> the two files of an OpenVINO model, ``.xml`` and ``.bin``.
+
+OpenVINO reads the ONNX file of the network, which it does more reliably than TorchScript.
+"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,11 @@ import numpy as np
 from torch_sr.aliases import Floats
 from torch_sr.errors import MissingExtraError, ModelError
 from torch_sr.exporting.check import Run
+from torch_sr.exporting.onnx import write_onnx
 from torch_sr.exporting.portable import PortableNetwork
-from torch_sr.exporting.torchscript import trace
 
 _SECTION = "torch-sr"
 """The section of the ``.xml`` (``rt_info``) that has the records."""
-INPUT, OUTPUT = "lr", "sr"
 
 
 def import_openvino() -> Any:
@@ -51,24 +52,21 @@ def write_openvino(
         half: store the parameters as float16; OpenVINO chooses the precision of the computation.
 
     Raises:
-        ModelError: the network cannot be traced, or has operators that OpenVINO does not know.
-        MissingExtraError: OpenVINO is not installed.
+        ModelError: the network cannot be exported, or has operators that OpenVINO does not know.
+        MissingExtraError: OpenVINO, onnx or onnxscript is not installed.
     """
     openvino = import_openvino()
-    program = trace(network, size)
-    shape = [1, network.img_channels, *size] if size else [-1, network.img_channels, -1, -1]
+    graph = path.with_suffix(".onnx")
+    write_onnx(graph, network, records, size=size)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = openvino.convert_model(program, input=[openvino.PartialShape(shape)])
+        model = openvino.Core().read_model(graph)
     except Exception as error:  # OpenVINO's classes are not public
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"OpenVINO cannot convert it ({reason[0][:200]})") from error
-    model.inputs[0].set_names({INPUT})
-    model.outputs[0].set_names({OUTPUT})
+        raise ModelError(f"OpenVINO cannot convert it ({reason[-1][:200]})") from error
     for key, value in records.items():
         model.set_rt_info(value, [_SECTION, key])
     openvino.save_model(model, str(path), compress_to_fp16=half)
+    graph.unlink()
 
 
 def open_openvino(path: Path) -> Run:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from torch_sr.models.foreign import ForeignGenerator
 from torch_sr.models.model import Model
+from torch_sr.models.network_weights import COMPACT
 from torch_sr.networks.rrdb import RRDBNet
 
 _EXAMPLE = (48, 64)  # height and width
@@ -52,6 +53,14 @@ class PortableNetwork(nn.Module):
             sr = sr[..., : height * self.scale_factor, : width * self.scale_factor]
         return sr.float() if self._half else sr
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is an RRDBNet or SRVGGNetCompact, the same for every size."""
+        network = self.network
+        if isinstance(network, ForeignGenerator):
+            return network.architecture == COMPACT
+        return isinstance(network, RRDBNet)
+
     def example(self, size: tuple[int, int] | None) -> Tensor:
         """Images to trace with: one of a fixed size, or two of any."""
         height, width = size or (max(side, self.least_side) for side in _EXAMPLE)
@@ -67,7 +76,8 @@ class PortableNetwork(nn.Module):
     def _pad(self, x: Tensor, axis: int) -> Tensor:
         """Mirror the end of an axis, as far as it goes, and then repeat its first pixel."""
         size, multiple = x.shape[axis], self._multiple
-        places = torch.arange((size + multiple - 1) // multiple * multiple, device=x.device)
+        starts = torch.arange(0, size, multiple, dtype=torch.int64)
+        places = (starts[:, None] + torch.arange(multiple, dtype=torch.int64)).flatten()
         mirrored = torch.minimum(places, 2 * (size - 1) - places).clamp(min=0)
         return x.index_select(axis, mirrored)
 
