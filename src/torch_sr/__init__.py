@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch_sr.config import DegradationConfig as DegradationConfig
     from torch_sr.config import Hyperparameters as Hyperparameters
     from torch_sr.config import load_config as load_config
+    from torch_sr.config.importing.conversion import ImportedOptions as ImportedOptions
+    from torch_sr.config.importing.conversion import import_options as import_options
     from torch_sr.data.degradation.writing import NoiseAndJPEG as NoiseAndJPEG
     from torch_sr.data.degradation.writing import degrade_set as degrade_set
     from torch_sr.data.photos.selection import ChosenImages as ChosenImages
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "client": ("Client", "RemoteJob"),
     "config": ("DegradationConfig", "Hyperparameters", "load_config"),
+    "config.importing.conversion": ("ImportedOptions", "import_options"),
     "data.degradation.writing": ("NoiseAndJPEG", "degrade_set"),
     "data.photos.selection": ("ChosenImages", "choose_images"),
     "evaluation.compare": ("Comparison", "ImageScore"),

@@ -35,8 +35,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Hyperparamet
         ) from error
     except NotJSON as error:
         other = name_format(Path(path), text)
-        reason = f"write it as JSON; it is {other}" if other else f"is not JSON: {error}"
-        raise refusal(str(path), reason) from error
+        if other is None:
+            raise refusal(str(path), f"is not JSON: {error}") from error
+        importing = "torch-sr config import converts the option files of other programs"
+        raise refusal(str(path), f"write it as JSON; it is {other} ({importing})") from error
     if not isinstance(data, dict):
         raise refusal(str(path), f"contains {show(data)}; it must contain an object in braces")
     return parse_config(data, str(path), overrides)

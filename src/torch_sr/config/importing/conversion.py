@@ -114,6 +114,19 @@ def import_options(path: str | Path, program: str | None = None) -> ImportedOpti
     Raises:
         ConfigError: the file cannot be read, is not an option file, has a wrong value, or
             describes a network that torch-sr does not train. It names the line.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> text = '''
+    ... scale: 2
+    ... datasets: {train: {dataroot_gt: photos, lq_size: 32, batch_size_per_gpu: 4}}
+    ... network_g: {type: esrgan_lite}
+    ... train: {total_iter: 1000, losses: [{type: l1loss, loss_weight: 1.0}]}
+    ... '''
+    >>> with TemporaryDirectory() as folder:
+    ...     written = Path(folder, "options.yml").write_text(text)
+    ...     imported = import_options(Path(folder, "options.yml"))
+    >>> imported.program, imported.config["generator"]["num_basic_blocks"], imported.missing
+    ('traiNNer-redux', 12, 0)
     """
     if program is not None and program not in PROGRAMS:
         raise refusal(f"program {program}", f"it must be one of {', '.join(PROGRAMS)}")
