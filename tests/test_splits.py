@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from torch_sr.data.sets.resolve import resolve
+from torch_sr.data.sets.file_pairs import unpaired_lr
+from torch_sr.data.sets.resolve import resolve, resolve_with_warnings
 from torch_sr.errors import DataError
 
 
@@ -72,6 +73,20 @@ def test_pairs_lists_and_folders_with_a_colon_are_split_too(tmp_path, cache_home
     train, val = sides(tmp_path, "list.txt")
     assert (len(train), len(val)) == (2, 1)
     assert val == {pairs[0].hr.name}
+
+
+def test_low_resolution_of_the_other_side_is_not_reported(tmp_path, cache_home):
+    for seed in range(3):
+        for folder, height in (("GT", 48), ("LQ", 12)):
+            (tmp_path / "set" / folder).mkdir(parents=True, exist_ok=True)
+            image = scene(seed, height, height * 5 // 4)
+            image.save(tmp_path / "set" / folder / f"{seed}.png")
+    for spec in ("set:train", "set:GT<LQ:train", "set:GT<LQ:val"):
+        found = resolve_with_warnings(spec, tmp_path, 4, "train")
+        assert unpaired_lr(found.pairs, found.other_side) == []
+    scene(9, 12, 15).save(tmp_path / "set/LQ/9.png")
+    found = resolve_with_warnings("set:GT<LQ:train", tmp_path, 4, "train")
+    assert [file.name for file in unpaired_lr(found.pairs, found.other_side)] == ["9.png"]
 
 
 def test_sub_folders_of_these_names_have_priority(tmp_path, photos, cache_home):

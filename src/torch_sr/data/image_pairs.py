@@ -256,7 +256,7 @@ class PairSource:
                 purpose=self.purpose,
             )
         found = resolve_with_warnings(spec, self.data_root, self.scale_factor, self.purpose)
-        unpaired = unpaired_lr(found.pairs)
+        unpaired = unpaired_lr(found.pairs, found.other_side)
         for warning in (*found.warnings, *([describe_unpaired(unpaired)] if unpaired else [])):
             _log.warning("%s: %s", spec, warning)
         return found.pairs

@@ -128,7 +128,8 @@ def _resolve_all(
         row = DATASETS.get(name.lower())
         label = f"{name}:{'+'.join(splits)}" if splits else name
         degraded = row is not None and row.track is not None
-        datasets.append(CheckedSet(label, purpose, found.pairs, degraded))
+        checked = CheckedSet(label, purpose, found.pairs, degraded, found.other_side)
+        datasets.append(checked)
         findings += [_unused(label, text) for text in found.warnings]
     return datasets, findings
 

@@ -20,6 +20,7 @@ class CheckedSet:
         label: its name in reports: ``bsds500:val``.
         purpose: ``train``, ``val`` or ``test``.
         pairs: its image pairs.
+        other_side: the pairs on the other side of a split, which are not checked.
         degraded: whether its low resolution is degraded on purpose, so that a shift or a change
             of colors is not a fault.
     """
@@ -28,6 +29,7 @@ class CheckedSet:
     purpose: Purpose
     pairs: Sequence[FilePair]
     degraded: bool = False
+    other_side: Sequence[FilePair] = ()
 
 
 @dataclass(frozen=True)

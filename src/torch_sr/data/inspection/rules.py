@@ -168,7 +168,7 @@ def _name(image: InspectedPair) -> str:
 def find_unpaired(datasets: Sequence[CheckedSet]) -> Iterator[Finding]:
     """Find LR images without a partner."""
     for dataset in datasets:
-        left = unpaired_lr(dataset.pairs)
+        left = unpaired_lr(dataset.pairs, dataset.other_side)
         if left:
             text = describe_unpaired(left)
             names = tuple(map(str, left))

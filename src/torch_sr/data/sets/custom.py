@@ -37,10 +37,17 @@ from torch_sr.errors import DataError
 
 @dataclass(frozen=True)
 class Resolved:
-    """The image pairs of a specification, and warnings about files that are not used."""
+    """The image pairs of a specification, and warnings about files that are not used.
+
+    Args:
+        pairs: the image pairs.
+        warnings: about files that are not used.
+        other_side: the pairs on the other side of a split, which are used elsewhere.
+    """
 
     pairs: list[FilePair]
     warnings: list[str] = field(default_factory=list)
+    other_side: list[FilePair] = field(default_factory=list)
 
 
 def resolve_custom(path: Path, parts: str, scale_factor: int) -> Resolved:
@@ -59,14 +66,22 @@ def resolve_custom(path: Path, parts: str, scale_factor: int) -> Resolved:
     inner, _, side = parts.rpartition(":")
     if inner and side in SIDES:  # one side of a part, such as GT<LQ:val
         part = resolve_custom(path, inner, scale_factor)
-        name = f"{path}:{inner}"
-        return Resolved(split_pairs(part.pairs, side, scale_factor, name), part.warnings)
+        return _side(part, side, scale_factor, f"{path}:{inner}")
     named = [parts] if _is_part(path, parts) else parts.split("+")
     found = [_part(path, part, scale_factor) for part in named]
     pairs = [pair for part in found for pair in part.pairs]
     return Resolved(
-        with_unique_names(pairs), [warning for part in found for warning in part.warnings]
+        with_unique_names(pairs),
+        [warning for part in found for warning in part.warnings],
+        [pair for part in found for pair in part.other_side],
     )
+
+
+def _side(whole: Resolved, side: str, scale_factor: int, name: str) -> Resolved:
+    """One side of a split; see :func:`~torch_sr.data.sets.splits.split_pairs`."""
+    pairs = split_pairs(whole.pairs, side, scale_factor, name)
+    taken = set(pairs)
+    return Resolved(pairs, whole.warnings, [pair for pair in whole.pairs if pair not in taken])
 
 
 def _whole(path: Path, scale_factor: int) -> Resolved:
@@ -88,7 +103,7 @@ def _part(path: Path, part: str, scale_factor: int) -> Resolved:
         return Resolved(find_pairs(below, scale_factor))
     if part in SIDES:
         whole = _whole(path, scale_factor)
-        return Resolved(split_pairs(whole.pairs, part, scale_factor, str(path)), whole.warnings)
+        return _side(whole, part, scale_factor, str(path))
     more = "" if path.is_file() else ", a sub-folder, or two sub-folders as HR<LR"
     raise DataError(f"{path}:{part}: write {' or '.join(SIDES)}{more} after the colon")
 

@@ -171,9 +171,14 @@ def _refuse_shared(found: Mapping[Path, Sequence[Path]]) -> None:
                 )
 
 
-def unpaired_lr(pairs: Sequence[FilePair]) -> list[Path]:
-    """Low-resolution images without a partner, in the folders of the other LR images."""
-    used = {pair.lr for pair in pairs} | {pair.hr for pair in pairs}
+def unpaired_lr(pairs: Sequence[FilePair], other_side: Sequence[FilePair] = ()) -> list[Path]:
+    """Low-resolution images without a partner, in the folders of the other LR images.
+
+    Args:
+        pairs: the image pairs.
+        other_side: those on the other side of a split, whose images have partners too.
+    """
+    used = {file for pair in (*pairs, *other_side) for file in (pair.lr, pair.hr)}
     folders = {pair.lr.parent for pair in pairs if pair.lr is not None}
     return [file for folder in sorted(folders) for file in list_images(folder) if file not in used]
 
