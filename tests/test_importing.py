@@ -442,6 +442,19 @@ def test_aliases_that_multiply_are_refused(tmp_path):
         imported(tmp_path, "\n".join(lines))
 
 
+def test_names_of_folders_are_kept_to_the_letter(tmp_path, monkeypatch):
+    text = MINIMAL.replace("photos", "'my  [ old ] photos/HR & <1>'")
+    result = imported(tmp_path, text)
+    spec = "my  [ old ] photos:HR & <1>"
+    assert json.loads(result.config_text())["pretraining"]["train_datasets"] == [spec]
+    assert '"cr_patch_size": [32, 32],' in result.config_text()
+    (test, _) = import_options(FOLDER / "basicsr_test.yml").command_lines()
+    assert "'datasets/Set5:GTmod12<LRbicx4'" in test
+    monkeypatch.setattr("torch_sr.config.importing.conversion._WINDOWS", True)
+    (test, _) = import_options(FOLDER / "basicsr_test.yml").command_lines()
+    assert ' "datasets/Set5:GTmod12<LRbicx4" ' in test
+
+
 def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"PK\x03\x04\xff\xfe\xfa")
     with pytest.raises(ConfigError, match="is not text"):

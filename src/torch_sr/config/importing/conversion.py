@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections import Counter
@@ -28,7 +29,8 @@ from torch_sr.config.messages import dotted, explain, refusal
 from torch_sr.config.sections import Hyperparameters
 from torch_sr.config.suggestions import section_at
 
-_SHORT_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
+_WINDOWS = os.name == "nt"
+_SPECIAL = re.compile(r"[\s<>|&^%'()]")  # of the shells of Windows
 _CONFIG_NAME = "CONFIG.json"
 
 
@@ -69,15 +71,14 @@ class ImportedOptions:
             config_file: where the configuration is written.
         """
         return [
-            shlex.join([config_file if word == _CONFIG_NAME else word for word in words])
+            _join([config_file if word == _CONFIG_NAME else word for word in words])
             for words in self.commands
         ]
 
     def config_text(self) -> str:
         """The configuration as JSON, ready for :func:`~torch_sr.config.load_config`."""
         assert self.config is not None
-        text = json.dumps(self.config, indent=2, ensure_ascii=False)
-        return _SHORT_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+        return _write_json(self.config) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
@@ -190,6 +191,22 @@ def _convert_training(draft: Draft, *, degraded: bool) -> None:
     convert_validation_data(draft)
     degradations.convert_degradations(draft, used=degraded)
     convert_run(draft)
+
+
+def _write_json(value: Any, indent: str = "") -> str:
+    """JSON with a line for each key; lists are in one line."""
+    if not isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False)
+    inner = f"{indent}  "
+    lines = [f"{inner}{json.dumps(key)}: {_write_json(item, inner)}" for key, item in value.items()]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
+def _join(words: Sequence[str]) -> str:
+    """Words as a line for the shell of this system."""
+    if not _WINDOWS:
+        return shlex.join(words)
+    return " ".join(f'"{word}"' if _SPECIAL.search(word) else word for word in words)
 
 
 def _finite(value: Any) -> Any:
