@@ -266,6 +266,8 @@ def test_existing_files_are_kept(model, tmp_path):
     path.with_suffix(".bin").write_bytes(b"of another program")
     with pytest.raises(ModelError, match=r"tiny.bin exists; --overwrite replaces it"):
         torch_sr.export(model, path)
+    with pytest.raises(ModelError, match=r"tiny.bin: choose another name; there is no tiny.xml"):
+        torch_sr.export(model, path, overwrite=True)
     assert path.with_suffix(".bin").read_bytes() == b"of another program"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 
 import numpy as np
@@ -139,6 +140,17 @@ def test_a_service_offers_onnx_files(exported, tmp_path):
     assert upscaler.upscale(photo(5, 6)).shape == (10, 12, 3)
 
 
+def test_a_model_that_is_sent_to_another_machine(exported, tmp_path):
+    _, file = exported
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(file.read_bytes())
+    sent = pickle.dumps(torch_sr.load(copy))
+    copy.unlink()
+    found = Upscaler(pickle.loads(sent), device="cpu")
+    image = photo(6, 7)
+    assert np.abs(found.upscale(image) - Upscaler(file, device="cpu").upscale(image)).max() == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -167,6 +179,7 @@ def test_the_engine_is_for_onnx_files_only(exported):
         ("models", "annotate", "FILE", "license=MIT"),
         ("interpolate", "FILE", "FILE", "new.pth", "--alpha", "0.5"),
         ("export", "FILE", "new.onnx"),
+        ("plan", "--images", "9", "--megapixels", "1", "--device", "cpu", "-m", "FILE"),
     ],
 )
 def test_where_weights_are_needed(run, exported, tmp_path, monkeypatch, arguments):

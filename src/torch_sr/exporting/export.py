@@ -105,9 +105,7 @@ def export(
     target = Path(path)
     chosen = choose_format(format, target)
     files = [Path(os.path.realpath(file)) for file in chosen.files(target)]
-    for file in files:
-        if not overwrite and os.path.lexists(file):
-            raise ModelError(f"{file} exists; --overwrite replaces it, or choose another name")
+    _check_free(files, overwrite=overwrite)
     draft = Draft(
         _open(model),
         chosen,
@@ -127,6 +125,21 @@ def export(
     except OSError as error:
         raise ModelError(f"{target} cannot be written: {explain(error)}") from error
     return _report(draft, target, agreement, records)
+
+
+def _check_free(files: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse to replace a file, unless that is wanted and it belongs to the graph.
+
+    Raises:
+        ModelError: a file exists.
+    """
+    for file in files:
+        if not os.path.lexists(file):
+            continue
+        if not overwrite:
+            raise ModelError(f"{file} exists; --overwrite replaces it, or choose another name")
+        if not files[0].exists():
+            raise ModelError(f"{file}: choose another name; there is no {files[0].name} with it")
 
 
 def _open(model: ModelLike) -> Model:

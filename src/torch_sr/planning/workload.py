@@ -45,7 +45,11 @@ class NetworkCost:
         Args:
             model: to count.
             name: by default that of the model.
+
+        Raises:
+            ModelError: it is an ONNX file.
         """
+        model.require_weights("count")
         return cls(
             name=name or model.info.name,
             architecture=model.info.architecture,

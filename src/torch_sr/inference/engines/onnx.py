@@ -59,7 +59,7 @@ class OnnxEngine:
                 f"precision {precision}: use auto; {network.path} computes in {network.precision}"
             )
         self.device = choose_device(device)
-        self._session = Session(network.path, self.device, threads or usable_cpus())
+        self._session = Session(network.source, self.device, threads or usable_cpus())
         self._lock = threading.Lock()  # one tile at a time: the device is busy anyway
 
     @property

@@ -24,7 +24,7 @@ class OnnxModule(nn.Module):
         self.scale_factor = network.scale_factor
         self.img_channels = network.img_channels
         self._onnx = network
-        self._session = Session(network.path)
+        self._session = Session(network.source)
 
     def forward(self, lr: Tensor) -> Tensor:
         """Super-resolve a batch."""

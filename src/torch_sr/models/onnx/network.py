@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class OnnxNetwork:
         multiple: the sides of images have to be multiples of this.
         least: the least height and width of images.
         overlap: recorded overlap of tiles, in low-resolution pixels; None if there is none.
+        content: of the file, on a machine that does not have it: pickling adds it.
     """
 
     path: Path
@@ -41,6 +42,15 @@ class OnnxNetwork:
     multiple: int = 1
     least: int = 1
     overlap: int | None = None
+    content: bytes | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "content": self.content or self.path.read_bytes()}
+
+    @property
+    def source(self) -> Path | bytes:
+        """What ONNX Runtime loads: the file or its content."""
+        return self.content or self.path
 
     def run(self, session: Callable[[Floats], Floats], lr: Floats) -> Floats:
         """Run the network on images of any number and size that it can be made to take.
@@ -92,5 +102,5 @@ class OnnxNetwork:
             )
         if not bottom and not right:
             return lr
-        mode: Literal["symmetric"] = "symmetric"  # repeats itself in small images
-        return np.pad(lr, ((0, 0), (0, 0), (0, bottom), (0, right)), mode=mode)
+        # Unlike other modes, this one has no least size.
+        return np.pad(lr, ((0, 0), (0, 0), (0, bottom), (0, right)), mode="symmetric")

@@ -83,7 +83,7 @@ class Session:
     """An ONNX file, loaded by ONNX Runtime for a device.
 
     Args:
-        path: the file.
+        file: its path or its content.
         device: as :func:`choose_device` returns it.
         threads: on a CPU; by default as many as ONNX Runtime chooses.
 
@@ -93,12 +93,12 @@ class Session:
         DeviceError: the device does not start.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, file: Path | bytes, device: str = "cpu", threads: int | None = None) -> None:
         kind, _, number = device.partition(":")
         provider = _PROVIDERS[kind]
         chosen = (provider, {"device_id": number}) if number else provider
         self._session = _load(
-            path, [chosen, _PROVIDERS["cpu"]][: 1 if kind == "cpu" else 2], threads
+            file, [chosen, _PROVIDERS["cpu"]][: 1 if kind == "cpu" else 2], threads
         )
         if provider not in self._session.get_providers():
             raise DeviceError(
@@ -131,20 +131,23 @@ def first_line(error: Exception) -> str:
     return line.rpartition(" : ")[2].strip()[:200]
 
 
-def _load(path: Path, providers: list[Any], threads: int | None) -> Any:
+def _load(file: Path | bytes, providers: list[Any], threads: int | None) -> Any:
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads or 0
     try:
-        with path.open("rb"):  # for the errors of the system
-            return runtime.InferenceSession(os.fspath(path), options, providers=providers)
+        if isinstance(file, bytes):
+            return runtime.InferenceSession(file, options, providers=providers)
+        with file.open("rb"):  # for the errors of the system
+            return runtime.InferenceSession(os.fspath(file), options, providers=providers)
     except FileNotFoundError:
-        raise ModelError(f"{path} does not exist") from None
+        raise ModelError(f"{file!s} does not exist") from None
     except OSError as error:
-        raise ModelError(f"{path}: {explain(error)}") from error
+        raise ModelError(f"{file!s}: {explain(error)}") from error
     except Exception as error:  # ONNX Runtime has a class for every code
+        name = "the content" if isinstance(file, bytes) else str(file)
         raise ModelError(
-            f"{path} is damaged, or needs a newer ONNX Runtime than {runtime.__version__}: "
+            f"{name} is damaged, or needs a newer ONNX Runtime than {runtime.__version__}: "
             f"{first_line(error)}"
         ) from error
