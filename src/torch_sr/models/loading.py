@@ -69,7 +69,7 @@ def load(
     strength: float | None = None,
     progress: OpenProgress | None = None,
 ) -> Model:
-    """Load a model by name, downloading it if needed, or from any weights file.
+    """Load a model by name, downloading it if needed, or from any weights file or ONNX file.
 
     Args:
         name_or_path: a name that ``torch-sr models list`` shows, or a file; None for the default
