@@ -95,6 +95,14 @@ def test_too_large_batches_are_reported_with_one_that_fits(settings, monkeypatch
     assert "not even one fits" in failures_of(config, settings)["pretraining memory"]
 
 
+def test_crops_that_are_halved_to_a_pixel_are_reported(settings, both_stages):
+    config = parse_config(
+        both_stages.to_dict(), overrides=["discriminator.vgg_blk_ch=[4, 4, 4, 4, 4]"]
+    )
+    text = failures_of(config, settings)["training memory"]
+    assert "use crops larger than 16x16, or fewer repeated numbers" in text
+
+
 def test_probable_mistakes_in_options_are_noted(settings):
     hardly = replace(
         settings,

@@ -7,7 +7,7 @@ import math
 import torch
 
 from torch_sr.devices import free_memory
-from torch_sr.errors import DataError, DeviceError
+from torch_sr.errors import ConfigError, DataError, DeviceError
 from torch_sr.training.building import build_generator, build_stage, prepare_network
 from torch_sr.training.preflight.checked_run import CheckedRun
 from torch_sr.training.preflight.memory import StepMemory, gigabytes, measure_step_memory
@@ -22,6 +22,7 @@ def check_batch_memory(run: CheckedRun, name: str) -> str:
     Raises:
         DataError: the size of whole images is unknown, because they cannot be opened.
         DeviceError: a mini-batch does not fit.
+        ConfigError: the crops are too small for the discriminator.
     """
     fabric, batch = run.context.fabric, run.config.batch_size
     memory = _measure(run, name)
@@ -57,7 +58,15 @@ def _measure(run: CheckedRun, name: str) -> StepMemory:
     def step(crops: int) -> None:
         lr = torch.rand(crops, channels, height, width, device=device)
         hr = torch.rand(crops, channels, scale * height, scale * width, device=device)
-        stage.train_step(lr, hr)
+        try:
+            stage.train_step(lr, hr)
+        except ValueError as error:  # from the batch normalization of a VGG discriminator
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"use crops larger than {height * scale}x{width * scale}, or fewer repeated numbers "
+                "in discriminator.vgg_blk_ch: it halves the crops to a single pixel"
+            ) from error
 
     return measure_step_memory(step, device, run.base_memory)
 
