@@ -64,8 +64,8 @@ def _measure(run: CheckedRun, name: str) -> StepMemory:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(
-                f"use crops larger than {height * scale}x{width * scale}, or fewer repeated numbers "
-                "in discriminator.vgg_blk_ch: it halves the crops to a single pixel"
+                f"use crops larger than {height * scale}x{width * scale}, or fewer repeated "
+                "numbers in discriminator.vgg_blk_ch: it halves the crops to a single pixel"
             ) from error
 
     return measure_step_memory(step, device, run.base_memory)
