@@ -27,7 +27,7 @@ from torch_sr.training.run import train_run
 
 
 def pytest_collection_finish():
-    """Leave what imported modules hold out of garbage collections, which took a third of the time."""
+    """Leave what imported modules hold out of garbage collections: a third of the time."""
     gc.collect()
     gc.freeze()
 
