@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from torch_sr import convert
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
 
 ROOT = Path(__file__).parents[1]
-SIZE = (72, 48)
+SIZE = (100, 72)
 """Width and height of the images."""
 _BLOCK = re.compile(r"^ *```(sh|python)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
@@ -107,12 +108,17 @@ def make_folder(folder, vgg_file):
     """All files that pages name: photographs, data sets, configurations and models."""
     save_scenes(folder, ["photo.jpg", "scan.tif", "rendering.png", "old_phone.jpg"], 100)
     save_scenes(folder / "holiday", ["astronaut.jpg", "cat.jpg", "coffee.jpg"], 110)
+    save_scenes(folder / "examples", ["dahlia.jpg"], 118)
     save_scenes(folder / "my_photos", [f"{number}.jpg" for number in range(8)], 120)
     shutil.copytree(folder / "my_photos", folder / "photos")
+    shutil.copytree(folder / "my_photos", folder / "my_images")
     _make_data(folder / "data")
     _make_configs(folder / "configs", vgg_file)
     shutil.copy(folder / "configs" / "starter_x4.json", folder / "config.json")
     _make_models(folder)
+    (folder / "options").mkdir()
+    options = ROOT / "tests" / "option_files" / "real_esrgan_x4.yml"
+    shutil.copy(options, folder / "options" / "train_realesrgan_x4plus.yml")
 
 
 def _make_data(root):
@@ -157,11 +163,15 @@ def _make_models(folder):
     names = ["PSNR.pth", "ESRGAN.pth", "PSNR.safetensors", "ESRGAN.safetensors", "4x_your_own.pth"]
     names += ["a.pth", "b.pth", "c.pth", "my_model.safetensors", "mine.safetensors"]
     names += ["model.safetensors", "run_1/best.safetensors", "run_2/best.safetensors"]
+    names += ["psnr.pth", "gan.pth"]
     for seed, name in enumerate(names):
         torch.manual_seed(seed)
         (folder / name).parent.mkdir(exist_ok=True)
         network = RRDBNet(rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
         save_generator(folder / name, network, metadata={"name": Path(name).stem})
+    for name in ("models/realesrgan-x4plus.param", "upscayl/model.param"):
+        (folder / name).parent.mkdir()
+        convert(folder / "model.safetensors", folder / name)
 
 
 def packed(root, folder):
