@@ -196,6 +196,7 @@ def test_run_on_a_cluster(follow):
 VIDEO = "needs a video: test_video.py"
 GPU = "needs a GPU"
 DOWNLOAD = "downloads: test_zoo.py, test_archives.py"
+EXPORT = "takes a second: test_exporting.py"
 TRAINING = "trains: the tutorials and test_train_command.py"
 SERVE = "runs until it is stopped: test_serve_command.py"
 CLUSTER = "needs a cluster: test_ray.py, test_places_s3.py"
@@ -225,6 +226,16 @@ PAGES = {
             "crop_size=(128, 128)": "crop_size=(32, 32)",
         },
         not_run={"torch-sr data download": DOWNLOAD},
+    ),
+    "guides/export.md": Tables(
+        not_run={
+            "torch-sr export compact-x4 compact": EXPORT,
+            "torch-sr export realesrgan-x4plus": EXPORT,
+            "torch-sr export mine.safetensors": EXPORT,
+            "torch-sr export compact-x4 $format": EXPORT,
+            "torch-sr upscale photos/ -m compact-x4.onnx --device cuda": GPU,
+            "torch-sr serve": SERVE,
+        },
     ),
     "guides/models.md": Tables(
         reduced={**AGAIN, **SMALL, **SHORT, "info realesrgan-x4plus": "info realesr-animevideov3"},
