@@ -163,10 +163,10 @@ def _make_models(folder):
     names = ["PSNR.pth", "ESRGAN.pth", "PSNR.safetensors", "ESRGAN.safetensors", "4x_your_own.pth"]
     names += ["a.pth", "b.pth", "c.pth", "my_model.safetensors", "mine.safetensors"]
     names += ["model.safetensors", "run_1/best.safetensors", "run_2/best.safetensors"]
-    names += ["psnr.pth", "gan.pth"]
+    names += ["psnr.pth", "gan.pth", "experiments/mine/models/net_g_latest.pth"]
     for seed, name in enumerate(names):
         torch.manual_seed(seed)
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         network = RRDBNet(rrdb_channels=4, growth_channels=2, num_basic_blocks=1)
         save_generator(folder / name, network, metadata={"name": Path(name).stem})
     for name in ("models/realesrgan-x4plus.param", "upscayl/model.param"):

@@ -205,13 +205,14 @@ SMALL = {"-m realesrgan-x4plus": "-m realesr-animevideov3"}
 SHORT = {"--alpha 0:1:0.1": "--alpha 0:1:0.5"}
 PAGES = {
     "README.md": Tables(
-        reduced=AGAIN | SMALL | SHORT,
+        reduced=AGAIN | SMALL | SHORT | {"-o config.json": "-o config.json --overwrite"},
         not_run={
             "torch-sr upscale clip.mp4": VIDEO,
             "torch-sr upscale s3://": CLUSTER,
             "torch-sr serve": SERVE,
             "torch-sr train": TRAINING,
             "torch-sr models extract": TRAINING,
+            "torch-sr export": EXPORT,
             "torch-sr data download": DOWNLOAD,
         },
     ),
