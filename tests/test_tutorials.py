@@ -212,7 +212,6 @@ PAGES = {
             "torch-sr serve": SERVE,
             "torch-sr train": TRAINING,
             "torch-sr models extract": TRAINING,
-            "torch-sr export": EXPORT,
             "torch-sr data download": DOWNLOAD,
         },
     ),
