@@ -26,10 +26,15 @@ from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.run import train_run
 
 
-def pytest_collection_finish():
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
     """Leave what imported modules hold out of garbage collections: a third of the time."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_sessionfinish():
