@@ -67,6 +67,7 @@ def test_upscale_prints_what_the_schema_says(run, model, photos):
     [
         ("config_import", ["config", "import", str(OPTIONS / "basicsr_esrgan.yml")]),
         ("config_import", ["config", "import", str(OPTIONS / "neosr_test.toml")]),
+        ("export", ["export", "{model}", "{folder}.torchscript", "--fixed", "--size", "9x8"]),
         ("models_list", ["models", "list"]),
         ("models_info", ["models", "info", "{model}"]),
         ("data_list", ["data", "list"]),
