@@ -196,7 +196,7 @@ def test_run_on_a_cluster(follow):
 VIDEO = "needs a video: test_video.py"
 GPU = "needs a GPU"
 DOWNLOAD = "downloads: test_zoo.py, test_archives.py"
-EXPORT = "takes a second: test_exporting.py"
+EXPORT = "takes seconds: one is run on guides/export.md, others by test_exporting.py"
 TRAINING = "trains: the tutorials and test_train_command.py"
 SERVE = "runs until it is stopped: test_serve_command.py"
 CLUSTER = "needs a cluster: test_ray.py, test_places_s3.py"
@@ -212,6 +212,8 @@ PAGES = {
             "torch-sr serve": SERVE,
             "torch-sr train": TRAINING,
             "torch-sr models extract": TRAINING,
+            "torch-sr export": EXPORT,
+            "torch-sr upscale photo.jpg -m compact-x4.onnx": EXPORT,
             "torch-sr data download": DOWNLOAD,
         },
     ),
@@ -239,7 +241,7 @@ PAGES = {
     ),
     "guides/models.md": Tables(
         reduced={**AGAIN, **SMALL, **SHORT, "info realesrgan-x4plus": "info realesr-animevideov3"},
-        not_run={"torch-sr interpolate esrgan-psnr-x4": DOWNLOAD},
+        not_run={"torch-sr interpolate esrgan-psnr-x4": DOWNLOAD, "torch-sr export": EXPORT},
     ),
     "guides/scale.md": Tables(
         reduced={"--constants constants.json": ""},
