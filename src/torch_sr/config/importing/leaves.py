@@ -6,8 +6,9 @@ mapping is not a value itself; its entries are. A list of plain values is one va
 
 from __future__ import annotations
 
+import reprlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
@@ -28,9 +29,13 @@ else:
     import tomli as tomllib
 
 _MOST_LEAVES = 5000  # more than in any option file; aliases of YAML can multiply endlessly
+_MOST_BITS = 1024  # of an integer: those of the largest number with a decimal point
 _TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_TAG}merge"
+_BAD_VALUE = (ValueError, KeyError, AttributeError, IndexError, OverflowError, yaml.YAMLError)
+"""What PyYAML raises for a value that does not fit its tag."""
 _PLAIN_TAGS = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str", "timestamp")}
-_PLAIN_TAGS |= {f"{_TAG}seq", f"{_TAG}map", f"{_TAG}merge"}
+_PLAIN_TAGS |= {f"{_TAG}seq", f"{_TAG}map", _MERGE}
 
 
 @dataclass(frozen=True)
@@ -113,8 +118,12 @@ def write_path(path: KeyPath) -> str:
 def _limited(name: str, leaves: Iterable[Leaf]) -> Iterator[Leaf]:
     for number, leaf in enumerate(leaves):
         if number >= _MOST_LEAVES:
-            raise refusal(name, f"name an option file; this one has over {_MOST_LEAVES} values")
+            raise _too_many(name)
         yield leaf
+
+
+def _too_many(name: str) -> ConfigError:
+    return refusal(name, f"name an option file; this one has over {_MOST_LEAVES} values")
 
 
 def _read_toml(name: str, text: str) -> Iterator[Leaf]:
@@ -124,7 +133,13 @@ def _read_toml(name: str, text: str) -> Iterator[Leaf]:
         escaped = any(word in str(error) for word in ("escape", "hex value"))
         remedy = "write paths of Windows in single quotes" if escaped else "correct the TOML"
         raise refusal(name, f"{remedy}: {error}") from error
-    yield from _walk_toml(data, (), find_lines(text), 1)
+    except ValueError as error:  # of Python, for an integer of thousands of digits
+        raise refusal(name, "correct the TOML: an integer is too large") from error
+    for leaf in _walk_toml(data, (), find_lines(text), 1):
+        try:
+            yield Leaf(leaf.path, _plain(leaf.value), leaf.line)
+        except ValueError as error:
+            raise refusal(f"{name}, line {leaf.line}", f"correct the value: {error}") from error
 
 
 def _walk_toml(
@@ -138,13 +153,19 @@ def _walk_toml(
         for number, item in enumerate(value):
             yield from _walk_toml(item, (*path, number), lines, line)
     else:
-        yield Leaf(path, _without_dates(value), line)
+        yield Leaf(path, value, line)
 
 
-def _without_dates(value: Any) -> Any:
-    """Dates and times as texts, which JSON has."""
+def _plain(value: Any) -> Any:
+    """Dates and times as texts, which JSON has.
+
+    Raises:
+        ValueError: an integer is larger than any number with a decimal point.
+    """
     if isinstance(value, list):
-        return [_without_dates(item) for item in value]
+        return [_plain(item) for item in value]
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError("an integer is too large")
     return str(value) if isinstance(value, date | time) else value
 
 
@@ -179,6 +200,8 @@ class _Tree:
         self._loader = loader
         self._open: list[int] = []
         """The nodes around the present one, to find an alias that contains itself."""
+        self._visits = 0
+        """Of nodes; those that several aliases name count several times."""
 
     def walk(self, node: yaml.Node, path: KeyPath, line: int) -> Iterator[Leaf]:
         """The values below a node.
@@ -201,6 +224,7 @@ class _Tree:
         self._open.pop()
 
     def _check(self, node: yaml.Node, line: int) -> None:
+        self._count()
         where = f"{self._name}, line {line}"
         if id(node) in self._open:
             raise refusal(where, "remove the alias that contains itself")
@@ -209,21 +233,42 @@ class _Tree:
             why = "it could run code" if "python" in tag else "only plain data is read"
             raise refusal(where, f"remove the tag {tag}: {why}")
 
-    def _entries(self, node: yaml.MappingNode) -> Sequence[tuple[Any, Any]]:
-        """Keys and values of a mapping, with those that ``<<`` merges."""
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
+    def _count(self) -> None:
+        self._visits += 1
+        if self._visits > _MOST_LEAVES:
+            raise _too_many(self._name)
+
+    def _entries(self, node: yaml.MappingNode) -> Iterable[tuple[Any, Any]]:
+        """Keys and values of a mapping; those that ``<<`` merges give way to its own."""
+        merged: dict[str, tuple[Any, Any]] = {}
+        own: dict[str, tuple[Any, Any]] = {}
+        for key, value in node.value:
+            where = f"{self._name}, line {_line(key)}"
             if not isinstance(key, yaml.ScalarNode):
-                raise refusal(f"{self._name}, line {_line(key)}", "write the key as plain text")
-            if key.value in seen and key.tag != f"{_TAG}merge":
-                where = f"{self._name}, line {_line(key)}"
-                raise refusal(where, f"give {key.value} once; it is in line {seen[key.value]} too")
-            seen[key.value] = _line(key)
-        try:
-            self._loader.flatten_mapping(node)
-        except yaml.MarkedYAMLError as error:
-            raise refusal(f"{self._name}, line {_line(node)}", f"{error.problem}") from error
-        return list({key.value: (key, value) for key, value in node.value}.values())
+                raise refusal(where, "write the key as plain text")
+            if key.tag == _MERGE:
+                merged |= self._merge(value, where)
+            elif key.value in own:
+                first = _line(own[key.value][0])
+                raise refusal(where, f"give {key.value} once; it is in line {first} too")
+            else:
+                own[key.value] = (key, value)
+        return (merged | own).values()
+
+    def _merge(self, node: yaml.Node, where: str) -> dict[str, tuple[Any, Any]]:
+        """The entries of the mapping that ``<<`` names, or of several: the first one wins."""
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        merged: dict[str, tuple[Any, Any]] = {}
+        for source in reversed(sources):
+            if not isinstance(source, yaml.MappingNode):
+                raise refusal(where, "give << a mapping, or a list of mappings")
+            self._check(source, _line(source))
+            self._open.append(id(source))
+            for key, value in self._entries(source):
+                self._count()
+                merged[key.value] = (key, value)
+            self._open.pop()
+        return merged
 
     def _value(self, node: yaml.Node, line: int) -> Any:
         if isinstance(node, yaml.MappingNode):
@@ -237,10 +282,10 @@ class _Tree:
                 self._open.pop()
             return values
         try:
-            return _without_dates(self._loader.construct_object(node, deep=True))
-        except (ValueError, yaml.YAMLError) as error:
+            return _plain(self._loader.construct_object(node, deep=True))
+        except _BAD_VALUE as error:
             where = f"{self._name}, line {line}"
-            raise refusal(where, f"correct the value {node.value!r}") from error
+            raise refusal(where, f"correct the value {reprlib.repr(node.value)}") from error
 
 
 def _has_keys(node: yaml.Node) -> bool:
