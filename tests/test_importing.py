@@ -269,7 +269,8 @@ def test_pairs_of_neosr():
     config = import_options(FOLDER / "neosr_paired.toml").config
     assert config["pretraining"]["gradient_clip"] == 1  # the default of neosr
     assert config["pretraining"]["ema_decay"] == 0
-    assert config["pretraining"]["extra_losses"] == {"focal_frequency": 0.35, "perceptual": 0.5}
+    losses = config["pretraining"]["extra_losses"]  # neosr multiplies features by 0.1
+    assert losses == {"focal_frequency": 0.35, "perceptual": pytest.approx(0.05)}
     assert config["generator"]["pixel_unshuffle"] == 2
 
 
@@ -374,6 +375,96 @@ def test_folders_become_specifications(tmp_path, roots, spec):
     assert result.config["pretraining"]["train_datasets"] == [spec]
 
 
+NEOSR = """
+model_type = "image"
+scale = 4
+network_g.type = "esrgan"
+datasets.train = { dataroot_gt = "hr", patch_size = 32, batch_size = 8 }
+train.gan_opt.type = "gan_loss"
+train.perceptual_opt = { type = "vgg_perceptual_loss", loss_weight = 0.5, criterion = "l1" }
+"""
+
+
+def test_weights_of_neosr_have_its_defaults_and_scale(tmp_path):
+    result = imported(tmp_path, NEOSR, "options.toml")
+    assert result.config["training"]["g_adversarial_loss_scaling"] == 0.05
+    assert result.config["perceptual_loss"]["layer_weights"] == {"five_blocks": 0.05}
+    assert "features by 0.1" in line_of(result, "train.perceptual_opt.loss_weight").note
+    squared = imported(tmp_path, NEOSR.replace('"l1"', '"l2"'), "options.toml")
+    weights = squared.config["perceptual_loss"]["layer_weights"]
+    assert weights == {"five_blocks": pytest.approx(0.005)}
+    unnamed = imported(tmp_path, NEOSR.replace(" loss_weight = 0.5,", ""), "options.toml")
+    assert unnamed.config["perceptual_loss"]["layer_weights"] == {"five_blocks": 0.1}
+
+
+@pytest.mark.parametrize("average", ["", "train.ema = 0\n"])
+def test_ldl_of_neosr_switches_the_moving_average_on(tmp_path, average):
+    text = NEOSR + average + "train.ldl_opt = { type = 'ldl_loss' }\n"
+    result = imported(tmp_path, text, "options.toml")
+    assert result.config["training"]["ema_decay"] == 0.999
+    assert line_of(result, "train.ema" if average else "train.ema_decay").note.startswith("LDL")
+    assert line_of(result, "train.ldl_opt.type").status == "changed"
+
+
+def test_gradients_of_trainner_redux_are_clipped_at_its_default(tmp_path):
+    text = with_losses("{type: l1loss, loss_weight: 1}").replace("model_type: SRModel", "")
+    result = imported(tmp_path, text.replace("train: {total", "train: {grad_clip: true, total"))
+    assert result.config["pretraining"]["gradient_clip"] == 100
+    assert imported(tmp_path, text).config["pretraining"].get("gradient_clip") is None
+
+
+def test_losses_with_weights_below_0_are_left_out(tmp_path):
+    text = with_losses("{type: l1loss, loss_weight: -1.0}", "{type: ganloss, loss_weight: -0.1}")
+    entry = line_of(imported(tmp_path, text), "train.losses[0].loss_weight")
+    assert (entry.status, entry.note) == ("missing", "its weight is below 0: it is left out")
+    result = imported(tmp_path, text.replace("model_type: SRModel", ""))
+    assert "enlarged low resolution" in line_of(result, "train.losses[1].loss_weight").note
+    assert "g_adversarial_loss_scaling" not in result.config["training"]
+
+
+def test_weights_of_one_layer_before_and_after_activation_are_added(tmp_path):
+    layers = "{type: perceptualloss, layer_weights: {conv5_4: 1, relu5_4: 0.5}}"
+    result = imported(tmp_path, with_losses("{type: ganloss}", layers))
+    assert result.config["perceptual_loss"]["layer_weights"] == {"conv5_4": 1.5}
+    for name in ("conv5_4", "relu5_4"):
+        assert "are added" in line_of(result, f"train.losses[1].layer_weights.{name}").note
+
+
+@pytest.mark.parametrize(
+    ("period", "status"), [(10, "not needed"), (40, "changed"), (5, "changed")]
+)
+def test_only_a_cosine_of_the_whole_training_is_the_same(tmp_path, period, status):
+    scheduler = f"scheduler: {{type: CosineAnnealingLR, T_max: {period}}}"
+    result = imported(tmp_path, MINIMAL.replace("total_iter", f"{scheduler}, total_iter"))
+    assert line_of(result, "train.scheduler.T_max").status == status
+
+
+@pytest.mark.parametrize(
+    ("key", "status"), [("params", "changed"), ("params_ema", "not needed"), ("~", "not needed")]
+)
+def test_other_parameters_than_the_average_are_a_change(tmp_path, key, status):
+    path = f"path: {{pretrain_network_g: a.pth, param_key_g: {key}}}\n"
+    test = "scale: 4\nnetwork_g: {type: esrgan}\ndatasets: {test: {dataroot_gt: g}}\n"
+    for text in (MINIMAL, test):
+        assert line_of(imported(tmp_path, text + path), "path.param_key_g").status == status
+
+
+def test_commands_are_safe_to_paste(tmp_path):
+    text = """
+name: ../../evil
+network_g: {type: RRDBNet}
+datasets: {test_1: {dataroot_gt: -x}, test_2: {dataroot_lq: -rf}}
+path: {pretrain_network_g: -m.pth}
+"""
+    test, upscale = imported(tmp_path, text).commands
+    assert test[2:5] == ["./-m.pth", "--datasets", ".:-x"]
+    assert test[-2:] == ["--out", "results/evil"]
+    assert upscale[2:5] == ["./-rf", "-m", "./-m.pth"]
+    result = imported(tmp_path, MINIMAL + "num_gpu: -1\n")
+    assert line_of(result, "num_gpu").status == "changed"
+    assert "--devices" not in result.commands[0]
+
+
 # --- Files that are refused, each with its line ---------------------------------------------------
 
 BAD = [
@@ -388,6 +479,13 @@ BAD = [
     ("a: {1, 2\n", "correct the YAML"),
     ("? [a]\n: 1\n", "write the key as plain text"),
     ("a: !!int abc\n", "correct the value 'abc'"),
+    ("a: !!int ''\n", "correct the value ''"),
+    ("a: !!float ''\n", "correct the value ''"),
+    ("a: !!bool foo\n", "correct the value 'foo'"),
+    ("a: !!timestamp foo\n", "correct the value 'foo'"),
+    (f"a: 1{'0' * 400}\n", "line 1: correct the value '1000"),
+    ("a: {<<: 1}\n", "line 1: give << a mapping"),
+    ("a: &x {<<: *x}\n", "remove the alias that contains itself"),
     ("- 1\n", "consists of keys and values"),
     ("", "contains no options"),
     ("\x01", "this is not YAML"),
@@ -408,6 +506,8 @@ BAD = [
     (MINIMAL.replace("gt_size: 32, ", ""), "add the size of the crops"),
     (MINIMAL.replace("dataroot_gt: photos, ", ""), "add datasets.train.dataroot_gt"),
     (MINIMAL.replace("photos", "a+b, dataroot_lq: lq"), "rename the folders"),
+    (MINIMAL.replace("photos", "['', x]"), "remove the empty name"),
+    (MINIMAL.replace("photos", '"\\e[2J"'), '"\\u001b[2J"; remove the control characters'),
     (MINIMAL.replace("photos", "[a, b], dataroot_lq: lq"), "it must name 2 folders"),
     (MINIMAL.replace("photos", "/a, dataroot_lq: lq"), "they must have a common folder"),
     ("x: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + MINIMAL.replace("10,", "10, y: [*a],"), None),
@@ -435,11 +535,30 @@ def test_values_that_json_does_not_have_are_texts(tmp_path):
     assert [leaf.value for leaf in read_options(path).leaves] == [["1979-05-27"], "07:32:00"]
 
 
-def test_aliases_that_multiply_are_refused(tmp_path):
-    lines = ["a0: &a0 {x: 1, y: 1}"]
-    lines += [f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}" for n in range(1, 40)]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a{n}: &a{n} {{x: *a{m}, y: *a{m}}}",
+        "a{n}: &a{n} {{<<: [*a{m}, *a{m}]}}",
+        "a{n}: &a{n} [*a{m}, *a{m}]",
+    ],
+)
+def test_aliases_that_multiply_are_refused(tmp_path, text):
+    lines = ["a0: &a0 {x: 1, y: 1}", *(text.format(n=n, m=n - 1) for n in range(1, 40))]
     with pytest.raises(ConfigError, match="over 5000 values"):
         imported(tmp_path, "\n".join(lines))
+
+
+def test_mappings_that_are_merged_may_be_named_again(tmp_path):
+    text = "a: &a {k: 1, l: 2}\nb: &b {<<: [*a, {l: 3, m: 4}], k: 5}\nc: *b\n"
+    values = {leaf.key: leaf.value for leaf in read_options(write(tmp_path, text)).leaves}
+    assert values == dict(values_in(yaml.safe_load(text)))
+
+
+def test_integers_that_are_too_large_are_refused_in_toml(tmp_path):
+    for digits in (400, 5000):
+        with pytest.raises(ConfigError, match="an integer is too large"):
+            imported(tmp_path, f"a = 1{'0' * digits}\n", "options.toml")
 
 
 def test_names_of_folders_are_kept_to_the_letter(tmp_path, monkeypatch):
@@ -527,6 +646,13 @@ def test_without_out_the_configuration_goes_to_stdout(run):
     assert parse_config(json.loads(out)).scale_factor == 2
     assert "torch-sr train CONFIG.json --data-root ." in err
     assert "22 taken" not in out
+
+
+def test_the_report_escapes_control_characters(run, tmp_path):
+    code, _, err = run("config", "import", write(tmp_path, MINIMAL + '"\\e[2J": 1\n'))
+    assert code == 0
+    assert "\\x1b[2J: 1 (torch-sr does not know" in err
+    assert "\x1b[2J" not in err
 
 
 def test_strict_refuses_keys_without_counterpart(run, tmp_path):

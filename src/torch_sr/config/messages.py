@@ -23,10 +23,12 @@ _PLAIN = {
 
 def refusal(source: str, text: str) -> ConfigError:
     """Build the error, on one line for any file name and values."""
-    line = f"{source}: {text}"
-    return ConfigError(
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    )
+    return ConfigError(printable(f"{source}: {text}"))
+
+
+def printable(text: str) -> str:
+    """Escape control characters and line breaks, which a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def explain(error: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from torch_sr.cli.options import AsJSON, Overwrite
 from torch_sr.config.importing import Entry, ImportedOptions, import_options
-from torch_sr.config.messages import show
+from torch_sr.config.messages import printable, show
 from torch_sr.errors import TorchSRError
 from torch_sr.files import atomic_write, explain
 from torch_sr.options import Option
@@ -92,7 +92,7 @@ def _write(imported: ImportedOptions, out: Path, *, overwrite: bool) -> None:
 def _print_report(imported: ImportedOptions, out: Path | None, stream: TextIO) -> None:
     """Print a line for every key, the counts, and the commands."""
     width = len(str(max((entry.line for entry in imported.entries), default=1)))
-    print(f"{imported.file} ({imported.program})", file=stream)
+    print(printable(f"{imported.file} ({imported.program})"), file=stream)
     for entry in imported.entries:
         print(_describe(entry, width), file=stream)
     counts = [f"{count} {status}" for status, count in imported.counts.items() if count]
@@ -111,7 +111,7 @@ def _describe(entry: Entry, width: int) -> str:
     ]
     becomes = f" -> {', '.join(parts)}".rstrip() if parts else ""
     note = f" ({entry.note})" if entry.note else ""
-    return f"{where} {what}{becomes}{note}".rstrip()
+    return printable(f"{where} {what}{becomes}{note}".rstrip())
 
 
 def _short(value: object) -> str:

@@ -184,7 +184,7 @@ def _convert_training(draft: Draft, *, degraded: bool) -> None:
     steps = schedules.convert_length(draft)
     schedules.convert_optimizers(draft)
     schedules.convert_schedule(draft, steps)
-    schedules.convert_averaging(draft)
+    schedules.convert_averaging(draft, losses)
     model = str(draft.value("model_type") or "").lower()
     convert_losses(draft, losses, relativistic=model == "esrganmodel")
     convert_training_data(draft)

@@ -88,13 +88,20 @@ def _roots(draft: Draft, leaves: Mapping[str, Leaf]) -> list[str]:
     gt, lq = leaves.get("dataroot_gt"), leaves.get("dataroot_lq")
     if gt is None or is_off(gt.value):
         return []
-    high = draft.texts(gt)
-    low = [] if lq is None or is_off(lq.value) else draft.texts(lq)
+    high = _folders(draft, gt)
+    low = [] if lq is None or is_off(lq.value) else _folders(draft, lq)
     if low and len(low) != len(high) and lq is not None:
         raise draft.fault(lq, f"it must name {len(high)} folders, one for each of dataroot_gt")
     if not low:
         return [_single(draft, gt, folder) for folder in high]
     return [_pair(draft, gt, *both) for both in zip(high, low, strict=True)]
+
+
+def _folders(draft: Draft, leaf: Leaf) -> list[str]:
+    folders = draft.texts(leaf)
+    if not all(folders):
+        raise draft.fault(leaf, "remove the empty name, or name a folder")
+    return folders
 
 
 def _take_roots(draft: Draft, leaves: Mapping[str, Leaf], becomes: Mapping[str, object]) -> None:

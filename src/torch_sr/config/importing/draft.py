@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import isfinite
 from typing import Any, Final, Literal
+from unicodedata import category
 
 from torch_sr.config.importing.leaves import Leaf, OptionFile
 from torch_sr.config.importing.toml_lines import Path as KeyPath
@@ -161,7 +162,11 @@ class Draft:
         if is_off(leaf.value):
             self.skip(leaf, "switched off")
         else:
-            self._report(leaf, "missing", {}, why)
+            self.miss(leaf, why)
+
+    def miss(self, leaf: Leaf, why: str) -> None:
+        """Report a value without counterpart, also one that looks like switching something off."""
+        self._report(leaf, "missing", {}, why)
 
     def finish(self) -> None:
         """Report all values that are left."""
@@ -177,7 +182,8 @@ class Draft:
         assert leaf.path not in self._reported, f"{leaf.key} is reported twice"
         self._reported.add(leaf.path)
         if leaf.line == _DEFAULT_LINE:
-            if all(value == _default(key) for key, value in becomes.items()):
+            usual = all(value == _default(key) for key, value in becomes.items())
+            if usual and not (note and becomes):
                 return
             note = note or f"the default of {self.program}"
             status = "added"
@@ -222,14 +228,23 @@ class Draft:
         """A text; a number is taken as it is written."""
         if isinstance(leaf.value, bool | list | dict) or leaf.value is None:
             raise self.fault(leaf, "it must be a text")
-        return str(leaf.value)
+        return self._printable(leaf, str(leaf.value))
+
+    def path(self, leaf: Leaf) -> str:
+        """A file or folder with slashes, which no command takes for an option."""
+        return plain_path(self.text(leaf))
 
     def texts(self, leaf: Leaf) -> list[str]:
         """A text or a list of texts."""
         values = leaf.value if isinstance(leaf.value, list) else [leaf.value]
         if not values or not all(isinstance(value, str) for value in values):
             raise self.fault(leaf, "it must be a text or a list of texts")
-        return values
+        return [self._printable(leaf, value) for value in values]
+
+    def _printable(self, leaf: Leaf, text: str) -> str:
+        if any(category(sign) == "Cc" for sign in text):
+            raise self.fault(leaf, "remove the control characters")
+        return text
 
     def numbers(self, leaf: Leaf, count: int | None = None) -> list[float]:
         """A list of numbers.
@@ -248,6 +263,16 @@ def is_off(value: Any) -> bool:
     """Whether a value switches something off: null, false, 0, -1, or empty."""
     zero = not isinstance(value, bool) and isinstance(value, int | float) and value in (0, -1)
     return value is None or value is False or zero or value in ("", [], {})
+
+
+def plain_path(path: str) -> str:
+    r"""A file or folder with slashes, which no command takes for an option.
+
+    >>> plain_path("-rf"), plain_path("models\\net.pth")
+    ('./-rf', 'models/net.pth')
+    """
+    path = path.replace("\\", "/")
+    return f"./{path}" if path.startswith("-") else path
 
 
 def same(values: Sequence[Any]) -> bool:

@@ -34,7 +34,9 @@ def convert_losses(draft: Draft, losses: Sequence[Loss], *, relativistic: bool) 
         if not loss.weight:
             for leaf in loss.leaves.values():
                 draft.skip(leaf, "its weight is 0")
-    used = [loss for loss in losses if loss.weight]
+        elif loss.weight < 0:
+            _drop_negative(draft, loss)
+    used = [loss for loss in losses if loss.weight > 0]
     content = next((loss for loss in used if loss.kind in _PIXEL), None)
     divisor = 1.0 if content is None or draft.is_gan else _content_weight(draft, content) or 1.0
     converted: set[str] = set()
@@ -133,7 +135,10 @@ def _convert_extra(draft: Draft, loss: Loss, name: str, divisor: float) -> None:
     becomes = {f"{draft.stage}.extra_losses.{name}": loss.weight / divisor}
     why = "" if divisor == 1 else "divided by the weight of the pixel loss"
     draft.give(loss.weight_leaf, becomes, why, "the default weight of the loss")
-    if "type" in loss.leaves:
+    if "type" in loss.leaves and name == "ldl" and draft.program == "neosr":
+        why = "LDL compares with the moving average of the weights too, which ema_decay keeps"
+        draft.take(loss.leaves["type"], {}, why)
+    elif "type" in loss.leaves:
         draft.skip(loss.leaves["type"], f"the extra loss {name}")
     criterion = loss.leaves.get("criterion")
     if criterion is not None and draft.text(criterion).lower() == "l1":
@@ -149,6 +154,18 @@ def _why_dropped(loss: Loss) -> str:
     if loss.kind in SIMILAR:
         return "no such loss: its nearest is the perceptual loss"
     return "no such loss: it is left out"
+
+
+def _drop_negative(draft: Draft, loss: Loss) -> None:
+    """Report a loss with a weight below 0, which can be all that the file says of it."""
+    why = "its weight is below 0: it is left out"
+    if draft.program == "traiNNer-redux":
+        why += "; there, it compares with enlarged low resolution"
+    if loss.weight_leaf is not None:
+        draft.miss(loss.weight_leaf, why)
+    for leaf in loss.leaves.values():
+        if not draft.is_reported(leaf):
+            draft.drop(leaf, f"part of the loss {loss.kind}, which is left out")
 
 
 def _drop(draft: Draft, loss: Loss, why: str) -> None:

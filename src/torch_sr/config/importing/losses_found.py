@@ -21,6 +21,11 @@ _OTHER_NAMES = {
 }
 
 
+_DEFAULT_WEIGHTS = {("neosr", "gan"): 0.1}
+"""Of losses whose weight a file need not name, by program, where it is not 1. traiNNer-redux
+requires all weights."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """One loss of the file.
@@ -28,7 +33,7 @@ class Loss:
     Args:
         kind: ``l1``, ``perceptual`` …, in lower case and without the word loss.
         leaves: its values by key.
-        weight: its weight; 1 if the file names none.
+        weight: its weight; that of the program if the file names none.
     """
 
     kind: str
@@ -56,12 +61,14 @@ def _read(draft: Draft, name: str, leaves: Mapping[str, Leaf]) -> Loss:
     if name == "ldl_opt":  # BasicSR gives it the type of its distance
         kind = "ldl"
     weights = [draft.number(leaves[key]) for key in _WEIGHTS if key in leaves]
-    return Loss(_OTHER_NAMES.get(kind, kind), leaves, weights[0] if weights else 1.0)
+    kind = _OTHER_NAMES.get(kind, kind)
+    usual = _DEFAULT_WEIGHTS.get((draft.program, kind), 1.0)
+    return Loss(kind, leaves, weights[0] if weights else usual)
 
 
 def choose_stage(draft: Draft, losses: Sequence[Loss]) -> None:
     """A training with a GAN loss is the GAN stage, every other the PSNR stage."""
-    if any(loss.kind == "gan" and loss.weight for loss in losses):
+    if any(loss.kind == "gan" and loss.weight > 0 for loss in losses):
         draft.stage = GAN_STAGE
 
 

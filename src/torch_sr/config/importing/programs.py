@@ -96,6 +96,7 @@ PROGRAMS = {
         defaults={
             "train.ema_decay": 0,
             "train.grad_clip": True,
+            "train.grad_clip_max_norm": 1.0,
             "train.total_iter": 1_000_000,
             **_TURNS,
             **_ADAM_BETAS,
@@ -112,6 +113,7 @@ PROGRAMS = {
         },
         defaults={
             "train.ema_decay": 0,
+            "train.grad_clip_max_norm": 100.0,
             **_TURNS,
             **_ADAM_BETAS,
             **_redux_round("", resize_range=[0.4, 1.5], blur_sigma=[0.2, 2]),

@@ -33,10 +33,26 @@ def _convert_name(draft: Draft) -> None:
     leaf = draft.find("name")
     if leaf is None or is_off(leaf.value):
         return
-    given = draft.text(leaf)
-    name = _NOT_IN_NAMES.sub("-", given).lstrip("_.-")[:_LONGEST_NAME] or "imported"
-    why = "" if name == given else "names have letters, digits, '_', '-' and '.'"
+    name, why = run_name(draft.text(leaf))
     draft.take(leaf, {"--name": name}, why)
+
+
+def run_name(given: str) -> tuple[str, str]:
+    """A name for a run or a folder of results, and what was changed.
+
+    >>> run_name("../x y")[0]
+    'x-y'
+    """
+    name = _NOT_IN_NAMES.sub("-", given).lstrip("_.-")[:_LONGEST_NAME] or "imported"
+    return name, "" if name == given else "names have letters, digits, '_', '-' and '.'"
+
+
+def convert_param_key(draft: Draft, leaf: Leaf) -> None:
+    """Convert ``path.param_key_g``: which weights of a checkpoint are read."""
+    if leaf.value in (None, "params_ema"):
+        draft.skip(leaf, "found in the file: params_ema, if it is there")
+    else:
+        draft.take(leaf, {}, "params_ema is read, if the file has it")
 
 
 def _convert_seed(draft: Draft) -> None:
@@ -53,6 +69,8 @@ def _convert_devices(draft: Draft) -> None:
         draft.skip(leaf, "all GPUs are used, as there")
     elif (count := draft.whole(leaf)) == 0:
         draft.take(leaf, {"--device": "cpu"})
+    elif count < 0:
+        draft.take(leaf, {}, "all GPUs are used")
     else:
         draft.take(leaf, {"--devices": count})
 
@@ -100,7 +118,7 @@ def _convert_start(draft: Draft) -> None:
     start = draft.find("path.pretrain_network_g")
     named = start is not None and not is_off(start.value)
     if start is not None and named:
-        draft.take(start, {"--load-checkpoint": draft.text(start).replace("\\", "/")})
+        draft.take(start, {"--load-checkpoint": draft.path(start)})
     strict = draft.find("path.strict_load_g")
     if strict is not None:
         if named and not draft.switch(strict):
@@ -108,7 +126,7 @@ def _convert_start(draft: Draft) -> None:
         else:
             draft.skip(strict, "all parameters must fit, as there" if named else "no model to load")
     if (param_key := draft.find("path.param_key_g")) is not None:
-        draft.skip(param_key, "found in the file: params_ema, if it is there")
+        convert_param_key(draft, param_key)
     for leaf in draft.below("path").values():
         if not draft.is_reported(leaf):
             _convert_path(draft, leaf)
@@ -125,7 +143,7 @@ def _convert_path(draft: Draft, leaf: Leaf) -> None:
     elif name == "experiments_root":
         draft.take(
             leaf,
-            {"--out": draft.text(leaf)} if leaf.value else {},
+            {"--out": draft.path(leaf)} if leaf.value else {},
             "models go to saved_models/ there",
         )
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import acos, ceil, pi
 
 from torch_sr.config.importing.draft import Draft, is_off, same
 from torch_sr.config.importing.leaves import Leaf
+from torch_sr.config.importing.losses_found import Loss
 from torch_sr.config.stages import GAN_STAGE, PSNR_STAGE
 
 _OPTIMIZERS = {"adam": "adam", "adamw": "adamw"}
@@ -19,6 +20,7 @@ _CHOSEN = {
 }
 _DEFAULT_RATES = {PSNR_STAGE: 2e-4, GAN_STAGE: 1e-4}
 _BETAS = (0.9, 0.99)
+_LDL_DECAY = 0.999  # of the authors of LDL
 _HALVINGS = 5  # of a cosine that is approximated by steps
 
 
@@ -220,8 +222,11 @@ def _convert_cosine(
         else:
             draft.take(kind, {"pretraining.scheduler": "cosine"})
     if periods is not None:
-        if once:
+        if once and lengths[0] == steps:
             draft.skip(periods, "the cosine spans the stage")
+        elif once:
+            why = f"the cosine spans the stage; there, the stage ends before it, at {steps} steps"
+            draft.take(periods, {}, why)
         else:
             draft.take(periods, {}, "one cosine over the whole stage, without restarts")
     weights = leaves.get("restart_weights")
@@ -251,18 +256,33 @@ def _cosine_steps(steps: int) -> dict[str, object]:
 # --- What else a step does ------------------------------------------------------------------------
 
 
-def convert_averaging(draft: Draft) -> None:
-    """Convert the moving average, the warm-up and the limit of gradients."""
+def convert_averaging(draft: Draft, losses: Sequence[Loss]) -> None:
+    """Convert the moving average, the warm-up and the limit of gradients.
+
+    Args:
+        draft: what is built.
+        losses: of the file, of which LDL needs a moving average.
+    """
     stage = draft.stage
     if (leaf := draft.find("train.ema_decay")) is not None:
-        decay = max(0.0, draft.number(leaf))
-        draft.take(leaf, {f"{stage}.ema_decay": decay})
+        decay, why = max(0.0, draft.number(leaf)), ""
+        if not decay and draft.is_gan and any(_is_ldl(loss) for loss in losses):
+            decay, why = _LDL_DECAY, "LDL needs the moving average, so it is switched on"
+        draft.take(leaf, {f"{stage}.ema_decay": decay}, why)
     if (leaf := draft.find("train.warmup_iter")) is not None:
         draft.take(leaf, {f"{stage}.warmup_steps": max(0, draft.whole(leaf))})
+    _convert_clipping(draft)
+
+
+def _is_ldl(loss: Loss) -> bool:
+    return loss.kind == "ldl" and loss.weight > 0
+
+
+def _convert_clipping(draft: Draft) -> None:
     clip, norm = draft.find("train.grad_clip"), draft.find("train.grad_clip_max_norm")
     if clip is None:
         return
-    key = f"{stage}.gradient_clip"
+    key = f"{draft.stage}.gradient_clip"
     if not draft.switch(clip):
         draft.take(clip, {key: None})
         if norm is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torch_sr.config.importing.datasets import convert_other, find_test_sets
-from torch_sr.config.importing.draft import Draft, is_off
+from torch_sr.config.importing.draft import Draft, is_off, plain_path
+from torch_sr.config.importing.run_options import convert_param_key, run_name
 from torch_sr.config.messages import show
 
 _MODEL = "path.pretrain_network_g"
@@ -43,7 +44,7 @@ def _convert_model(draft: Draft) -> str:
     leaf = draft.find(_MODEL)
     if leaf is None or is_off(leaf.value):
         raise draft.absent(f"add {_MODEL}, the model that is tested")
-    model = draft.text(leaf).replace("\\", "/")
+    model = draft.path(leaf)
     draft.take(leaf, {"MODEL": model})
     for key, inner in draft.left():
         if key.startswith("network_g.") or key == "scale":
@@ -51,7 +52,7 @@ def _convert_model(draft: Draft) -> str:
         elif key == "path.strict_load_g":
             draft.skip(inner, "all parameters must fit")
         elif key == "path.param_key_g":
-            draft.skip(inner, "found in the file: params_ema, if it is there")
+            convert_param_key(draft, inner)
         elif key.startswith("path.") and key != _MODEL:
             draft.drop(inner, "tests have no such setting here")
     return model
@@ -95,7 +96,9 @@ def _convert_sets(draft: Draft) -> tuple[list[str], list[str]]:
                 draft.take(low, {"--datasets": pairs})
             specs += pairs
         elif low is not None and not is_off(low.value):
-            own = [folder.replace("\\", "/") for folder in draft.texts(low)]
+            own = [plain_path(folder) for folder in draft.texts(low)]
+            if not all(own):
+                raise draft.fault(low, "remove the empty name, or name a folder")
             draft.take(low, {"SOURCE": own})
             folders += own
         convert_other(draft, leaves)
@@ -143,9 +146,12 @@ def _convert_metrics(draft: Draft, *, used: bool) -> list[str]:
 def _convert_results(draft: Draft) -> str:
     """The folder of the results."""
     leaf = draft.find("name")
-    folder = "results" if leaf is None or is_off(leaf.value) else f"results/{leaf.value}"
+    folder, why = "results", ""
+    if leaf is not None and not is_off(leaf.value):
+        name, why = run_name(draft.text(leaf))
+        folder = f"results/{name}"
     if leaf is not None:
-        draft.take(leaf, {"--out": folder})
+        draft.take(leaf, {"--out": folder}, why)
     reasons = {
         "val.save_img": "results are saved below --out",
         "val.save_lq": "low resolution is in the sheets",
