@@ -503,6 +503,7 @@ BAD = [
     (MINIMAL.replace("scale: 4\n", "\n"), "add the scale"),
     (MINIMAL.replace("total_iter: 10, ", ""), "add train.total_iter"),
     (MINIMAL.replace("total_iter: 10", "total_iter: ten"), 'train.total_iter is "ten"; it must be'),
+    (MINIMAL.replace("total_iter: 10", "total_iter: 1.0e+300"), "it must be smaller"),
     (MINIMAL.replace("gt_size: 32, ", ""), "add the size of the crops"),
     (MINIMAL.replace("dataroot_gt: photos, ", ""), "add datasets.train.dataroot_gt"),
     (MINIMAL.replace("photos", "a+b, dataroot_lq: lq"), "rename the folders"),

@@ -29,6 +29,7 @@ STATUSES: Final[dict[Status, str]] = {
     "missing": "has no counterpart; the note says what that means",
 }
 """What can become of a key."""
+_LARGEST = 2**63
 _DEFAULT_LINE = 0  # of values that are defaults of the other program
 
 
@@ -216,6 +217,8 @@ class Draft:
         value = self.number(leaf)
         if value != int(value):
             raise self.fault(leaf, "it must be a whole number")
+        if abs(value) >= _LARGEST:
+            raise self.fault(leaf, "it must be smaller")
         return int(value)
 
     def switch(self, leaf: Leaf) -> bool:
