@@ -68,14 +68,14 @@ def start_engine(
         DeviceError: the device, the precision or the engine is not available, or the model
             overflows in the precision.
     """
+    if threads is not None:
+        threads = min(threads, usable_cpus())  # more would wait for each other
     if model.onnx is not None:
         return _start_onnx(model.onnx, device, precision, engine, threads)
     if engine == "auto":
         engine = os.environ.get("TORCH_SR_ENGINE", "auto")
     if engine not in ENGINES:
         raise DeviceError(f"engine {engine!r}: unknown; use {', '.join(ENGINES)}")
-    if threads is not None:
-        threads = min(threads, usable_cpus())  # more would wait for each other
     if engine == "onnx":
         raise DeviceError(
             f"engine onnx: use --engine auto, or write an ONNX file with `torch-sr export`; "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torch_sr.aliases import Floats
-from torch_sr.errors import ImageError
+from torch_sr.errors import ImageError, ModelError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,15 +61,27 @@ class OnnxNetwork:
 
         Raises:
             ImageError: the images are larger than the only size.
+            ModelError: the result has another shape than the network is known for.
         """
-        height, width = (side * self.scale_factor for side in lr.shape[2:])
         padded = self._pad(lr)
         if self.batch is None:
             sr = session(padded)
         else:
             parts = [padded[at : at + self.batch] for at in range(0, len(padded), self.batch)]
             sr = np.concatenate([self._run_part(session, part) for part in parts])
+        if sr.shape != (expected := self.result_shape(padded.shape)):
+            raise ModelError(
+                f"{self.path}: export it again; from {padded.shape} it makes {sr.shape}, not "
+                f"{expected}"
+            )
+        height, width = (side * self.scale_factor for side in lr.shape[2:])
         return sr[..., :height, :width]
+
+    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the result for images ``(N, C, H, W)`` that need no padding."""
+        number, _, height, width = shape
+        scale = self.scale_factor
+        return number, self.img_channels, height * scale, width * scale
 
     def build(self) -> nn.Module:
         """The network as a module of PyTorch, on the CPU and without gradients."""

@@ -6,7 +6,7 @@ one image in [0, 1] to another; their scale factor, channels and sizes are found
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -24,8 +24,18 @@ SUFFIX = ".onnx"
 FORMAT = "torch-sr"
 """The record ``format`` of files that ``torch-sr export`` wrote."""
 _CHANNELS = (3, 1, 4)
+_NUMBERS: dict[str, tuple[Container[int], str]] = {
+    "scale": (range(1, 65), "a whole number from 1 to 64"),
+    "channels": (_CHANNELS, "1, 3 or 4"),
+    "overlap": (range(129), "a whole number from 0 to 128"),
+    "minimum": (range(1, 1025), "a whole number from 1 to 1024"),
+    "parameters": (range(10**15), "a whole number of up to 15 digits"),
+}
+"""The records that are numbers, and what they may be: more would exhaust the memory."""
+_PRECISIONS = ("fp32", "fp16")
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _PROBE = 64  # pixels a side: a multiple of every window in use
+_TRIAL = (24, 32)  # height and width of the image that records are checked with: quick
 _REMEDY = "name a network that makes one image (N, C, H, W) in [0, 1] of another"
 
 
@@ -44,19 +54,21 @@ def read_onnx(path: Path) -> tuple[OnnxNetwork, ModelInfo]:
         shape = _find_shape(session)
         network = OnnxNetwork(
             path,
-            scale_factor=int(records.get("scale", 1)),
-            img_channels=int(records.get("channels", 3)),
-            precision=records.get("precision") or _precision(session),
+            scale_factor=_number(records, "scale") or 1,
+            img_channels=_number(records, "channels") or 3,
+            precision=_recorded_precision(records) or _precision(session),
             size=_fixed_size(shape),
-            least=int(records.get("minimum", 1)),
+            least=_number(records, "minimum") or 1,
             batch=shape[0] if isinstance(shape[0], int) else None,
             overlap=_recorded_overlap(records, _fixed_size(shape)),
         )
-        if not records:
+        if records:
+            _check_result(network, session)
+        else:
             network = _try_sizes(network, session, shape[1])
-    except (ModelError, ValueError) as error:
+        return network, _describe(network, records)
+    except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return network, _describe(network, records)
 
 
 def _find_shape(session: Session) -> list[int | str | None]:
@@ -69,6 +81,8 @@ def _find_shape(session: Session) -> list[int | str | None]:
     if len(shape) != 4 or (shape[3] in _CHANNELS and shape[1] not in _CHANNELS):
         sizes = ", ".join(str(size or "?") for size in shape)
         raise ModelError(f"{_REMEDY}; this one takes ({sizes})")
+    if isinstance(shape[1], int) and shape[1] not in _CHANNELS:
+        raise ModelError(f"{_REMEDY}, with 1, 3 or 4 channels; this one takes {shape[1]}")
     return shape
 
 
@@ -85,12 +99,56 @@ def _fixed_size(shape: list[int | str | None]) -> tuple[int, int] | None:
     return None
 
 
+def _number(records: Mapping[str, str], key: str) -> int | None:
+    """A recorded number; None if there is no record of it.
+
+    Raises:
+        ModelError: it is not a number that can be used.
+    """
+    if (text := records.get(key)) is None:
+        return None
+    allowed, words = _NUMBERS[key]
+    is_whole = text.isascii() and text.isdecimal() and len(text) < 20
+    if not is_whole or int(text) not in allowed:
+        raise ModelError(f"export it again; its record {key} is {text[:40]!r}, not {words}")
+    return int(text)
+
+
+def _recorded_precision(records: Mapping[str, str]) -> str | None:
+    text = records.get("precision")
+    if text is not None and text not in _PRECISIONS:
+        known = " or ".join(_PRECISIONS)
+        raise ModelError(f"export it again; its record precision is {text[:40]!r}, not {known}")
+    return text
+
+
 def _recorded_overlap(records: Mapping[str, str], size: tuple[int, int] | None) -> int | None:
     """The recorded overlap, or the most that tiles of the only size can have."""
-    if "overlap" not in records:
-        return None
-    overlap = int(records["overlap"])
-    return overlap if size is None else min(overlap, largest_overlap(size))
+    overlap = _number(records, "overlap")
+    if overlap is None or size is None:
+        return overlap
+    return min(overlap, largest_overlap(size))
+
+
+def _check_result(network: OnnxNetwork, session: Session) -> None:
+    """Refuse records that are wrong: the result of an image has another shape.
+
+    For a large image of a fixed size, the shape that the graph declares is enough.
+    """
+    height, width = network.size or (max(side, network.least) for side in _TRIAL)
+    shape = (network.batch or 1, network.img_channels, height, width)
+    try:
+        found = tuple(session.output_shape)
+        if not network.size or not all(isinstance(side, int) for side in found):
+            found = _run_on(network, session, network.img_channels, height, width)
+    except Exception as error:  # ONNX Runtime has a class for every code
+        raise ModelError(
+            f"export it again; it cannot be run on {shape}: {first_line(error)}"
+        ) from error
+    if found != (expected := network.result_shape(shape)):
+        raise ModelError(
+            f"export it again; from {shape} it makes {found}, and by its records {expected}"
+        )
 
 
 def _try_sizes(network: OnnxNetwork, session: Session, channels: int | str | None) -> OnnxNetwork:
@@ -145,6 +203,7 @@ def _describe(network: OnnxNetwork, records: Mapping[str, str]) -> ModelInfo:
     path = network.path
     tiling = records.get("tiling", "free")
     half = network.precision == "fp16"
+    recorded = _number(records, "parameters")
     return ModelInfo(
         path=path,
         name=records.get("name", path.stem),
@@ -152,7 +211,7 @@ def _describe(network: OnnxNetwork, records: Mapping[str, str]) -> ModelInfo:
         layout="onnx",
         scale_factor=network.scale_factor,
         img_channels=network.img_channels,
-        num_parameters=int(records.get("parameters") or _count_parameters(path)),
+        num_parameters=_count_parameters(path) if recorded is None else recorded,
         dtype="float16" if half else "float32",
         metadata=dict(sorted(records.items())),
         precisions=(network.precision,),

@@ -116,6 +116,11 @@ class Session:
         """Type and shape of each input; sizes that may differ are names or None."""
         return [(each.type, list(each.shape)) for each in self._session.get_inputs()]
 
+    @property
+    def output_shape(self) -> list[int | str | None]:
+        """The shape of the first output; sizes that may differ are names or None."""
+        return list(self._session.get_outputs()[0].shape)
+
     def __call__(self, lr: Floats) -> Floats:
         """Run the network on a batch that it takes: ``(N, C, H, W)``, float32 to float32."""
         image = self._session.get_inputs()[0]
