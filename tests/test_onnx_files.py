@@ -17,6 +17,7 @@ from torch_sr.inference import tiles
 from torch_sr.inference.engine_setup import start_engine
 from torch_sr.inference.engines.onnx import OnnxEngine
 from torch_sr.inference.upscaler import Upscaler
+from torch_sr.machine import usable_cpus
 from torch_sr.models.model import Model
 from torch_sr.models.onnx import session as session_module
 from torch_sr.networks.rrdb import RRDBNet
@@ -27,6 +28,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 FLOAT, HALF, BYTES = 1, 10, 2  # of ONNX's TensorProto
+FOREIGN = {"scale": "8", "channels": "many"}  # these mean something else
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,15 @@ def exported(tmp_path_factory):
 
 
 def write_foreign(
-    path, *, shape=("n", "c", "h", "w"), kind=FLOAT, scale=2, out=None, multiple=1, inputs=1
+    path,
+    *,
+    shape=("n", "c", "h", "w"),
+    kind=FLOAT,
+    scale=2,
+    out=None,
+    multiple=1,
+    inputs=1,
+    records=FOREIGN,
 ):
     """A file as another program may write it: nearest neighbor by ``scale``."""
     helper = onnx.helper
@@ -67,7 +77,7 @@ def write_foreign(
     graph = helper.make_graph(nodes, "foreign", [image, *more], [made], [scales])
     opsets = [helper.make_opsetid("", 18)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    helper.set_model_props(model, {"scale": "8", "channels": "many"})  # means something else
+    helper.set_model_props(model, records)
     path.write_bytes(model.SerializeToString())
     return path
 
@@ -205,6 +215,60 @@ def test_without_onnx_runtime(exported, monkeypatch):
         torch_sr.load(exported[1])
 
 
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ({"scale": "0"}, "its record scale is '0', not a whole number from 1 to 64"),
+        ({"scale": "2.0"}, "its record scale is '2.0', not a whole"),
+        ({"scale": "1"}, r"makes \(1, 3, 48, 64\), and by its records \(1, 3, 24, 32\)"),
+        ({"scale": "4"}, r"makes \(1, 3, 48, 64\), and by its records \(1, 3, 96, 128\)"),
+        ({"channels": "2"}, "its record channels is '2', not 1, 3 or 4"),
+        ({"overlap": "-5"}, "its record overlap is '-5', not a whole number from 0 to 128"),
+        ({"overlap": "1000000000"}, "its record overlap is"),
+        ({"minimum": "100000000"}, "its record minimum is"),
+        ({"parameters": "9" * 5000}, "its record parameters is '9{40}', not a whole"),
+        ({"precision": "\x1b[2J"}, r"its record precision is '\\x1b\[2J', not fp32 or fp16"),
+    ],
+)
+def test_wrong_records(tmp_path, records, message):
+    records = {"format": "torch-sr", "scale": "2", "channels": "3"} | records
+    file = write_foreign(tmp_path / "wrong.onnx", records=records)
+    with pytest.raises(ModelError, match=rf"wrong.onnx: export it again; .*{message}"):
+        torch_sr.load(file)
+
+
+@pytest.mark.parametrize("scale", ["1", "2"])
+def test_records_of_one_size_are_compared_with_the_graph(tmp_path, monkeypatch, scale):
+    monkeypatch.setattr(session_module.Session, "__call__", None)  # nothing is computed
+    records = {"format": "torch-sr", "scale": scale}
+    file = write_foreign(tmp_path / "m.onnx", shape=(1, 3, 512, 512), records=records)
+    if scale == "2":
+        assert torch_sr.load(file).scale_factor == 2
+    else:
+        with pytest.raises(ModelError, match=r"by its records \(1, 3, 512, 512\)"):
+            torch_sr.load(file)
+
+
+def test_records_do_not_control_the_terminal(run, tmp_path):
+    records = {"format": "torch-sr", "scale": "2", "name": "\x1b[2Jfoo\nbar", "license": "\x9bX"}
+    file = write_foreign(tmp_path / "m.onnx", records=records)
+    code, out, _ = run("models", "info", str(file))
+    assert code == 0
+    assert "\nname: \\x1b[2Jfoo\\nbar\n" in out
+    assert "\nlicense: \\x9bX\n" in out
+    assert "\x1b" not in out
+
+
+def test_no_more_threads_than_processors(exported, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        "torch_sr.inference.engines.onnx.Session",
+        lambda source, device, threads: started.append(threads),
+    )
+    start_engine(torch_sr.load(exported[1]), device="cpu", threads=10**9)
+    assert started == [usable_cpus()]
+
+
 # Files of other programs
 
 
@@ -251,6 +315,7 @@ def test_one_size_only(tmp_path):
         ({"kind": BYTES}, r"this one takes tensor\(uint8\)"),
         ({"shape": (1, "h", "w", 3)}, r"this one takes \(1, h, w, 3\)"),
         ({"shape": (1, 3, 48, "w")}, "make height and width both fixed or both free"),
+        ({"shape": ("n", 5, "h", "w")}, "with 1, 3 or 4 channels; this one takes 5"),
         ({"scale": 0.5}, r"this one makes \(1, 3, 32, 32\) of \(1, 3, 64, 64\)"),
         ({"shape": ("n", 3, "h", "w"), "multiple": 48}, "cannot be run on 64x64 pixels"),
     ],
@@ -294,6 +359,10 @@ def test_failures_while_it_runs(exported, monkeypatch):
     fail_with("bad shape\nmore")
     with pytest.raises(ModelError, match=r"it fails on 5x4 pixels: bad shape$"):
         engine(lr)
-    monkeypatch.setattr(session_module.Session, "__call__", lambda self, lr: lr * np.nan)
-    with pytest.raises(ModelError, match="NaN or infinite"):
-        engine(lr)
+    for result, message in [
+        (np.full((1, 3, 8, 10), np.nan, np.float32), "NaN or infinite"),
+        (lr, r"from \(1, 3, 4, 5\) it makes \(1, 3, 4, 5\), not \(1, 3, 8, 10\)"),
+    ]:
+        monkeypatch.setattr(session_module.Session, "__call__", lambda self, lr, sr=result: sr)
+        with pytest.raises(ModelError, match=message):
+            engine(lr)

@@ -162,7 +162,21 @@ def fail(message: str, kind: str = "TorchSRError", code: int = 1) -> NoReturn:
 
 def print_failure(message: str) -> None:
     """Print one line on stderr."""
-    print(f"torch-sr: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"torch-sr: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    r"""Escape what would change the terminal, such as control characters and line breaks.
+
+    >>> printable("two\nlines")
+    'two\\nlines'
+    """
+    return "".join(c if c.isprintable() or _is_byte(c) else ascii(c)[1:-1] for c in text)
+
+
+def _is_byte(character: str) -> bool:
+    """Whether it stands for a byte of a file name that is not UTF-8, and is printed as one."""
+    return "\udc80" <= character <= "\udcff"
 
 
 def describe_error(kind: str, message: str, code: int) -> dict[str, Any]:

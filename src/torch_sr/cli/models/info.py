@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from torch_sr.cli.downloads import find_model
+from torch_sr.cli.exits import printable
 from torch_sr.cli.models.listing import describe_package, describe_pair
 from torch_sr.cli.options import AsJSON
 from torch_sr.inference.upscaler import Upscaler
@@ -38,9 +39,10 @@ def info(
     for name, value in found.items():
         if isinstance(value, dict):
             for key, inner in value.items():
-                print(f"{name}.{key}: {json.dumps(inner) if _is_nested(inner) else inner}")
+                shown = json.dumps(inner) if _is_nested(inner) else inner
+                print(printable(f"{name}.{key}: {shown}"))
         elif value is not None:
-            print(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
+            print(printable(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}"))
 
 
 def _completed(report: ModelReport, path: Path) -> dict[str, Any]:

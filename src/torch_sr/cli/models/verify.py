@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from torch_sr.cli.exits import printable
 from torch_sr.errors import TorchSRError
 from torch_sr.models import zoo
 from torch_sr.models.inspection import verify_model
@@ -28,7 +29,7 @@ def verify(
             print(f"ok    {name}")
         except TorchSRError as error:
             failed = True
-            print(f"FAIL  {error}")
+            print(printable(f"FAIL  {error}"))
     if failed:
         raise typer.Exit(1)
 
