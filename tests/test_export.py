@@ -62,3 +62,11 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"a\.pth"):
         extract_model(tmp_path / "a.pth", tmp_path / "b.pth")
     assert not (tmp_path / "b.pth").exists()
+
+
+def test_the_checkpoint_is_not_replaced(tmp_path):
+    checkpoint = tmp_path / "a.pth"
+    checkpoint.write_bytes(b"weeks of training")
+    with pytest.raises(CheckpointError, match=r"a\.pth is the source; give another name"):
+        extract_model(checkpoint, checkpoint)
+    assert checkpoint.read_bytes() == b"weeks of training"

@@ -234,6 +234,7 @@ def test_a_difference_that_is_not_tolerated(run, weights, tmp_path):
     code, out, err = run("export", weights, str(path), *options)
     assert (code, out) == (1, "")
     assert "nothing was written" in err
+    assert "images of one size may work" not in err  # a convolution does not depend on it
     assert err.count("\n") == 1
     assert [*tmp_path.iterdir()] == [path]
     assert path.read_text() == "an earlier file"
@@ -322,7 +323,9 @@ def test_the_command_prints_json(run, weights, tmp_path):
         (["m.onnx", "--opset", "9"], 1, "opset 9: use 18 to "),
         (["m.xml", "--opset", "18"], 1, "opset 18: leave it out; OpenVINO has none"),
         (["m.param", "--size", "64"], 1, "size: leave it out; ncnn takes images of any size"),
-        ([], 1, "name a file, or a format: --format onnx, torchscript, openvino, ncnn"),
+        (["m.ts", "--size", "99999"], 1, "size 99999x99999: use at most 8192x8192"),
+        (["m.ts", "--tolerance", "inf"], 1, "tolerance inf: use a finite number"),
+        (["new/folders/m.onnx", "--opset", "9"], 1, "opset 9: use 18 to "),
     ],
 )
 def test_wrong_options(run, weights, tmp_path, monkeypatch, arguments, code, message):
@@ -330,7 +333,41 @@ def test_wrong_options(run, weights, tmp_path, monkeypatch, arguments, code, mes
     found, out, err = run("export", weights, *arguments)
     assert (found, out) == (code, "")
     assert message in " ".join(err.split())
+    assert "images of one size may work" not in err
     assert not list(tmp_path.iterdir())
+
+
+def test_folders(run, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.xml").mkdir()
+    (tmp_path / "b.bin").mkdir()
+    for name, folder in ("a.xml", "a.xml"), ("b.param", "b.bin"):
+        code, _, err = run("export", weights, name, "--overwrite")
+        assert code == 1
+        assert f"{folder} is a folder; " in err
+    code, out, _ = run("export", weights, "a.xml", "--format", "torchscript")
+    assert (code, out.partition(":")[0]) == (0, "a.xml/tiny.torchscript")
+
+
+def test_onnx_is_the_default():
+    assert choose_format(None, None).name == "onnx"
+
+
+def test_the_source_is_not_replaced(run, model, tmp_path):
+    source, link = model.save(tmp_path / "w.pth"), tmp_path / "link.pth"
+    link.symlink_to(source)
+    before = source.read_bytes()
+    for target in source, link:
+        options = ("--format", "torchscript", "--overwrite")
+        code, _, err = run("export", str(source), str(target), *options)
+        assert (code, "w.pth is the source; give another name" in err) == (1, True)
+    assert source.read_bytes() == before
+
+
+def test_networks_without_colors(tmp_path):
+    network = RRDBNet(scale_factor=1, img_channels=2, **TINY)
+    with pytest.raises(ModelError, match="RRDBNet has 2 channels; only networks with 1, 3 or 4"):
+        torch_sr.export(network, tmp_path / "m.torchscript")
 
 
 def test_suffixes_of_weights_files_need_a_format(tmp_path):

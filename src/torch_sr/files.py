@@ -154,12 +154,28 @@ def try_writing(folder: Path) -> None:
     Raises:
         OSError: no file can be written there.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     trial = folder / f".torch-sr-{secrets.token_hex(6)}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder, keep=False):
         trial.touch(exist_ok=False)
         trial.unlink()
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, *, keep: bool = True) -> Iterator[None]:
+    """Create a folder if it is missing; remove it if the block fails and left nothing in it.
+
+    Args:
+        folder: it and the missing ones above it are created.
+        keep: keep it if the block succeeds.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+        made = [] if keep else made
     finally:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):

@@ -14,8 +14,14 @@ from torch_sr.exporting.formats import Format
 from torch_sr.exporting.ncnn import open_ncnn, write_ncnn_model
 from torch_sr.exporting.onnx import DEFAULT_OPSET, open_onnx, write_onnx
 from torch_sr.exporting.openvino import open_openvino, write_openvino
-from torch_sr.exporting.portable import PortableNetwork, least_side, side_multiple
-from torch_sr.exporting.records import export_records, find_overlap
+from torch_sr.exporting.portable import (
+    PortableNetwork,
+    TracingError,
+    is_plain,
+    least_side,
+    side_multiple,
+)
+from torch_sr.exporting.records import COLORS, export_records, find_overlap
 from torch_sr.exporting.torchscript import open_torchscript, write_torchscript
 from torch_sr.models.model import Model
 
@@ -25,6 +31,8 @@ _OPENERS: dict[str, Callable[[Path], Run]] = {
     "openvino": open_openvino,
     "ncnn": open_ncnn,
 }
+
+_LARGEST_SIDE = 8192  # of the only size of images: the check computes one
 
 
 class Draft:
@@ -67,6 +75,11 @@ class Draft:
             raise ModelError(
                 f"{info.origin} is an ONNX file; export the model it was exported from"
             )
+        if self.model.img_channels not in COLORS:
+            raise ModelError(
+                f"{info.origin} has {self.model.img_channels} channels; only networks with 1, 3 or "
+                "4 can be exported"
+            )
         if self.opset is not None and self.format.name != "onnx":
             raise ModelError(f"opset {self.opset}: leave it out; {title} has none")
         if self._computes_in_half and "fp16" not in info.precisions:
@@ -87,7 +100,8 @@ class Draft:
         try:
             return self._write(path)
         except ModelError as error:
-            raise ModelError(f"{self.model.info.origin}: {error}{self._hint}") from error
+            hint = self._hint if isinstance(error, TracingError) else ""
+            raise ModelError(f"{self.model.info.origin}: {error}{hint}") from error
 
     def compare(self, path: Path) -> Agreement:
         """Run what was written, and compare it with PyTorch.
@@ -132,7 +146,7 @@ class Draft:
     @property
     def _hint(self) -> str:
         """What may work, if images of any size do not."""
-        any_size = self.size is None and self.format.sizes
+        any_size = self.size is None and self.format.sizes and not is_plain(self.model.network)
         return "; images of one size may work: --size 256" if any_size else ""
 
     def _check_size(self, height: int, width: int) -> None:
@@ -142,6 +156,11 @@ class Draft:
         if min(height, width) < least:
             raise ModelError(
                 f"size {width}x{height}: {self.model.info.origin} takes {least}x{least} or more"
+            )
+        if max(height, width) > _LARGEST_SIDE:
+            raise ModelError(
+                f"size {width}x{height}: use at most {_LARGEST_SIDE}x{_LARGEST_SIDE}; cut larger "
+                "images into tiles"
             )
 
     def _write(self, path: Path) -> dict[str, str]:

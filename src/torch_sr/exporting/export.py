@@ -14,7 +14,8 @@ from torch_sr.errors import ModelError
 from torch_sr.exporting.check import FP32, HALF, Agreement, Tolerance
 from torch_sr.exporting.draft import Draft
 from torch_sr.exporting.formats import choose_format
-from torch_sr.files import explain, flush, flush_folder
+from torch_sr.files import explain, flush, flush_folder, new_folder
+from torch_sr.models.conversion import check_not_source
 from torch_sr.models.loading import load
 from torch_sr.models.model import Model, ModelLike
 from torch_sr.networks.rrdb import RRDBNet
@@ -91,7 +92,8 @@ def export(
 
     Raises:
         ModelError: the model cannot be read or cannot be exported to the format, the results
-            differ by more than is tolerated, or the file exists or cannot be written.
+            differ by more than is tolerated, or the file exists, is the source, or cannot be
+            written.
         MissingExtraError: the package of the format is not installed.
         DownloadError: a model of that name cannot be downloaded.
 
@@ -106,8 +108,10 @@ def export(
     chosen = choose_format(format, target)
     files = [Path(os.path.realpath(file)) for file in chosen.files(target)]
     _check_free(files, overwrite=overwrite)
+    opened = _open(model)
+    check_not_source(opened, files)
     draft = Draft(
-        _open(model),
+        opened,
         chosen,
         size=(size, size) if isinstance(size, int) else size,
         half=half,
@@ -116,8 +120,10 @@ def export(
     )
     draft.check_options()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".torch-sr-", dir=files[0].parent) as folder:
+        with (
+            new_folder(target.parent),
+            tempfile.TemporaryDirectory(prefix=".torch-sr-", dir=files[0].parent) as folder,
+        ):
             written = chosen.files(Path(folder, target.name))
             records = draft.write(written[0])
             agreement = draft.compare(written[0])
@@ -136,6 +142,8 @@ def _check_free(files: Sequence[Path], *, overwrite: bool) -> None:
     for file in files:
         if not os.path.lexists(file):
             continue
+        if file.is_dir():
+            raise ModelError(f"{file} is a folder; choose another name")
         if not overwrite:
             raise ModelError(f"{file} exists; --overwrite replaces it, or choose another name")
         if not files[0].exists():
@@ -149,7 +157,13 @@ def _open(model: ModelLike) -> Model:
 
 
 def _choose_tolerance(half: bool, largest: float | None) -> Tolerance:
-    """The usual tolerance, or a largest difference without a limit of the PSNR."""
+    """The usual tolerance, or a largest difference without a limit of the PSNR.
+
+    Raises:
+        ModelError: it is not a number that can be a difference.
+    """
+    if largest is not None and not 0 <= largest < math.inf:  # NaN fails too
+        raise ModelError(f"tolerance {largest}: use a finite number, 0 or more")
     usual = HALF if half else FP32
     return usual if largest is None else Tolerance(largest, -math.inf)
 

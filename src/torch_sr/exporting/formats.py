@@ -44,9 +44,12 @@ FORMATS = {
     )
 }
 
+SUFFIXES = {suffix for each in FORMATS.values() for suffix in each.suffixes}
+"""The suffixes that stand for a format."""
+
 
 def choose_format(name: str | None, path: Path | None) -> Format:
-    """The format that is named, or that the suffix of a file stands for.
+    """The format that is named, or that the suffix of a file stands for; ONNX without both.
 
     Raises:
         ModelError: there is no such format, or the suffix is one of another.
@@ -57,9 +60,7 @@ def choose_format(name: str | None, path: Path | None) -> Format:
     if name is not None and name not in FORMATS:
         raise ModelError(f"format {name!r}: unknown; use {', '.join(FORMATS)}")
     if path is None:
-        if name is None:
-            raise ModelError(f"name a file, or a format: --format {', '.join(FORMATS)}")
-        return FORMATS[name]
+        return FORMATS[name or "onnx"]
     suffix = path.suffix.lower()
     if name is not None:
         found = FORMATS[name]

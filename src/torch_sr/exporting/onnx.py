@@ -18,7 +18,7 @@ from torch import Tensor
 from torch_sr._version import __version__
 from torch_sr.errors import MissingExtraError, ModelError
 from torch_sr.exporting.check import Run
-from torch_sr.exporting.portable import PortableNetwork
+from torch_sr.exporting.portable import PortableNetwork, TracingError
 from torch_sr.inference.engines.onnx import OnnxEngine
 from torch_sr.models.onnx.reading import read_onnx
 
@@ -48,7 +48,8 @@ def write_onnx(
         opset: version of ONNX's operators.
 
     Raises:
-        ModelError: PyTorch cannot export the network, or not to this opset.
+        TracingError: PyTorch cannot export the network.
+        ModelError: it cannot be written with this opset, or is too large.
         MissingExtraError: onnx or onnxscript is not installed.
     """
     try:
@@ -62,7 +63,7 @@ def write_onnx(
     try:
         graph = _trace(path, network, size, opset)
     except Exception as error:  # PyTorch's exporter has many
-        raise ModelError(_explain(error)) from error
+        raise TracingError(_explain(error)) from error
     written = graph.opset_import[0].version
     if written != opset:
         raise ModelError(f"opset {opset}: use {written}; the network cannot be converted to it")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from torch_sr.aliases import Floats
-from torch_sr.errors import MissingExtraError, ModelError
+from torch_sr.errors import MissingExtraError
 from torch_sr.exporting.check import Run
 from torch_sr.exporting.onnx import write_onnx
-from torch_sr.exporting.portable import PortableNetwork
+from torch_sr.exporting.portable import PortableNetwork, TracingError
 
 _SECTION = "torch-sr"
 """The section of the ``.xml`` (``rt_info``) that has the records."""
@@ -52,7 +52,8 @@ def write_openvino(
         half: store the parameters as float16; OpenVINO chooses the precision of the computation.
 
     Raises:
-        ModelError: the network cannot be exported, or has operators that OpenVINO does not know.
+        ModelError: the network cannot be exported.
+        TracingError: it has operators that OpenVINO does not know.
         MissingExtraError: OpenVINO, onnx or onnxscript is not installed.
     """
     openvino = import_openvino()
@@ -62,7 +63,7 @@ def write_openvino(
         model = openvino.Core().read_model(graph)
     except Exception as error:  # OpenVINO's classes are not public
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"OpenVINO cannot convert it ({reason[-1][:200]})") from error
+        raise TracingError(f"OpenVINO cannot convert it ({reason[-1][:200]})") from error
     for key, value in records.items():
         model.set_rt_info(value, [_SECTION, key])
     openvino.save_model(model, str(path), compress_to_fp16=half)

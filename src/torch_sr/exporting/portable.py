@@ -11,12 +11,17 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from torch_sr.errors import ModelError
 from torch_sr.models.foreign import ForeignGenerator
 from torch_sr.models.model import Model
 from torch_sr.models.network_weights import COMPACT
 from torch_sr.networks.rrdb import RRDBNet
 
 _EXAMPLE = (48, 64)  # height and width
+
+
+class TracingError(ModelError):
+    """A network cannot be traced or converted, at least for images of any size."""
 
 
 class PortableNetwork(nn.Module):
@@ -56,10 +61,7 @@ class PortableNetwork(nn.Module):
     @property
     def is_plain(self) -> bool:
         """Whether it is an RRDBNet or SRVGGNetCompact, the same for every size."""
-        network = self.network
-        if isinstance(network, ForeignGenerator):
-            return network.architecture == COMPACT
-        return isinstance(network, RRDBNet)
+        return is_plain(self.network)
 
     def example(self, size: tuple[int, int] | None) -> Tensor:
         """Images to trace with: one of a fixed size, or two of any."""
@@ -80,6 +82,13 @@ class PortableNetwork(nn.Module):
         places = (starts[:, None] + torch.arange(multiple, dtype=torch.int64)).flatten()
         mirrored = torch.minimum(places, 2 * (size - 1) - places).clamp(min=0)
         return x.index_select(axis, mirrored)
+
+
+def is_plain(network: nn.Module) -> bool:
+    """Whether a network is an RRDBNet or SRVGGNetCompact, the same for every size."""
+    if isinstance(network, ForeignGenerator):
+        return network.architecture == COMPACT
+    return isinstance(network, RRDBNet)
 
 
 def least_side(model: Model) -> int:

@@ -11,7 +11,8 @@ from torch_sr.models.model import Model
 from torch_sr.models.onnx.reading import FORMAT
 from torch_sr.networks.rrdb import RRDBNet
 
-_COLORS = {1: "gray", 3: "RGB", 4: "RGBA"}
+COLORS = {1: "gray", 3: "RGB", 4: "RGBA"}
+"""What the channels of an image are, by their number."""
 
 
 def export_records(model: Model, *, half: bool, overlap: int | None) -> dict[str, str]:
@@ -30,7 +31,7 @@ def export_records(model: Model, *, half: bool, overlap: int | None) -> dict[str
         "architecture": info.architecture,
         "scale": model.scale_factor,
         "channels": model.img_channels,
-        "color": _COLORS[model.img_channels],
+        "color": COLORS[model.img_channels],
         "range": "0 to 1",
         "shape": "NCHW",
         "precision": "fp16" if half else "fp32",

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from torch_sr.aliases import Floats
-from torch_sr.errors import ModelError
 from torch_sr.exporting.check import Run
-from torch_sr.exporting.portable import PortableNetwork
+from torch_sr.exporting.portable import PortableNetwork, TracingError
 
 RECORDS = "torch-sr.json"
 """The extra file in the archive that has the records."""
@@ -23,19 +22,18 @@ def trace(network: PortableNetwork, size: tuple[int, int] | None) -> Any:
     """Record what the network computes, for images of any size unless one is given.
 
     Raises:
-        ModelError: PyTorch cannot trace the network.
+        TracingError: PyTorch cannot trace the network.
     """
-    example = network.example(size)
     try:
         with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
             warnings.simplefilter("ignore")  # of tracing, and that PyTorch prefers torch.export
             traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
-                network, example, check_trace=False
+                network, network.example(size), check_trace=False
             )
             return torch.jit.freeze(traced.eval())
     except Exception as error:  # of any kind, from the network
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"PyTorch cannot trace it ({reason[-1][:200]})") from error
+        raise TracingError(f"PyTorch cannot trace it ({reason[-1][:200]})") from error
 
 
 def write_torchscript(
@@ -48,7 +46,7 @@ def write_torchscript(
     """Write a network, with its records as JSON in the extra file ``torch-sr.json``.
 
     Raises:
-        ModelError: PyTorch cannot trace the network.
+        TracingError: PyTorch cannot trace the network.
     """
     program = trace(network, size)
     with warnings.catch_warnings():

@@ -6,7 +6,7 @@ It converts RRDBNet and SRVGGNetCompact, the two networks of Real-ESRGAN's model
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -66,7 +66,7 @@ def convert(
     if isinstance(source, RRDBNet):
         source = Model.from_network(source)
     model = source if isinstance(source, Model) else open_model(source)
-    _check_not_source(model, target)
+    check_not_source(model, written_files(target))
     model.save(target, layout=layout, dtype=dtype)
     if target.suffix.lower() == NCNN:
         for obstacle in find_ncnn_obstacles(model.info.config, model.scale_factor):
@@ -77,8 +77,13 @@ def convert(
     return target
 
 
-def _check_not_source(model: Model, target: Path) -> None:
-    for file in written_files(target):
+def check_not_source(model: Model, targets: Iterable[Path]) -> None:
+    """Refuse to replace a file of a model, also under another name or by a link.
+
+    Raises:
+        ModelError: a target is a file that the model was read from.
+    """
+    for file in targets:
         if any(file.exists() and own.exists() and file.samefile(own) for own in model.info.files):
             raise ModelError(f"{file} is the source; give another name")
 

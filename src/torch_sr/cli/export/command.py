@@ -12,8 +12,9 @@ import typer
 from torch_sr.cli.downloads import load_model
 from torch_sr.cli.export.report import to_text
 from torch_sr.cli.options import AsJSON, Overwrite
+from torch_sr.errors import ModelError
 from torch_sr.exporting.check import FP32, HALF
-from torch_sr.exporting.formats import FORMATS, choose_format
+from torch_sr.exporting.formats import FORMATS, SUFFIXES, choose_format
 from torch_sr.models.weights import canonical_name, shipped_path
 from torch_sr.options import Option
 
@@ -34,7 +35,11 @@ def export(
     ] = None,
     file_format: Annotated[
         str | None,
-        Option(f"{', '.join(FORMATS)}.", ("--format",), default="that of the new file's suffix"),
+        Option(
+            f"{', '.join(FORMATS)}.",
+            ("--format",),
+            default="that of the new file's suffix, otherwise onnx",
+        ),
     ] = None,
     dynamic: Annotated[
         bool,
@@ -82,12 +87,9 @@ def export(
     """
     from torch_sr.exporting.export import export as export_model
 
-    if out is None or out.is_dir():
-        suffix = choose_format(file_format, None).suffixes[0]
-        out = (out or Path()) / f"{_name(model)}{suffix}"
     done = export_model(
         load_model(model, strength),
-        out,
+        _target(model, out, file_format),
         format=file_format,
         size=_parse_size(size, dynamic=dynamic),
         half=half,
@@ -96,6 +98,15 @@ def export(
         overwrite=overwrite,
     )
     print(json.dumps(done.to_dict(), indent=2) if as_json else to_text(done))
+
+
+def _target(model: str, out: Path | None, file_format: str | None) -> Path:
+    """The new file: in a folder, it has the name of the model."""
+    if out is not None and not out.is_dir():
+        return out
+    if out is not None and out.suffix.lower() in SUFFIXES and file_format is None:
+        raise ModelError(f"{out} is a folder; remove it, or name a format to write a file into it")
+    return (out or Path()) / f"{_name(model)}{choose_format(file_format, None).suffixes[0]}"
 
 
 def _name(model: str) -> str:

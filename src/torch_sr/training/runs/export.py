@@ -58,10 +58,12 @@ def extract_model(checkpoint: Path, out: Path, *, raw: bool = False) -> None:
         raw: use the trained weights instead of their average.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or ``raw`` is set for a file with only one set
-            of weights.
+        CheckpointError: the checkpoint is damaged or is the target, or ``raw`` is set for a file
+            with only one set of weights.
         ModelError: the file is not a checkpoint, or the model cannot be written.
     """
+    if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
+        raise CheckpointError(f"{out} is the source; give another name")
     state = load_newest(checkpoint)
     if state is None:
         loaded = read_model(checkpoint)
