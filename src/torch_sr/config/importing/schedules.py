@@ -20,7 +20,7 @@ _CHOSEN = {
 }
 _DEFAULT_RATES = {PSNR_STAGE: 2e-4, GAN_STAGE: 1e-4}
 _BETAS = (0.9, 0.99)
-_LDL_DECAY = 0.999  # of the authors of LDL
+_LDL_DECAY = 0.999  # the default of torch-sr
 _HALVINGS = 5  # of a cosine that is approximated by steps
 
 
