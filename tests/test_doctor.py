@@ -246,6 +246,7 @@ def test_the_extras_are_those_of_the_project():
 
 def test_a_missing_requirement_is_a_problem(run, bare, started, monkeypatch):
     needed = ["torch>=2.8", "not-there>=1 ; python_version >= '3.9'", "x>=1 ; extra == 'video'"]
+    needed.append("old>=1 ; python_version < '3.9'")
     monkeypatch.setattr(packages, "requires", lambda name: needed)
     assert packages.missing_requirements() == ["not-there"]
     code, out, _ = run("doctor", "--no-timing")

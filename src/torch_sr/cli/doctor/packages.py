@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, requires, version
@@ -85,16 +84,14 @@ def reinstall_command() -> str:
 
 
 def missing_requirements() -> list[str]:
-    """The packages that torch-sr needs and that are not installed."""
+    """The packages that torch-sr needs here and that are not installed."""
     try:
-        needed = requires("torch-sr") or []
+        from packaging.requirements import Requirement
+    except ImportError:
+        return ["packaging"]
+    try:
+        needed = list(map(Requirement, requires("torch-sr") or []))
     except PackageNotFoundError:  # run from a checkout that is not installed
         needed = []
-    return [name for name in _without_extras(needed) if find_version(name) is None]
-
-
-def _without_extras(requirements: list[str]) -> Iterator[str]:
-    for requirement in requirements:
-        name = re.match(r"[\w.-]+", requirement)
-        if name is not None and "extra ==" not in requirement:
-            yield name[0]
+    here = (each.name for each in needed if not each.marker or each.marker.evaluate({"extra": ""}))
+    return [name for name in here if find_version(name) is None]
