@@ -20,18 +20,10 @@ from training_kit import Recorder, WholeRun, make_both_stages, make_settings, we
 
 from torch_sr.cli.main import main
 from torch_sr.images import Image, write_image
-from torch_sr.machine import usable_cpus
 from torch_sr.models import weights
 from torch_sr.models.files.writing import save_generator
 from torch_sr.networks.rrdb import RRDBNet
 from torch_sr.training.run import train_run
-
-
-def pytest_xdist_auto_num_workers():
-    """One worker more than processors: many tests wait for processes that they have started."""
-    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None
-    return usable_cpus() + 1
 
 
 @pytest.hookimpl(wrapper=True)

@@ -230,7 +230,10 @@ PAGES = {
         not_run={"torch-sr data download": DOWNLOAD},
     ),
     "guides/export.md": Tables(
-        reduced={'"compact-x4", "compact-x4.onnx", overwrite': '"PSNR.pth", "a.onnx", overwrite'},
+        reduced={
+            "export compact-x4 --format onnx": "export PSNR.pth compact-x4.onnx",
+            '"compact-x4", "compact-x4.onnx", overwrite': '"PSNR.pth", "a.onnx", overwrite',
+        },
         not_run={
             "torch-sr export compact-x4 compact": EXPORT,
             "torch-sr export realesrgan-x4plus": EXPORT,
